@@ -1,0 +1,1 @@
+"""One family an analysis: contracts in, fitted estimates keyed by estimand out."""

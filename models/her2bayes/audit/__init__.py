@@ -1,0 +1,1 @@
+"""Printed number against printed number, and against every plausible method."""

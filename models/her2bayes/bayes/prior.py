@@ -1,0 +1,56 @@
+"""Priors as frozen values: on the page of each model, readable, hashable, refused when unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from her2bayes.errors import Fault, raise_if
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A named distribution with fixed parameters, e.g. ``prior("HalfNormal", sigma=0.5)``."""
+
+    distribution: str
+    parameters: tuple[tuple[str, float | tuple[float, ...]], ...]
+
+    def __str__(self) -> str:
+        """Print as it is written."""
+        inside = ", ".join(f"{name}={value}" for name, value in self.parameters)
+        return f"{self.distribution}({inside})"
+
+    def __getitem__(self, name: str) -> Any:
+        """Value of one parameter."""
+        return dict(self.parameters)[name]
+
+    def scaled(self, factor: float) -> Prior:
+        """Return the same prior with its scale (``sigma``) multiplied."""
+        return Prior(
+            self.distribution,
+            tuple((k, v * factor if k == "sigma" else v) for k, v in self.parameters),  # type: ignore[operator]
+        )
+
+
+def prior(distribution: str, **parameters: float | tuple[float, ...]) -> Prior:
+    """Write a prior: ``prior("Normal", mu=0.0, sigma=1.5)``."""
+    return Prior(distribution, tuple(sorted(parameters.items())))
+
+
+def complete(given: Mapping[str, Prior] | None, default: Mapping[str, Prior]) -> dict[str, Prior]:
+    """Fill the gaps in ``given`` from ``default``; a name the model does not know is an error."""
+    given = given or {}
+    raise_if(
+        [
+            Fault(
+                f"the model has no prior named '{name}'",
+                value=str(given[name]),
+                allowed=", ".join(default),
+                remedy="use one of the names listed",
+            )
+            for name in given
+            if name not in default
+        ]
+    )
+    return {**default, **given}

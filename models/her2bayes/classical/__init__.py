@@ -1,0 +1,1 @@
+"""Classical methods, each naming its exact variant."""

@@ -1,0 +1,1 @@
+"""Sources in, labelled sufficient statistics out."""

@@ -1,0 +1,1 @@
+"""Sampling, convergence verdict, store of fits."""

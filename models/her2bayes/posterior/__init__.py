@@ -1,0 +1,1 @@
+"""Derived quantities: pure xarray over draws."""

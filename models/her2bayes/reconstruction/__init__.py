@@ -1,0 +1,1 @@
+"""From curves, summaries and margins back to patients and tables."""

@@ -1,0 +1,1 @@
+"""Evidence table, figures, text and the page."""
