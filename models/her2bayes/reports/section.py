@@ -1,0 +1,69 @@
+"""The pieces a page is made of: sections with text, figures, tables and the fits behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+import pandas as pd
+
+
+class FitCard(TypedDict, total=False):
+    """What a reader must know to judge a fit; every value is plain text, escaped by the page.
+
+    ``model`` names the module and ``equations`` is its docstring; ``priors`` maps a name to the
+    distribution and what it says in clinical units; ``diagnostics`` maps a name to a printed
+    value (R-hat, ESS, E-BFMI, divergences); ``convergence`` is the verdict's text ("converged" or
+    "not converged: ..."); ``provenance`` maps a name to a printed value.
+    """
+
+    fit_id: str
+    title: str
+    model: str
+    equations: str
+    priors: Mapping[str, str]
+    diagnostics: Mapping[str, str]
+    convergence: str
+    provenance: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A vector drawing and its words.
+
+    ``id`` is unique on the page (letters, digits, hyphens); ``svg`` comes from
+    ``reports.style.svg`` and is the only text a page does not escape; ``caption`` is plain text
+    and names the patients shown; ``alt`` says in one or two sentences what a reader without the
+    drawing should know (the title where it is empty).
+    """
+
+    id: str
+    title: str
+    svg: str
+    caption: str
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A printed table: text cells stay as they are, numbers get three significant digits.
+
+    Columns named ``fit_id`` and ``claim_id`` become links to the fit and to the evidence row.
+    """
+
+    title: str
+    frame: pd.DataFrame
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One analysis of a study: ``paragraphs`` are plain text, one string a paragraph."""
+
+    id: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    fits: tuple[FitCard | Mapping[str, Any], ...] = field(default=())
