@@ -1,0 +1,224 @@
+"""One look for all figures: palette, matplotlib settings, small SVG that follows the page's theme.
+
+Figures are drawn at 72 dpi, so one point is one CSS pixel at natural size. A drawing up to
+``PANEL_WIDTH`` wide shrinks with the page; a wider one keeps its size and scrolls in its own box.
+Text stays text (it can be searched, selected and read at any zoom), colours of the palette become
+CSS variables, so that one drawing serves the light and the dark theme.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, MUTED, FAINT, PAPER = "#1b1f24", "#5c6773", "#d3d9e0", "#fefefe"
+
+# Okabe & Ito 2008: told apart under the common forms of colour blindness
+ORANGE, SKY, GREEN, YELLOW = "#e69f00", "#56b4e9", "#009e73", "#f0e442"
+BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
+PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW)
+
+CLASS_COLOURS = {
+    "zero": ORANGE,
+    "ultralow": SKY,
+    "low": BLUE,
+    "positive": GREEN,
+    "negative": VERMILLION,
+}
+
+# colour drawn -> (CSS variable, value in the light theme, value in the dark theme)
+THEME: dict[str, tuple[str, str, str]] = {
+    INK: ("ink", INK, "#e8ebef"),
+    MUTED: ("muted", MUTED, "#a3aeba"),
+    FAINT: ("faint", FAINT, "#3b444f"),
+    PAPER: ("paper", PAPER, "#15191e"),
+    ORANGE: ("orange", ORANGE, "#f0b02e"),
+    SKY: ("sky", SKY, "#8fd0f5"),
+    GREEN: ("green", GREEN, "#2bc197"),
+    YELLOW: ("yellow", "#d9cc1f", YELLOW),
+    BLUE: ("blue", BLUE, "#4aa3e0"),
+    VERMILLION: ("vermillion", VERMILLION, "#f2823c"),
+    PURPLE: ("purple", PURPLE, "#dd9abf"),
+}
+
+PANEL_WIDTH = 430  # px; wider drawings scroll on a phone instead of shrinking
+
+_SETTINGS: dict[str, object] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "her2bayes",
+    "figure.dpi": 72,
+    "savefig.dpi": 72,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.labelsize": 11,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 1,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 11,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 10.5,
+}
+
+
+def colours(categories: Sequence[str]) -> dict[str, str]:
+    """Give each category a colour of the palette; HER2 classes keep theirs on every figure."""
+    spare = iter([c for c in PALETTE if c not in {CLASS_COLOURS.get(k) for k in categories}] * 3)
+    return {name: CLASS_COLOURS.get(name) or next(spare, MUTED) for name in categories}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw figures within this block: settings of the house, no display, no global state left."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def new_figure(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
+    """Start a figure of ``width`` by ``height`` CSS pixels; returns it and its axes."""
+    from matplotlib.figure import Figure as Canvas
+
+    figure = Canvas(figsize=(width / 72, height / 72))
+    return figure, figure.subplots(**subplots)
+
+
+def svg(*figures: Figure) -> str:
+    """Give the figures as small, deterministic SVG for one place on the page.
+
+    Several figures are panels that stand side by side where there is room. No date, no metadata,
+    no style element, no style attribute (the page's content policy forbids them), ids prefixed
+    with a hash of the drawing so that two drawings on one page never share one.
+    """
+    return "".join(_compact(_raw(figure)) for figure in figures)
+
+
+def css_variables(dark: bool) -> str:
+    """CSS declarations of the palette in one theme."""
+    return " ".join(f"--{name}: {night if dark else day};" for name, day, night in THEME.values())
+
+
+def _raw(figure: Figure) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "her2bayes"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+_SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+_DROPPED = {"font-family", "stroke-linejoin"}
+
+
+def _compact(source: str) -> str:
+    root = ElementTree.fromstring(source)
+    prefix = "f" + sha256(source.encode()).hexdigest()[:7]
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
+                parent.remove(child)
+    used = set(re.findall(r'(?:href="#|url\(#)([\w.-]+)', source))
+    for element in root.iter():
+        _rewrite(element, prefix, used)
+    _flatten(root)
+    width, height = (round(float(n)) for n in root.attrib["viewBox"].split()[2:])
+    root.attrib = {
+        "viewBox": f"0 0 {width} {height}",
+        "width": str(width),
+        "height": str(height),
+        "class": "panel" if width <= PANEL_WIDTH else "wide",
+        "stroke-linejoin": "round",
+        "aria-hidden": "true",
+        "focusable": "false",
+    }
+    text = ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
+    text = re.sub(r"<(/?)(?:ns\d+|svg):", r"<\1", text)
+    return re.sub(r' xmlns(?::\w+)?="[^"]*"', "", text).replace(" />", "/>")
+
+
+def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
+    attributes: dict[str, str] = {}
+    for name, value in element.attrib.items():
+        if name == "style":
+            attributes.update(_presentation(value))
+        elif name == "id":
+            if value in used:
+                attributes["id"] = f"{prefix}-{value}"
+        elif name == f"{{{_LINK}}}href":
+            attributes["href"] = f"#{prefix}-{value[1:]}"
+        elif not (name == "transform" and value.startswith("rotate(-0 ")):
+            attributes[name] = _short(value.replace("url(#", f"url(#{prefix}-"))
+    element.attrib = attributes
+    element.tail = None
+    if element.tag != f"{{{_SVG}}}text" and element.tag != f"{{{_SVG}}}tspan":
+        element.text = None
+
+
+def _presentation(style: str) -> Mapping[str, str]:
+    pairs = [part.split(":", 1) for part in style.split(";") if ":" in part]
+    kept = {name.strip(): _short(value.strip()) for name, value in pairs}
+    return {name: _themed(value) for name, value in kept.items() if name not in _DROPPED}
+
+
+def _themed(value: str) -> str:
+    name = THEME.get(value.lower(), ("", "", ""))[0]
+    return f"var(--{name})" if name else value
+
+
+def _short(value: str) -> str:
+    rounded = _NUMBER.sub(lambda match: f"{round(float(match.group()), 2):g}", value)
+    return " ".join(rounded.split())
+
+
+def _flatten(parent: ElementTree.Element) -> None:
+    children: list[ElementTree.Element] = []
+    for child in list(parent):
+        _flatten(child)
+        if child.tag == f"{{{_SVG}}}g" and not child.attrib:
+            children.extend(child)
+        elif not _invisible(child):
+            children.append(child)
+        parent.remove(child)
+    parent.extend(children)
+
+
+def _invisible(element: ElementTree.Element) -> bool:
+    if element.tag == f"{{{_SVG}}}defs":
+        return len(element) == 0
+    unpainted = element.get("fill") == "none" and "stroke" not in element.attrib
+    return element.tag == f"{{{_SVG}}}path" and unpainted and "id" not in element.attrib
