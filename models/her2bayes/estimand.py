@@ -29,7 +29,7 @@ KINDS = {
     "discordance": "probability that the class changes",
     "discordance_difference": "difference of two discordance probabilities",
     "true_discordance": "probability that the true class changes",
-    "unchanged_given_observed_change": "probability that the true class is unchanged where readings differ",
+    "unchanged_given_observed_change": "probability of an unchanged true class where readings differ",
     "gain": "probability of gaining a class",
     "loss": "probability of losing a class",
     "agreement": "Cohen's kappa of two readings",
@@ -103,10 +103,12 @@ class Estimand:
         if len(set(factors)) != len(factors):
             return "a factor is conditioned on twice"
         for factor, level in self.given:
-            if not _NAME.fullmatch(factor) or not level or (_RESERVED | {",", "="}) & set(level):
+            if not _NAME.fullmatch(factor) or not level or (_RESERVED | {","}) & set(level):
                 return f"condition '{factor}={level}' is not factor=level"
         if _RESERVED & set(self.outcome):
             return f"outcome '{self.outcome}' holds one of [ ] | ; @"
+        if self.contrast and _RESERVED & set(str(self.contrast)):
+            return f"contrast '{self.contrast}' holds one of [ ] | ; @"
         if (self.time is None) != (not self.time_unit):
             return "a time needs a unit and a unit a time"
         return ""

@@ -1,0 +1,27 @@
+"""Priors are frozen values and an unknown name is an error."""
+
+import pytest
+
+from her2bayes.bayes.prior import complete, prior
+from her2bayes.errors import BadInput
+
+DEFAULT = {"alpha": prior("Normal", mu=0.0, sigma=1.5), "tau": prior("HalfNormal", sigma=0.5)}
+
+
+def test_prior_prints_compares_and_hashes_by_value():
+    assert str(DEFAULT["alpha"]) == "Normal(mu=0.0, sigma=1.5)"
+    assert prior("Normal", sigma=1.5, mu=0.0) == DEFAULT["alpha"]
+    assert len({prior("Normal", sigma=1.5, mu=0.0), DEFAULT["alpha"]}) == 1
+    assert DEFAULT["alpha"]["sigma"] == 1.5
+
+
+def test_scaled_changes_only_the_scale():
+    assert DEFAULT["alpha"].scaled(2.0) == prior("Normal", mu=0.0, sigma=3.0)
+
+
+def test_gaps_are_filled_and_unknown_names_refused():
+    wide = prior("HalfNormal", sigma=1.0)
+    assert complete({"tau": wide}, DEFAULT) == {"alpha": DEFAULT["alpha"], "tau": wide}
+    assert complete(None, DEFAULT) == DEFAULT
+    with pytest.raises(BadInput, match="'tua'.*allowed: alpha, tau"):
+        complete({"tua": wide}, DEFAULT)

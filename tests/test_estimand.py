@@ -1,0 +1,100 @@
+"""The estimand grammar: it prints what it parses, and says what it cannot read."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import KINDS, Contrast, Estimand, parse
+
+CANONICAL = [
+    "share[her2=low | hr_status=positive]",
+    "share_difference[her2=low ; hr_status: positive vs negative]",
+    "transition[zero -> low | relapse_type=LRR]",
+    "discordance[]",
+    "discordance[| hr_status=positive]",
+    "hazard_ratio[bcss ; her2: positive vs low]",
+    "survival[bcss | her2=zero @ 24 months]",
+    "association[her2 ; hr_status]",
+    "hazard_ratio[bcss | hr_status=negative, relapse_type=DM ; her2: low vs zero @ 12.5 months]",
+]
+
+
+@pytest.mark.parametrize("text", CANONICAL)
+def test_canonical_form_prints_back(text):
+    assert str(parse(text)) == text
+
+
+def test_spaces_and_order_of_conditions_do_not_matter():
+    loose = parse(" share[ her2=low|site=bone ,  age=<=50 ]")
+    assert loose == parse("share[her2=low | age=<=50, site=bone]")
+
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+levels = st.text(st.sampled_from("abcXYZ019<>=+-/% .µ"), min_size=1, max_size=9).map(
+    lambda text: " ".join(text.split()) or "x"
+)
+contrast_levels = levels.filter(lambda text: " vs " not in f" {text} " and ":" not in text)
+
+
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    outcome=st.one_of(st.just(""), names, st.builds("{}={}".format, names, levels)),
+    given_levels=st.dictionaries(names, levels, max_size=3),
+    contrast=st.none()
+    | st.builds(Contrast, names, contrast_levels, contrast_levels)
+    | st.builds(Contrast, names),
+    time=st.none() | st.sampled_from([1.0, 12.0, 24.5, 120.0]),
+)
+def test_every_estimand_prints_and_parses_back(kind, outcome, given_levels, contrast, time):
+    unit = "months" if time else ""
+    estimand = Estimand(kind, outcome, tuple(given_levels.items()), contrast, time, unit)
+    assert parse(str(estimand)) == estimand
+    assert str(parse(str(estimand))) == str(estimand)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("share", "not an estimand"),
+        ("sahre[her2=low]", "unknown kind 'sahre'"),
+        ("share[her2=low | hr_status]", "factor=level"),
+        ("share[her2=low | a=1, a=2]", "twice"),
+        ("hazard_ratio[bcss ; her2: a b]", "a vs b"),
+        ("survival[bcss @ soon]", "number unit"),
+        ("share[her2=low | =x]", "factor=level"),
+        ("share[her2=low | hr_status=]", "factor=level"),
+    ],
+)
+def test_faults_say_what_does_not_fit(text, message):
+    with pytest.raises(BadInput, match=message):
+        parse(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_parsed_or_refused(text):
+    try:
+        estimand = parse(text)
+    except BadInput:
+        return
+    assert parse(str(estimand)) == estimand
+
+
+def test_where_adds_conditions():
+    assert str(parse("discordance[]").where(hr_status="positive")) == CANONICAL[4]
+
+
+def test_faults_are_raised_together_and_say_place_and_remedy():
+    faults = [
+        Fault(
+            "not a number", file="a.csv", row=3, column="value", value="x", remedy="write a number"
+        ),
+        Fault("duplicate id", file="a.csv", row=4),
+    ]
+    with pytest.raises(BadInput) as caught:
+        raise_if(faults)
+    assert str(caught.value).splitlines() == [
+        "a.csv, row 3, column 'value': not a number (found 'x'); remedy: write a number",
+        "a.csv, row 4: duplicate id",
+    ]
+    raise_if([])
