@@ -23,5 +23,5 @@ def test_gaps_are_filled_and_unknown_names_refused():
     wide = prior("HalfNormal", sigma=1.0)
     assert complete({"tau": wide}, DEFAULT) == {"alpha": DEFAULT["alpha"], "tau": wide}
     assert complete(None, DEFAULT) == DEFAULT
-    with pytest.raises(BadInput, match="'tua'.*allowed: alpha, tau"):
+    with pytest.raises(BadInput, match=r"'tua'.*allowed: alpha, tau"):
         complete({"tua": wide}, DEFAULT)
