@@ -29,7 +29,7 @@ KINDS = {
     "discordance": "probability that the class changes",
     "discordance_difference": "difference of two discordance probabilities",
     "true_discordance": "probability that the true class changes",
-    "unchanged_given_observed_change": "probability that the true class is unchanged, readings differing",
+    "unchanged_given_observed_change": "probability of no true change where the readings differ",
     "gain": "probability of gaining a class",
     "loss": "probability of losing a class",
     "agreement": "Cohen's kappa of two readings",
