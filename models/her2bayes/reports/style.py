@@ -62,6 +62,7 @@ _SETTINGS: dict[str, object] = {
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
     "font.size": 11,
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",

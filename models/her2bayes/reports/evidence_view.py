@@ -1,0 +1,136 @@
+"""Rows of the evidence table as the page shows them: text, anchors, links and sort keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from her2bayes.reports.numbers import interval, number, p_value, probability
+
+# verdict -> words on the page, in the order in which a reviewer wants them counted
+VERDICT_LABELS = {
+    "reproduces": "reproduces",
+    "rounding": "rounding",
+    "method": "method",
+    "differs": "differs",
+    "inconsistent": "inconsistent",
+    "not_checkable": "not checkable",
+}
+VERDICT_MEANINGS = {
+    "reproduces": "the number follows from other printed numbers at the printed decimals",
+    "rounding": "it follows after a rounding step in between, or with the last digit cut off",
+    "method": "it follows only under a named variant of the method",
+    "differs": "it does not follow from the printed numbers it should follow from",
+    "inconsistent": "another printed number contradicts it",
+    "not_checkable": "what is printed does not determine it; the note says what is missing",
+}
+
+
+def anchor(claim_id: str) -> str:
+    """Page anchor of a ledger row: letters, digits, dots, hyphens and underscores only."""
+    return "claim-" + re.sub(r"[^\w.-]", "-", claim_id)
+
+
+def rows(evidence: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give each row of an evidence table as texts for the page, in the order of the table."""
+    records = evidence.to_dict(orient="records")
+    return [_row(place, {str(k): v for k, v in r.items()}) for place, r in enumerate(records)]
+
+
+def verdict_counts(evidence: pd.DataFrame) -> list[dict[str, Any]]:
+    """Count ledger rows by verdict, with the place of each in a bar 1000 units wide."""
+    verdicts = evidence.loc[evidence["claim_id"] != "", "verdict"]
+    counts = verdicts.value_counts()
+    return list(_bar({v: int(counts.get(v, 0)) for v in VERDICT_LABELS}))
+
+
+def _bar(counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    total, start = max(1, sum(counts.values())), 0.0
+    for verdict, amount in counts.items():
+        width = 1000 * amount / total
+        yield {
+            "verdict": verdict,
+            "label": VERDICT_LABELS[verdict],
+            "count": amount,
+            "start": f"{start:.2f}",
+            "width": f"{width:.2f}",
+        }
+        start += width
+
+
+def _row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    claim_id, verdict = _text(row, "claim_id"), _text(row, "verdict")
+    convergence = _text(row, "convergence")
+    return {
+        **{name: _text(row, name) for name in _AS_THEY_ARE},
+        "claim_id": claim_id,
+        "anchor": anchor(claim_id) if claim_id else f"row-{place + 1}",
+        "order": place,
+        "statistic": _text(row, "statistic").replace("_", " "),
+        "published": _published(row),
+        "published_sort": _sort(row, "published", "published_p"),
+        "reproduced": _reproduced(row),
+        "reproduced_sort": _sort(row, "reproduced", "reproduced_p"),
+        "posterior": _estimate(row, "posterior_median", "posterior_lower", "posterior_upper"),
+        "posterior_sort": _sort(row, "posterior_median"),
+        "probability": probability(row.get("posterior_probability")),
+        "prior": _prior(row),
+        "verdict": verdict,
+        "verdict_label": VERDICT_LABELS.get(verdict, verdict),
+        "verdict_order": list(VERDICT_LABELS).index(verdict) if verdict in VERDICT_LABELS else "",
+        "failed": convergence if convergence.startswith("not converged") else "",
+    }
+
+
+_AS_THEY_ARE = ("locator", "estimand", "method", "evidence_kind", "note", "reading", "fit_id")
+
+
+def _published(row: Mapping[str, Any]) -> str:
+    text, unit = _text(row, "published_text"), _text(row, "unit")
+    if not text:
+        text = interval(
+            row.get("published"), row.get("published_lower"), row.get("published_upper")
+        )
+    if unit == "%" and text and "%" not in text:
+        text += " %"
+    printed_p = _text(row, "published_p") or p_value(row.get("published_p"))
+    if printed_p and printed_p.lstrip("<>=P ") not in text:
+        text += f"{'; ' if text else ''}P {printed_p if printed_p[0] in '<>' else '= ' + printed_p}"
+    return text
+
+
+def _reproduced(row: Mapping[str, Any]) -> str:
+    text = _estimate(row, "reproduced", "reproduced_lower", "reproduced_upper")
+    p = p_value(row.get("reproduced_p"))
+    if p:
+        text += f"{'; ' if text else ''}P {p if p[0] == '<' else '= ' + p}"
+    return text
+
+
+def _estimate(row: Mapping[str, Any], value: str, lower: str, upper: str) -> str:
+    text = interval(row.get(value), row.get(lower), row.get(upper), unit=_text(row, "unit"))
+    return f"{text} %" if text and _text(row, "unit") == "%" else text
+
+
+def _prior(row: Mapping[str, Any]) -> str:
+    text = _estimate(row, "prior_median", "prior_lower", "prior_upper")
+    chance = probability(row.get("prior_probability"))
+    learnt = number(row.get("contraction"), 2)
+    parts = [text, f"probability {chance}" if chance else "", f"contraction {learnt}"]
+    return ", ".join(part for part in parts if part and not part.endswith("contraction "))
+
+
+def _sort(row: Mapping[str, Any], *columns: str) -> str:
+    for column in columns:
+        value = row.get(column)
+        if isinstance(value, int | float) and not pd.isna(value):
+            return f"{value:.6g}"
+    return ""
+
+
+def _text(row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column)
+    return value if isinstance(value, str) else ""

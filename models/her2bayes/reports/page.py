@@ -1,0 +1,266 @@
+"""Sections, findings and evidence table as one self-contained HTML file, and the index of a run.
+
+Nothing is loaded from elsewhere: one style element and one script, both allowed by their hash in
+the content policy, figures inline. Every text is escaped by Jinja; only SVG made by
+``reports.style`` is inserted as it is.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from her2bayes.reports import evidence_view
+from her2bayes.reports.numbers import count, number
+from her2bayes.reports.section import Figure, Section, Table
+from her2bayes.reports.style import css_variables
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SHOWN_ON_INDEX = 4  # findings quoted for each study on the index
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """All that the page of one study shows.
+
+    ``study`` holds id, title, citation, doi and design; ``evidence`` the columns of the evidence
+    table; ``findings`` finding_id, claim_ids (joined by spaces), kind, sentence, most important
+    first; ``absent`` one sentence for each analysis the printed evidence does not allow;
+    ``notices`` warnings that stand above everything; ``run`` what ``run.json`` records.
+    """
+
+    study: Mapping[str, str]
+    evidence: pd.DataFrame
+    findings: pd.DataFrame
+    cohort: Section
+    sections: tuple[Section, ...]
+    absent: tuple[str, ...]
+    methods: tuple[str, ...]
+    notices: tuple[str, ...]
+    run: Mapping[str, Any]
+
+
+def render_study(page: StudyPage) -> str:
+    """Render the report of one study."""
+    fits = _unique_fits(page.sections)
+    rows = evidence_view.rows(page.evidence)
+    return _render(
+        "study.html.j2",
+        study=page.study,
+        run=page.run,
+        summary=summary(page.evidence),
+        verdicts=evidence_view.verdict_counts(page.evidence),
+        notices=page.notices,
+        findings=_findings(page.findings, rows),
+        cohort=_section(page.cohort),
+        sections=[_section(s) for s in page.sections],
+        absent=page.absent,
+        fits=[_fit(f) for f in fits],
+        methods=(*page.methods, *_verdict_words()),
+        rows=rows,
+        kinds=sorted({row["evidence_kind"] for row in rows} - {""}),
+        provenance=_flat(page.run),
+    )
+
+
+def render_index(pages: Sequence[StudyPage], run: Mapping[str, Any]) -> str:
+    """Render the index of a run, with a card for each study."""
+    cards = [
+        {
+            **page.study,
+            "summary": summary(page.evidence),
+            "verdicts": evidence_view.verdict_counts(page.evidence),
+            "top_findings": list(page.findings["sentence"])[:_SHOWN_ON_INDEX],
+            "more_findings": _more(len(page.findings) - _SHOWN_ON_INDEX),
+        }
+        for page in pages
+    ]
+    notices = tuple(dict.fromkeys(line for page in pages for line in page.notices))
+    return _render("index.html.j2", studies=cards, run=run, notices=notices, provenance=_flat(run))
+
+
+def summary(evidence: pd.DataFrame) -> str:
+    """Say in one sentence how many printed numbers there are and what became of them."""
+    claims = evidence["claim_id"] != ""
+    with_posterior = int((claims & evidence["posterior_median"].notna()).sum())
+    beyond = int((~claims).sum())
+    text = f"{count(int(claims.sum()), 'printed number')} audited"
+    if with_posterior:
+        text += f"; {with_posterior} of them stand beside a posterior"
+    if beyond:
+        text += f"; {count(beyond, 'further quantity', 'further quantities')} not printed"
+    return text + "."
+
+
+def _more(left: int) -> str:
+    return f"{count(left, 'more finding')}" if left > 0 else ""
+
+
+@cache
+def _assets() -> tuple[str, str]:
+    css = (_TEMPLATES / "page.css").read_text("utf-8")
+    for theme, dark in (("LIGHT", False), ("DARK", True)):
+        css = css.replace(f"/* PALETTE-{theme} */", css_variables(dark))
+    return css, (_TEMPLATES / "page.js").read_text("utf-8")
+
+
+def _policy(css: str, script: str) -> str:
+    def allowed(text: str) -> str:
+        return "'sha256-" + b64encode(sha256(text.encode()).digest()).decode() + "'"
+
+    return (
+        f"default-src 'none'; style-src {allowed(css)}; script-src {allowed(script)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _render(template: str, **values: Any) -> str:
+    css, script = _assets()
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            css=Markup(css), script=Markup(script), policy=Markup(_policy(css, script)), **values
+        )
+    )
+
+
+def _findings(findings: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    known = {row["claim_id"]: row for row in rows if row["claim_id"]}
+
+    def cited(claim_id: str) -> dict[str, str]:
+        row = known.get(claim_id, {})
+        return {
+            "claim_id": claim_id,
+            "anchor": row.get("anchor", ""),
+            "locator": row.get("locator", ""),
+        }
+
+    return [
+        {
+            "finding_id": finding["finding_id"],
+            "kind": str(finding["kind"]).replace("_", " "),
+            "contradiction": any(
+                known.get(c, {}).get("verdict") == "inconsistent"
+                for c in str(finding["claim_ids"]).split()
+            ),
+            "sentence": finding["sentence"],
+            "rows": [cited(c) for c in str(finding["claim_ids"]).split()],
+        }
+        for finding in findings.to_dict(orient="records")
+    ]
+
+
+def _section(section: Section) -> dict[str, Any]:
+    failed = [str(f.get("title", "")) for f in section.fits if not _converged(f)]
+    return {
+        "id": section.id,
+        "title": section.title,
+        "paragraphs": section.paragraphs,
+        "figures": [_figure(f) for f in section.figures],
+        "tables": [_table(t) for t in section.tables],
+        "fits": section.fits,
+        "failed": f"Not converged, do not rely on: {', '.join(failed)}." if failed else "",
+    }
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "id": figure.id,
+        "title": figure.title,
+        "svg": Markup(figure.svg),  # drawn by reports.style, which keeps its text escaped
+        "caption": figure.caption,
+        "alt": figure.alt or figure.title,
+        "panels": 'class="wide"' not in figure.svg,
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    frame = table.frame
+    numeric = {str(c): pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns}
+    columns = [
+        {"label": str(c).replace("_", " ") if c in _LINKED else str(c), "numeric": numeric[str(c)]}
+        for c in frame.columns
+    ]
+    rows = [
+        [_cell(column, value, numeric[str(column)]) for column, value in record.items()]
+        for record in frame.to_dict(orient="records")
+    ]
+    return {"title": table.title, "caption": table.caption, "columns": columns, "rows": rows}
+
+
+_LINKED = {"fit_id": lambda text: f"fit-{text}", "claim_id": evidence_view.anchor}
+
+
+def _cell(column: object, value: Any, numeric: bool) -> dict[str, Any]:
+    text = number(value) if numeric else ("" if pd.isna(value) else str(value))
+    link = _LINKED[str(column)](text) if column in _LINKED and text else ""
+    return {"text": text, "link": link, "numeric": numeric}
+
+
+def _unique_fits(sections: Iterable[Section]) -> list[Mapping[str, Any]]:
+    fits: dict[str, Mapping[str, Any]] = {}
+    for section in sections:
+        for fit in section.fits:
+            fits.setdefault(str(fit.get("fit_id", "")), fit)
+    return list(fits.values())
+
+
+def _converged(fit: Mapping[str, Any]) -> bool:
+    return str(fit.get("convergence", "")) == "converged"
+
+
+def _fit(fit: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "fit_id": fit.get("fit_id", ""),
+        "title": fit.get("title", "Fit"),
+        "model": fit.get("model", ""),
+        "equations": str(fit.get("equations", "")).strip(),
+        "convergence": str(fit.get("convergence", "no verdict")).capitalize(),
+        "converged": _converged(fit),
+        **{
+            name: list(fit.get(name, {}).items())
+            for name in ("priors", "diagnostics", "provenance")
+        },
+    }
+
+
+def _verdict_words() -> tuple[str, ...]:
+    words = "; ".join(
+        f"{evidence_view.VERDICT_LABELS[v]}, {meaning}"
+        for v, meaning in evidence_view.VERDICT_MEANINGS.items()
+    )
+    return (f"Verdicts of the audit are arithmetic: {words}.",)
+
+
+def _flat(record: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for name, value in record.items():
+        label = f"{above}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            lines += _flat(value, f"{label}: ")
+        elif isinstance(value, list | tuple):
+            lines.append((label, ", ".join(map(str, value))))
+        else:
+            lines.append((label, str(value)))
+    return lines
