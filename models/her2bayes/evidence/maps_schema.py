@@ -1,0 +1,292 @@
+"""What a column map may hold: keys, types and allowed values, and the checks that report every fault."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from her2bayes.errors import Fault
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.maps import ColumnMap
+
+READING_KEYS = ("ihc", "ish", "overall", "er", "pr", "hr", "time")
+TEXTS = "list of texts"
+RESERVED_LEVEL = set("=,;|[]@")
+_BLOCK = dict.fromkeys(READING_KEYS, str)
+_TRANSLATION = {"*": str}
+# key -> type, nested tables as dicts, "*" for names that the user chooses
+SCHEMA: Mapping[str, Any] = {
+    "schema": int,
+    "id": str,
+    "title": str,
+    "rows": str,
+    "source": {"*": str},
+    "files": dict.fromkeys(("table", "patients", "separator", "encoding", "comment"), str),
+    "columns": dict.fromkeys(("patient_id", "sample_id", "sample_type"), str),
+    "primary": _BLOCK,
+    "recurrence": _BLOCK,
+    "sample": _BLOCK,
+    "values": dict.fromkeys(
+        ("ihc", "ish", "overall", "er", "pr", "hr", "sample_type"), _TRANSLATION
+    ),
+    "missing": TEXTS,
+    "keep": {"*": TEXTS},
+    "derived": {"*": TEXTS},
+    "factors": {
+        "*": {
+            "column": str,
+            "of": str,
+            "values": _TRANSLATION,
+            "other": str,
+            "cut": "list of numbers",
+            "labels": TEXTS,
+        }
+    },
+    "endpoints": {
+        "*": {
+            "time": str,
+            "event": str,
+            "entry": str,
+            "unit": str,
+            "events": TEXTS,
+            "censored": TEXTS,
+        }
+    },
+    "her2": {"categories": TEXTS, "positive": str, "scores": {"*": TEXTS}},
+    "rules": {
+        "choose": str,
+        "hr_status": str,
+        "hr_threshold": float,
+        "reversed_times": str,
+        "time_tolerance": float,
+        "two_plus_without_ish": str,
+    },
+}
+REQUIRED = ("schema", "id", "rows", "columns")
+ALLOWED: Mapping[str, tuple[str, ...]] = {
+    "rows": ("patient", "sample"),
+    "rules.choose": ("earliest", "latest"),
+    "rules.hr_status": ("primary", "recurrence"),
+    "rules.reversed_times": ("stop", "set aside"),
+    "rules.two_plus_without_ish": ("stop", "accept"),
+    "factors.*.of": ("primary", "recurrence"),
+    "endpoints.*.unit": ("days", "months", "years"),
+    "values.sample_type.*": ("primary", "recurrence", "other"),
+    **{
+        f"values.{key}.*": ("positive", "negative", "equivocal", "missing")
+        for key in ("ish", "overall", "er", "pr", "hr")
+    },
+}
+OWN_COLUMNS = frozenset(
+    {"patient_id", "her2", "her2_primary", "primary_reading", "recurrence_reading", "study"}
+    | {"hr_status", "hr_status_primary", "hr_status_recurrence"}
+)
+
+
+def check_keys(raw: Mapping[str, Any], schema: Mapping[str, Any], path: Path) -> list[Fault]:
+    """Faults of keys, types and closed lists, the whole map walked once."""
+    faults = _walk(raw, schema, "", path)
+    faults += [
+        Fault(f"'{key}' is missing", file=path, column=key, remedy=_MISSING_REMEDY[key])
+        for key in REQUIRED
+        if key not in raw
+    ]
+    if isinstance(raw.get("columns"), dict) and "patient_id" not in raw["columns"]:
+        faults.append(
+            Fault(
+                "no column of patient ids",
+                file=path,
+                column="columns.patient_id",
+                remedy='add patient_id = "…" under [columns]',
+            )
+        )
+    if raw.get("schema", 1) != 1:
+        faults.append(
+            Fault("unknown schema", file=path, column="schema", value=raw["schema"], allowed="1")
+        )
+    return faults
+
+
+_MISSING_REMEDY = {
+    "schema": "write schema = 1 in the first line",
+    "id": 'write a short name of the study, e.g. id = "tcga"',
+    "rows": 'write rows = "patient" or rows = "sample": what one row of the table is',
+    "columns": "add a table [columns] with at least patient_id",
+}
+
+
+def _walk(raw: Mapping[str, Any], schema: Mapping[str, Any], place: str, path: Path) -> list[Fault]:
+    faults: list[Fault] = []
+    for key, value in raw.items():
+        where = f"{place}.{key}" if place else key
+        expected = schema.get(key, schema.get("*"))
+        if expected is None:
+            close = difflib.get_close_matches(key, list(schema), n=1)
+            faults.append(
+                Fault(
+                    f"unknown key '{key}'",
+                    file=path,
+                    column=where,
+                    allowed=", ".join(schema),
+                    remedy=f"did you mean '{close[0]}'?" if close else "remove it",
+                )
+            )
+        elif isinstance(expected, dict):
+            if isinstance(value, dict):
+                faults += _walk(value, expected, where, path)
+            else:
+                faults.append(_wrong_type(where, value, f"a table [{where}]", path))
+        else:
+            faults += _leaf(where, value, expected, path)
+    return faults
+
+
+def _leaf(where: str, value: Any, expected: Any, path: Path) -> list[Fault]:
+    kinds: dict[Any, tuple[str, bool]] = {
+        str: ("text in quotes", isinstance(value, str) and bool(value.strip())),
+        int: ("a whole number", isinstance(value, int) and not isinstance(value, bool)),
+        float: ("a number", _is_number(value)),
+        TEXTS: (TEXTS, isinstance(value, list) and all(isinstance(v, str) for v in value)),
+        "list of numbers": (
+            "list of numbers",
+            isinstance(value, list) and all(_is_number(v) for v in value),
+        ),
+    }
+    name, good = kinds[expected]
+    if not good:
+        return [_wrong_type(where, value, name, path)]
+    allowed = next((a for pattern, a in ALLOWED.items() if _matches(pattern, where)), None)
+    if allowed and value not in allowed:
+        fault = Fault(
+            "value is not one of those allowed",
+            file=path,
+            column=where,
+            value=value,
+            allowed=", ".join(allowed),
+        )
+        return [fault]
+    return []
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _matches(pattern: str, where: str) -> bool:
+    if pattern.endswith(".*"):
+        return where.startswith(pattern[:-1])
+    head, star, tail = pattern.partition(".*.")
+    if star:
+        return where.startswith(f"{head}.") and where.endswith(f".{tail}")
+    return pattern == where
+
+
+def _wrong_type(where: str, value: Any, expected: str, path: Path) -> Fault:
+    return Fault("wrong type", file=path, column=where, value=value, allowed=expected)
+
+
+def check_meaning(mapped: ColumnMap, raw: Mapping[str, Any], path: Path) -> list[Fault]:
+    """Faults that need more than one key: no readings, sample without type, categories, levels."""
+
+    def fault(problem: str, column: str, **more: Any) -> Fault:
+        return Fault(problem, file=path, column=column, **more)
+
+    faults: list[Fault] = []
+    readings = {k for block in mapped.blocks.values() for k in block} & {"ihc", "ish", "overall"}
+    if not readings:
+        remedy = "add a table [primary], [recurrence] or [sample] with ihc, ish or overall"
+        faults.append(fault("no column of HER2 readings", "primary", remedy=remedy))
+    if "sample" in mapped.blocks and "sample_type" not in mapped.columns:
+        remedy = "name the column that says primary or metastasis, or use [primary] / [recurrence]"
+        faults.append(fault("[sample] needs sample_type", "columns.sample_type", remedy=remedy))
+    if "sample" in mapped.blocks and mapped.rows == "patient":
+        faults.append(fault('[sample] goes with rows = "sample"', "rows", value="patient"))
+    faults += _scheme_faults(mapped, raw, path)
+    faults += _factor_faults(mapped, path)
+    faults += [
+        fault(
+            "a difference needs two columns", f"derived.{name}", value=terms, allowed='["A", "B"]'
+        )
+        for name, terms in raw.get("derived", {}).items()
+        if len(terms) != 2
+    ]
+    return faults
+
+
+def _scheme_faults(mapped: ColumnMap, raw: Mapping[str, Any], path: Path) -> list[Fault]:
+    scheme = mapped.scheme
+    known = ", ".join(scheme.categories)
+    faults = []
+    if scheme.positive not in scheme.categories or len(set(scheme.categories)) < 2:
+        faults.append(
+            Fault(
+                "categories need at least two names, one of them the positive class",
+                file=path,
+                column="her2.categories",
+                value=list(scheme.categories),
+                remedy='name it with positive = "…" under [her2]',
+            )
+        )
+    for score, classes in scheme.scores:
+        if score not in ("0", "ultralow", "1", "2"):
+            faults.append(
+                Fault(
+                    "not an IHC score",
+                    file=path,
+                    column="her2.scores",
+                    value=score,
+                    allowed="0, ultralow, 1, 2",
+                )
+            )
+        elif not classes or not set(classes) <= set(scheme.categories):
+            faults.append(
+                Fault(
+                    f"score {score} means {', '.join(classes) or 'nothing'}, which is no category",
+                    file=path,
+                    column=f"her2.scores.{score}",
+                    allowed=known,
+                    remedy="say under [her2.scores] which categories this score means",
+                )
+            )
+    return faults + [
+        Fault(
+            "name may not hold / or , or be 'unknown'",
+            file=path,
+            column="her2.categories",
+            value=name,
+        )
+        for name in scheme.categories
+        if set(name) & (RESERVED_LEVEL | {"/"}) or name == "unknown" or not name.strip()
+    ]
+
+
+def _factor_faults(mapped: ColumnMap, path: Path) -> list[Fault]:
+    faults = []
+    for f in mapped.factors:
+        place = f"factors.{f.name}"
+        if not f.name.isidentifier() or f.name != f.name.lower() or f.name in OWN_COLUMNS:
+            faults.append(
+                Fault("not a factor name that is free", file=path, column=place, value=f.name,
+                      allowed=f"small letters, digits and _; not {', '.join(sorted(OWN_COLUMNS))}")
+            )  # fmt: skip
+        if list(f.cut) != sorted(set(f.cut)):
+            faults.append(
+                Fault(
+                    "cut points must increase", file=path, column=f"{place}.cut", value=list(f.cut)
+                )
+            )
+        if f.labels and len(f.labels) != len(f.cut) + 1:
+            faults.append(
+                Fault("one label more than cut points is needed", file=path, column=f"{place}.labels",
+                      value=list(f.labels))
+            )  # fmt: skip
+        levels = {*f.values.values(), *f.labels, *([f.other] if f.other else [])}
+        faults += [
+            Fault("level holds one of = , ; | [ ] @", file=path, column=place, value=level)
+            for level in sorted(levels)
+            if RESERVED_LEVEL & set(level)
+        ]
+    return faults
