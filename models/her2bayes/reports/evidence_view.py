@@ -89,13 +89,11 @@ _AS_THEY_ARE = ("locator", "estimand", "method", "evidence_kind", "note", "readi
 
 
 def _published(row: Mapping[str, Any]) -> str:
-    text, unit = _text(row, "published_text"), _text(row, "unit")
+    text = _text(row, "published_text")
     if not text:
         text = interval(
             row.get("published"), row.get("published_lower"), row.get("published_upper")
         )
-    if unit == "%" and text and "%" not in text:
-        text += " %"
     printed_p = _text(row, "published_p") or p_value(row.get("published_p"))
     if printed_p and printed_p.lstrip("<>=P ") not in text:
         text += f"{'; ' if text else ''}P {printed_p if printed_p[0] in '<>' else '= ' + printed_p}"

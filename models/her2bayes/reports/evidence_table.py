@@ -1,0 +1,232 @@
+"""Published | Reproduced | Posterior: ledger, audit and estimates joined on the estimand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from her2bayes.estimand import Estimand, parse
+from her2bayes.evidence.schema import EVIDENCE_COLUMNS
+from her2bayes.reports.numbers import interval
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+
+_TEXT = frozenset(
+    {
+        "claim_id",
+        "study",
+        "locator",
+        "estimand",
+        "statistic",
+        "method",
+        "verdict",
+        "note",
+        "unit",
+        "reading",
+        "model",
+        "fit_id",
+        "convergence",
+        "published_relation",
+        "published_text",
+        "evidence_kind",
+    }
+)
+_POSTERIOR = (
+    "posterior_median",
+    "posterior_lower",
+    "posterior_upper",
+    "posterior_probability",
+    "prior_median",
+    "prior_lower",
+    "prior_upper",
+    "prior_probability",
+    "contraction",
+    "model",
+    "fit_id",
+    "convergence",
+)
+_CLASSICAL = ("reproduced", "reproduced_lower", "reproduced_upper", "reproduced_p", "method")
+
+# what a row that the paper does not print is called in the column `statistic`
+_STATISTIC = {
+    "share": "percentage",
+    "transition": "percentage",
+    "discordance": "percentage",
+    "gain": "percentage",
+    "loss": "percentage",
+    "response_rate": "percentage",
+    "event_rate": "percentage",
+    "survival": "percentage",
+    "hazard_ratio": "hazard_ratio",
+    "median": "median",
+}
+
+
+def join(
+    study: Study,
+    audited: pd.DataFrame,
+    estimates: pd.DataFrame,
+    classical: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Build the evidence table with exactly ``EVIDENCE_COLUMNS``.
+
+    One row for each ledger id, in ledger order, with the audit's verdict; then one row with an
+    empty ``claim_id`` for each estimand that is estimated (``estimates``: posterior) or computed
+    (``classical``: named intervals) but not printed. A row meets the estimate of its own estimand
+    and reading; a row without an estimate of its reading meets the one that holds under every
+    reading. A P value of an association is answered by the differences of shares, named in its
+    note; it never gets a second P. Raises ``ValueError`` where the audit lost or doubled a row, or
+    where a row and its estimate have different units.
+    """
+    order = list(study.ledger["claim_id"])
+    if sorted(audited["claim_id"]) != sorted(order):
+        raise ValueError("the audit must give exactly one row for each ledger id")
+    fits = _index(estimates)
+    tests = _index(classical if classical is not None else pd.DataFrame())
+    used: set[tuple[str, str]] = set()
+    rows = []
+    for row in audited.set_index("claim_id", drop=False).loc[order].to_dict(orient="records"):
+        filled = {str(name): value for name, value in row.items()} | {"study": study.id}
+        for table, fill in ((tests, _with_classical), (fits, _with_posterior)):
+            key = _match(table, filled)
+            if key:
+                used.add(key)
+                filled = fill(filled, table[key])
+        rows.append(_answered(filled, fits.values()))
+    rows += [_unprinted(study.id, key, fits, tests) for key in (fits | tests) if key not in used]
+    return _frame(rows)
+
+
+def _index(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    records: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in table.to_dict(orient="records"):
+        row = {str(name): value for name, value in record.items()}
+        key = (str(parse(row["estimand"])), row.get("reading") or "")
+        if key in records:
+            raise ValueError(f"two estimates of {key[0]} under reading '{key[1]}'")
+        records[key] = row
+    return records
+
+
+def _match(table: Mapping[tuple[str, str], Any], row: Mapping[str, Any]) -> tuple[str, str] | None:
+    estimand = str(parse(row["estimand"]))
+    keys = ((estimand, row.get("reading") or ""), (estimand, ""))
+    return next((key for key in keys if key in table), None)
+
+
+def _with_posterior(row: dict[str, Any], estimate: Mapping[str, Any]) -> dict[str, Any]:
+    unit = row.get("unit") or estimate.get("unit", "")
+    if estimate.get("unit", unit) != unit and not _is_test(row):
+        raise ValueError(
+            f"{row['claim_id']}: printed in '{unit}', estimated in '{estimate['unit']}'"
+        )
+    kind = estimate.get("evidence_kind") or "recomputed"
+    return {
+        **row,
+        **{name: estimate.get(name) for name in _POSTERIOR},
+        "unit": unit,
+        "note": _sentences(row.get("note"), estimate.get("note")),
+        "evidence_kind": kind
+        if row.get("evidence_kind") in {"printed", "", None}
+        else row["evidence_kind"],
+    }
+
+
+def _with_classical(row: dict[str, Any], test: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a named interval beside a reproduced share; the audit's own interval comes first."""
+    bare = (
+        pd.isna(row.get("reproduced_lower")) or row["reproduced_lower"] == row["reproduced_upper"]
+    )
+    if _is_test(row) or pd.isna(row.get("reproduced")) or not bare:
+        return row
+    return {
+        **row,
+        "reproduced_lower": test["reproduced_lower"],
+        "reproduced_upper": test["reproduced_upper"],
+        "method": _sentences(row.get("method"), test["method"]),
+    }
+
+
+def _is_test(row: Mapping[str, Any]) -> bool:
+    return row.get("statistic") in {"p_value", "significant"}
+
+
+def _answered(row: dict[str, Any], estimates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Answer the P value of an association with the differences of shares, in the note."""
+    asked = parse(row["estimand"])
+    if asked.kind != "association" or not _is_test(row):
+        return row
+    answers = [e for e in estimates if _answers(asked, parse(e["estimand"]))]
+    if not answers:
+        return row
+    largest = max(answers, key=lambda e: abs(e["posterior_median"]))
+    median, lower, upper = (largest[name] for name in _POSTERIOR[:3])
+    text = interval(median, lower, upper, unit="%")
+    amount = "the difference" if len(answers) == 1 else f"{len(answers)} differences"
+    note = (
+        f"posterior answer: {amount} of shares in the rows share_difference, "
+        f"largest {largest['estimand']} {text} percentage points"
+    )
+    return {**row, "note": _sentences(row.get("note"), note)}
+
+
+def _answers(asked: Estimand, answer: Estimand) -> bool:
+    return (
+        answer.kind == "share_difference"
+        and answer.contrast is not None
+        and asked.contrast is not None
+        and answer.contrast.factor == asked.contrast.factor
+        and answer.outcome.partition("=")[0] == asked.outcome
+        and answer.given == asked.given
+    )
+
+
+def _unprinted(
+    study: str,
+    key: tuple[str, str],
+    fits: Mapping[tuple[str, str], Mapping[str, Any]],
+    tests: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> dict[str, Any]:
+    fit, test = fits.get(key, {}), tests.get(key, {})
+    kind = parse(key[0]).kind
+    return {
+        **{name: test.get(name) for name in _CLASSICAL},
+        **{name: fit.get(name) for name in _POSTERIOR},
+        "study": study,
+        "locator": fit.get("locator") or test.get("locator") or "",
+        "estimand": key[0],
+        "reading": key[1],
+        "statistic": fit.get("statistic") or test.get("statistic") or _STATISTIC.get(kind, kind),
+        "note": _sentences(fit.get("note"), test.get("note")),
+        "unit": fit.get("unit") or test.get("unit") or "",
+        "evidence_kind": fit.get("evidence_kind") or "recomputed",
+    }
+
+
+def _sentences(*parts: object) -> str:
+    return "; ".join(dict.fromkeys(p for p in parts if isinstance(p, str) and p))
+
+
+def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    records = list(rows)
+    frame = pd.DataFrame(
+        {name: list(_column(records, name)) for name in EVIDENCE_COLUMNS}, columns=EVIDENCE_COLUMNS
+    )
+    convert: dict[str, Callable[[pd.Series], pd.Series]] = {
+        name: (lambda s: s.astype(str)) if name in _TEXT else (lambda s: s.astype(float))
+        for name in EVIDENCE_COLUMNS
+    }
+    return frame.assign(**{name: convert[name](frame[name]) for name in EVIDENCE_COLUMNS})
+
+
+def _column(records: list[Mapping[str, Any]], name: str) -> Iterator[Any]:
+    for record in records:
+        value = record.get(name)
+        missing = value is None or (not isinstance(value, str) and pd.isna(value))
+        if name in _TEXT:
+            yield "" if missing else str(value)
+        else:
+            yield float("nan") if missing or value == "" else value
