@@ -1,0 +1,170 @@
+"""From a model and its data to stored draws: build, sample, predictive draws, log densities.
+
+A fit is named by what it depends on (``Fit.fit_id``): text of the model's source, data, priors,
+options, sampling settings, versions, compiler flags. With a ``Store`` an equal fit is read back
+without importing PyMC at all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import xarray as xr
+
+from her2bayes import __version__
+from her2bayes.bayes.prior import Prior, complete
+from her2bayes.inference import digest
+from her2bayes.inference.convergence import Diagnostics, diagnostics
+from her2bayes.inference.engine import FLAGS
+from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
+
+log = logging.getLogger(__name__)
+
+GROUPS = (
+    "posterior",
+    "sample_stats",
+    "prior",
+    "prior_predictive",
+    "posterior_predictive",
+    "log_likelihood",
+    "log_prior",
+    "observed_data",
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Draws of one model on one data set, with where they come from.
+
+    ``tree`` holds the groups of ``GROUPS``; ``posterior`` has dims ``(chain, draw, ...)``.
+    ``provenance`` names model, versions, priors, options, sampling, digests, flags and times.
+    """
+
+    tree: xr.DataTree
+    provenance: dict[str, Any]
+
+    @property
+    def fit_id(self) -> str:
+        """Twelve hexadecimal digits: equal for equal model, data, settings and versions."""
+        return str(self.provenance["fit_id"])
+
+    @property
+    def model(self) -> str:
+        """Name of the model file."""
+        return str(self.provenance["model"])
+
+    @cached_property
+    def posterior(self) -> xr.Dataset:
+        """Posterior draws."""
+        return self.tree["posterior"].to_dataset()
+
+    @cached_property
+    def prior(self) -> xr.Dataset:
+        """Prior draws of the same quantities, in one chain."""
+        return self.tree["prior"].to_dataset()
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """Divergences and E-BFMI of the run."""
+        return diagnostics(self.tree["sample_stats"].to_dataset())
+
+
+def fit(
+    build: Callable[..., Any],
+    data: Any,
+    *,
+    priors: Mapping[str, Prior] | None = None,
+    options: Mapping[str, Any] | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+    store: Store | None = None,
+    cores: int | None = None,
+    progress: bool = False,
+) -> Fit:
+    """Fit ``build(data, priors, **options)``, or read the equal fit from ``store``.
+
+    ``build`` is the function of a model file, beside its ``DEFAULT_PRIORS``; ``data`` a labelled
+    array, dataset or mapping of these. ``cores`` changes the time only, never the draws.
+    Raises ``BadInput`` for an unknown prior name or a store that cannot be written.
+    """
+    defaults = build.__globals__.get("DEFAULT_PRIORS", {})
+    priors = complete(priors, defaults)
+    options = dict(options or {})
+    identity = _identity(build, data, priors, options, sampling)
+    fit_id, model = digest.key(identity), identity["model"]
+    if store is None:
+        return _compute(build, data, priors, options, sampling, identity, cores, progress)
+    tree = store.load(model, fit_id)
+    if tree is None:
+        with store.lock(fit_id):
+            tree = store.load(model, fit_id)  # another process may have finished it meanwhile
+            if tree is None:
+                fresh = _compute(build, data, priors, options, sampling, identity, cores, progress)
+                store.save(model, fit_id, fresh.tree)
+                return fresh
+    log.info("fit %s of %s read from %s", fit_id, model, store.folder)
+    return Fit(tree, json.loads(tree.attrs["provenance"]))
+
+
+def _identity(
+    build: Callable[..., Any],
+    data: Any,
+    priors: Mapping[str, Prior],
+    options: Mapping[str, Any],
+    sampling: Sampling,
+) -> dict[str, Any]:
+    return {
+        "model": build.__module__.rsplit(".", 1)[-1],
+        "package": __version__,
+        "source": digest.source_digest(build),
+        "engine": digest.engine_digest(),
+        "data": digest.data_digest(data),
+        "priors": {name: str(value) for name, value in sorted(priors.items())},
+        "options": {name: repr(value) for name, value in sorted(options.items())},
+        "sampling": asdict(sampling),
+        "versions": digest.versions(),
+        "flags": FLAGS,
+    }
+
+
+def _compute(
+    build: Callable[..., Any],
+    data: Any,
+    priors: Mapping[str, Prior],
+    options: Mapping[str, Any],
+    sampling: Sampling,
+    identity: dict[str, Any],
+    cores: int | None,
+    progress: bool,
+) -> Fit:
+    from her2bayes.inference import densities, engine
+
+    start = perf_counter()
+    with engine.compiler_flags():
+        model = build(data, priors, **options)
+        posterior, stats, seconds = engine.sample(model, sampling, cores=cores, progress=progress)
+        prior, prior_predictive = densities.prior_draws(model, sampling.seed)
+        likelihood, log_prior = densities.log_densities(model, posterior)
+        groups = (
+            posterior,
+            stats,
+            prior,
+            prior_predictive,
+            densities.posterior_predictive(model, posterior, sampling.seed),
+            likelihood,
+            log_prior,
+            densities.observed_data(model),
+        )
+    seconds = {name: round(value, 2) for name, value in seconds.items()}
+    seconds["all"] = round(perf_counter() - start, 2)
+    provenance = {"fit_id": digest.key(identity), **identity, "seconds": seconds}
+    tree = xr.DataTree.from_dict(dict(zip(GROUPS, groups, strict=True)))
+    tree.attrs["provenance"] = json.dumps(provenance)
+    log.info("fit %s of %s: %s s", provenance["fit_id"], identity["model"], seconds)
+    return Fit(tree, provenance)

@@ -1,0 +1,99 @@
+"""Fits on disk, found by what they depend on: written whole or not at all, checked on every read.
+
+One file per fit, ``<model>-<fit_id>-<first 16 digits of the SHA-256 of the file>.nc``. The name
+carries the checksum, so that one rename makes the entry complete; two processes that want the same
+fit wait for each other on a lock file and the second reads what the first computed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from her2bayes.errors import BadInput, Fault
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of fits, created on the first write."""
+
+    folder: Path
+
+    def load(self, model: str, fit_id: str) -> xr.DataTree | None:
+        """Read a fit, or return None where there is none or its file is damaged (with a notice)."""
+        for path in sorted(self.folder.glob(f"{model}-{fit_id}-*.nc")):
+            content = path.read_bytes()
+            if path.stem.rsplit("-", 1)[1] == _checksum(content):
+                return xr.load_datatree(io.BytesIO(content), engine="h5netcdf")
+            log.warning("stored fit %s is damaged (checksum differs): it is computed again", path)
+        return None
+
+    def save(self, model: str, fit_id: str, tree: xr.DataTree) -> Path:
+        """Write a fit: temporary name, sync, rename; older files of the same fit are removed.
+
+        Raises ``BadInput`` where the folder cannot be written or the disk is full.
+        """
+        with self._writable():
+            content = tree.to_netcdf(engine="h5netcdf")
+            path = self.folder / f"{model}-{fit_id}-{_checksum(content)}.nc"
+            self._replace(path, bytes(content))
+            for old in self.folder.glob(f"{model}-{fit_id}-*.nc"):
+                if old != path:
+                    old.unlink()
+        return path
+
+    @contextmanager
+    def lock(self, fit_id: str) -> Iterator[None]:
+        """Hold the lock of one fit; it ends with the process, however that ends."""
+        with self._writable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = (self.folder / f".{fit_id}.lock").open("a")
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=self.folder)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BadInput(
+                Fault(
+                    f"fits cannot be stored here: {error.strerror or error}",
+                    file=self.folder,
+                    remedy="give an output folder that can be written and has space",
+                )
+            ) from error
+
+
+def _checksum(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,154 @@
+"""From draws to one row of numbers: the only place where draws are summarised.
+
+Median and 95 % equal-tailed interval, the probability of a named event, the same for the prior,
+and contraction = 1 - Var(posterior) / Var(prior): 0 where the data say nothing, 1 where they say
+everything, below 0 where the posterior is wider than the prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.estimand import Estimand
+from her2bayes.inference.convergence import Diagnostics, verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTERVAL = 0.95
+
+ESTIMATE_COLUMNS = (
+    "estimand",
+    "posterior_median",
+    "posterior_lower",
+    "posterior_upper",
+    "posterior_probability",
+    "prior_median",
+    "prior_lower",
+    "prior_upper",
+    "prior_probability",
+    "contraction",
+    "note",
+    "unit",
+    "reading",
+    "model",
+    "fit_id",
+    "convergence",
+)
+
+# kinds printed in percent, as papers print them; the draws themselves stay between 0 and 1
+PERCENT_KINDS = frozenset(
+    {
+        "share",
+        "share_difference",
+        "transition",
+        "flow",
+        "flow_difference",
+        "discordance",
+        "discordance_difference",
+        "true_discordance",
+        "unchanged_given_observed_change",
+        "gain",
+        "loss",
+        "survival",
+        "survival_difference",
+        "cumulative_incidence",
+        "response_rate",
+        "response_rate_difference",
+        "event_rate",
+        "event_rate_difference",
+    }
+)
+
+
+class FitLike(Protocol):
+    """What a summary needs to know of a fit."""
+
+    @property
+    def fit_id(self) -> str:
+        """Name of the fit."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """What the run says of itself."""
+
+
+Event = Callable[[xr.DataArray], xr.DataArray]
+
+
+def estimate(
+    estimand: Estimand,
+    posterior: xr.DataArray,
+    prior: xr.DataArray,
+    fit: FitLike,
+    *,
+    event: Event | None = None,
+    note: str = "",
+    unit: str | None = None,
+    reading: str = "",
+) -> dict[str, Any]:
+    """Summarise one quantity: a row with the names of ``ESTIMATE_COLUMNS``.
+
+    ``posterior`` and ``prior`` are draws (dims ``chain``, ``draw``) on the natural scale (a share
+    between 0 and 1); a quantity that ``PERCENT_KINDS`` lists is printed in percent. ``event`` maps
+    draws to true/false, its probability is reported between 0 and 1, and ``note`` must name it.
+    ``unit`` overrides the unit. Raises ``ValueError`` for a nameless event or a wrong shape.
+    """
+    if event is not None and not note:
+        raise ValueError(f"{estimand}: the note must name the event whose probability is given")
+    for draws in (posterior, prior):
+        if set(draws.dims) != {"chain", "draw"}:
+            raise ValueError(f"{estimand}: draws have dims {draws.dims}, not chain and draw")
+    if unit is None:
+        unit = "%" if estimand.kind in PERCENT_KINDS else ""
+    scale = 100.0 if unit == "%" else 1.0
+    return {
+        "estimand": str(estimand),
+        **_summary("posterior", posterior, scale, event),
+        **_summary("prior", prior, scale, event),
+        "contraction": contraction(posterior, prior),
+        "note": note,
+        "unit": unit,
+        "reading": reading,
+        "model": fit.model,
+        "fit_id": fit.fit_id,
+        "convergence": str(verdict(posterior, fit.diagnostics)),
+    }
+
+
+def _summary(name: str, draws: xr.DataArray, scale: float, event: Event | None) -> dict[str, float]:
+    tail = (1 - INTERVAL) / 2
+    values = draws.to_numpy().astype(float).ravel()
+    lower, median, upper = np.quantile(values, [tail, 0.5, 1 - tail]) * scale
+    probability = float(event(draws).mean()) if event is not None else np.nan
+    return {
+        f"{name}_median": float(median),
+        f"{name}_lower": float(lower),
+        f"{name}_upper": float(upper),
+        f"{name}_probability": probability,
+    }
+
+
+def contraction(posterior: xr.DataArray, prior: xr.DataArray) -> float:
+    """Return 1 - Var(posterior) / Var(prior); NaN where the prior is a constant or not finite."""
+    before, after = float(prior.var()), float(posterior.var())
+    if not np.isfinite(before) or before <= 1e-24 * max(1.0, float(np.square(prior).max())):
+        return float("nan")
+    return 1.0 - after / before
+
+
+def estimates_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put rows of ``estimate`` (with any further columns they carry) into one table."""
+    import pandas as pd
+
+    extra = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [*ESTIMATE_COLUMNS, *(name for name in extra if name not in ESTIMATE_COLUMNS)]
+    return pd.DataFrame([dict(row) for row in rows], columns=columns)
