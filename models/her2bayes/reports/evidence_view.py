@@ -29,6 +29,11 @@ VERDICT_MEANINGS = {
 }
 
 
+def verdict_words() -> list[tuple[str, str]]:
+    """Pair each verdict's label with what it means."""
+    return [(VERDICT_LABELS[v], meaning) for v, meaning in VERDICT_MEANINGS.items()]
+
+
 def anchor(claim_id: str) -> str:
     """Page anchor of a ledger row: letters, digits, dots, hyphens and underscores only."""
     return "claim-" + re.sub(r"[^\w.-]", "-", claim_id)
@@ -110,15 +115,15 @@ def _reproduced(row: Mapping[str, Any]) -> str:
 
 def _estimate(row: Mapping[str, Any], value: str, lower: str, upper: str) -> str:
     text = interval(row.get(value), row.get(lower), row.get(upper), unit=_text(row, "unit"))
-    return f"{text} %" if text and _text(row, "unit") == "%" else text
+    return f"{text}\N{NO-BREAK SPACE}%" if text and _text(row, "unit") == "%" else text
 
 
-def _prior(row: Mapping[str, Any]) -> str:
+def _prior(row: Mapping[str, Any]) -> list[str]:
     text = _estimate(row, "prior_median", "prior_lower", "prior_upper")
     chance = probability(row.get("prior_probability"))
     learnt = number(row.get("contraction"), 2)
-    parts = [text, f"probability {chance}" if chance else "", f"contraction {learnt}"]
-    return ", ".join(part for part in parts if part and not part.endswith("contraction "))
+    lines = (("prior", text), ("prior probability", chance), ("contraction", learnt))
+    return [f"{name} {value}" for name, value in lines if value]
 
 
 def _sort(row: Mapping[str, Any], *columns: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from numbers import Real
 
+SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "−"  # the sign, not the hyphen, which a line may break after
 
 
@@ -44,10 +45,10 @@ def probability(value: object) -> str:
         return ""
     percent = 100 * float(value)  # type: ignore[arg-type]
     if percent > 99.9:
-        return ">99.9 %"
+        return f">99.9{SPACE}%"
     if percent < 0.1:
-        return "<0.1 %"
-    return f"{number(percent, 1)} %"
+        return f"<0.1{SPACE}%"
+    return f"{number(percent, 1)}{SPACE}%"
 
 
 def p_value(value: object) -> str:

@@ -65,7 +65,8 @@ def render_study(page: StudyPage) -> str:
         sections=[_section(s) for s in page.sections],
         absent=page.absent,
         fits=[_fit(f) for f in fits],
-        methods=(*page.methods, *_verdict_words()),
+        methods=page.methods,
+        verdict_words=evidence_view.verdict_words(),
         rows=rows,
         kinds=sorted({row["evidence_kind"] for row in rows} - {""}),
         provenance=_flat(page.run),
@@ -236,21 +237,13 @@ def _fit(fit: Mapping[str, Any]) -> dict[str, Any]:
         "title": fit.get("title", "Fit"),
         "model": fit.get("model", ""),
         "equations": str(fit.get("equations", "")).strip(),
-        "convergence": str(fit.get("convergence", "no verdict")).capitalize(),
+        "convergence": str(fit.get("convergence") or "no convergence verdict"),
         "converged": _converged(fit),
         **{
             name: list(fit.get(name, {}).items())
             for name in ("priors", "diagnostics", "provenance")
         },
     }
-
-
-def _verdict_words() -> tuple[str, ...]:
-    words = "; ".join(
-        f"{evidence_view.VERDICT_LABELS[v]}, {meaning}"
-        for v, meaning in evidence_view.VERDICT_MEANINGS.items()
-    )
-    return (f"Verdicts of the audit are arithmetic: {words}.",)
 
 
 def _flat(record: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
