@@ -1,7 +1,7 @@
 '''The one door between a script and its user: options, messages and exit codes.
 
-A script is a module docstring (its first line is what ``bash scripts/run`` lists, the whole of it is
-the text of ``--help``), a ``main`` with typer annotations, and two closing lines::
+A script is a module docstring (its first line is what ``bash scripts/run`` lists, the whole of it,
+read as Markdown, the text of ``--help``), a ``main`` with typer annotations, and two closing lines::
 
     """Check every number a paper prints against its other numbers."""
 
@@ -89,7 +89,9 @@ def run(main: Main) -> None:
 
 def app(main: Main) -> typer.Typer:
     """Typer application of one script, for ``run`` and for ``typer.testing.CliRunner``."""
-    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    application = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+    )
     application.command(help=inspect.getdoc(inspect.getmodule(main)))(_guarded(main))
     return application
 
