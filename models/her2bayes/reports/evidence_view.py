@@ -81,7 +81,7 @@ def _row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "reproduced_sort": _sort(row, "reproduced", "reproduced_p"),
         "posterior": _estimate(row, "posterior_median", "posterior_lower", "posterior_upper"),
         "posterior_sort": _sort(row, "posterior_median"),
-        "probability": probability(row.get("posterior_probability")),
+        "probability": _chance(row),
         "prior": _prior(row),
         "verdict": verdict,
         "verdict_label": VERDICT_LABELS.get(verdict, verdict),
@@ -118,11 +118,15 @@ def _estimate(row: Mapping[str, Any], value: str, lower: str, upper: str) -> str
     return f"{text}\N{NO-BREAK SPACE}%" if text and _text(row, "unit") == "%" else text
 
 
+def _chance(row: Mapping[str, Any]) -> str:
+    posterior, prior = (probability(row.get(f"{n}_probability")) for n in ("posterior", "prior"))
+    return f"{posterior} (prior {prior})" if posterior and prior else posterior
+
+
 def _prior(row: Mapping[str, Any]) -> list[str]:
     text = _estimate(row, "prior_median", "prior_lower", "prior_upper")
-    chance = probability(row.get("prior_probability"))
     learnt = number(row.get("contraction"), 2)
-    lines = (("prior", text), ("prior probability", chance), ("contraction", learnt))
+    lines = (("prior", text), ("contraction", learnt))
     return [f"{name} {value}" for name, value in lines if value]
 
 

@@ -117,14 +117,15 @@ def new_figure(width: float, height: float, **subplots: Any) -> tuple[Figure, An
     return figure, figure.subplots(**subplots)
 
 
-def svg(*figures: Figure) -> str:
+def svg(*figures: Figure, key: Figure | None = None) -> str:
     """Give the figures as small, deterministic SVG for one place on the page.
 
-    Several figures are panels that stand side by side where there is room. No date, no metadata,
-    no style element, no style attribute (the page's content policy forbids them), ids prefixed
-    with a hash of the drawing so that two drawings on one page never share one.
+    Several figures are panels that stand side by side where there is room, under the ``key``. No
+    date, no metadata, no style element, no style attribute (the page's content policy forbids
+    them), ids prefixed with a hash of the drawing so that two drawings never share one.
     """
-    return "".join(_compact(_raw(figure)) for figure in figures)
+    head = _compact(_raw(key), "key") if key is not None else ""
+    return head + "".join(_compact(_raw(figure)) for figure in figures)
 
 
 def css_variables(dark: bool) -> str:
@@ -146,7 +147,7 @@ _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _DROPPED = {"font-family", "stroke-linejoin"}
 
 
-def _compact(source: str) -> str:
+def _compact(source: str, kind: str = "") -> str:
     root = ElementTree.fromstring(source)
     prefix = "f" + sha256(source.encode()).hexdigest()[:7]
     for parent in list(root.iter()):
@@ -162,7 +163,7 @@ def _compact(source: str) -> str:
         "viewBox": f"0 0 {width} {height}",
         "width": str(width),
         "height": str(height),
-        "class": "panel" if width <= PANEL_WIDTH else "wide",
+        "class": kind or ("panel" if width <= PANEL_WIDTH else "wide"),
         "stroke-linejoin": "round",
         "aria-hidden": "true",
         "focusable": "false",
