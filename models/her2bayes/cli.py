@@ -1,7 +1,7 @@
 '''The one door between a script and its user: options, messages and exit codes.
 
-A script is a module docstring (its first line is what ``bash scripts/run`` lists, the whole of it,
-read as Markdown, the text of ``--help``), a ``main`` with typer annotations, and two closing lines::
+A script is a module docstring (``bash scripts/run`` lists its first line, ``--help`` shows it all,
+read as Markdown), a ``main`` with typer annotations, and two closing lines::
 
     """Check every number a paper prints against its other numbers."""
 

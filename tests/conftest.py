@@ -1,0 +1,29 @@
+"""Fixtures shared by all tests: one seed, no windows, and the open data where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that are the same in every run of every test."""
+    return np.random.default_rng(20230221)
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Folder with the open cohorts (``HER2_REALDATA``); tests that need it are skipped without."""
+    folder = os.environ.get("HER2_REALDATA", "")
+    if not folder:
+        pytest.skip("HER2_REALDATA is not set: it names the folder with the open cohorts")
+    path = Path(folder)
+    assert path.is_dir(), f"HER2_REALDATA={folder} is no folder"
+    return path
