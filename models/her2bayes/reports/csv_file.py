@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from numbers import Integral, Real
@@ -14,18 +15,24 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write the columns of a table, without its index.
+def csv_text(frame: pd.DataFrame) -> str:
+    """Give the columns of a table, without its index, as the text of a CSV file.
 
     A text that starts as a formula would (``=``, ``+``, ``-``, ``@``, tab, carriage return) gets
     an apostrophe in front, which spreadsheets take for "this is text"; a text that is a number
     stays one. Missing values are empty. Numbers carry up to ten significant digits.
     """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([cell(name) for name in frame.columns])
-        for row in frame.itertuples(index=False, name=None):
-            writer.writerow([cell(value) for value in row])
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([cell(name) for name in frame.columns])
+    for row in frame.itertuples(index=False, name=None):
+        writer.writerow([cell(value) for value in row])
+    return file.getvalue()
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write the table as ``csv_text`` gives it, in UTF-8."""
+    path.write_text(csv_text(frame), encoding="utf-8", newline="")
 
 
 def cell(value: object) -> str:

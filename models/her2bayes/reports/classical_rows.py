@@ -1,0 +1,119 @@
+"""The classical side of the HER2 shares: named intervals and tests, keyed by estimand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from her2bayes.classical.association import cramers_v
+from her2bayes.classical.proportions import interval, newcombe
+from her2bayes.estimand import Contrast, Estimand, parse
+from her2bayes.reports.numbers import number
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_COLUMNS = (
+    "estimand",
+    "statistic",
+    "reproduced",
+    "reproduced_lower",
+    "reproduced_upper",
+    "method",
+    "unit",
+    "note",
+)
+
+
+def classical_rows(counts: Mapping[str, xr.DataArray], wanted: Iterable[str]) -> pd.DataFrame:
+    """Compute what the counts give for each wanted estimand, and Cramér's V for each factor.
+
+    ``counts`` as from ``Study.status_counts``. A share gets its Wilson interval, a difference of
+    shares Newcombe's (method 10), in percent; V lies between 0 and 1. Estimands that the counts
+    do not determine are left out.
+    """
+    rows = [row for text in dict.fromkeys(wanted) if (row := _row(counts, parse(text)))]
+    rows += list(_association(counts))
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _row(counts: Mapping[str, xr.DataArray], asked: Estimand) -> dict[str, Any] | None:
+    if not asked.outcome.startswith("her2="):
+        return None
+    if asked.kind == "share" and not asked.contrast:
+        return _share(counts, asked)
+    if asked.kind == "share_difference" and asked.contrast and not asked.given:
+        return _difference(counts, asked, asked.contrast)
+    return None
+
+
+def _share(counts: Mapping[str, xr.DataArray], asked: Estimand) -> dict[str, Any] | None:
+    conditions = list(asked.given)
+    if len(conditions) > 1:
+        return None
+    factor, level = conditions[0] if conditions else ("", "")
+    cell = _cell(counts, factor, level, asked.outcome)
+    if cell is None:
+        return None
+    low, high = interval(*cell, "Wilson")
+    return _filled(asked, "percentage", cell[0] / cell[1], low, high, "95 % interval: Wilson")
+
+
+def _difference(
+    counts: Mapping[str, xr.DataArray], asked: Estimand, contrast: Contrast
+) -> dict[str, Any] | None:
+    a = _cell(counts, contrast.factor, contrast.a, asked.outcome)
+    b = _cell(counts, contrast.factor, contrast.b, asked.outcome)
+    if a is None or b is None:
+        return None
+    low, high = newcombe(*a, *b)
+    method = "difference of the counts' shares; 95 % interval: Newcombe, method 10"
+    return _filled(asked, "share_difference", a[0] / a[1] - b[0] / b[1], low, high, method)
+
+
+def _filled(
+    asked: Estimand, statistic: str, value: float, low: float, high: float, method: str
+) -> dict[str, Any]:
+    return {
+        "estimand": str(asked),
+        "statistic": statistic,
+        "reproduced": 100 * value,
+        "reproduced_lower": 100 * low,
+        "reproduced_upper": 100 * high,
+        "method": method,
+        "unit": "%",
+        "note": "",
+    }
+
+
+def _cell(
+    counts: Mapping[str, xr.DataArray], factor: str, level: str, outcome: str
+) -> tuple[int, int] | None:
+    table = counts.get(factor)
+    if table is None:
+        return None
+    levels, classes = (list(table[name].to_numpy()) for name in ("level", "her2"))
+    her2 = outcome.removeprefix("her2=")
+    if level not in levels or her2 not in classes:
+        return None
+    row = table.to_numpy()[levels.index(level)]
+    return (int(row[classes.index(her2)]), int(row.sum())) if row.sum() else None
+
+
+def _association(counts: Mapping[str, xr.DataArray]) -> Iterator[dict[str, Any]]:
+    for factor, table in counts.items():
+        if factor and table.sizes["subgroup"] > 1:
+            v = cramers_v(table.to_numpy())
+            yield {
+                "estimand": str(Estimand("association", "her2", contrast=Contrast(factor))),
+                "statistic": "cramers_v",
+                "reproduced": v.value,
+                "reproduced_lower": v.lower,
+                "reproduced_upper": v.upper,
+                "method": "Cramér's V; 95 % interval: noncentral chi-square (Smithson)",
+                "unit": "",
+                "note": "V is biased upwards and may lie above its own interval; "
+                f"bias-corrected (Bergsma) {number(v.corrected, 3)}",
+            }

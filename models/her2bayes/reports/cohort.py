@@ -1,0 +1,115 @@
+"""The cohort as the paper prints it: who is counted where, and which kinds of numbers there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from her2bayes.evidence.schema import STATISTICS
+from her2bayes.reports.numbers import count, number
+from her2bayes.reports.section import Section, Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from her2bayes.evidence.study import Study
+
+
+def cohort_section(study: Study) -> Section:
+    """Describe the printed evidence of a study before anything is estimated from it."""
+    counts = study.status_counts()
+    patients = study.meta.get("patients")
+    text = [
+        f"The paper reports {count(int(patients), 'patient')}."
+        if patients
+        else "The paper's number of patients is not recorded.",
+        "It publishes no patient data: everything on this page rests on its printed numbers.",
+    ]
+    tables = [_kinds(study)]
+    partitions = [name for name in counts if name]
+    if partitions:
+        text.append(
+            f"HER2 status is printed for all patients and by {count(len(partitions), 'factor')}. "
+            "Each table counts the same patients again, so the tables are analysed one by one "
+            "and never multiplied into one likelihood."
+        )
+        tables.insert(0, _partitions(study, counts))
+    for frame, build in ((study.survival, _survival), (study.responses, _responses)):
+        if not frame.empty:
+            tables.append(build(study))
+    return Section("cohort", "Cohort", (" ".join(text),), tables=tuple(tables))
+
+
+def _partitions(study: Study, counts: dict[str, xr.DataArray]) -> Table:
+    rows = []
+    whole = int(study.meta.get("patients") or 0)
+    for name, table in counts.items():
+        total = int(table.sum())
+        factor = study.factors.get(name)
+        missing = whole - total if whole else 0
+        rows.append(
+            {
+                "Table": factor.label if factor else "All patients",
+                "Levels": "" if not name else ", ".join(map(str, table["level"].to_numpy())),
+                "Patients": total,
+                **{f"HER2-{c}": int(table.sel(her2=c).sum()) for c in table["her2"].to_numpy()},
+                "Outside the table": f"{missing} of {whole}" if missing else "none",
+            }
+        )
+    return Table(
+        "HER2 status as printed", pd.DataFrame(rows), "Sums over the levels of each table."
+    )
+
+
+def _kinds(study: Study) -> Table:
+    found = study.ledger["statistic"].value_counts()
+    rows = [
+        {"Kind": STATISTICS[name].partition(":")[0], "Rows": int(found[name])}
+        for name in STATISTICS
+        if name in found.index
+    ]
+    return Table("Printed numbers in the ledger", pd.DataFrame(rows))
+
+
+def _survival(study: Study) -> Table:
+    rows = [
+        {
+            "Endpoint": _label(
+                study.meta.get("endpoints", {}).get(row["endpoint"]), row["endpoint"]
+            ),
+            "Group": _group(study, row["factor"], row["level"]),
+            "Patients": number(_known(row["patients"])),
+            "Events": number(_known(row["events"])) or "not printed",
+            "Median": str(row["median"]) or "not printed",
+        }
+        for row in study.survival.to_dict(orient="records")
+    ]
+    return Table("Follow-up as printed", pd.DataFrame(rows))
+
+
+def _responses(study: Study) -> Table:
+    rows = [
+        {
+            "Group": _group(study, row["factor"], row["level"]),
+            "Response": row["category"],
+            "Patients": f"{row['count']} of {row['patients']}",
+        }
+        for row in study.responses.to_dict(orient="records")
+    ]
+    return Table("Responses as printed", pd.DataFrame(rows))
+
+
+def _group(study: Study, factor: str, level: str) -> str:
+    if not factor:
+        return "all patients"
+    known = study.factors.get(factor)
+    return f"{known.label if known else factor}: {level}"
+
+
+def _label(entry: object, name: str) -> str:
+    return str(entry.get("label", name)) if isinstance(entry, dict) else name
+
+
+def _known(value: object) -> object:
+    return None if pd.isna(value) else int(value)  # type: ignore[call-overload]
