@@ -1,0 +1,262 @@
+"""Door for patients followed over time: any table in, checked rows under canonical names out.
+
+The rows stay where they are (an Ibis expression on DuckDB, Spark or a warehouse): every check is an
+aggregate, so that ten million rows cost a few scans and rows are fetched only to name bad ones.
+
+Canonical columns: ``entry`` and ``time`` (float, months), ``event`` (0/1), ``cause`` (text, empty
+where censored), ``patient`` (text, only where rows belong together) and one text column a factor.
+"""
+
+# ruff: noqa: PD003, PD004 (Ibis columns, not pandas)
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence import follow_up_checks as checks
+
+# months in one unit of time; a month is a twelfth of 365.25 days
+MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}
+MISSING = ("", "na", "nan", "none", "null", "n/a")
+# event column as text -> 0/1; cBioPortal writes "1:DECEASED"
+EVENT_WORDS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Checked follow-up: rows with ``time > entry``, complete in every column asked for.
+
+    ``factors`` maps each factor to its levels in order; ``causes`` is empty with one kind of event;
+    ``left_out`` counts rows by reason; ``rows``, ``patients``, ``events`` count what is kept;
+    ``last_time`` is the longest time in months.
+    """
+
+    table: ir.Table = field(repr=False)
+    factors: Mapping[str, tuple[str, ...]]
+    causes: tuple[str, ...]
+    endpoint: str
+    rows: int
+    patients: int
+    events: int
+    last_time: float
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    has_entry: bool = False
+    has_patient: bool = False
+
+    @property
+    def connection(self) -> Any:
+        """Ibis backend that holds the rows."""
+        return self.table._find_backend(use_default=True)
+
+
+def read_follow_up(
+    source: str | Path | pd.DataFrame | ir.Table,
+    *,
+    time: str,
+    event: str,
+    by: Mapping[str, Sequence[str] | None] | Sequence[str] = (),
+    entry: str | None = None,
+    cause: str | None = None,
+    patient: str | None = None,
+    endpoint: str | None = None,
+    time_unit: str = "months",
+    event_code: str | None = None,
+    nonpositive: Literal["refuse", "drop"] = "refuse",
+    longest: float = 600.0,
+    many_levels: Sequence[str] = (),
+    connection: Any = None,
+) -> FollowUp:
+    """Read, check and rename follow-up rows.
+
+    ``source`` is a CSV, TSV or Parquet file (or a folder of Parquet files), a data frame or an Ibis
+    table; the other words are names of its columns. ``by`` lists the factors, with their levels in
+    order where given (rows with other levels are left out and counted). ``event_code`` is the value
+    that means an event where the codes are not 0 and 1. Rows with ``time <= entry`` that carry an
+    event are refused unless ``nonpositive="drop"``; censored ones hold no information and are left
+    out. ``longest`` is the longest follow-up in months that is believed to be in months.
+    ``many_levels`` are factors allowed many levels (centres, studies).
+
+    Raises ``BadInput`` with every fault found, naming rows where the backend keeps their order.
+    """
+    raw, named = open_table(source, connection)
+    wanted = dict(by) if isinstance(by, Mapping) else dict.fromkeys(by)
+    columns = {"time": time, "event": event, "entry": entry, "cause": cause, "patient": patient}
+    used = {role: name for role, name in columns.items() if name}
+    raise_if(_unknown_columns(raw, [*used.values(), *wanted], named))
+    if time_unit not in MONTHS:
+        raise BadInput(Fault("unknown time unit", value=time_unit, allowed=", ".join(MONTHS)))
+    names = {name: factor_name(name) for name in wanted}
+    table = _canonical(raw, used, names, MONTHS[time_unit], event_code)
+    scan = checks.scan(table, list(names.values()))
+    raise_if(
+        checks.faults(
+            table,
+            scan,
+            used,
+            checks.Limits(
+                nonpositive=nonpositive == "drop",
+                longest=longest,
+                time_unit=time_unit,
+                event_code=event_code,
+                many_levels=tuple(factor_name(name) for name in many_levels),
+            ),
+            file=named,
+            titles={short: name for name, short in names.items()},
+        )
+    )
+    levels = {
+        short: checks.levels(table, short, wanted[name], named) for name, short in names.items()
+    }
+    return _keep(table, used, levels, endpoint or re.sub(r"_?(months|days|time)$", "", time))
+
+
+def factor_name(column: str) -> str:
+    """Column title as a factor name of the estimand grammar: lower case, underscores."""
+    name = re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_")
+    return name if name[:1].isalpha() else f"f_{name}"
+
+
+def open_table(source: Any, connection: Any = None) -> tuple[ir.Table, str | None]:
+    """Ibis table of a source, and the name by which messages call it.
+
+    Text files are read as text, so that a value that is no number can be named.
+    """
+    if isinstance(source, ir.Table):
+        return source, None
+    con = connection if connection is not None else ibis.duckdb.connect()
+    if isinstance(source, pd.DataFrame):
+        return con.create_view("follow_up", ibis.memtable(source), overwrite=True), None
+    path = Path(source)
+    if not path.exists():
+        raise BadInput(Fault("no such file", file=path, remedy="check the path"))
+    try:
+        return _read(con, path), path.name
+    except Exception as error:
+        # whatever the engine says of the file's bytes is the user's business
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(
+            Fault(
+                f"cannot be read as a table: {reason}",
+                file=path,
+                remedy="a UTF-8 CSV or TSV file with a header line, or Parquet",
+            )
+        ) from error
+
+
+def _read(con: Any, path: Path) -> ir.Table:
+    if path.is_dir() or path.suffix.lower() in {".parquet", ".pq"}:
+        return con.read_parquet(str(path / "*.parquet") if path.is_dir() else str(path))
+    if con.name != "duckdb":
+        return con.read_csv(str(path))
+    if not path.stat().st_size:
+        raise ValueError("the file is empty")
+    return con.read_csv(str(path), all_varchar=True, header=True, comment="#")
+
+
+def _unknown_columns(raw: ir.Table, names: Sequence[str], file: str | None) -> list[Fault]:
+    faults = []
+    for name in names:
+        if name not in raw.columns:
+            near = get_close_matches(name, raw.columns, n=1)
+            faults.append(
+                Fault(
+                    f"there is no column '{name}'",
+                    file=file,
+                    allowed=", ".join(raw.columns[:40]),
+                    remedy=f"did you mean '{near[0]}'?" if near else "name one of the columns",
+                )
+            )
+    return faults
+
+
+def _canonical(
+    raw: ir.Table,
+    used: Mapping[str, str],
+    names: Mapping[str, str],
+    months: float,
+    code: str | None,
+) -> ir.Table:
+    columns: dict[str, ir.Value] = {
+        "event_text": _text(raw[used["event"]]),
+        "event": _event(raw[used["event"]], code),
+    }
+    for role in ("time", "entry"):
+        given = raw[used[role]] if role in used else ibis.literal(0.0)
+        columns[role] = _number(given) * months
+        columns[f"{role}_text"] = given.cast("string")  # as given, to name a bad value
+        columns[f"{role}_bad"] = (
+            columns[role].isnull() & _text(given).notnull()
+            if given.type().is_string()
+            else columns[role].isinf() | columns[role].isnan()
+        ).fill_null(False)
+    for role in ("cause", "patient"):
+        if role in used:
+            columns[role] = _text(raw[used[role]])
+    for name, short in names.items():
+        columns[short] = _text(raw[name])
+    return raw.select(**columns)
+
+
+def _number(column: ir.Value) -> ir.Value:
+    if column.type().is_string():
+        return _text(column).try_cast("float64")
+    return column.cast("float64")
+
+
+def _text(column: ir.Value) -> ir.Value:
+    text = column.cast("string").strip()
+    if column.type().is_floating():
+        text = text.re_replace(r"\.0$", "")  # a level 2 read as 2.0 is still level 2
+    return text.lower().isin(MISSING).ifelse(ibis.null("string"), text)
+
+
+def _event(column: ir.Value, code: str | None) -> ir.Value:
+    if code is None and (column.type().is_numeric() or column.type().is_boolean()):
+        number = column.cast("float64")
+        return number.isin((0.0, 1.0)).ifelse(number.cast("int64"), ibis.null("int64"))
+    text = _text(column)
+    if code is not None:
+        return (text.lower() == code.lower()).cast("int64")
+    word = text.lower().re_replace(r"^([01]):.*$", r"\1")
+    cases = [(word == key, ibis.literal(value)) for key, value in EVENT_WORDS.items()]
+    return ibis.cases(*cases, else_=ibis.null("int64")).cast("int64")
+
+
+def _keep(
+    table: ir.Table, used: Mapping[str, str], levels: Mapping[str, tuple[str, ...]], endpoint: str
+) -> FollowUp:
+    complete = table.time.notnull() & table.event.notnull() & table.entry.notnull()
+    named = ibis.literal(True)
+    for factor, known in levels.items():
+        named = named & table[factor].isin(known).fill_null(False)
+    at_risk = table.time > table.entry
+    kept = table.filter(complete & named & at_risk)
+    cause = (
+        (kept.event == 1).ifelse(kept.cause, ibis.literal(""))
+        if "cause" in used
+        else ibis.literal("")
+    )
+    columns = {"entry": kept.entry, "time": kept.time, "event": kept.event, "cause": cause}
+    if "patient" in used:
+        columns["patient"] = kept.patient
+    kept = kept.select(**columns, **{factor: kept[factor] for factor in levels})
+    counts = checks.counts(table, complete, named, at_risk, kept, "patient" in used)
+    causes = checks.causes(kept) if "cause" in used else ()
+    return FollowUp(
+        table=kept,
+        factors=dict(levels),
+        causes=causes,
+        endpoint=endpoint,
+        has_entry="entry" in used,
+        has_patient="patient" in used,
+        **counts,
+    )
