@@ -1,4 +1,4 @@
-"""HER2 class from IHC, ISH and overall verdict, HR status from ER and PR; what is only partly known becomes a set of classes.
+"""HER2 class from IHC, ISH and verdict, HR status from ER and PR; partial knowledge as sets.
 
 A *reading* is a set of classes, named by its members in order (``zero/low``); the full set is
 ``unknown``. The rule is the one of both papers (ASCO/CAP): any positive verdict is positive;
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CATEGORIES = ("zero", "low", "positive")
 UNKNOWN = "unknown"
@@ -23,13 +23,15 @@ MISSING = frozenset(
 )  # fmt: skip
 VERDICTS: Mapping[str, str] = {
     **dict.fromkeys(("positive", "pos", "amplified"), "positive"),
-    **dict.fromkeys(("negative", "neg", "not amplified", "non-amplified", "nonamplified"), "negative"),
+    **dict.fromkeys(("negative", "neg", "not amplified", "non-amplified"), "negative"),
     **dict.fromkeys(
         ("equivocal", "indeterminate", "borderline", "inconclusive", "test failure", "failed"), ""
     ),
 }  # fmt: skip
 _NOTE = re.compile(r"\s*\([^()]*\)|\s*\[[^\[\]]*\]")
-_SCORE = re.compile(r"(?:(?:her2|ihc|score)[ :]*)*([0-3])(?:\.0+)?\+?(?: ?(?:-|/|to) ?([0-3])\+?)?")
+_SCORE = re.compile(
+    r"(?:(?:her2|ihc|score)[ :]*)*([0-3])(?:\.0+)? ?\+?(?: ?(?:-|/|to) ?([0-3]) ?\+?)?"
+)
 _ULTRALOW = frozenset({"ultralow", "ultra-low", "ultra low", "0 ultralow", ">0<1+", ">0 <1+"})
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _PERCENT = re.compile(rf"(<=|>=|<|>)?\s*{_NUMBER}(?:\s*-\s*{_NUMBER})?\s*%?")
@@ -40,8 +42,8 @@ class Scheme:
     """Which classes there are and which of them each IHC score means without a positive verdict.
 
     ``scores`` maps a score (``0``, ``ultralow``, ``1``, ``2``) to classes; a positive verdict or
-    3+ means ``positive``. A file whose assay does not separate ultralow from zero says so here:
-    ``{"0": ("zero", "ultralow")}``.
+    3+ means ``positive``. An assay that does not separate ultralow from zero says ``("0", ("zero",
+    "ultralow"))``. A range (``0-1``) is the union of its ends unless it is listed itself.
     """
 
     categories: tuple[str, ...] = CATEGORIES
@@ -51,6 +53,10 @@ class Scheme:
         ("2", ("low",)),
     )
     positive: str = "positive"
+
+    def counting(self, score: str, *classes: str) -> Scheme:
+        """Return the scheme in which a score, or a range such as ``0-1``, means these classes."""
+        return replace(self, scores=tuple(sorted({**dict(self.scores), score: classes}.items())))
 
     @property
     def negative(self) -> tuple[str, ...]:
@@ -95,7 +101,7 @@ def is_missing(text: str, extra: frozenset[str] = frozenset()) -> bool:
 
 
 def parse_score(text: str) -> tuple[str, ...] | None:
-    """IHC scores that a cell stands for: ``2+`` -> ("2",), ``0-1+`` -> ("0", "1"); None if none fits."""
+    """IHC scores of a cell: ``2+`` -> ("2",), ``0-1+`` -> ("0", "1"); None if none fits."""
     plain = without_notes(text)
     if plain in _ULTRALOW or "ultralow" in text.lower().replace("-", "").replace(" ", ""):
         return ("ultralow",)
@@ -107,12 +113,12 @@ def parse_score(text: str) -> tuple[str, ...] | None:
 
 
 def parse_verdict(text: str) -> str | None:
-    """``positive``, ``negative``, empty where there is no verdict, None where the text is unknown."""
+    """``positive``, ``negative``, empty for no verdict, None where the text is not understood."""
     return VERDICTS.get(without_notes(text))
 
 
 def parse_receptor(text: str, threshold: float = 1.0) -> str | None:
-    """ER or PR as ``positive`` (at least ``threshold`` per cent of cells), ``negative``, empty or None.
+    """ER or PR: ``positive`` (at least ``threshold`` per cent of cells), ``negative``, empty, None.
 
     Percentages may be ranges (``30-60``) or bounds (``>60``, ``<1``); one that lies on both sides
     of the threshold is no verdict.
@@ -150,7 +156,7 @@ def hr_status(er: str, pr: str) -> str:
 def classify(
     scores: tuple[str, ...], ish: str, overall: str, scheme: Scheme = PAPERS
 ) -> Classified:
-    """Reading of one sample from its scores (possibly none) and its two verdicts (possibly empty)."""
+    """Reading of one sample from its scores (may be none) and its two verdicts (may be empty)."""
     verdicts = {ish, overall} - {""}
     if "positive" in verdicts:
         rule = "positive verdict (ISH or overall)"
@@ -169,15 +175,17 @@ def classify(
 def _by_score(scores: tuple[str, ...], negative: bool, scheme: Scheme) -> Classified:
     classes: set[str] = set()
     known = dict(scheme.scores)
+    span = f"{scores[0]}-{scores[-1]}"
     if {"0", "1"} <= set(scores) and "ultralow" in known:
         classes.update(known["ultralow"])  # lies between the two
-    for score in scores:
+    for score in () if span in known else scores:
         if score == "3":
             classes.add(scheme.positive)
         else:
             classes.update(known[score])
             if score == "2" and not negative:
                 classes.add(scheme.positive)
+    classes = set(known[span]) if span in known else classes
     rule = f"IHC {score_name(scores)}"
     if "2" in scores:
         rule += " with a negative verdict" if negative else " without a verdict"

@@ -1,4 +1,4 @@
-"""Column maps: a TOML file that says which columns of a study hold what, so that no code is needed to read it.
+"""Column maps: a TOML file that says which columns of a study hold what, instead of code.
 
 ``data/maps/README.md`` documents every key with examples. ``load_map`` reports all faults of a map
 together: unknown keys with the nearest known one, wrong types, values outside the allowed ones.
@@ -26,12 +26,15 @@ from her2bayes.evidence.maps_schema import (
 
 @dataclass(frozen=True)
 class FactorMap:
-    """A factor: its column, whose row it is read from, and how values become levels."""
+    """A factor: its column, how values become levels, and whose row it is read from.
+
+    ``of`` empty is the row of the recurrence where there is one, otherwise that of the primary.
+    """
 
     name: str
     column: str
-    of: str = "recurrence"
-    values: Mapping[str, str] = field(default_factory=dict)
+    of: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
     other: str | None = None
     cut: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
@@ -39,7 +42,7 @@ class FactorMap:
 
 @dataclass(frozen=True)
 class EndpointMap:
-    """A time-to-event endpoint: columns of time, event and entry, the unit, and what counts as event."""
+    """A time-to-event endpoint: columns of time, event and entry, unit, what counts as event."""
 
     name: str
     time: str
@@ -52,7 +55,7 @@ class EndpointMap:
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """A checked map. Blocks (``primary``, ``recurrence``, ``sample``) map a kind of reading to a column."""
+    """A checked map; ``blocks`` (primary, recurrence, sample) map a kind of reading to a column."""
 
     id: str
     title: str
@@ -60,7 +63,7 @@ class ColumnMap:
     files: Mapping[str, str]
     columns: Mapping[str, str]
     blocks: Mapping[str, Mapping[str, str]]
-    values: Mapping[str, Mapping[str, str]]
+    words: Mapping[str, Mapping[str, str]]
     missing: frozenset[str]
     keep: Mapping[str, tuple[str, ...]]
     derived: Mapping[str, tuple[str, str]]
@@ -122,13 +125,13 @@ def load_map(path: Path | str) -> ColumnMap:
 
 def packaged_maps() -> Path:
     """Folder of the maps that come with the package (checkout or wheel)."""
-    here = Path(__file__).resolve()
-    inside = here.parents[1] / "_data" / "maps"
-    return inside if inside.is_dir() else here.parents[3] / "data" / "maps"
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parents[1] / "data" / "maps"
+    return checkout if checkout.is_dir() else package / "_data" / "maps"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name most like ``name``, empty where none is like it; letter case does not matter."""
+    """The known name most like ``name``, whatever the letter case; empty where none is like it."""
     by_case = {other.lower(): other for other in known}
     found = difflib.get_close_matches(name.lower(), list(by_case), n=1, cutoff=0.6)
     return by_case[found[0]] if found else ""
@@ -158,7 +161,7 @@ def _build(raw: Mapping[str, Any], path: Path, digest: str) -> ColumnMap:
             for name in ("primary", "recurrence", "sample")
             if name in raw
         },
-        values={
+        words={
             key: {_plain(text): meaning for text, meaning in table.items()}
             for key, table in raw.get("values", {}).items()
         },
@@ -179,7 +182,7 @@ def _build(raw: Mapping[str, Any], path: Path, digest: str) -> ColumnMap:
 
 
 def _pairs(derived: Mapping[str, Any]) -> list[tuple[str, tuple[str, str]]]:
-    return [(name, (terms + ["", ""])[:2]) for name, terms in derived.items()]
+    return [(name, (terms[0], terms[-1])) for name, terms in derived.items() if terms]
 
 
 def _frozen(value: Any) -> Any:
@@ -191,9 +194,9 @@ def _plain(text: str) -> str:
 
 
 def _factor(name: str, spec: Mapping[str, Any]) -> FactorMap:
-    values = {_plain(text): level for text, level in spec.get("values", {}).items()}
+    words = {_plain(text): level for text, level in spec.get("values", {}).items()}
     rest = {key: _frozen(value) for key, value in spec.items() if key != "values"}
-    return FactorMap(name=name, values=values, **rest)
+    return FactorMap(name=name, words=words, **rest)
 
 
 def _scheme(raw: Mapping[str, Any]) -> Scheme:

@@ -1,20 +1,22 @@
-"""What a column map may hold: keys, types and allowed values, and the checks that report every fault."""
+"""What a column map may hold: keys, types, allowed values, and the checks that name every fault."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import Fault
+from her2bayes.evidence.classify import is_missing, parse_score
 
 if TYPE_CHECKING:
     from her2bayes.evidence.maps import ColumnMap
 
 READING_KEYS = ("ihc", "ish", "overall", "er", "pr", "hr", "time")
 TEXTS = "list of texts"
-RESERVED_LEVEL = set("=,;|[]@")
+RESERVED_LEVEL = set(",;|[]@")
 _BLOCK = dict.fromkeys(READING_KEYS, str)
 _TRANSLATION = {"*": str}
 # key -> type, nested tables as dicts, "*" for names that the user chooses
@@ -81,8 +83,13 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     },
 }
 OWN_COLUMNS = frozenset(
-    {"patient_id", "her2", "her2_primary", "primary_reading", "recurrence_reading", "study"}
-    | {"hr_status", "hr_status_primary", "hr_status_recurrence"}
+    {"patient_id", "her2", "study", "stratum", "reading", "counts", "incidence", "pair", "cause"}
+    | {
+        f"{end}_{name}"
+        for end in ("primary", "recurrence")
+        for name in ("reading", "rule", "score", "ish", "overall", "time", "sampled")
+    }
+    | {"her2_primary", "hr_status", "hr_status_primary", "hr_status_recurrence", "reversed_times"}
 )
 
 
@@ -204,7 +211,17 @@ def check_meaning(mapped: ColumnMap, raw: Mapping[str, Any], path: Path) -> list
         faults.append(fault("[sample] needs sample_type", "columns.sample_type", remedy=remedy))
     if "sample" in mapped.blocks and mapped.rows == "patient":
         faults.append(fault('[sample] goes with rows = "sample"', "rows", value="patient"))
-    faults += _scheme_faults(mapped, raw, path)
+    faults += _scheme_faults(mapped, path)
+    faults += [
+        fault(
+            "not an IHC score",
+            f"values.ihc.{text}",
+            value=score,
+            allowed="0, 1+, 2+, 3+, 0-1+, missing",
+        )
+        for text, score in mapped.words.get("ihc", {}).items()
+        if not is_missing(score) and parse_score(score) is None
+    ]
     faults += _factor_faults(mapped, path)
     faults += [
         fault(
@@ -216,7 +233,7 @@ def check_meaning(mapped: ColumnMap, raw: Mapping[str, Any], path: Path) -> list
     return faults
 
 
-def _scheme_faults(mapped: ColumnMap, raw: Mapping[str, Any], path: Path) -> list[Fault]:
+def _scheme_faults(mapped: ColumnMap, path: Path) -> list[Fault]:
     scheme = mapped.scheme
     known = ", ".join(scheme.categories)
     faults = []
@@ -231,14 +248,14 @@ def _scheme_faults(mapped: ColumnMap, raw: Mapping[str, Any], path: Path) -> lis
             )
         )
     for score, classes in scheme.scores:
-        if score not in ("0", "ultralow", "1", "2"):
+        if not re.fullmatch("[012]|ultralow|[0-2]-[1-3]", score):
             faults.append(
                 Fault(
                     "not an IHC score",
                     file=path,
                     column="her2.scores",
                     value=score,
-                    allowed="0, ultralow, 1, 2",
+                    allowed="0, ultralow, 1, 2, ranges such as 0-1",
                 )
             )
         elif not classes or not set(classes) <= set(scheme.categories):
@@ -270,7 +287,7 @@ def _factor_faults(mapped: ColumnMap, path: Path) -> list[Fault]:
         if not f.name.isidentifier() or f.name != f.name.lower() or f.name in OWN_COLUMNS:
             faults.append(
                 Fault("not a factor name that is free", file=path, column=place, value=f.name,
-                      allowed=f"small letters, digits and _; not {', '.join(sorted(OWN_COLUMNS))}")
+                      allowed="small letters, digits and _; not a column name of our own such as hr_status")
             )  # fmt: skip
         if list(f.cut) != sorted(set(f.cut)):
             faults.append(
@@ -279,13 +296,12 @@ def _factor_faults(mapped: ColumnMap, path: Path) -> list[Fault]:
                 )
             )
         if f.labels and len(f.labels) != len(f.cut) + 1:
-            faults.append(
-                Fault("one label more than cut points is needed", file=path, column=f"{place}.labels",
-                      value=list(f.labels))
-            )  # fmt: skip
-        levels = {*f.values.values(), *f.labels, *([f.other] if f.other else [])}
+            problem = "one label more than cut points is needed"
+            labels = list(f.labels)
+            faults.append(Fault(problem, file=path, column=f"{place}.labels", value=labels))
+        levels = {*f.words.values(), *f.labels, *([f.other] if f.other else [])}
         faults += [
-            Fault("level holds one of = , ; | [ ] @", file=path, column=place, value=level)
+            Fault("level holds one of , ; | [ ] @", file=path, column=place, value=level)
             for level in sorted(levels)
             if RESERVED_LEVEL & set(level)
         ]

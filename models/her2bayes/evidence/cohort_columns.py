@@ -1,0 +1,194 @@
+"""Columns of a patient file as canonical values: HER2, receptors, roles, events, levels, times."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+
+from her2bayes.errors import Fault
+from her2bayes.evidence.classify import (
+    is_missing,
+    parse_receptor,
+    parse_score,
+    parse_verdict,
+    without_notes,
+)
+from her2bayes.evidence.cohort_sources import Sources, texts
+from her2bayes.evidence.maps import EndpointMap, FactorMap
+from her2bayes.evidence.maps_schema import RESERVED_LEVEL
+
+MAX_LEVELS = 60
+MONTHS = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
+ROLES: Mapping[str, str] = {
+    **dict.fromkeys(("primary", "primary tumor", "primary tumour"), "primary"),
+    "primary solid tumor": "primary",
+    **dict.fromkeys(
+        (
+            "metastasis", "metastatic", "met", "distant metastasis", "recurrence", "recurrent",
+            "recurrent tumor", "local recurrence", "locoregional recurrence", "relapse",
+        ),
+        "recurrence",
+    ),
+    **dict.fromkeys(("normal", "solid tissue normal", "blood", "blood derived normal"), "other"),
+}  # fmt: skip
+EVENTS: Mapping[str, int] = {
+    **dict.fromkeys(
+        ("1", "1.0", "yes", "true", "event", "deceased", "dead", "died", "progressed", "recurred",
+         "recurred/progressed", "progression", "recurrence", "relapse"), 1,
+    ),
+    **dict.fromkeys(
+        ("0", "0.0", "no", "false", "censored", "living", "alive", "diseasefree", "disease free",
+         "disease-free", "not recurred"), 0,
+    ),
+}  # fmt: skip
+_MIXED = "numbers and dates in one column"
+
+
+def scores(sources: Sources, name: str) -> np.ndarray:
+    """IHC scores as ``2`` or ``0 1`` (a range), empty where missing."""
+    known = {score for score, _ in sources.map.scheme.scores} | {"3"}
+    words = sources.map.words.get("ihc", {})
+
+    def understand(text: str) -> str | None:
+        word = words.get(_plain(text), text)
+        if is_missing(word):
+            return ""
+        parsed = parse_score(word)
+        return None if parsed is None or not set(parsed) <= known else " ".join(parsed)
+
+    allowed = "0, 1+, 2+, 3+, ranges such as 0-1+, notes in brackets"
+    if "ultralow" in known:
+        allowed += ", ultralow"
+    return texts(sources, name, understand, allowed, _translate("ihc", "2+"))
+
+
+def verdicts(sources: Sources, name: str, kind: str) -> np.ndarray:
+    """``positive``, ``negative`` or empty of a column of kind ish, overall, er, pr or hr."""
+    words = sources.map.words.get(kind, {})
+    threshold = float(sources.map.rules["hr_threshold"])
+    receptor = kind in ("er", "pr")
+
+    def understand(text: str) -> str | None:
+        word = words.get(_plain(text)) or words.get(without_notes(text))
+        if word:
+            return "" if word in ("equivocal", "missing") else word
+        return parse_receptor(text, threshold) if receptor else parse_verdict(text)
+
+    allowed = "positive, negative, equivocal" + (", per cent 0 to 100" if receptor else "")
+    return texts(sources, name, understand, allowed, _translate(kind, "positive"))
+
+
+def roles(sources: Sources) -> np.ndarray:
+    """Kind of tissue of each row: ``primary``, ``recurrence``, ``other`` or empty."""
+    words = {**ROLES, **sources.map.words.get("sample_type", {})}
+    remedy = _translate("sample_type", "recurrence")
+    return texts(
+        sources, sources.map.columns["sample_type"], lambda text: words.get(_plain(text)),
+        "primary, metastasis, recurrence, local recurrence, normal", remedy,
+    )  # fmt: skip
+
+
+def events(sources: Sources, endpoint: EndpointMap) -> np.ndarray:
+    """1 event, 0 censored, NaN where missing."""
+    words: dict[str, int] = dict(EVENTS)
+    if endpoint.events or endpoint.censored:
+        words = dict.fromkeys(map(_plain, endpoint.events), 1)
+        words |= dict.fromkeys(map(_plain, endpoint.censored), 0)
+
+    def understand(text: str) -> str | None:
+        plain = _plain(text)
+        coded = re.match(r"([01]):", plain)
+        if plain in words:
+            return str(words[plain])
+        return coded[1] if coded and not endpoint.events else None
+
+    place = f"[endpoints.{endpoint.name}]"
+    remedy = f'say under {place} events = ["…"] and censored = ["…"]'
+    found = texts(sources, endpoint.event, understand, "1 or 0, deceased or living", remedy)
+    return np.array([float(text) if text else math.nan for text in found])
+
+
+def levels(sources: Sources, factor: FactorMap) -> np.ndarray:
+    """Level of a factor for each row, empty where missing."""
+    if factor.cut:
+        return _cut(numbers(sources, factor.column), factor)
+
+    def understand(text: str) -> str | None:
+        if factor.words:
+            return factor.words.get(_plain(text), factor.other)
+        level = " ".join(text.split())
+        return None if RESERVED_LEVEL & set(level) else level
+
+    place = f"[factors.{factor.name}]"
+    known = ", ".join(sorted(set(factor.words.values()))) or "text without , ; | [ ] @"
+    remedy = (
+        f'translate it under [factors.{factor.name}.values], or set other = "others" in {place}'
+    )
+    found = texts(sources, factor.column, understand, known, remedy)
+    count = len(set(found) - {""})
+    if count > MAX_LEVELS:
+        remedy = f"give cut = [...] for a number, or group the values under {place}"
+        sources.faults.append(
+            Fault(f"factor '{factor.name}' has {count} levels", file=sources.map.path,
+                  column=f"factors.{factor.name}", allowed=f"up to {MAX_LEVELS}", remedy=remedy)
+        )  # fmt: skip
+    return found
+
+
+def cut_names(points: tuple[float, ...]) -> tuple[str, ...]:
+    """Names of intervals between cut points, closed on the right: ``<=50``, ``50-70``, ``>70``."""
+    texts_ = [f"{point:g}" for point in points]
+    between = ["-".join(pair) for pair in pairwise(texts_)]
+    return (f"<={texts_[0]}", *between, f">{texts_[-1]}")
+
+
+def _cut(values: np.ndarray, factor: FactorMap) -> np.ndarray:
+    named = np.array(factor.labels or cut_names(factor.cut), dtype=object)
+    index = np.searchsorted(factor.cut, np.nan_to_num(values), side="left")
+    return np.where(np.isnan(values), "", named[index])
+
+
+def numbers(sources: Sources, name: str) -> np.ndarray:
+    """Float of each row, NaN missing: numbers, dates as days, ``derived`` names as differences."""
+    if name in sources.map.derived:
+        first, second = (numbers(sources, term) for term in sources.map.derived[name])
+        return first - second
+    kinds: set[str] = set()
+
+    def understand(text: str) -> str | None:
+        value, kind = _number_or_date(text.strip())
+        kinds.add(kind)
+        return value
+
+    remedy = 'correct it, or list it under missing = ["…"] in the map'
+    found = texts(sources, name, understand, "a number or a date like 2015-03-31", remedy)
+    if {"number", "date"} <= kinds:
+        table, bare, _ = sources.find(name) or (sources.table, name, False)
+        sources.faults.append(Fault(_MIXED, file=table.path, column=bare, remedy="use one of them"))
+    return np.array([float(text) if text else math.nan for text in found])
+
+
+def _number_or_date(text: str) -> tuple[str | None, str]:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value) and "_" not in text:
+        return repr(value), "number"
+    try:
+        return repr(float(date.fromisoformat(text[:10]).toordinal())), "date"
+    except ValueError:
+        return None, ""
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.strip().lower().split())
+
+
+def _translate(kind: str, example: str) -> str:
+    return f'correct it, or translate it in the map: [values.{kind}] "as written" = "{example}"'
