@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 SCHEMA_VERSION = 1
 """Version of the study folder and of ``evidence.csv``; a folder names the version it follows."""
 
@@ -55,79 +57,127 @@ STATISTICS = {
     "median_range": "median with smallest and largest value",
     "median_ci": "median with its confidence interval",
     "hazard_ratio": "hazard ratio with confidence interval and P",
-    "p_value": "P value",
-    "significant": "statement in words; value 1 = claimed to differ, 0 = claimed not to",
+    "p_value": "P value alone",
+    "significant": "statement in words: value 1 = said to differ, 0 = said not to",
 }
-"""What kind of number a ledger row prints."""
+"""What a ledger row prints."""
+
+EXTERNAL_STATISTICS = (*STATISTICS, "range")
+"""What a row of ``external.csv`` prints; ``range`` is two numbers, 'from lower to upper'."""
 
 RELATIONS = ("=", "<", ">")
-"""How the printed number bounds the quantity."""
+"""How a printed number bounds its quantity."""
+
+FACT_RELATIONS = ("=", "<=", ">=", "<", ">")
+"""How a printed number bounds a sum of cells."""
+
+MAX_BYTES = 20_000_000
+"""Largest file read; a ledger of a hundred thousand rows is smaller."""
+
+MAX_FAULTS = 50
+"""Faults listed for one file; further ones are counted."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a file: ``kind`` is text, name, whole (number), number or p (value)."""
+
+    name: str
+    kind: str
+    meaning: str
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+
+
+_LOCATOR = Column(
+    "locator", "text", "where it is printed: Abstract, Table 2, Results: safety", True
+)
+_FACTOR = Column("factor", "name", "factor of study.toml; empty = all patients")
+_LEVEL = Column("level", "text", "level of that factor; empty = all patients")
+_COUNT = Column("count", "whole", "patients in the cell", True)
+_CLAIM = Column("claim_id", "name", "id of the row, unique in the file", True)
+_VALUES = (
+    Column("text", "text", "the string as printed; the other numbers of the row stand in it"),
+    Column("value", "number", "the printed number; empty in p_value rows"),
+    Column("lower", "number", "lower limit of the interval or range"),
+    Column("upper", "number", "upper limit of the interval or range"),
+    Column("relation", "text", "= < >; empty is =", allowed=("", *RELATIONS)),
+    Column("p_value", "p", "P as printed: 0.024 or <0.001"),
+    Column("unit", "text", "%, months, years, patients; empty for ratios, P values and statements"),
+    Column("decimals", "whole", "printed decimals of value (of P in p_value rows); -1 = tens"),
+    Column("numerator", "whole", "count behind the number, where printed or implied"),
+    Column("denominator", "whole", "number it is a part of, where printed or implied"),
+)
+_READING = Column("reading", "name", "empty, or the name of one of several incompatible readings")
+_NOTE = Column("note", "text", "anything a reader of the row must know")
 
 LEDGER = "estimates.csv"
 """The one table every study has."""
 
-TABLES: dict[str, tuple[str, ...]] = {
+TABLES: dict[str, tuple[Column, ...]] = {
     LEDGER: (
-        "claim_id",
-        "locator",
-        "estimand",
-        "statistic",
-        "text",
-        "value",
-        "lower",
-        "upper",
-        "relation",
-        "p_value",
-        "unit",
-        "decimals",
-        "numerator",
-        "denominator",
-        "reading",
-        "note",
+        _CLAIM,
+        _LOCATOR,
+        Column("estimand", "text", "what the number is, in the grammar below", True),
+        Column("statistic", "text", "what is printed", True, tuple(STATISTICS)),
+        *_VALUES,
+        _READING,
+        _NOTE,
     ),
-    "status_counts.csv": ("factor", "level", "her2", "count", "locator"),
+    "status_counts.csv": (
+        _FACTOR,
+        _LEVEL,
+        Column("her2", "text", "HER2 class, a level of the factor her2", True),
+        _COUNT,
+        _LOCATOR,
+    ),
     "transition_facts.csv": (
-        "fact_id",
-        "factor",
-        "level",
-        "cells",
-        "relation",
-        "value",
-        "reading",
-        "locator",
-        "claim_id",
+        Column("fact_id", "name", "id of the fact, unique in the file", True),
+        _FACTOR,
+        _LEVEL,
+        Column("cells", "text", "cells added up: a->b, a->*, *->b, *->*, diagonal", True),
+        Column("relation", "text", "how value bounds the sum", True, FACT_RELATIONS),
+        Column("value", "whole", "number of patients", True),
+        _READING,
+        _LOCATOR,
+        Column("claim_id", "name", "row of estimates.csv that prints it"),
     ),
     "survival.csv": (
-        "endpoint",
-        "factor",
-        "level",
-        "patients",
-        "events",
-        "median",
-        "median_lower",
-        "median_upper",
-        "locator",
+        Column("endpoint", "name", "endpoint of study.toml", True),
+        _FACTOR,
+        _LEVEL,
+        Column("patients", "whole", "patients in the group"),
+        Column("events", "whole", "events in the group"),
+        Column("median", "number", "median time in the unit of the endpoint"),
+        Column("median_lower", "number", "lower limit of its interval"),
+        Column("median_upper", "number", "upper limit of its interval"),
+        _LOCATOR,
     ),
-    "responses.csv": ("factor", "level", "category", "count", "patients", "locator"),
-    "adverse_events.csv": ("event", "body_system", "severity", "count", "patients", "locator"),
+    "responses.csv": (
+        _FACTOR,
+        _LEVEL,
+        Column("category", "text", "level or group of a response factor: CR, PR, orr", True),
+        _COUNT,
+        Column("patients", "whole", "patients in the group", True),
+        _LOCATOR,
+    ),
+    "adverse_events.csv": (
+        Column("event", "text", "adverse event; any = any event", True),
+        Column("body_system", "text", "organ system it belongs to"),
+        Column("severity", "text", "any, or the grades: grade 3-4", True),
+        _COUNT,
+        Column("patients", "whole", "patients at risk", True),
+        _LOCATOR,
+    ),
     "external.csv": (
-        "claim_id",
-        "locator",
-        "source",
-        "population",
-        "estimand",
-        "statistic",
-        "text",
-        "value",
-        "lower",
-        "upper",
-        "relation",
-        "p_value",
-        "unit",
-        "decimals",
-        "numerator",
-        "denominator",
-        "note",
+        _CLAIM,
+        _LOCATOR,
+        Column("source", "text", "publication the number comes from", True),
+        Column("population", "text", "whom it describes", True),
+        Column("estimand", "text", "what the number is; empty where the grammar has no word"),
+        Column("statistic", "text", "what is printed", True, EXTERNAL_STATISTICS),
+        *_VALUES,
+        _NOTE,
     ),
 }
 """Columns of every file of a study folder, in the order in which they are written."""

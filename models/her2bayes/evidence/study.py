@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from her2bayes.evidence.schema import LEDGER, TABLES
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.cells import check_cells
+from her2bayes.evidence.design import DESIGN, Design, Factor, read_design
+from her2bayes.evidence.ledger import check_ledger, remarks
+from her2bayes.evidence.nearest import suggestion
+from her2bayes.evidence.printed_csv import Rows, read_rows
+from her2bayes.evidence.printed_tables import check_table
+from her2bayes.evidence.schema import LEDGER, MAX_FAULTS, TABLES
+from her2bayes.evidence.vocabulary import STATUS, Vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+__all__ = ["Factor", "Study", "load_study", "published_folder", "study_folder"]
 
-@dataclass(frozen=True)
-class Factor:
-    """A characteristic of patients and the levels a table prints for it.
-
-    ``parent`` and ``within`` (level -> level of the parent) describe nesting, ``unknown`` the
-    levels outside the tables, ``groups`` named unions of levels.
-    """
-
-    name: str
-    label: str
-    levels: tuple[str, ...]
-    parent: str = ""
-    within: dict[str, str] = field(default_factory=dict)
-    unknown: tuple[str, ...] = ()
-    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+EXTERNAL = "external.csv"
+_OUTPUTS = ("evidence.csv", "findings.csv")
 
 
 @dataclass(frozen=True)
 class Study:
     """Everything one publication prints, as tables of checked rows.
 
-    ``ledger`` holds the columns of ``estimates.csv`` as text exactly as in the file, except
-    ``numerator``, ``denominator`` and ``decimals`` (nullable integers), and beside them the parsed
-    floats ``value_number``, ``lower_number``, ``upper_number``, ``p_number`` (NaN where empty) and
+    ``ledger`` holds the columns of ``estimates.csv`` as printed text, except ``numerator``,
+    ``denominator`` and ``decimals`` (nullable integers), and beside them the parsed floats
+    ``value_number``, ``lower_number``, ``upper_number``, ``p_number`` (NaN where empty) and
     ``p_relation`` (``=``, ``<``, ``>`` or empty). Tables a study does not have are empty frames.
+    ``remarks`` are oddities of the print worth a look; ``digest`` identifies the content.
     """
 
     id: str
@@ -49,6 +46,7 @@ class Study:
     factors: dict[str, Factor]
     ledger: pd.DataFrame
     tables: dict[str, pd.DataFrame]
+    remarks: tuple[Fault, ...]
     digest: str
 
     @property
@@ -58,7 +56,7 @@ class Study:
 
     @property
     def survival(self) -> pd.DataFrame:
-        """Patients, events (nullable integers) and medians by group; unit in ``meta``."""
+        """Patients, events (nullable integers) and medians (floats) by endpoint and group."""
         return self.tables["survival.csv"]
 
     @property
@@ -74,7 +72,7 @@ class Study:
     @property
     def external(self) -> pd.DataFrame:
         """Estimates of other studies that this one quotes."""
-        return self.tables["external.csv"]
+        return self.tables[EXTERNAL]
 
     def status_counts(self) -> dict[str, xr.DataArray]:
         """HER2 counts: factor name (empty = all patients) -> int64 array (subgroup, her2).
@@ -85,21 +83,19 @@ class Study:
         import numpy as np
         import xarray as xr
 
-        frame = self.tables["status_counts.csv"]
         arrays = {}
-        for name, rows in frame.groupby("factor", sort=False):
-            known = self.factors.get(str(name))
+        for name, rows in self.tables["status_counts.csv"].groupby("factor", sort=False):
             levels = list(dict.fromkeys(rows["level"]))
-            her2 = [x for x in self.factors["her2"].levels if x in set(rows["her2"])]
+            classes = [x for x in self.factors[STATUS].names if x in set(rows["her2"])]
             cells = rows.set_index(["level", "her2"])["count"]
-            counts = np.array([[cells[level, x] for x in her2] for level in levels], dtype=np.int64)
-            within = known.within if known else {}
+            grid = cells.loc[[(level, x) for level in levels for x in classes]]
+            within = self.factors[str(name)].within if name else {}
             arrays[str(name)] = xr.DataArray(
-                counts,
+                grid.to_numpy(dtype=np.int64).reshape(len(levels), len(classes)),
                 dims=("subgroup", "her2"),
                 coords={
                     "subgroup": [level or "all" for level in levels],
-                    "her2": her2,
+                    "her2": classes,
                     "factor": ("subgroup", [str(name)] * len(levels)),
                     "level": ("subgroup", levels),
                     "parent": ("subgroup", [within.get(level, "") for level in levels]),
@@ -116,45 +112,134 @@ def published_folder() -> Path:
     return checkout if checkout.is_dir() else package / "_data" / "published"
 
 
+def study_folder(name: str) -> Path:
+    """Folder of a shipped study by its id, else ``name`` read as a path to a study folder.
+
+    Raises ``BadInput`` where neither exists.
+    """
+    shipped = sorted(file.parent for file in published_folder().glob(f"*/{DESIGN}"))
+    for folder in shipped:
+        if folder.name == name:
+            return folder
+    _check_folder(Path(name), [folder.name for folder in shipped])
+    return Path(name)
+
+
 def load_study(path: Path) -> Study:
-    """Read and check a study folder; ``BadInput`` holds every fault found."""
-    import pandas as pd
+    """Read and check a study folder (see data/README.md); nothing is repaired or guessed.
 
-    meta = tomllib.loads((path / "study.toml").read_text(encoding="utf-8"))
-    factors = {name: _factor(name, given) for name, given in meta["factors"].items()}
-    tables = {}
-    digest = hashlib.sha256()
-    for name, columns in TABLES.items():
-        file = path / name
-        if file.exists():
-            digest.update(file.read_bytes())
-            frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-        else:
-            frame = pd.DataFrame({column: pd.Series(dtype=str) for column in columns})
-        for column in ("count", "patients", "events", "numerator", "denominator", "decimals"):
-            if column in frame:
-                frame[column] = pd.to_numeric(frame[column].replace("", None)).astype("Int64")
-        tables[name] = frame
-    facts = tables["transition_facts.csv"]
-    facts["value"] = facts["value"].astype("int64")
-    ledger = tables[LEDGER]
-    for column in ("value", "lower", "upper"):
-        ledger[f"{column}_number"] = pd.to_numeric(ledger[column].replace("", None)).astype(float)
-    ledger["p_number"] = pd.to_numeric(
-        ledger["p_value"].str.lstrip("<>=").replace("", None)
-    ).astype(float)
-    relation = ledger["p_value"].str.extract(r"^([<>])", expand=False).fillna("=")
-    ledger["p_relation"] = relation.where(ledger["p_value"] != "", "")
-    return Study(meta["id"], meta["title"], path, meta, factors, ledger, tables, digest.hexdigest())
+    Raises ``BadInput`` with every fault of every file: file, row (the header is row 1), column,
+    value, what is allowed and the remedy.
+    """
+    path = Path(path)
+    _check_folder(path, [])
+    design, faults = read_design(path)
+    faults += _file_faults(path)
+    files = {
+        name: read_rows(path / name, [column.name for column in columns])
+        for name, columns in TABLES.items()
+        if name == LEDGER or (path / name).exists()
+    }
+    words = _vocabulary(design, files) if design else None
+    claims = {row["claim_id"] for row in files[LEDGER].rows}
+    for name, read in files.items():
+        faults += _shortened(_faults(name, read, words, claims), path / name)
+    raise_if(faults)
+    assert design is not None  # without a design there is at least one fault
+    return _study(path, design, files)
 
 
-def _factor(name: str, given: dict[str, Any]) -> Factor:
-    return Factor(
-        name,
-        given["label"],
-        tuple(given["levels"]),
-        given.get("parent", ""),
-        dict(given.get("within", {})),
-        tuple(given.get("unknown", ())),
-        {key: tuple(levels) for key, levels in given.get("groups", {}).items()},
+def _check_folder(path: Path, shipped: Sequence[str]) -> None:
+    try:
+        if path.is_dir():
+            return
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # NUL bytes and names longer than the system takes
+        remedy = "name a study folder"
+        raise BadInput(
+            Fault(f"not a path: {error}", value=str(path)[:80], remedy=remedy)
+        ) from error
+    if exists:
+        remedy = f"name the folder that holds {DESIGN} and {LEDGER}"
+        raise BadInput(Fault("a file where a study folder should be", file=path, remedy=remedy))
+    allowed = f"{', '.join(shipped)} or the path of a folder" if shipped else None
+    remedy = "correct the path, or write a new study with: bash scripts/run new_study NAME"
+    raise BadInput(
+        Fault("no such study folder", None, None, None, str(path)[:200], allowed, remedy)
     )
+
+
+def _file_faults(path: Path) -> list[Fault]:
+    """CSV files that the format does not know, which are most likely misspelt."""
+    known = (*TABLES, *_OUTPUTS)
+    return [
+        Fault("no such file in the format", file, allowed=", ".join(TABLES), remedy=remedy)
+        for file in sorted(path.glob("*.csv"))
+        if file.name not in known
+        for remedy in (f"{suggestion(file.name, TABLES)} Else move it out of the folder",)
+    ]
+
+
+def _vocabulary(design: Design, files: dict[str, Rows]) -> Vocabulary:
+    events = files["adverse_events.csv"].rows if "adverse_events.csv" in files else ()
+    return Vocabulary(
+        design,
+        tuple(dict.fromkeys(row["event"] for row in events)),
+        tuple(dict.fromkeys(row["severity"] for row in events)),
+    )
+
+
+def _faults(name: str, read: Rows, words: Vocabulary | None, claims: set[str]) -> list[Fault]:
+    columns = TABLES[name]
+    faults = [*read.faults, *check_cells(read.file, read.rows, columns, read.columns)]
+    complete = len(read.columns) == len(columns)
+    if name in (LEDGER, EXTERNAL):
+        names = words if name == LEDGER else None
+        faults += check_ledger(read.file, read.rows, names, complete=complete)
+    elif words and complete:
+        faults += check_table(name, read.file, read.rows, words, claims)
+    if name == LEDGER and not read.rows and not read.faults:
+        remedy = "write one row for each printed number"
+        faults.append(Fault("no rows below the header", file=read.file, remedy=remedy))
+    return faults
+
+
+def _shortened(faults: list[Fault], file: Path) -> list[Fault]:
+    faults = sorted(dict.fromkeys(faults), key=lambda fault: fault.row or 0)
+    if len(faults) <= MAX_FAULTS:
+        return faults
+    rest = Fault(
+        f"and {len(faults) - MAX_FAULTS} more faults", file=file, remedy="mend these first"
+    )
+    return [*faults[:MAX_FAULTS], rest]
+
+
+def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
+    from her2bayes.evidence.frames import ledger_frame, table_frame
+
+    tables = {
+        name: table_frame(files[name].rows if name in files else (), columns)
+        for name, columns in TABLES.items()
+    }
+    for name in (LEDGER, EXTERNAL):
+        tables[name] = ledger_frame(tables[name])
+    return Study(
+        design.meta["id"],
+        design.meta["title"],
+        path,
+        design.meta,
+        design.factors,
+        tables[LEDGER],
+        tables,
+        tuple(remarks(files[LEDGER].file, files[LEDGER].rows)),
+        _digest(path, files),
+    )
+
+
+def _digest(path: Path, files: dict[str, Rows]) -> str:
+    """SHA-256 of names and bytes of all files of the study."""
+    digest = hashlib.sha256()
+    for name in (DESIGN, *files):
+        content = (path / name).read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

@@ -1,0 +1,161 @@
+"""One small CSV file as numbered rows of text, with everything that is wrong with the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from her2bayes.errors import Fault
+from her2bayes.evidence.nearest import suggestion
+from her2bayes.evidence.schema import MAX_BYTES
+
+_OTHER_SEPARATORS = {"semicolons": ";", "tabs": "\t", "bars": "|"}
+_SAVE_AS = "save it as 'CSV UTF-8 (comma separated)'"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One data row: its number in the file (a spreadsheet's, header and comments counted)."""
+
+    number: int
+    cells: dict[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        """Text of a cell; empty where the file lacks the column."""
+        return self.cells.get(column, "")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a file, the wanted columns it has, and the faults of the file itself."""
+
+    file: Path
+    rows: tuple[Row, ...]
+    columns: frozenset[str]
+    faults: tuple[Fault, ...] = ()
+
+
+def read_text(file: Path) -> str | Fault:
+    """UTF-8 text of a regular file of bearable size, a leading byte-order mark removed."""
+    try:
+        if not file.is_file():
+            problem = "a folder where a file should be" if file.is_dir() else "not a regular file"
+            return Fault(problem, file=file, remedy=f"put a file named {file.name} there")
+        if file.stat().st_size > MAX_BYTES:
+            size = f"{file.stat().st_size / 1e6:.0f} MB"
+            allowed = f"up to {MAX_BYTES // 10**6} MB"
+            remedy = "a ledger holds printed numbers only; patient files are read by other scripts"
+            return Fault("file is too large", file=file, value=size, allowed=allowed, remedy=remedy)
+        raw = file.read_bytes()
+    except OSError as error:
+        return Fault(f"cannot be read: {error.strerror}", file=file, remedy="check its permissions")
+    return _decode(raw, file)
+
+
+def _decode(raw: bytes, file: Path) -> str | Fault:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        return Fault(
+            f"not UTF-8 text at byte {error.start + 1}" + (" (looks like UTF-16)" if utf16 else ""),
+            file=file,
+            row=raw.count(b"\n", 0, error.start) + 1,
+            value=raw[error.start : error.start + 1],
+            remedy=_SAVE_AS,
+        )
+    for place, sign in enumerate(text):
+        if sign < " " and sign not in "\t\r\n":
+            name = "NUL byte" if sign == "\0" else "control character"
+            row = text.count("\n", 0, place) + 1
+            return Fault(f"holds a {name}", file=file, row=row, value=sign, remedy=_SAVE_AS)
+    if not text.strip():
+        return Fault("file is empty", file=file, remedy="write at least the header row")
+    return text
+
+
+def read_rows(file: Path, columns: Sequence[str]) -> Rows:
+    """Read a comma-separated file whose header holds ``columns`` in any order.
+
+    Lines before the header that start with ``#`` are comments, empty rows are skipped, quotes and
+    every line ending are understood. Cells are text without surrounding spaces.
+    """
+    text = read_text(file)
+    if isinstance(text, Fault):
+        return Rows(file, (), frozenset(), (text,))
+    lines = _lines(text, file)
+    if isinstance(lines, Fault):
+        return Rows(file, (), frozenset(), (lines,))
+    if not lines:
+        remedy = "write the header row"
+        fault = Fault("nothing but comments", file=file, remedy=remedy)
+        return Rows(file, (), frozenset(), (fault,))
+    number, header = lines[0]
+    faults = list(_header_faults(file, number, header, columns))
+    rows = []
+    for number, cells in lines[1:]:
+        width = len(header)
+        if len(cells) > width and not any(cells[width:]):
+            cells = cells[:width]
+        if len(cells) != width:
+            remedy = "quote a cell that holds a comma; write empty cells too"
+            problem = f"{len(cells)} cells where the header has {width}"
+            faults.append(Fault(problem, file=file, row=number, remedy=remedy))
+            continue
+        rows.append(Row(number, dict(zip(header, cells, strict=True))))
+    known = frozenset(header) & frozenset(columns)
+    return Rows(file, tuple(rows), known, tuple(faults))
+
+
+def _lines(text: str, file: Path) -> list[tuple[int, list[str]]] | Fault:
+    """Rows that hold something, with their numbers; comments before the first of them left out."""
+    lines: list[tuple[int, list[str]]] = []
+    number = 0
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
+            number += 1
+            stripped = [cell.strip() for cell in cells]
+            comment = not lines and stripped and stripped[0].startswith("#")
+            if any(stripped) and not comment:
+                lines.append((number, stripped))
+    except csv.Error as error:
+        remedy = 'close every quotation mark; write a quotation mark inside a quoted cell as ""'
+        return Fault(f"not a CSV file: {error}", file=file, row=number + 1, remedy=remedy)
+    return lines
+
+
+def _header_faults(
+    file: Path, number: int, header: list[str], columns: Sequence[str]
+) -> Iterator[Fault]:
+    for name, sign in _OTHER_SEPARATORS.items():
+        if len(header) == 1 and sign in header[0]:
+            yield Fault(
+                f"the cells are separated by {name}, not by commas",
+                file=file,
+                row=number,
+                value=header[0][:60],
+                remedy=_SAVE_AS,
+            )
+            return
+    missing = [column for column in columns if column not in header]
+    for column in missing:
+        yield Fault(
+            "column is missing",
+            file=file,
+            row=number,
+            column=column,
+            remedy="add it, in any place; its cells may be empty where the format allows",
+        )
+    for column, times in Counter(header).items():
+        if column not in columns:
+            problem = "no such column" if column else "a column without a name"
+            remedy = suggestion(column, missing or columns)
+            allowed = ", ".join(columns)
+            yield Fault(problem, file, number, column or None, allowed=allowed, remedy=remedy)
+        elif times > 1:
+            remedy = "keep one of them"
+            yield Fault("column stands twice", file=file, row=number, column=column, remedy=remedy)
