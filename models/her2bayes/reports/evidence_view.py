@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -49,21 +49,26 @@ def verdict_counts(evidence: pd.DataFrame) -> list[dict[str, Any]]:
     """Count ledger rows by verdict, with the place of each in a bar 1000 units wide."""
     verdicts = evidence.loc[evidence["claim_id"] != "", "verdict"]
     counts = verdicts.value_counts()
-    return list(_bar({v: int(counts.get(v, 0)) for v in VERDICT_LABELS}))
+    return bar({v: int(counts.get(v, 0)) for v in VERDICT_LABELS})
 
 
-def _bar(counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    total, start = max(1, sum(counts.values())), 0.0
-    for verdict, amount in counts.items():
+def bar(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Give counts by verdict their places in a bar 1000 units wide."""
+    total, start, parts = max(1, sum(counts.values())), 0.0, []
+    for verdict, label in VERDICT_LABELS.items():
+        amount = counts.get(verdict, 0)
         width = 1000 * amount / total
-        yield {
-            "verdict": verdict,
-            "label": VERDICT_LABELS[verdict],
-            "count": amount,
-            "start": f"{start:.2f}",
-            "width": f"{width:.2f}",
-        }
+        parts.append(
+            {
+                "verdict": verdict,
+                "label": label,
+                "count": amount,
+                "start": f"{start:.2f}",
+                "width": f"{width:.2f}",
+            }
+        )
         start += width
+    return parts
 
 
 def _row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,12 +19,22 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from her2bayes import __version__
 from her2bayes.reports import evidence_view
 from her2bayes.reports.numbers import count, number
 from her2bayes.reports.section import Figure, Section, Table
 from her2bayes.reports.style import css_variables
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_PROVENANCE = (
+    "package_version",
+    "schema_version",
+    "seed",
+    "quick",
+    "sampling",
+    "versions",
+    "study",
+)
 _SHOWN_ON_INDEX = 4  # findings quoted for each study on the index
 
 
@@ -56,7 +66,6 @@ def render_study(page: StudyPage) -> str:
     return _render(
         "study.html.j2",
         study=page.study,
-        run=page.run,
         summary=summary(page.evidence),
         verdicts=evidence_view.verdict_counts(page.evidence),
         notices=page.notices,
@@ -69,24 +78,30 @@ def render_study(page: StudyPage) -> str:
         verdict_words=evidence_view.verdict_words(),
         rows=rows,
         kinds=sorted({row["evidence_kind"] for row in rows} - {""}),
-        provenance=_flat(page.run),
+        provenance=_flat({k: v for k, v in page.run.items() if k in _PROVENANCE}),
     )
 
 
-def render_index(pages: Sequence[StudyPage], run: Mapping[str, Any]) -> str:
-    """Render the index of a run, with a card for each study."""
+def render_index(records: Sequence[Mapping[str, Any]]) -> str:
+    """Render the index over the studies of an output folder, from their ``run.json`` records."""
     cards = [
         {
-            **page.study,
-            "summary": summary(page.evidence),
-            "verdicts": evidence_view.verdict_counts(page.evidence),
-            "top_findings": list(page.findings["sentence"])[:_SHOWN_ON_INDEX],
-            "more_findings": _more(len(page.findings) - _SHOWN_ON_INDEX),
+            **record["study"],
+            "summary": record["summary"],
+            "verdicts": evidence_view.bar(record["verdicts"]),
+            "notices": _failures(record),
+            "top_findings": record["findings"][:_SHOWN_ON_INDEX],
+            "more_findings": _more(len(record["findings"]) - _SHOWN_ON_INDEX),
         }
-        for page in pages
+        for record in records
     ]
-    notices = tuple(dict.fromkeys(line for page in pages for line in page.notices))
-    return _render("index.html.j2", studies=cards, run=run, notices=notices, provenance=_flat(run))
+    return _render("index.html.j2", studies=cards)
+
+
+def _failures(record: Mapping[str, Any]) -> list[str]:
+    return ["Quick run: do not quote its numbers."] * bool(record["quick"]) + [
+        f"Not converged: {line}" for line in record["failed_fits"]
+    ]
 
 
 def summary(evidence: pd.DataFrame) -> str:
@@ -141,7 +156,11 @@ def _render(template: str, **values: Any) -> str:
         _environment()
         .get_template(template)
         .render(
-            css=Markup(css), script=Markup(script), policy=Markup(_policy(css, script)), **values
+            package_version=__version__,
+            css=Markup(css),
+            script=Markup(script),
+            policy=Markup(_policy(css, script)),
+            **values,
         )
     )
 

@@ -1,0 +1,223 @@
+"""From a study to its folder of reports: audit, fits, evidence table, page, record of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from her2bayes import __version__
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.schema import SCHEMA_VERSION
+from her2bayes.inference.digest import versions
+from her2bayes.inference.sampling import Sampling
+from her2bayes.reports import evidence_view, methods, page
+from her2bayes.reports.csv_file import csv_text
+from her2bayes.reports.evidence_table import join
+from her2bayes.reports.families import FAMILIES, Family
+from her2bayes.reports.files import digests, publish
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+
+Say = Callable[[str], None]
+FINDING_COLUMNS = ("finding_id", "claim_ids", "kind", "sentence")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers of a run besides its inputs: seed and length of the chains."""
+
+    seed: int = 20230221
+    quick: bool = False
+
+    @property
+    def sampling(self) -> Sampling:
+        """Settings of the sampler."""
+        if self.quick:
+            return Sampling(draws=600, tune=400, chains=2, seed=self.seed)
+        return Sampling(seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out for one study: its folder, its record and the fits that failed."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Fits that did not converge, in words."""
+        return tuple(self.record["failed_fits"])
+
+
+def load_studies(names: Sequence[str]) -> list[Study]:
+    """Load shipped studies by name and others by their folder; all faults are raised together."""
+    from her2bayes.evidence.study import load_study, published_folder
+
+    studies: list[Study] = []
+    faults: list[Fault] = []
+    for name in dict.fromkeys(names):
+        shipped = published_folder() / name
+        plain_name = Path(name).name == name and name not in {"", ".", ".."}
+        try:
+            studies.append(load_study(shipped if plain_name and shipped.is_dir() else Path(name)))
+        except BadInput as bad:
+            faults += bad.faults
+    doubled = {s.id for s in studies if sum(s.id == other.id for other in studies) > 1}
+    faults += [
+        Fault("two studies have the same id", value=name, remedy="give each its own id")
+        for name in sorted(doubled)
+    ]
+    raise_if(faults)
+    return studies
+
+
+def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcome:
+    """Audit a study, fit what its evidence allows and write ``<out>/<study>/``.
+
+    Fits are kept under ``<out>/<study>/fits`` and read back on the next run. ``say`` is told what
+    is being done. Raises ``BadInput`` where the folder cannot be written.
+    """
+    from her2bayes.audit.audit import audit, evidence_rows
+    from her2bayes.inference.store import Store
+
+    folder = out / study.id
+    say("auditing the printed numbers")
+    audited = audit(study)
+    store, parts = Store(folder / "fits"), []
+    for family in FAMILIES:
+        if family.applies(study):
+            say(f"fitting: {family.label}")
+            parts.append((family, family.run(study, store, settings.sampling)))
+    say("drawing and writing the report")
+    estimates = _estimates([result for _, result in parts], settings.quick)
+    evidence = join(study, evidence_rows(study, audited), estimates, _classical(study, estimates))
+    findings = findings_table(audited.findings)
+    sections = tuple(family.section(result) for family, result in parts)
+    record = _record(study, settings, evidence, findings, estimates)
+    report = _page(study, evidence, findings, sections, [family for family, _ in parts], record)
+    files = {
+        "evidence.csv": csv_text(evidence),
+        "findings.csv": csv_text(findings),
+        "report.html": page.render_study(report),
+    }
+    record = {**record, "files": digests(files)}
+    publish(folder, {**files, "run.json": _json(record)})
+    return Outcome(folder, record)
+
+
+def write_index(out: Path) -> Path:
+    """Write ``<out>/index.html`` over every study folder in ``out`` that holds a complete run."""
+    records = []
+    for path in sorted(out.glob("*/run.json")):
+        record = json.loads(path.read_text("utf-8"))
+        if (
+            record.get("schema_version") == SCHEMA_VERSION
+            and (path.parent / "report.html").exists()
+        ):
+            records.append(record)
+    publish(out, {"index.html": page.render_index(records)})
+    return out / "index.html"
+
+
+def findings_table(findings: Iterable[Any]) -> pd.DataFrame:
+    """Findings as a table; ids of claims are joined by spaces."""
+    rows = [
+        {
+            "finding_id": finding.finding_id,
+            "claim_ids": " ".join(finding.claim_ids),
+            "kind": finding.kind,
+            "sentence": finding.sentence,
+        }
+        for finding in findings
+    ]
+    return pd.DataFrame(rows, columns=list(FINDING_COLUMNS), dtype=str)
+
+
+def _estimates(results: Sequence[Any], quick: bool) -> pd.DataFrame:
+    from her2bayes.posterior.estimates import ESTIMATE_COLUMNS
+
+    tables = [result.estimates for result in results if not result.estimates.empty]
+    if not tables:
+        return pd.DataFrame(columns=list(ESTIMATE_COLUMNS))
+    table = pd.concat(tables, ignore_index=True)
+    if quick:
+        table["note"] = [f"{note}; quick run" if note else "quick run" for note in table["note"]]
+    return table
+
+
+def _classical(study: Study, estimates: pd.DataFrame) -> pd.DataFrame:
+    from her2bayes.reports.classical_rows import classical_rows
+
+    wanted = [*study.ledger["estimand"], *estimates["estimand"]]
+    return classical_rows(study.status_counts(), wanted)
+
+
+def _record(
+    study: Study,
+    settings: Settings,
+    evidence: pd.DataFrame,
+    findings: pd.DataFrame,
+    estimates: pd.DataFrame,
+) -> dict[str, Any]:
+    fits = estimates[["fit_id", "model", "convergence"]].drop_duplicates()
+    bad = fits[fits["convergence"] != "converged"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "package_version": __version__,
+        "study": {
+            "id": study.id,
+            "title": study.title,
+            "citation": str(study.meta.get("citation", "")),
+            "doi": str(study.meta.get("doi", "")),
+            "design": str(study.meta.get("design", "")),
+            "digest": study.digest,
+        },
+        "seed": settings.seed,
+        "quick": settings.quick,
+        "sampling": asdict(settings.sampling),
+        "versions": versions(),
+        "summary": page.summary(evidence),
+        "verdicts": {v["verdict"]: v["count"] for v in evidence_view.verdict_counts(evidence)},
+        "findings": list(findings["sentence"]),
+        "fits": dict(zip(fits["fit_id"], fits["model"], strict=True)),
+        "failed_fits": [
+            f"{row.model} (fit {row.fit_id}) {row.convergence}" for row in bad.itertuples()
+        ],
+    }
+
+
+def _page(
+    study: Study,
+    evidence: pd.DataFrame,
+    findings: pd.DataFrame,
+    sections: tuple[page.Section, ...],
+    present: Sequence[Family],
+    record: Mapping[str, Any],
+) -> page.StudyPage:
+    from her2bayes.reports.cohort import cohort_section
+
+    absent = tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f not in present)
+    notices = [methods.QUICK] if record["quick"] else []
+    notices += [f"Not converged: {line}" for line in record["failed_fits"]]
+    return page.StudyPage(
+        study=record["study"],
+        evidence=evidence,
+        findings=findings,
+        cohort=cohort_section(study),
+        sections=sections,
+        absent=absent,
+        methods=methods.methods([f.name for f in present], bool(record["quick"])),
+        notices=tuple(notices),
+        run=record,
+    )
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,50 @@
+"""The analyses a report can hold; a new one is one line here and a file in analysis and reports.
+
+``analysis/<name>.py`` gives ``applies(study) -> bool`` and ``run(study, store, sampling)``, whose
+result holds ``estimates`` (rows keyed by estimand); ``reports/<name>.py`` gives
+``section(result) -> Section`` with the fits behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from her2bayes.reports.section import Section
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
+
+
+@dataclass(frozen=True)
+class Family:
+    """One analysis by the name of its files; ``missing`` says what a paper without it lacks."""
+
+    name: str
+    label: str
+    missing: str
+
+    def applies(self, study: Study) -> bool:
+        """Tell whether the printed evidence of a study allows the analysis."""
+        return bool(import_module(f"her2bayes.analysis.{self.name}").applies(study))
+
+    def run(self, study: Study, store: Store | None, sampling: Sampling) -> Any:
+        """Fit what the analysis fits, or read it from the store."""
+        return import_module(f"her2bayes.analysis.{self.name}").run(study, store, sampling)
+
+    def section(self, result: Any) -> Section:
+        """Report a result."""
+        section: Section = import_module(f"her2bayes.reports.{self.name}").section(result)
+        return section
+
+
+FAMILIES = (
+    Family(
+        "distribution",
+        "HER2 status distribution",
+        "no table of HER2 status (zero, low, positive) is printed, so shares are not modelled",
+    ),
+)

@@ -1,0 +1,121 @@
+"""A fit as a card: equations and priors from the model's own file, diagnostics from its draws."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from her2bayes.inference.convergence import RHAT_MAX
+from her2bayes.reports.numbers import number
+from her2bayes.reports.section import FitCard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from her2bayes.inference.fit import Fit
+
+
+def fit_card(
+    fit: Fit,
+    title: str,
+    estimates: pd.DataFrame,
+    clinical: Mapping[str, str] | None = None,
+) -> FitCard:
+    """Describe a fit for the page.
+
+    ``estimates`` are the rows reported from it: the card carries the worst of their verdicts.
+    ``clinical`` says what a prior means in clinical units, by name; what the comments beside
+    ``DEFAULT_PRIORS`` say is the default. The model file is read, not imported.
+    """
+    source = _source(fit.model)
+    meaning = {**_comments(source), **(clinical or {})}
+    priors = fit.provenance.get("priors", {})
+    reported = estimates.loc[estimates["fit_id"] == fit.fit_id, "convergence"]
+    return FitCard(
+        fit_id=fit.fit_id,
+        title=title,
+        model=fit.model,
+        equations=ast.get_docstring(ast.parse(source)) or "",
+        priors={n: f"{text}: {meaning[n]}" if n in meaning else text for n, text in priors.items()},
+        diagnostics=_diagnostics(fit),
+        convergence=worst(reported),
+        provenance=_provenance(fit.provenance),
+    )
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """Give the verdict of a fit: that of its quantities, the reasons of all that failed together."""
+    failed = [v.partition(": ")[2] for v in verdicts if v != "converged"]
+    reasons = dict.fromkeys(reason for text in failed for reason in text.split("; "))
+    return f"not converged: {'; '.join(reasons)}" if failed else "converged"
+
+
+def _source(model: str) -> str:
+    spec = importlib.util.find_spec(f"her2bayes.bayes.{model}")
+    if spec is None or not spec.origin:
+        raise ValueError(f"there is no model file named {model}")
+    return Path(spec.origin).read_text("utf-8")
+
+
+def _comments(source: str) -> dict[str, str]:
+    """Read what is written beside each entry of ``DEFAULT_PRIORS``, or on the lines below it."""
+    found: dict[str, str] = {}
+    block = re.search(r"^DEFAULT_PRIORS\b.*?^\}", source, flags=re.MULTILINE | re.DOTALL)
+    name = ""
+    for line in block.group().splitlines() if block else []:
+        entry = re.match(r'\s*"(\w+)":', line)
+        name = entry.group(1) if entry else name
+        comment = line.partition("#")[2].strip()
+        if name and comment:
+            found[name] = f"{found[name]} {comment}" if name in found else comment
+    return found
+
+
+def _diagnostics(fit: Fit) -> dict[str, str]:
+    from arviz_stats.base import array_stats
+
+    rhat, bulk, tail = [1.0], [np.inf], [np.inf]
+    for variable in fit.posterior.values():
+        draws = variable.transpose("chain", "draw", ...).to_numpy().astype(float)
+        flat = draws.reshape(*draws.shape[:2], -1)
+        flat = flat[..., np.ptp(flat, axis=(0, 1)) > 0]
+        if flat.size:
+            rhat.append(float(np.max(array_stats.rhat(flat, chain_axis=0, draw_axis=1))))
+            bulk.append(float(np.min(_ess(array_stats, flat, "bulk"))))
+            tail.append(float(np.min(_ess(array_stats, flat, "tail"))))
+    run = fit.diagnostics
+    return {
+        "Draws": f"{run.chains} chains of {run.draws:,}",
+        "R-hat, largest": number(max(rhat), 3) + (" (too large)" if max(rhat) > RHAT_MAX else ""),
+        "Bulk ESS, least": number(min(bulk), 0),
+        "Tail ESS, least": number(min(tail), 0),
+        "Divergences": str(run.divergences),
+        "E-BFMI, least": number(run.bfmi, 2),
+    }
+
+
+def _ess(stats: Any, draws: np.ndarray, method: str) -> np.ndarray:
+    tails = {"prob": (0.05, 0.95)} if method == "tail" else {}
+    return np.asarray(stats.ess(draws, chain_axis=0, draw_axis=1, method=method, **tails))
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
+    lines: dict[str, str] = {}
+    for name in ("package", "source", "data", "sampling", "options", "versions", "flags"):
+        value = record.get(name)
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{k} {v}" for k, v in value.items())
+        else:
+            text = str(value)[:16] if name in {"source", "data"} else str(value or "")
+        if text:
+            lines[_LABELS.get(name, name.capitalize())] = text
+    return lines
+
+
+_LABELS = {"source": "Model source, SHA-256", "data": "Data, SHA-256", "flags": "Compiler flags"}
