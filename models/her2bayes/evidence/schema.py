@@ -104,11 +104,11 @@ _VALUES = (
     Column("relation", "text", "= < >; empty is =", allowed=("", *RELATIONS)),
     Column("p_value", "p", "P as printed: 0.024 or <0.001"),
     Column("unit", "text", "%, months, years, patients; empty for ratios, P values and statements"),
-    Column("decimals", "whole", "printed decimals of value (of P in p_value rows); -1 = tens"),
+    Column("decimals", "whole", "printed decimals of value, or of a lone P; empty = as written"),
     Column("numerator", "whole", "count behind the number, where printed or implied"),
     Column("denominator", "whole", "number it is a part of, where printed or implied"),
 )
-_READING = Column("reading", "name", "empty, or the name of one of several incompatible readings")
+_READING = Column("reading", "name", "empty, or the name of a reading (below)")
 _NOTE = Column("note", "text", "anything a reader of the row must know")
 
 LEDGER = "estimates.csv"

@@ -1,0 +1,38 @@
+"""Write the folder of a new paper, filled with a commented example to replace.
+
+The folder can be checked at once with ``bash scripts/run audit --study FOLDER``; the format of each
+file is described in data/README.md. An existing folder is never overwritten.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from her2bayes.cli import out, plain, run
+from her2bayes.evidence.skeleton import write_skeleton
+from her2bayes.evidence.study import published_folder
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="Id of the study: a-z, 0-9, _ and -.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write it into.", show_default="data/published"),
+    ] = None,
+) -> None:
+    """Write the skeleton and say what to do next."""
+    written = write_skeleton(name, folder or published_folder())
+    files = ", ".join(sorted(file.name for file in written.iterdir()))
+    out.print(plain(f"Wrote {written}: {files}"), soft_wrap=True)
+    out.print(
+        plain(
+            f"Next: replace the invented rows (data/README.md), then: "
+            f"bash scripts/run audit --study {written}"
+        ),
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
