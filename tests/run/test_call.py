@@ -20,6 +20,7 @@ def test_lists_scripts_without_an_environment(checkout: Checkout) -> None:
     assert (code, err) == (0, "")
     assert lines == [
         ["bare"],
+        ["lint", "Check style and types."],
         ["one", "One line."],
         ["raw", "Opens late."],
         ["show", "Show what arrives."],
@@ -33,7 +34,7 @@ def test_unknown_names_are_refused_with_the_known_ones(checkout: Checkout, name:
     checkout.pyenv("3.13.0")
     code, out, err = checkout.run(name)
     assert (code, out) == (2, "")
-    assert err.splitlines() == [f"There is no script named '{name}'. There are: show test "]
+    assert err.splitlines() == [f"There is no script named '{name}'. There are: lint show test "]
     assert not (checkout.root / ".venv").exists()
 
 
