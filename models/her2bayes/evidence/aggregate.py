@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault
@@ -152,7 +154,7 @@ def _known(
 
 
 def _cells(source: Any, columns: list[str], *, pairs: bool) -> pd.DataFrame:
-    """Count rows by the columns: the one pass. Text columns, missing as empty, and ``count``."""
+    """Rows counted by the columns: the one pass. Text, missing as empty, and ``count``."""
     import ibis
 
     table = _table(source)
@@ -175,8 +177,8 @@ def _cells(source: Any, columns: list[str], *, pairs: bool) -> pd.DataFrame:
         table = table.filter(table["pair"] if "pair" in table.columns else ibis.and_(*both))
     texts = {name: table[name].cast("string").fill_null("") for name in columns}
     counted = table.select(**texts).group_by(columns).aggregate(count=ibis._.count())
-    frame: pd.DataFrame = counted.order_by(columns).to_pandas()
-    return frame
+    rows = counted.order_by(columns).to_pyarrow().to_pylist()
+    return pd.DataFrame(rows, columns=[*columns, "count"])
 
 
 def _table(source: Any) -> Any:
@@ -185,13 +187,12 @@ def _table(source: Any) -> Any:
     if isinstance(source, Cohort):
         source = source.patients
     if isinstance(source, pd.DataFrame):
-        return ibis.memtable(source)
+        return ibis.memtable(pa.Table.from_pandas(source, preserve_index=False))
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.exists():
             raise BadInput(Fault("file does not exist", file=path, remedy="correct the path"))
-        pattern = str(path / "*.parquet") if path.is_dir() else str(path)
-        return ibis.duckdb.connect().read_parquet(pattern)
+        return ibis.memtable(pyarrow.dataset.dataset(path))  # streamed, never loaded whole
     return source
 
 

@@ -134,27 +134,25 @@ def _check_times(sources: Sources, frame: pd.DataFrame, chosen: pd.DataFrame) ->
     rules = sources.map.rules
     early = frame["recurrence_time"] + float(rules["time_tolerance"]) < frame["primary_time"]
     early &= frame["pair"]
-    if early.any() and rules["reversed_times"] == "set aside":
+    if not early.any():
+        return 0
+    if rules["reversed_times"] == "set aside":
         frame.loc[early, "pair"] = False
-        frame["reversed_times"] = early
         return int(early.sum())
     block = "recurrence" if "recurrence" in sources.map.blocks else "sample"
-    name = sources.map.blocks[block].get("time", "")
+    name = sources.map.blocks[block]["time"]
+    problem = "recurrence is earlier than the primary"
+    remedy = (
+        "correct the times; for rounded ones say time_tolerance = 1, to leave these pairs out "
+        'reversed_times = "set aside", both under [rules]'
+    )
     found = sources.find(name)
-    if early.any() and found and not found[2]:
-        sources.faults += row_faults(
-            sources.table, chosen.loc[early, "recurrence_row"].to_numpy(), found[1],
-            "recurrence is earlier than the primary",
-            "correct the dates; for rounded times say time_tolerance = 1, to leave these pairs out "
-            'reversed_times = "set aside", both under [rules]',
-        )  # fmt: skip
-    elif early.any():
-        count = int(early.sum())
-        sources.faults.append(
-            Fault(f"recurrence is earlier than the primary in {count} patients",
-                  file=sources.map.path, column=f"{block}.time",
-                  remedy='correct the times, or reversed_times = "set aside" under [rules]')
-        )  # fmt: skip
+    if found and not found[2]:
+        rows = chosen.loc[early, "recurrence_row"].to_numpy()
+        sources.faults += row_faults(sources.table, rows, found[1], problem, remedy)
+    else:
+        text = f"{problem} in {int(early.sum())} patients"
+        sources.faults.append(Fault(text, file=sources.map.path, column=name, remedy=remedy))
     return 0
 
 

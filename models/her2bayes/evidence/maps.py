@@ -115,8 +115,6 @@ def load_map(path: Path | str) -> ColumnMap:
     except tomllib.TOMLDecodeError as error:
         remedy = "text stands in quotes, tables in [brackets]; see data/maps/README.md"
         raise BadInput(Fault(f"not TOML: {error}", file=path, remedy=remedy)) from error
-    if not isinstance(raw.get("source", ""), dict):
-        raw["source"] = {"citation": str(raw["source"])}
     raise_if(check_keys(raw, SCHEMA, path))
     mapped = _build(raw, path, hashlib.sha256(text.encode()).hexdigest())
     raise_if(check_meaning(mapped, raw, path))

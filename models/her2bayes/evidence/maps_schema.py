@@ -223,13 +223,22 @@ def check_meaning(mapped: ColumnMap, raw: Mapping[str, Any], path: Path) -> list
         if not is_missing(score) and parse_score(score) is None
     ]
     faults += _factor_faults(mapped, path)
-    faults += [
-        fault(
-            "a difference needs two columns", f"derived.{name}", value=terms, allowed='["A", "B"]'
+    return faults + _derived_faults(raw.get("derived", {}), path)
+
+
+def _derived_faults(derived: Mapping[str, list[str]], path: Path) -> list[Fault]:
+    faults = []
+    names = list(derived)
+    for place, (name, terms) in enumerate(derived.items()):
+        if len(terms) != 2:
+            problem, remedy = "a difference needs two columns", 'write name = ["A", "B"]'
+        elif set(terms) & set(names[place:]):
+            problem, remedy = "a difference of something not yet defined", "define it further up"
+        else:
+            continue
+        faults.append(
+            Fault(problem, file=path, column=f"derived.{name}", value=terms, remedy=remedy)
         )
-        for name, terms in raw.get("derived", {}).items()
-        if len(terms) != 2
-    ]
     return faults
 
 
@@ -287,7 +296,7 @@ def _factor_faults(mapped: ColumnMap, path: Path) -> list[Fault]:
         if not f.name.isidentifier() or f.name != f.name.lower() or f.name in OWN_COLUMNS:
             faults.append(
                 Fault("not a factor name that is free", file=path, column=place, value=f.name,
-                      allowed="small letters, digits and _; not a column name of our own such as hr_status")
+                      allowed="small letters, digits, _; not a name of ours such as hr_status")
             )  # fmt: skip
         if list(f.cut) != sorted(set(f.cut)):
             faults.append(

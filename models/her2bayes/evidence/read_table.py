@@ -107,6 +107,9 @@ def _delimited(
     except pa.ArrowInvalid as error:
         remedy = "open the file and look for an unclosed quotation mark"
         raise BadInput(Fault(f"not a table: {error}", file=path, remedy=remedy)) from error
+    if table.column_names != header:
+        remedy = "quotation marks in the header do not pair up, or a name runs over two lines"
+        raise BadInput(Fault("header not understood", file=path, row=skipped + 1, remedy=remedy))
     if bad:
         raise BadInput(_ragged(bad, len(header), path))
     frame = table.to_pandas()
