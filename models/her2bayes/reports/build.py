@@ -58,15 +58,13 @@ class Outcome:
 
 def load_studies(names: Sequence[str]) -> list[Study]:
     """Load shipped studies by name and others by their folder; all faults are raised together."""
-    from her2bayes.evidence.study import load_study, published_folder
+    from her2bayes.evidence.study import load_study, study_folder
 
     studies: list[Study] = []
     faults: list[Fault] = []
     for name in dict.fromkeys(names):
-        shipped = published_folder() / name
-        plain_name = Path(name).name == name and name not in {"", ".", ".."}
         try:
-            studies.append(load_study(shipped if plain_name and shipped.is_dir() else Path(name)))
+            studies.append(load_study(study_folder(name)))
         except BadInput as bad:
             faults += bad.faults
     doubled = {s.id for s in studies if sum(s.id == other.id for other in studies) > 1}

@@ -50,7 +50,7 @@ def fit_card(
 
 
 def worst(verdicts: Iterable[str]) -> str:
-    """Give the verdict of a fit: that of its quantities, the reasons of all that failed together."""
+    """Give the verdict of a fit from those of its quantities, with all reasons."""
     failed = [v.partition(": ")[2] for v in verdicts if v != "converged"]
     reasons = dict.fromkeys(reason for text in failed for reason in text.split("; "))
     return f"not converged: {'; '.join(reasons)}" if failed else "converged"

@@ -1,0 +1,46 @@
+"""Numbers as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from her2bayes.reports.numbers import count, interval, number, p_value, probability
+
+
+@pytest.mark.parametrize(
+    ("numbers", "unit", "text"),
+    [
+        ((51.42, 45.21, 57.49), "%", "51.4 (45.2–57.5)"),
+        ((-9.1, -18.3, 0.84), "%", "−9.1 (−18.3 to 0.8)"),
+        ((0.422, 0.199, 0.892), "", "0.422 (0.199–0.892)"),
+        ((1.797, 0.997, 3.239), "", "1.80 (1.00–3.24)"),
+        ((3, 1, 7), "lines", "3 (1–7)"),
+        ((14.9, 12.5, 17.3), "months", "14.9 (12.5–17.3)"),
+        ((54, None, float("nan")), "years", "54.0"),
+        ((float("nan"), float("nan"), float("nan")), "%", ""),
+    ],
+)
+def test_an_estimate_and_its_interval_share_their_decimals(numbers, unit, text) -> None:
+    assert interval(*numbers, unit=unit) == text
+
+
+def test_no_minus_zero_and_no_false_certainty() -> None:
+    assert number(-0.001, 1) == "0.0"
+    assert probability(0.99996) == ">99.9\N{NO-BREAK SPACE}%"
+    assert probability(0.0) == "<0.1\N{NO-BREAK SPACE}%"
+    assert probability(0.978) == "97.8\N{NO-BREAK SPACE}%"
+    assert probability(float("nan")) == ""
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.00001, "<0.0001"), (0.0006, "0.0006"), (0.0234, "0.023"), (0.217, "0.217"), (None, "")],
+)
+def test_p_values(p, text) -> None:
+    assert p_value(p) == text
+
+
+def test_counted_things() -> None:
+    assert count(1, "row") == "1 row"
+    assert count(1234, "quantity", "quantities") == "1,234 quantities"
+    assert number(float("inf")) == "∞"
