@@ -64,7 +64,7 @@
   headers.forEach((header, column) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = header.textContent;
+    button.textContent = header.dataset.name = header.textContent;
     header.replaceChildren(button);
     button.addEventListener("click", () => {
       const next = { ascending: "descending", descending: "none" }[header.getAttribute("aria-sort")] ?? "ascending";
