@@ -1,0 +1,190 @@
+"""Tests and agreement for a square table of paired classes (primary by recurrence), each by name.
+
+McNemar 1947; Bowker 1948; Stuart 1955 and Maxwell 1970; Bhapkar 1966; Cohen 1960, 1968; Fleiss,
+Cohen & Everitt 1969 (standard errors of kappa); Fagerland, Lydersen & Laake 2013 (McNemar mid-P).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from her2bayes.classical.association import TestResult
+from her2bayes.classical.proportions import interval
+from her2bayes.errors import Fault, raise_if
+
+Table = np.ndarray | Iterable[Iterable[int]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Cohen's kappa with its standard error and normal interval; ``null_error`` tests kappa = 0."""
+
+    method: str
+    value: float
+    standard_error: float
+    null_error: float
+    lower: float
+    upper: float
+    p_value: float
+
+
+def checked_square(table: Table) -> np.ndarray:
+    """Return counts as float array (k, k); ``BadInput`` for anything but whole counts, square."""
+    counts = np.asarray(table, dtype=float)
+    square = counts.ndim == 2 and counts.shape[0] == counts.shape[1] and len(counts) > 1
+    whole = bool(np.isfinite(counts).all() and (counts >= 0).all() and (counts % 1 == 0).all())
+    checks = [
+        (square, "a table of pairs has as many rows as columns", counts.shape),
+        (whole, "counts are whole numbers from 0", counts.tolist()),
+        (bool(counts.sum() > 0), "a table without pairs has no test", counts.tolist()),
+    ]
+    raise_if([Fault(problem, value=value) for good, problem, value in checks if not good])
+    return counts
+
+
+def bowker(table: Table) -> TestResult:
+    """Symmetry of all pairs of cells; pairs with no patients in both cells carry no df."""
+    counts = checked_square(table)
+    upper = np.triu_indices(len(counts), 1)
+    a, b = counts[upper], counts.T[upper]
+    seen = a + b > 0
+    statistic = float(((a - b)[seen] ** 2 / (a + b)[seen]).sum())
+    return _chi2("Bowker", statistic, int(seen.sum()))
+
+
+def stuart_maxwell(table: Table) -> TestResult:
+    """Equality of the margins, covariance under homogeneity (Stuart 1955, Maxwell 1970)."""
+    difference, null_covariance, _ = _margins(checked_square(table))
+    return _quadratic("Stuart-Maxwell", difference, null_covariance)
+
+
+def bhapkar(table: Table) -> TestResult:
+    """Equality of the margins, covariance without the hypothesis (Bhapkar 1966)."""
+    difference, _, covariance = _margins(checked_square(table))
+    return _quadratic("Bhapkar", difference, covariance)
+
+
+def _margins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Differences of the margins (last class left out) and both covariances; empty classes go."""
+    counts = counts[np.ix_(*[counts.sum(0) + counts.sum(1) > 0] * 2)]
+    difference = counts.sum(1) - counts.sum(0)
+    null = np.diag(counts.sum(1) + counts.sum(0)) - counts - counts.T
+    covariance = null - np.outer(difference, difference) / counts.sum()
+    return difference[:-1], null[:-1, :-1], covariance[:-1, :-1]
+
+
+def _quadratic(method: str, difference: np.ndarray, covariance: np.ndarray) -> TestResult:
+    rank = int(np.linalg.matrix_rank(covariance)) if len(difference) else 0
+    if not rank:
+        return TestResult(method, 0.0, 0, 1.0)
+    statistic = float(difference @ np.linalg.pinv(covariance) @ difference)
+    return _chi2(method, statistic, rank)
+
+
+def _chi2(method: str, statistic: float, df: int) -> TestResult:
+    p_value = float(stats.chi2.sf(statistic, df)) if df else 1.0
+    return TestResult(method, statistic, df, p_value)
+
+
+def _mcnemar(b: int, c: int) -> TestResult:
+    return _chi2("McNemar", (b - c) ** 2 / (b + c), 1)
+
+
+def _mcnemar_corrected(b: int, c: int) -> TestResult:
+    statistic = max(0.0, abs(b - c) - 1) ** 2 / (b + c)
+    return _chi2("McNemar, continuity correction", statistic, 1)
+
+
+def _mcnemar_exact(b: int, c: int) -> TestResult:
+    p_value = float(stats.binomtest(b, b + c).pvalue)
+    return TestResult("McNemar exact", float(min(b, c)), 0, p_value)
+
+
+def _mcnemar_mid_p(b: int, c: int) -> TestResult:
+    low = min(b, c)
+    below = float(2 * stats.binom.cdf(low - 1, b + c, 0.5) + stats.binom.pmf(low, b + c, 0.5))
+    p_value = 1.0 if b == c else min(1.0, below)
+    return TestResult("McNemar mid-P", float(low), 0, p_value)
+
+
+MCNEMAR: dict[str, Callable[[int, int], TestResult]] = {
+    "McNemar": _mcnemar,
+    "McNemar, continuity correction": _mcnemar_corrected,
+    "McNemar exact": _mcnemar_exact,
+    "McNemar mid-P": _mcnemar_mid_p,
+}
+
+
+def mcnemar(there: int, back: int, method: str = "McNemar mid-P") -> TestResult:
+    """Flow i -> j against flow j -> i, by one of ``MCNEMAR``; without patients P is 1."""
+    known = method in MCNEMAR
+    good = min(there, back) >= 0 and there % 1 == back % 1 == 0
+    raise_if(
+        ([] if known else [Fault("unknown variant", value=method, allowed=", ".join(MCNEMAR))])
+        + ([] if good else [Fault("counts are whole numbers from 0", value=(there, back))])
+    )
+    if there + back == 0:
+        return TestResult(method, 0.0, 0, 1.0)
+    return MCNEMAR[method](int(there), int(back))
+
+
+def weights(size: int, kind: str) -> np.ndarray:
+    """Weights of agreement (size, size): ``unweighted``, ``linear`` or ``quadratic``."""
+    distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size))) / (size - 1)
+    known = {
+        "unweighted": np.eye(size),
+        "linear": 1 - distance,
+        "quadratic": 1 - distance**2,
+    }
+    raise_if(
+        [] if kind in known else [Fault("unknown weights", value=kind, allowed=", ".join(known))]
+    )
+    return known[kind]
+
+
+def kappa(table: Table, kind: str = "unweighted", level: float = 0.95) -> Agreement:
+    """Cohen's kappa with the large-sample standard error of Fleiss, Cohen & Everitt (1969).
+
+    ``kind`` names the weights. Where all patients are in one class kappa is not defined (NaN).
+    """
+    counts = checked_square(table)
+    n, weight = counts.sum(), weights(len(counts), kind)
+    share = counts / n
+    row, column = share.sum(1), share.sum(0)
+    observed, expected = float((weight * share).sum()), float(row @ weight @ column)
+    name = "Cohen's kappa" if kind == "unweighted" else f"Cohen's kappa, {kind} weights"
+    method = f"{name}, Fleiss-Cohen-Everitt standard error, normal interval"
+    if expected > 1 - 1e-12:
+        return Agreement(method, *[float("nan")] * 6)
+    value = (observed - expected) / (1 - expected)
+    mean = (weight @ column)[:, None] + (row @ weight)[None, :]
+    inner = weight - mean * (1 - value)
+    variance = (share * inner**2).sum() - (value - expected * (1 - value)) ** 2
+    null = (np.outer(row, column) * (weight - mean) ** 2).sum() - expected**2
+    error, null_error = (float(np.sqrt(max(v, 0.0) / n)) / (1 - expected) for v in (variance, null))
+    half = float(stats.norm.ppf((1 + level) / 2)) * error
+    p_value = float(2 * stats.norm.sf(abs(value) / null_error)) if null_error else float("nan")
+    return Agreement(method, value, error, null_error, value - half, value + half, p_value)
+
+
+def transition_intervals(
+    table: Table, method: str = "Clopper-Pearson", level: float = 0.95
+) -> dict[str, Any]:
+    """Row shares of a table with a binomial interval each: ``share``, ``lower``, ``upper`` (k, k).
+
+    Rows without patients are NaN. ``method`` is one of ``proportions.INTERVALS``.
+    """
+    counts = checked_square(table)
+    total = counts.sum(1)
+    result = {name: np.full(counts.shape, np.nan) for name in ("share", "lower", "upper")}
+    for i in np.flatnonzero(total):
+        result["share"][i] = counts[i] / total[i]
+        for j in range(len(counts)):
+            low, high = interval(int(counts[i, j]), int(total[i]), method, level)
+            result["lower"][i, j], result["upper"][i, j] = low, high
+    return {"method": method, **result}
