@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 Say = Callable[[str], None]
-FINDING_COLUMNS = ("finding_id", "claim_ids", "kind", "sentence")
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcom
     Fits are kept under ``<out>/<study>/fits`` and read back on the next run. ``say`` is told what
     is being done. Raises ``BadInput`` where the folder cannot be written.
     """
-    from her2bayes.audit.audit import audit, evidence_rows
+    from her2bayes.audit.audit import audit
+    from her2bayes.audit.table import evidence_rows
     from her2bayes.inference.store import Store
 
     folder = out / study.id
@@ -96,7 +96,7 @@ def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcom
     say("drawing and writing the report")
     estimates = _estimates([result for _, result in parts], settings.quick)
     evidence = join(study, evidence_rows(study, audited), estimates, _classical(study, estimates))
-    findings = findings_table(audited.findings)
+    findings = audited.findings
     sections = tuple(family.section(result) for family, result in parts)
     record = _record(study, settings, evidence, findings, estimates)
     report = _page(study, evidence, findings, sections, [family for family, _ in parts], record)
@@ -122,20 +122,6 @@ def write_index(out: Path) -> Path:
             records.append(record)
     publish(out, {"index.html": page.render_index(records)})
     return out / "index.html"
-
-
-def findings_table(findings: Iterable[Any]) -> pd.DataFrame:
-    """Findings as a table; ids of claims are joined by spaces."""
-    rows = [
-        {
-            "finding_id": finding.finding_id,
-            "claim_ids": " ".join(finding.claim_ids),
-            "kind": finding.kind,
-            "sentence": finding.sentence,
-        }
-        for finding in findings
-    ]
-    return pd.DataFrame(rows, columns=list(FINDING_COLUMNS), dtype=str)
 
 
 def _estimates(results: Sequence[Any], quick: bool) -> pd.DataFrame:

@@ -119,7 +119,9 @@ def _reproduced(row: Mapping[str, Any]) -> str:
 
 
 def _estimate(row: Mapping[str, Any], value: str, lower: str, upper: str) -> str:
-    text = interval(row.get(value), row.get(lower), row.get(upper), unit=_text(row, "unit"))
+    bounds = (row.get(lower), row.get(upper))
+    exact = bounds[0] == bounds[1]  # counts without rounding: an interval of no width
+    text = interval(row.get(value), *((None, None) if exact else bounds), unit=_text(row, "unit"))
     return f"{text}\N{NO-BREAK SPACE}%" if text and _text(row, "unit") == "%" else text
 
 

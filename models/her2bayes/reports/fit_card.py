@@ -64,17 +64,17 @@ def _source(model: str) -> str:
 
 
 def _comments(source: str) -> dict[str, str]:
-    """Read what is written beside each entry of ``DEFAULT_PRIORS``, or on the lines below it."""
+    """Read what is written above or beside each entry of ``DEFAULT_PRIORS``."""
     found: dict[str, str] = {}
     block = re.search(r"^DEFAULT_PRIORS\b.*?^\}", source, flags=re.MULTILINE | re.DOTALL)
-    name = ""
+    said: list[str] = []
     for line in block.group().splitlines() if block else []:
         entry = re.match(r'\s*"(\w+)":', line)
-        name = entry.group(1) if entry else name
-        comment = line.partition("#")[2].strip()
-        if name and comment:
-            found[name] = f"{found[name]} {comment}" if name in found else comment
-    return found
+        said += [line.partition("#")[2].strip()] if "#" in line else []
+        if entry:
+            found[entry.group(1)] = " ".join(said)
+            said = []
+    return {name: text for name, text in found.items() if text}
 
 
 def _diagnostics(fit: Fit) -> dict[str, str]:
