@@ -1,0 +1,169 @@
+"""Check every printed number of a study against its others: one verdict for each ledger row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from her2bayes.audit import (
+    findings,
+    identities,
+    medians,
+    percentages,
+    proportions,
+    repeats,
+    tests,
+    triplets,
+    words,
+)
+from her2bayes.audit.claims import (
+    GRAVITY,
+    INCONSISTENT,
+    NOT_CHECKABLE,
+    Claim,
+    Finding,
+    Mark,
+    Report,
+    places,
+    read_claims,
+)
+from her2bayes.audit.known import Known, read_known
+from her2bayes.audit.table import evidence_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from her2bayes.evidence.study import Study
+
+__all__ = ["AuditResult", "audit", "evidence_rows"]
+
+ROW_COLUMNS = (
+    "claim_id",
+    "verdict",
+    "reproduced",
+    "reproduced_lower",
+    "reproduced_upper",
+    "reproduced_p",
+    "method",
+    "note",
+    "evidence_kind",
+    "contradicts",
+)
+FINDING_COLUMNS = ("finding_id", "claim_ids", "kind", "sentence")
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """``rows``: one for each ledger id in ledger order; ``findings``: contradictions first.
+
+    ``contradicts`` and ``claim_ids`` are ids joined by spaces; numbers are in printed units
+    (percentages in percent), NaN where nothing was recomputed.
+    """
+
+    rows: pd.DataFrame
+    findings: pd.DataFrame
+
+
+def audit(study: Study) -> AuditResult:
+    """Audit a loaded study; no sampling, well under a second for a paper of 300 rows."""
+    claims = read_claims(study)
+    known = read_known(study, claims)
+    report = identities.check(known)
+    single = list(_single_rows(known, {mark.claim_id for mark in report.marks}))
+    report.marks += single
+    report.findings += findings.of_marks(known, single)
+    for part in (triplets.check(known), medians.check(known)):
+        report.add(part)
+    report.add(repeats.check(study, claims, report.marks))
+    report.add(words.check(known))
+    report.findings += findings.of_study(known)
+    return AuditResult(_rows(claims, report), _findings(study, report.findings))
+
+
+def _single_rows(known: Known, done: set[str]) -> Iterable[Mark]:
+    """Rows that are judged one by one; those in a conflict of counts have their verdict."""
+    for claim in known.claims:
+        if claim.statistic in {"count", "percentage"} and claim.id not in done:
+            yield percentages.check(known, claim)
+            interval = proportions.check(known.study, claim)
+            if interval is not None:
+                yield interval
+        elif claim.statistic == "p_value" and tests.is_tested_on_counts(claim.estimand):
+            yield tests.check(known, claim)
+
+
+def _rows(claims: tuple[Claim, ...], report: Report) -> pd.DataFrame:
+    import pandas as pd
+
+    by_claim: dict[str, list[Mark]] = {claim.id: [] for claim in claims}
+    for mark in report.marks:
+        by_claim[mark.claim_id].append(mark)
+    denied = identities.contradicted_by(report.marks)
+    for claim in claims:
+        if not by_claim[claim.id]:
+            by_claim[claim.id].append(Mark(claim.id, NOT_CHECKABLE, _missing(claim, claims)))
+    merged = [_merged(by_claim[claim.id], denied.get(claim.id, ())) for claim in claims]
+    rows = [
+        (
+            mark.claim_id,
+            mark.verdict,
+            mark.reproduced,
+            mark.lower,
+            mark.upper,
+            mark.p,
+            mark.method,
+            mark.note,
+            mark.evidence_kind,
+            " ".join(mark.contradicts),
+        )
+        for mark in merged
+    ]
+    frame = pd.DataFrame(rows, columns=list(ROW_COLUMNS))
+    numbers = dict.fromkeys(ROW_COLUMNS[2:6], float)
+    return frame.astype(numbers)
+
+
+def _merged(marks: list[Mark], denied_by: tuple[str, ...]) -> Mark:
+    """Keep the gravest verdict; its numbers and method lead, the notes of all rules follow."""
+    ordered = sorted(marks, key=lambda mark: GRAVITY.index(mark.verdict))
+    first = ordered[0]
+    notes = [mark.note for mark in ordered]
+    if first.verdict != INCONSISTENT and denied_by:
+        notes.append(f"contradicted by {', '.join(dict.fromkeys(denied_by))}")
+    return replace(
+        first,
+        note="; ".join(dict.fromkeys(note for note in notes if note)),
+        method=first.method or next((m.method for m in ordered if m.method), ""),
+        contradicts=tuple(dict.fromkeys(i for m in ordered for i in m.contradicts)),
+        reproduced=_first(mark.reproduced for mark in ordered),
+        lower=_first(mark.lower for mark in ordered),
+        upper=_first(mark.upper for mark in ordered),
+        p=_first(mark.p for mark in ordered),
+    )
+
+
+def _first(values: Iterable[float | None]) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _missing(claim: Claim, claims: tuple[Claim, ...]) -> str:
+    """Say what a row that no rule reaches would need, and where it is printed alike."""
+    needed = f"what determines the {claim.statistic} of {claim.estimand}"
+    if claim.estimand.kind == "survival_difference":
+        needed = "the patients' event times, from which the test is computed"
+    same = [c for c in claims if c.estimand == claim.estimand and c.reading == claim.reading]
+    alike = places(c for c in same if c.p is not None and c.p == claim.p and c.id != claim.id)
+    return f"missing: {needed}" + (f"; printed alike in {alike}" if alike else "")
+
+
+def _findings(study: Study, found: list[Finding]) -> pd.DataFrame:
+    import pandas as pd
+
+    unique = {finding.sentence: finding for finding in found}
+    ordered = sorted(unique.values(), key=lambda finding: finding.rank)
+    rows = [
+        (f"{study.id}.{i:02d}", " ".join(dict.fromkeys(f.claim_ids)), f.kind, f.sentence)
+        for i, f in enumerate(ordered, start=1)
+    ]
+    return pd.DataFrame(rows, columns=list(FINDING_COLUMNS)).astype(str)

@@ -1,0 +1,274 @@
+"""Every printed count of a study, from the ledger and the tables, as constraints with their prints.
+
+A print is one place that says something about counts: a ledger row, or a table cell that no ledger
+row of the same locator repeats. Prints that say the same share one constraint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.audit import rounding
+from her2bayes.audit.claims import Claim
+from her2bayes.audit.counts import (
+    EVERYONE,
+    NotACount,
+    Quantity,
+    Ratio,
+    Space,
+    both,
+    box,
+    everyone_in,
+    flows,
+    plainest,
+    ratio,
+)
+from her2bayes.audit.system import Line, System
+from her2bayes.evidence.study import Study
+
+# A count in another unit (samples) this close to the number of patients speaks of the same people
+SAME_PEOPLE = 1.1
+
+
+@dataclass(frozen=True)
+class Print:
+    """One place of the paper: ``id`` is the claim id, or file and row for a table cell."""
+
+    id: str
+    locator: str
+    shown: str
+    claim: Claim | None = None
+
+
+@dataclass
+class Constraint:
+    """lower <= sum of weight x quantity <= upper, with the prints that say so."""
+
+    weights: tuple[tuple[Quantity, float], ...]
+    lower: float
+    upper: float
+    prints: list[Print] = field(default_factory=list)
+
+    @property
+    def quantity(self) -> Quantity | None:
+        """The quantity whose count this states exactly, if it does."""
+        exact = self.lower == self.upper and len(self.weights) == 1
+        return self.weights[0][0] if exact else None
+
+
+@dataclass
+class Printed:
+    """All constraints of a study, and how each claim reduces to counts."""
+
+    constraints: list[Constraint]
+    ratios: dict[str, Ratio]
+    reasons: dict[str, str]
+
+    def of(self, quantity: Quantity) -> list[Constraint]:
+        """Constraints that state the count of a quantity."""
+        return [c for c in self.constraints if c.quantity == quantity]
+
+
+def read_prints(study: Study, claims: tuple[Claim, ...], space: Space) -> Printed:
+    """Collect what the ledger and the tables say about counts."""
+    printed = Printed([], {}, {})
+    collected: dict[tuple, Constraint] = {}
+    for claim in claims:
+        if claim.statistic in {"count", "percentage"}:
+            try:
+                printed.ratios[claim.id] = ratio(claim.estimand, space)
+            except NotACount as reason:
+                printed.reasons[claim.id] = str(reason)
+    direct = _printed_values(claims, printed.ratios)
+    for claim in claims:
+        for weights, lower, upper in _statements(claim, printed.ratios.get(claim.id), direct):
+            place = Print(claim.id, claim.locator, claim.shown, claim)
+            _add(collected, weights, lower, upper, place)
+    for quantity, value, place in _cells(study, space):
+        if not _repeats(collected, quantity, value, place):
+            _add(collected, ((quantity, 1.0),), value, value, place)
+    printed.constraints = list(collected.values())
+    return printed
+
+
+def lines(system: System, constraints: list[Constraint]) -> list[Line | None]:
+    """Turn constraints into rows over the unknown cells; None where no cross-table holds them."""
+    found: list[Line | None] = []
+    for constraint in constraints:
+        total: np.ndarray | None = np.zeros(system.size)
+        for quantity, weight in constraint.weights:
+            vector = system.vector(quantity)
+            total = None if vector is None or total is None else total + weight * vector
+        found.append(None if total is None else (total, constraint.lower, constraint.upper))
+    return found
+
+
+def self_consistent(claim: Claim) -> bool:
+    """Tell whether count, denominator and percentage of one row agree, truncation allowed."""
+    if not claim.denominator:
+        return True
+    if claim.numerator is None:
+        exact = claim.statistic == "percentage" and claim.relation == "=" and claim.value
+        return not exact or bool(rounding.counts_that_fit(exact, claim.denominator))
+    if claim.numerator > claim.denominator:
+        return False
+    if claim.statistic == "count":
+        return claim.value is None or int(claim.value) == claim.numerator
+    return claim.value is None or how_printed(claim) is not None
+
+
+def how_printed(claim: Claim) -> str | None:
+    """Name the rule under which numerator / denominator prints the percentage; None for none."""
+    if claim.value is None or claim.numerator is None or not claim.denominator:
+        return None
+    exact = Fraction(100 * claim.numerator, claim.denominator)
+    if claim.relation != "=":
+        beyond = exact > Fraction(claim.value)
+        return rounding.EXACT if beyond == (claim.relation == ">") else None
+    return rounding.rule_that_prints(exact, claim.value)
+
+
+def _statements(
+    claim: Claim, found: Ratio | None, direct: dict[Quantity, set[int]]
+) -> Iterator[tuple[tuple[tuple[Quantity, float], ...], float, float]]:
+    """Say what one claim states about counts; nothing where its own parts already conflict."""
+    if found is None:
+        if claim.statistic == "count" and _same_people(claim, direct):
+            yield ((EVERYONE, 1.0),), float(claim.value or 0), float(claim.value or 0)
+        return
+    if not self_consistent(claim) or claim.reading:
+        return
+    count = claim.numerator
+    if count is None and claim.statistic == "count" and claim.value is not None:
+        count = int(claim.value)
+    if count is not None:
+        yield ((found.numerator, 1.0),), count, count
+    group = found.denominators[0]
+    if claim.denominator is not None:
+        fitting = [q for q in found.denominators if claim.denominator in direct.get(q, set())]
+        group = (fitting or [group])[0]
+        yield ((group, 1.0),), claim.denominator, claim.denominator
+    if claim.statistic == "percentage" and (count is None or claim.denominator is None):
+        yield from _percentage(claim, found, group)
+
+
+def _percentage(
+    claim: Claim, found: Ratio, group: Quantity
+) -> Iterator[tuple[tuple[tuple[Quantity, float], ...], float, float]]:
+    if claim.value is None:
+        return
+    cell = rounding.cell(claim.value)
+    smaller = group if claim.denominator is not None else found.denominators[-1]
+    if claim.relation != "<":
+        least = cell.lower if claim.relation == "=" else float(claim.value)
+        yield ((found.numerator, 100.0), (smaller, -least)), 0.0, float("inf")
+    if claim.relation != ">":
+        most = cell.upper if claim.relation == "=" else float(claim.value)
+        yield ((found.numerator, 100.0), (group, -most)), float("-inf"), 0.0
+
+
+def _same_people(claim: Claim, direct: dict[Quantity, set[int]]) -> bool:
+    everyone = direct.get(EVERYONE, set())
+    if claim.estimand.given or claim.value is None or "=" in claim.estimand.outcome:
+        return False
+    return any(n <= claim.value <= SAME_PEOPLE * n for n in everyone if n)
+
+
+def _printed_values(
+    claims: tuple[Claim, ...], ratios: dict[str, Ratio]
+) -> dict[Quantity, set[int]]:
+    """Counts printed as numerators: what a denominator can be recognised by."""
+    found: dict[Quantity, set[int]] = {}
+    for claim in claims:
+        if claim.id in ratios and claim.numerator is not None:
+            found.setdefault(ratios[claim.id].numerator, set()).add(claim.numerator)
+    return found
+
+
+def _add(
+    collected: dict[tuple, Constraint],
+    weights: tuple[tuple[Quantity, float], ...],
+    lower: float,
+    upper: float,
+    place: Print,
+) -> None:
+    constraint = collected.setdefault((weights, lower, upper), Constraint(weights, lower, upper))
+    if all(known.id != place.id for known in constraint.prints):
+        constraint.prints.append(place)
+
+
+def _repeats(
+    collected: dict[tuple, Constraint], quantity: Quantity, value: int, place: Print
+) -> bool:
+    """Tell whether a ledger row of the same place already states the cell's value."""
+    known = collected.get((((quantity, 1.0),), value, value))
+    where = _parts(place.locator)
+    return known is not None and any(
+        where & _parts(other.locator) or other.id == place.id for other in known.prints
+    )
+
+
+def _parts(locator: str) -> set[str]:
+    return {part.strip() for part in locator.split(";")}
+
+
+def _cells(study: Study, space: Space) -> Iterator[tuple[Quantity, int, Print]]:
+    """Every count of the tables beside the ledger."""
+    readers = {
+        "status_counts.csv": _status,
+        "transition_facts.csv": _fact,
+        "survival.csv": _survival,
+        "responses.csv": _response,
+        "adverse_events.csv": _adverse_event,
+    }
+    for file, reader in readers.items():
+        for position, row in enumerate(study.tables[file].to_dict("records")):
+            try:
+                stated = list(reader(row, space))
+            except NotACount:
+                continue
+            for quantity, value in stated:
+                if not pd.isna(value):
+                    name = row.get("claim_id") or f"{file} row {position + 2}"
+                    place = Print(name, row["locator"], str(int(value)))
+                    yield plainest(quantity, space), int(value), place
+
+
+Stated = Iterator[tuple[Quantity, int]]
+
+
+def _stratum(row: dict, space: Space) -> Quantity:
+    return space.condition(row["factor"], row["level"]) if row["factor"] else EVERYONE
+
+
+def _status(row: dict, space: Space) -> Stated:
+    yield both(_stratum(row, space), box(("her2", {row["her2"]}))), row["count"]
+
+
+def _fact(row: dict, space: Space) -> Stated:
+    if row["relation"] == "=" and not row["reading"]:
+        yield both(_stratum(row, space), flows(row["cells"], space)), row["value"]
+
+
+def _survival(row: dict, space: Space) -> Stated:
+    group = _stratum(row, space)
+    yield group, row["patients"]
+    if row["endpoint"] in space.endpoint_events:
+        factor, _, level = space.endpoint_events[row["endpoint"]].partition("=")
+        yield both(group, everyone_in([(factor, level)], space)), row["events"]
+
+
+def _response(row: dict, space: Space) -> Stated:
+    group = _stratum(row, space)
+    yield both(group, space.group(row["category"])), row["count"]
+    yield group, row["patients"]
+
+
+def _adverse_event(row: dict, space: Space) -> Stated:
+    yield space.event(row["event"], row["severity"]), row["count"]
+    yield EVERYONE, row["patients"]

@@ -1,0 +1,194 @@
+"""Statements of significance in words against the paper's own P values, intervals and counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from her2bayes.audit import rounding
+from her2bayes.audit import tests as association_tests
+from her2bayes.audit.claims import (
+    INCONSISTENT,
+    NOT_CHECKABLE,
+    REPRODUCES,
+    Claim,
+    Finding,
+    Mark,
+    Report,
+    join,
+    p_text,
+)
+from her2bayes.audit.known import Known
+from her2bayes.audit.phrases import describe
+from her2bayes.audit.triplets import alpha, interval_denies_p, shown_p
+from her2bayes.estimand import Estimand
+
+KIND = "words against numbers"
+RANK = 3
+
+# kinds that answer the same question about two groups
+SAME_QUESTION = frozenset({"hazard_ratio", "survival_difference", "median_difference"})
+
+
+@dataclass(frozen=True)
+class Witness:
+    """One number that says whether a difference is significant."""
+
+    claim_ids: tuple[str, ...]
+    shown: str
+    significant: bool
+    p: float | None = None
+    where: str = ""
+
+
+def check(known: Known) -> Report:
+    """Mark every statement in words; one finding for each that the paper's numbers deny."""
+    report = Report()
+    denied: dict[tuple[Estimand, str, bool], list[tuple[Claim, Mark]]] = {}
+    for claim in known.claims:
+        if claim.statistic != "significant":
+            continue
+        mark = _mark(known, claim)
+        report.marks.append(mark)
+        if mark.verdict == INCONSISTENT:
+            key = (claim.estimand, claim.reading, bool(claim.value))
+            denied.setdefault(key, []).append((claim, mark))
+    for rows in denied.values():
+        if not all(_already_told(known, claim) for claim, _ in rows):
+            report.findings.append(_finding(known, rows))
+    return report
+
+
+def _mark(known: Known, claim: Claim) -> Mark:
+    if claim.value is None:
+        return Mark(claim.id, NOT_CHECKABLE, "the row does not say what is claimed")
+    claimed = bool(claim.value)
+    witnesses = [*_printed(known, claim), *_intervals(known, claim)]
+    opposite = _opposite(known, claim)
+    if not witnesses:
+        witnesses, missing = _counted(known, claim)
+        witnesses = witnesses or opposite
+        if not witnesses:
+            return Mark(claim.id, NOT_CHECKABLE, f"missing: {missing}")
+    against = [w for w in witnesses if w.significant != claimed]
+    backing = [w for w in witnesses if w.significant == claimed]
+    p = next((w.p for w in witnesses if w.p is not None), None)
+    if not against:
+        note = _listed(backing)
+        return Mark(claim.id, REPRODUCES, note, "printed numbers", p=p)
+    note = _listed(against)
+    if backing:
+        note += f"; backed by {_listed(backing)}"
+    ids = tuple(dict.fromkeys(i for w in [*against, *opposite] for i in w.claim_ids))
+    return Mark(claim.id, INCONSISTENT, note, "printed numbers", p=p, contradicts=ids)
+
+
+def _listed(witnesses: list[Witness]) -> str:
+    """Numbers and where they are printed, each number once."""
+    by_text: dict[str, list[str]] = {}
+    for witness in witnesses:
+        by_text.setdefault(witness.shown, []).append(witness.where)
+    parts = []
+    for shown, where in by_text.items():
+        named = join(dict.fromkeys(w for w in where if w))
+        parts.append(f"{shown} ({named})" if named else shown)
+    return join(parts)
+
+
+def _same(known: Known, claim: Claim, other: Claim) -> bool:
+    """Tell whether another row speaks of the same comparison under the same reading."""
+    a, b = claim.estimand, other.estimand
+    if other.id == claim.id or claim.reading != other.reading:
+        return False
+    if a == b:
+        return True
+    alike = (a.outcome, a.given, a.contrast) == (b.outcome, b.given, b.contrast)
+    return alike and {a.kind, b.kind} <= SAME_QUESTION and not _exact(known, claim)
+
+
+def _exact(known: Known, claim: Claim) -> bool:
+    return any(
+        c.estimand == claim.estimand and c.reading == claim.reading and c.p is not None
+        for c in known.claims
+    )
+
+
+def _printed(known: Known, claim: Claim) -> list[Witness]:
+    """P values printed for the same comparison."""
+    level = alpha(known)
+    found = []
+    for other in known.claims:
+        if other.p is None or not _same(known, claim, other):
+            continue
+        cell = rounding.p_cell(other.p, other.p_relation)
+        if cell.upper < level or (other.p_relation == "<" and cell.upper <= level):
+            significant = True
+        elif cell.lower >= level:
+            significant = False
+        else:
+            continue
+        p = float(other.p)
+        found.append(Witness((other.id,), shown_p(other), significant, p, other.locator))
+    return found
+
+
+def _intervals(known: Known, claim: Claim) -> list[Witness]:
+    """Intervals of hazard ratios printed for the same comparison."""
+    found = []
+    for other in known.claims:
+        if other.statistic != "hazard_ratio" or not _same(known, claim, other):
+            continue
+        if other.lower is None or other.upper is None:
+            continue
+        low, high = rounding.cell(other.lower), rounding.cell(other.upper)
+        shown = f"a 95 % interval of {other.lower} to {other.upper}"
+        if low.upper < 1 < high.lower:
+            text = f"{shown} that includes 1"
+            found.append(Witness((other.id,), text, False, where=other.locator))
+        elif low.lower > 1 or high.upper < 1:
+            text = f"{shown} that excludes 1"
+            found.append(Witness((other.id,), text, True, where=other.locator))
+    return found
+
+
+def _opposite(known: Known, claim: Claim) -> list[Witness]:
+    """Statements of the opposite about the same comparison."""
+    return [
+        Witness((c.id,), f"the words '{c.text}'", bool(c.value), where=c.locator)
+        for c in known.claims
+        if c.statistic == "significant"
+        and (c.estimand, c.reading) == (claim.estimand, claim.reading)
+        and bool(c.value) != bool(claim.value)
+    ]
+
+
+def _counted(known: Known, claim: Claim) -> tuple[list[Witness], str]:
+    """P recomputed from printed counts where none is printed."""
+    if not association_tests.is_tested_on_counts(claim.estimand):
+        return [], "no P value or interval is printed for this comparison"
+    try:
+        result, counted = association_tests.stated_p(known, claim.estimand)
+    except association_tests.Missing as reason:
+        return [], str(reason)
+    shown = f"P {p_text(result.p_value)} by {result.method} on the printed counts"
+    significant = result.p_value < alpha(known)
+    return [Witness(counted.claim_ids, shown, significant, result.p_value)], ""
+
+
+def _already_told(known: Known, claim: Claim) -> bool:
+    """Tell whether the finding about the interval and its P already names the statement."""
+    rows = [c for c in known.claims if c.statistic == "hazard_ratio" and _same(known, claim, c)]
+    return bool(rows) and all(interval_denies_p(known, c) for c in rows)
+
+
+def _finding(known: Known, rows: list[tuple[Claim, Mark]]) -> Finding:
+    claims = [claim for claim, _ in rows]
+    first, mark = rows[0]
+    about = describe(first.estimand, known.study, first.reading)
+    said = "significant" if first.value else "not significant"
+    words = join(dict.fromkeys(f"'{c.text}' ({c.locator})" for c in claims))
+    verb = "call" if len(claims) > 1 else "calls"
+    text = f"{words} {verb} {about} {said}, but the numbers are {mark.note}."
+    ids = tuple(
+        dict.fromkeys([*(c.id for c in claims), *(i for _, m in rows for i in m.contradicts)])
+    )
+    return Finding(KIND, ids, text, RANK)
