@@ -10,7 +10,7 @@ from pathlib import Path
 from her2bayes.errors import Fault
 from her2bayes.evidence.nearest import suggestion
 from her2bayes.evidence.printed_csv import Row
-from her2bayes.evidence.schema import Column
+from her2bayes.evidence.schema import MAX_DECIMALS, Column
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,119}")
 _WHOLE = re.compile(r"-?[0-9]{1,12}(\.0+)?")
@@ -90,8 +90,9 @@ def _whole_problem(cell: str, column: Column) -> _Problem | None:
     if found is None:
         return "not a whole number", "digits only, e.g. 53", _number_remedy(cell)
     if column.name == "decimals":
-        good = -6 <= found <= 10
-        return None if good else ("not a number of decimals", "-6 to 10", "count the digits")
+        good = -6 <= found <= MAX_DECIMALS
+        allowed = f"-6 to {MAX_DECIMALS}"
+        return None if good else ("not a number of decimals", allowed, "count the digits")
     return ("a count below zero", "0 or more", "correct the count") if found < 0 else None
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from her2bayes.evidence.cells import decimals, number, p_value, printed_numbers, whole
 from her2bayes.evidence.printed_csv import Row
 from her2bayes.evidence.schema import Column
+from her2bayes.evidence.vocabulary import canonical
 
 
 def table_frame(rows: Sequence[Row], columns: Sequence[Column]) -> pd.DataFrame:
@@ -42,8 +43,9 @@ def _float(value: Decimal | None) -> float:
 
 
 def ledger_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """Ledger with relations filled in, printed digits restored and parsed numbers beside them."""
+    """Ledger with canonical estimands, printed digits restored and parsed numbers beside them."""
     frame = frame.copy()
+    frame["estimand"] = [str(canonical(cell)) if cell else "" for cell in frame["estimand"]]
     for name in ("value", "lower", "upper", "p_value"):
         frame[name] = [
             _as_printed(cell, text) for cell, text in zip(frame[name], frame["text"], strict=True)

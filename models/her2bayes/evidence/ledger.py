@@ -11,6 +11,7 @@ from her2bayes.errors import Fault
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.cells import decimals, number, p_value, printed_numbers, whole
 from her2bayes.evidence.printed_csv import Row
+from her2bayes.evidence.schema import MAX_DECIMALS, RELATIONS
 from her2bayes.evidence.vocabulary import Vocabulary, read_estimand
 
 _SHARES = (
@@ -125,7 +126,7 @@ def _statistic_faults(row: Row) -> Iterator[Fault]:
     if statistic == "count" and value is not None and (value < 0 or value != int(value)):
         remedy = "write the whole number of patients or events"
         yield Fault("not a count", None, None, "value", row["value"], "0, 1, 2, ...", remedy)
-    if statistic != "significant":
+    elif statistic != "significant":
         yield from _decimals_faults(row)
 
 
@@ -134,7 +135,7 @@ def _p_row_faults(row: Row) -> Iterator[Fault]:
     if not row["p_value"]:
         remedy = "write the P value as printed"
         yield Fault("cell is empty", column="p_value", remedy=remedy)
-    elif found and row["relation"] and row["relation"] != found[0]:
+    elif found and row["relation"] in RELATIONS and row["relation"] != found[0]:
         remedy = f"write {found[0]}, as in p_value"
         yield Fault(
             "relation is not that of P", None, None, "relation", row["relation"], None, remedy
@@ -160,7 +161,7 @@ def _decimals_faults(row: Row) -> Iterator[Fault]:
         found = p_value(row["p_value"])
         shown = str(found[1]) if found else ""
     exact = number(shown)
-    if declared is None or exact is None or declared < 0:
+    if declared is None or exact is None or not 0 <= declared <= MAX_DECIMALS:
         return
     if exact != round(exact, declared):
         remedy = f"write {decimals(shown)}, the digits after the decimal point as printed"

@@ -74,6 +74,9 @@ FACT_RELATIONS = ("=", "<=", ">=", "<", ">")
 MAX_BYTES = 20_000_000
 """Largest file read; a ledger of a hundred thousand rows is smaller."""
 
+MAX_DECIMALS = 10
+"""Most printed decimals of a number."""
+
 MAX_FAULTS = 50
 """Faults listed for one file; further ones are counted."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from her2bayes.errors import BadInput, Fault
-from her2bayes.estimand import Estimand, parse
+from her2bayes.estimand import KINDS, Estimand, parse
 from her2bayes.evidence.design import Design, Factor
 from her2bayes.evidence.nearest import suggestion
 
@@ -55,12 +56,15 @@ class Vocabulary:
 def read_estimand(text: str, words: Vocabulary | None) -> tuple[Estimand | None, list[Fault]]:
     """Parse an estimand and check its names; without ``words`` only the grammar is checked.
 
-    The faults lack file, row and column, which the caller knows.
+    The outcome comes back in its canonical spacing (``her2=low``, ``zero -> low``), because tables
+    are joined on it. The faults lack file, row and column, which the caller knows.
     """
     try:
-        estimand = parse(text)
+        estimand = canonical(text)
     except BadInput as bad:
-        return None, list(bad.faults)
+        kind = text.partition("[")[0].strip()
+        remedy = suggestion(kind, KINDS) if kind not in KINDS else "see Estimands in data/README.md"
+        return None, [replace(fault, remedy=fault.remedy or remedy) for fault in bad.faults]
     if words is None:
         return estimand, []
     faults = [
@@ -69,6 +73,16 @@ def read_estimand(text: str, words: Vocabulary | None) -> tuple[Estimand | None,
         *_outcome_faults(estimand, words),
     ]
     return estimand, faults
+
+
+def canonical(text: str) -> Estimand:
+    """Parse an estimand and write its outcome with the spaces of the format."""
+    estimand = parse(text)
+    outcome = re.sub(r"\s*=\s*", "=", estimand.outcome)
+    outcome = re.sub(r"\s*->\s*", " -> ", outcome)
+    if estimand.kind.startswith("flow"):
+        outcome = re.sub(r"\s*\+\s*", " + ", outcome)
+    return replace(estimand, outcome=outcome.strip())
 
 
 def level_fault(factors: dict[str, Factor], factor: str, level: str) -> Fault | None:

@@ -1,0 +1,37 @@
+"""The command that starts a study: its messages and exit codes."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from her2bayes.cli import app
+from her2bayes.evidence.study import load_study
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "new_study.py"
+
+
+@pytest.fixture
+def call(tmp_path):
+    script = app(runpy.run_path(str(SCRIPT))["main"])
+    return lambda *words: CliRunner().invoke(script, [*words, "--out", str(tmp_path)])
+
+
+def test_it_writes_and_says_what_is_next(call, tmp_path):
+    done = call("smith2024")
+    assert done.exit_code == 0
+    assert str(tmp_path / "smith2024") in done.stdout
+    assert "audit --study" in done.stdout
+    assert load_study(tmp_path / "smith2024").id == "smith2024"
+
+
+def test_bad_names_and_second_calls_write_nothing(call, tmp_path):
+    assert call("../evil").exit_code == 2
+    assert not list(tmp_path.iterdir())
+    assert call("smith2024").exit_code == 0
+    again = call("smith2024")
+    assert again.exit_code == 2
+    assert "nothing is overwritten" in again.stderr
