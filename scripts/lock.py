@@ -28,6 +28,7 @@ LOCKS = {
     "base": (("project", "dependencies"), ()),
     "build": (("dependency-groups", "build"), ("base",)),
     "test": (("dependency-groups", "test"), ("base", "build")),
+    "browser": (("dependency-groups", "browser"), ("base", "build", "test")),
     "lint": (("dependency-groups", "lint"), ("base", "build", "test")),
     "spark": (("project", "optional-dependencies", "spark"), ("base",)),
 }
