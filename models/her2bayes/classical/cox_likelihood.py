@@ -1,6 +1,6 @@
-"""Cox's partial likelihood on counts of patients, maximised with the steps and the stop of R's coxph.
+"""Cox's partial likelihood on counts of patients, maximised with the steps and the stop of R.
 
-With C covariate patterns x_c, n_c(t) patients at risk and d_c(t) events at time t, w_c = exp(x_c b):
+With C covariate patterns x_c, n_c(t) patients at risk, d_c(t) events at time t, w_c = exp(x_c b):
 
     Breslow:  l(b) = sum_t  sum_c d_c x_c b - d log(sum_c n_c w_c)
     Efron:    d log(.) becomes sum_{k<d} log(sum_c (n_c - k d_c / d) w_c)
@@ -53,22 +53,20 @@ def risk_table(
     events, at_risk = [], []
     for value in np.unique(stratum):
         inside = stratum == value
-        times = np.unique(time[inside & (event == 1)])
-        for counts, when, keep in (
-            (events, np.searchsorted(times, time), inside & (event == 1)),
-            (at_risk, None, inside),
-        ):
-            table = np.zeros((len(times) + 1, len(patterns)))
-            if when is not None:
-                np.add.at(table, (when[keep], pattern[keep]), patients[keep])
-                counts.append(table[:-1])
-                continue
-            # at risk from the first event time after entry to the last not after the exit
-            first = np.searchsorted(times, entry[keep], side="right")
-            last = np.searchsorted(times, time[keep], side="right")
-            np.add.at(table, (first, pattern[keep]), patients[keep])
-            np.add.at(table, (np.maximum(last, first), pattern[keep]), -patients[keep])
-            counts.append(table.cumsum(axis=0)[:-1])
+        happened = inside & (event == 1)
+        times = np.unique(time[happened])
+        table = np.zeros((len(times) + 1, len(patterns)))
+        np.add.at(
+            table, (np.searchsorted(times, time[happened]), pattern[happened]), patients[happened]
+        )
+        events.append(table[:-1])
+        # at risk from the first event time after entry to the last not after the exit
+        change = np.zeros_like(table)
+        first = np.searchsorted(times, entry[inside], side="right")
+        last = np.searchsorted(times, time[inside], side="right")
+        np.add.at(change, (first, pattern[inside]), patients[inside])
+        np.add.at(change, (np.maximum(last, first), pattern[inside]), -patients[inside])
+        at_risk.append(change.cumsum(axis=0)[:-1])
     return RiskTable(np.concatenate(events), np.concatenate(at_risk), patterns)
 
 

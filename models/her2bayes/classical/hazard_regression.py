@@ -67,10 +67,8 @@ def cox(
         )
     if kept.loc[happened, "patients"].sum() > MOST_EVENTS:
         ties = "breslow"
-    columns = ("entry", "time", "event", "patients")
-    table = risk_table(
-        *(kept[name].to_numpy() for name in columns), label(kept, strata), design.to_numpy()
-    )
+    entry, time, event, patients = kept[["entry", "time", "event", "patients"]].to_numpy().T
+    table = risk_table(entry, time, event, patients, label(kept, strata), design.to_numpy())
     found = maximise(table, ties)
     wald = found.estimate @ np.linalg.solve(found.covariance, found.estimate)
     rows = _hazard_ratios(found, list(design.columns), factors)
@@ -228,7 +226,7 @@ def piecewise_exponential(
         )
     columns = {f"interval {j}": (frame["interval"] == j) for j in totals.index}
     for name, reference in factors.items():
-        for level in cells[name].values:
+        for level in cells[name].to_numpy():
             if level != reference:
                 columns[f"{name}={level}"] = frame[name] == level
     design = pd.DataFrame(columns).to_numpy(float)

@@ -177,7 +177,8 @@ def rmst_contrast(table: pd.DataFrame, a: str, b: str, ratio: bool = False) -> d
     first, second = (table.set_index("group").loc[name] for name in (a, b))
     if ratio:
         value = np.log(first["estimate"] / second["estimate"])
-        error = np.hypot(*(row["std_error"] / row["estimate"] for row in (first, second)))
+        relative = [float(row["std_error"] / row["estimate"]) for row in (first, second)]
+        error = np.hypot(relative[0], relative[1])
     else:
         value = first["estimate"] - second["estimate"]
         error = np.hypot(first["std_error"], second["std_error"])

@@ -29,6 +29,11 @@ MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.
 MISSING = ("", "na", "nan", "none", "null", "n/a")
 # event column as text -> 0/1; cBioPortal writes "1:DECEASED"
 EVENT_WORDS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+# names that mean something else in the tables and models further on
+RESERVED = frozenset(
+    ("entry", "time", "event", "cause", "patient", "patients", "rows", "history", "interval")
+    + ("baseline", "landmark", "chain", "draw", "horizon", "level", "all")
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def read_follow_up(
 def factor_name(column: str) -> str:
     """Column title as a factor name of the estimand grammar: lower case, underscores."""
     name = re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_")
-    return name if name[:1].isalpha() else f"f_{name}"
+    return name if name[:1].isalpha() and name not in RESERVED else f"factor_{name}"
 
 
 def open_table(source: Any, connection: Any = None) -> tuple[ir.Table, str | None]:

@@ -9,7 +9,7 @@ are closed on the right and a row is at risk after its entry: (entry, time] meet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
@@ -52,10 +52,10 @@ def cut_points(
     if scheme == "quantile" and follow_up.events:
         rows = follow_up.table
         times = rows.filter(rows.event == 1).time
-        inner = np.asarray(times.quantile(list(fractions)).to_pandas()) if len(fractions) else []
+        found = times.quantile(list(fractions)).to_pandas() if len(fractions) else []
+        inner = np.unique(np.asarray(found, float))
     else:
         inner = follow_up.last_time * fractions
-    inner = np.unique(np.asarray(inner, float))
     beyond = [follow_up.last_time] if reach > follow_up.last_time else []
     inner = inner[(inner > 0) & (inner < follow_up.last_time)]
     return np.concatenate([[0.0], inner, beyond, [last]])
@@ -146,9 +146,9 @@ def place(table: ir.Table, cuts: np.ndarray) -> ir.Table:
     )
 
 
-def _sum(terms: Sequence[ir.Value] | object) -> ir.Value:
+def _sum(terms: Iterable[ir.Value]) -> ir.Value:
     total: ir.Value = ibis.literal(0, "int64")
-    for term in terms:  # type: ignore[attr-defined]
+    for term in terms:
         total = total + term
     return total
 
