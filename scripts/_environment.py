@@ -152,8 +152,8 @@ def install(root: Path, name: str, lock: int) -> None:
     """Install one lock file: exact versions, every file checked against its hash."""
     count = len(re.findall(rb"^[A-Za-z0-9][^=\n]*==", lock_file(root, name), flags=re.MULTILINE))
     requirements = str(root / "requirements" / f"{name}.txt")
-    options = ["--require-hashes", "--no-deps", "--no-compile", "--requirement", requirements]
-    pip(f"packages: {name} ({count})", root, options, lock)
+    options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile"]
+    pip(f"packages: {name} ({count})", root, [*options, "--requirement", requirements], lock)
 
 
 def install_project(root: Path, lock: int) -> None:
@@ -210,7 +210,7 @@ def step(
 def clean_environment() -> Environment:
     """Process environment without the settings that would install somewhere else."""
     dropped = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_HASHES", "PIP_CONSTRAINT"}
-    dropped |= {"PIP_NO_BUILD_ISOLATION", "PIP_DRY_RUN", "PYTHONDONTWRITEBYTECODE"}
+    dropped |= {"PIP_NO_BUILD_ISOLATION", "PIP_DRY_RUN", "PIP_NO_BINARY", "PYTHONDONTWRITEBYTECODE"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | {"PIP_USER": "0"}
 
