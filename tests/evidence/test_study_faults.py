@@ -218,12 +218,19 @@ def test_all_faults_of_all_files_come_together(folder):
     } <= named
 
 
-def test_header_faults_name_the_nearest_column(folder):
+def test_a_misspelt_header_is_one_message(folder):
     change(folder / LEDGER, "claim_id,locator", "claim_id,locater")
-    lacking, wrong = faults(folder)
-    assert (wrong.problem, wrong.column, wrong.row) == ("no such column", "locater", 3)
-    assert "did you mean 'locator'?" in str(wrong)
-    assert (lacking.problem, lacking.column) == ("column is missing", "locator")
+    (fault,) = faults(folder)
+    assert (fault.problem, fault.column, fault.row) == ("no such column", "locater", 3)
+    assert "did you mean 'locator'?" in str(fault)
+
+
+def test_a_missing_column_is_one_message(folder):
+    file = folder / COUNTS
+    text = file.read_text(encoding="utf-8")
+    file.write_text(re.sub(r"(?m)^(?!#)(.*),[^,]*$", r"\1", text), encoding="utf-8")
+    (fault,) = faults(folder)
+    assert (fault.problem, fault.column, fault.row) == ("column is missing", "locator", 2)
 
 
 def test_extra_double_and_nameless_columns(folder):
@@ -260,7 +267,8 @@ def test_semicolons_are_recognised(folder):
 )
 def test_files_that_are_no_tables(folder, content, problem):
     (folder / LEDGER).write_bytes(content)
-    (fault,) = [f for f in faults(folder) if f.file == folder / LEDGER]
+    (fault,) = faults(folder)
+    assert fault.file == folder / LEDGER
     assert problem in fault.problem
     assert fault.remedy
 
@@ -293,6 +301,13 @@ def test_a_missing_ledger_and_a_misspelt_file(folder):
     found = [f for f in faults(folder) if f.column is None]
     assert {f.file.name for f in found} == {LEDGER, "estimate.csv"}
     assert "did you mean 'estimates.csv'?" in str(found)
+
+
+def test_a_folder_without_design(folder):
+    (folder / TOML).unlink()
+    (fault,) = faults(folder)
+    assert (fault.problem, fault.file) == ("file is missing", folder / TOML)
+    assert "new_study" in fault.remedy
 
 
 def test_huge_files_are_refused(folder, monkeypatch):

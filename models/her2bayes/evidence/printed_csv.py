@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from her2bayes.errors import Fault
-from her2bayes.evidence.nearest import suggestion
+from her2bayes.evidence.nearest import nearest
 from her2bayes.evidence.schema import MAX_BYTES
 
 _OTHER_SEPARATORS = {"semicolons": ";", "tabs": "\t", "bars": "|"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _SAVE_AS = "save it as 'CSV UTF-8 (comma separated)'"
 
 
@@ -43,8 +45,10 @@ def read_text(file: Path) -> str | Fault:
     """UTF-8 text of a regular file of bearable size, a leading byte-order mark removed."""
     try:
         if not file.is_file():
-            problem = "a folder where a file should be" if file.is_dir() else "not a regular file"
-            return Fault(problem, file=file, remedy=f"put a file named {file.name} there")
+            problem = "not a regular file" if file.exists() else "file is missing"
+            problem = "a folder where a file should be" if file.is_dir() else problem
+            remedy = f"put a file {file.name} there; an example: bash scripts/run new_study NAME"
+            return Fault(problem, file=file, remedy=remedy)
         if file.stat().st_size > MAX_BYTES:
             size = f"{file.stat().st_size / 1e6:.0f} MB"
             allowed = f"up to {MAX_BYTES // 10**6} MB"
@@ -68,11 +72,11 @@ def _decode(raw: bytes, file: Path) -> str | Fault:
             value=raw[error.start : error.start + 1],
             remedy=_SAVE_AS,
         )
-    for place, sign in enumerate(text):
-        if sign < " " and sign not in "\t\r\n":
-            name = "NUL byte" if sign == "\0" else "control character"
-            row = text.count("\n", 0, place) + 1
-            return Fault(f"holds a {name}", file=file, row=row, value=sign, remedy=_SAVE_AS)
+    control = _CONTROL.search(text)
+    if control:
+        name = "NUL byte" if control[0] == "\0" else "control character"
+        row = text.count("\n", 0, control.start()) + 1
+        return Fault(f"holds a {name}", file=file, row=row, value=control[0], remedy=_SAVE_AS)
     if not text.strip():
         return Fault("file is empty", file=file, remedy="write at least the header row")
     return text
@@ -142,20 +146,19 @@ def _header_faults(
             )
             return
     missing = [column for column in columns if column not in header]
+    unknown = [column for column in dict.fromkeys(header) if column not in columns]
+    for column in unknown:
+        meant = nearest(column, missing)
+        if meant:
+            missing.remove(meant)
+        problem = "no such column" if column else "a column without a name"
+        remedy = f"did you mean '{meant}'?" if meant else "take it out, or put it into note"
+        allowed = ", ".join(columns)
+        yield Fault(problem, file, number, column or None, allowed=allowed, remedy=remedy)
     for column in missing:
-        yield Fault(
-            "column is missing",
-            file=file,
-            row=number,
-            column=column,
-            remedy="add it, in any place; its cells may be empty where the format allows",
-        )
+        remedy = "add it, in any place; its cells may be empty where the format allows"
+        yield Fault("column is missing", file, number, column, remedy=remedy)
     for column, times in Counter(header).items():
-        if column not in columns:
-            problem = "no such column" if column else "a column without a name"
-            remedy = suggestion(column, missing or columns)
-            allowed = ", ".join(columns)
-            yield Fault(problem, file, number, column or None, allowed=allowed, remedy=remedy)
-        elif times > 1:
+        if times > 1 and column in columns:
             remedy = "keep one of them"
             yield Fault("column stands twice", file=file, row=number, column=column, remedy=remedy)

@@ -24,14 +24,14 @@ _KEYS = {
 
 
 def check_table(
-    name: str, file: Path, rows: Sequence[Row], words: Vocabulary, claims: Collection[str]
+    name: str, file: Path, rows: Sequence[Row], words: Vocabulary, claims: Collection[str] | None
 ) -> Iterator[Fault]:
-    """Faults of one table beyond its single cells; ``claims`` are the ids of the ledger."""
+    """Faults of one table beyond its single cells; ``claims``: ids of the ledger, if known."""
     key = _KEYS[name]
     yield from _repeated_cells(file, rows, key)
     for row in rows:
         faults = [*_group_faults(row, words), *_limit_faults(row), *_ROW_CHECKS[name](row, words)]
-        if row["claim_id"] and row["claim_id"] not in claims:
+        if claims is not None and row["claim_id"] and row["claim_id"] not in claims:
             remedy = f"{suggestion(row['claim_id'], claims)} (ids of estimates.csv)"
             faults.append(
                 Fault("no such claim", None, None, "claim_id", row["claim_id"], None, remedy)

@@ -71,8 +71,8 @@ RELATIONS = ("=", "<", ">")
 FACT_RELATIONS = ("=", "<=", ">=", "<", ">")
 """How a printed number bounds a sum of cells."""
 
-MAX_BYTES = 20_000_000
-"""Largest file read; a ledger of a hundred thousand rows is smaller."""
+MAX_BYTES = 5_000_000
+"""Largest file read; a ledger of thirty thousand rows is smaller."""
 
 MAX_DECIMALS = 10
 """Most printed decimals of a number."""

@@ -141,7 +141,9 @@ def load_study(path: Path) -> Study:
         if name == LEDGER or (path / name).exists()
     }
     words = _vocabulary(design, files) if design else None
-    claims = {row["claim_id"] for row in files[LEDGER].rows}
+    ledger = files[LEDGER]
+    # where the ledger itself is unreadable, ids missing from it are no news
+    claims = None if ledger.faults else {row["claim_id"] for row in ledger.rows}
     for name, read in files.items():
         faults += _shortened(_faults(name, read, words, claims), path / name)
     raise_if(faults)
@@ -189,7 +191,9 @@ def _vocabulary(design: Design, files: dict[str, Rows]) -> Vocabulary:
     )
 
 
-def _faults(name: str, read: Rows, words: Vocabulary | None, claims: set[str]) -> list[Fault]:
+def _faults(
+    name: str, read: Rows, words: Vocabulary | None, claims: set[str] | None
+) -> list[Fault]:
     columns = TABLES[name]
     faults = [*read.faults, *check_cells(read.file, read.rows, columns, read.columns)]
     complete = len(read.columns) == len(columns)
