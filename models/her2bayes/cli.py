@@ -50,7 +50,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,21 +79,36 @@ log = _Console(stderr=True, highlight=False)
 Main = Callable[..., int | None]
 
 
-def run(main: Main) -> None:
-    """Parse the command line, call ``main`` and end the process with its exit code."""
+def run(main: Main | Mapping[str, Main]) -> None:
+    """Parse the command line, call ``main`` (or the named one) and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app(main)(prog_name=f"bash scripts/run {_script(main).stem}")
+    app(main)(prog_name=f"bash scripts/run {_script(_first(main)).stem}")
 
 
-def app(main: Main) -> typer.Typer:
-    """Typer application of one script, for ``run`` and for ``typer.testing.CliRunner``."""
+def app(main: Main | Mapping[str, Main]) -> typer.Typer:
+    """Typer application of one script, for ``run`` and for ``typer.testing.CliRunner``.
+
+    A mapping gives the script subcommands, each with the docstring of its function.
+    """
     application = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        no_args_is_help=isinstance(main, Mapping),
     )
-    application.command(help=inspect.getdoc(inspect.getmodule(main)))(_guarded(main))
+    if isinstance(main, Mapping):
+        application.callback(help=inspect.getdoc(inspect.getmodule(_first(main))))(lambda: None)
+        for name, command in main.items():
+            application.command(name, help=inspect.getdoc(command))(_guarded(command))
+    else:
+        application.command(help=inspect.getdoc(inspect.getmodule(main)))(_guarded(main))
     return application
+
+
+def _first(main: Main | Mapping[str, Main]) -> Main:
+    return next(iter(main.values())) if isinstance(main, Mapping) else main
 
 
 def plain(text: object) -> Text:

@@ -62,7 +62,7 @@ def read_curve(time: np.ndarray, survival: np.ndarray) -> Curve:
     fitted = isotonic_regression(survival, increasing=False).x
     gaps = np.diff(np.unique(survival))
     resolution = gaps[gaps > FINEST].min(initial=0.01) / np.sqrt(12)
-    free = survival.size - np.unique(fitted).size  # the fit spends one value a level
+    free = survival.size - np.unique(np.round(fitted, 9)).size  # the fit spends one value a level
     scatter = float(np.sqrt(np.sum((survival - fitted) ** 2) / max(free, 1)))
     sigma = max(FINEST, scatter) if steps and scatter < FINEST else max(scatter, resolution)
     last = np.append(time[1:] > time[:-1], True)  # the value after the drop at each time
@@ -248,18 +248,20 @@ def _tilt(
 
 
 def _meet_total(
-    events: np.ndarray, censored: np.ndarray, total: int, rng: np.random.Generator
+    events: np.ndarray, censored: np.ndarray, n: int, total: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exchange single events and censorings within intervals until the printed total is met."""
     events, censored = events.copy(), censored.copy()
+    at_risk = n - np.concatenate([[0], np.cumsum(events + censored)[:-1]])
     missing = total - int(events.sum())
     source, sink = (censored, events) if missing > 0 else (events, censored)
     for _ in range(abs(missing)):
-        # events are exchanged where there are some: a flat piece of the curve stays flat
-        candidates = np.flatnonzero((source > 0) & (events > 0))
-        if not candidates.size:
+        # where there are events already, so that a flat piece stays flat, and where many are at
+        # risk: an exchange moves the rest of the curve by a factor 1 - 1/n_k
+        weight = np.where((source > 0) & (events > 0), at_risk.astype(float) ** 2, 0.0)
+        if not weight.any():
             break
-        k = rng.choice(candidates)
+        k = rng.choice(weight.size, p=weight / weight.sum())
         source[k] -= 1
         sink[k] += 1
     return events, censored
@@ -344,6 +346,6 @@ def reconstruct(
         chosen = rng.choice(particles, p=weight / weight.sum())
         pair = d[chosen], c[chosen]
         if events is not None:
-            pair = _meet_total(*pair, events, rng)
+            pair = _meet_total(*pair, n, events, rng)
         result.append(_patients(seen, grid, *pair, n, rng))
     return result

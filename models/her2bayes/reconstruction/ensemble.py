@@ -1,0 +1,111 @@
+"""An ensemble of reconstructed data sets by arm: made, compared with its figure, written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.digitised import DigitisedArm
+from her2bayes.reconstruction.curve import read_curve, reconstruct
+from her2bayes.reconstruction.quality import Patients, hazard_ratios, match, median_is_flat
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members by arm, how they match the figure, and hazard ratios against the first arm."""
+
+    members: Mapping[str, Sequence[Patients]]
+    match: pd.DataFrame
+    hazard_ratios: pd.DataFrame
+    flat_medians: tuple[str, ...]
+
+    def patients(self) -> pd.DataFrame:
+        """All data sets in one table: member, arm, time (as read), event (0 or 1)."""
+        parts = [
+            pd.DataFrame({"member": i, "arm": arm, "time": time, "event": event.astype(np.int8)})
+            for arm, members in self.members.items()
+            for i, (time, event) in enumerate(members, 1)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def summary(self) -> str:
+        """What a reader must know first, one line an arm and a comparison."""
+        lines = []
+        for arm, rows in self.match.groupby("arm", sort=False):
+            flat = "; the median is unstable: the curve is flat there" if self._is_flat(arm) else ""
+            low, high = rows["events"].min(), rows["events"].max()
+            counted = f"{low}" if low == high else f"{low} to {high}"
+            lines.append(
+                f"{arm}: {rows['patients'].iloc[0]} patients, {counted} events, median "
+                f"{_span(rows['median'])}, RMSE of survival {rows['rmse'].mean():.4f}, "
+                f"numbers at risk missed by {rows['at_risk_mismatch'].max()}{flat}"
+            )
+        for row in self.hazard_ratios.itertuples():
+            lines.append(
+                f"hazard ratio {row.arm} against {row.reference}: {row.hazard_ratio:.2f} "
+                f"({row.lower:.2f}-{row.upper:.2f}); of its standard error {row.within:.3f}, "
+                f"the reconstruction adds {row.between:.3f}"
+            )
+        return "\n".join(lines)
+
+    def _is_flat(self, arm: object) -> bool:
+        return arm in self.flat_medians
+
+
+def _span(values: pd.Series) -> str:
+    if np.isinf(values).any():
+        return "not reached in some members" if np.isfinite(values).any() else "not reached"
+    low, high = np.quantile(values, [0.05, 0.95])
+    return f"{values.median():.1f} ({low:.1f}-{high:.1f} over members)"
+
+
+def reconstruct_arms(arms: Mapping[str, DigitisedArm], members: int, seed: int) -> Ensemble:
+    """Reconstruct every arm; arms draw from seeds of their own, so their order does not matter."""
+    made, flat, tables = {}, [], []
+    for name, arm in arms.items():
+        curve = read_curve(arm.time, arm.survival)
+        own_seed = int(np.random.SeedSequence([seed, *name.encode()]).generate_state(1)[0])
+        made[name] = reconstruct(
+            curve, arm.risk_time, arm.at_risk, events=arm.events, members=members, seed=own_seed
+        )
+        tables.append(match(arm, made[name]))
+        if median_is_flat(made[name], curve.sigma):
+            flat.append(name)
+    ratios = hazard_ratios(made) if len(made) > 1 and members > 1 else pd.DataFrame()
+    return Ensemble(made, pd.concat(tables, ignore_index=True), ratios, tuple(flat))
+
+
+def write(ensemble: Ensemble, folder: Path) -> list[Path]:
+    """Write patients.parquet, match.csv and hazard_ratios.csv; each appears whole or not at all."""
+    tables = {"patients.parquet": ensemble.patients(), "match.csv": ensemble.match}
+    if len(ensemble.hazard_ratios):
+        tables["hazard_ratios.csv"] = ensemble.hazard_ratios
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_write_whole(table, folder / name) for name, table in tables.items()]
+    except OSError as error:
+        raise BadInput(
+            Fault(
+                f"cannot write here: {error.strerror or error}",
+                file=folder,
+                remedy="give a folder that can be written and has space",
+            )
+        ) from error
+
+
+def _write_whole(table: pd.DataFrame, path: Path) -> Path:
+    handle, aside = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    os.close(handle)
+    if path.suffix == ".parquet":
+        table.to_parquet(aside, index=False)
+    else:
+        table.to_csv(aside, index=False)
+    Path(aside).replace(path)
+    return path
