@@ -18,6 +18,7 @@ from her2bayes.audit import (
     words,
 )
 from her2bayes.audit.claims import (
+    DIFFERS,
     GRAVITY,
     INCONSISTENT,
     NOT_CHECKABLE,
@@ -76,7 +77,8 @@ def audit(study: Study) -> AuditResult:
     for part in (triplets.check(known), medians.check(known)):
         report.add(part)
     report.add(repeats.check(study, claims, report.marks))
-    report.add(words.check(known))
+    suspected = {m.claim_id for m in report.marks if m.verdict in {INCONSISTENT, DIFFERS}}
+    report.add(words.check(known, suspected))
     report.findings += findings.of_study(known)
     return AuditResult(_rows(claims, report), _findings(study, report.findings))
 

@@ -67,7 +67,7 @@ def _faults(known: Known, claim: Claim, rows: list[Claim]) -> Iterator[Fault]:
     strata = _strata(known, claim, rows)
     timed = claim.estimand.outcome in known.study.meta.get("endpoints", {})
     if strata and claim.value is not None and not timed:
-        yield from _median_fault(claim, claim.value, strata)
+        yield from _median_fault(known, claim, claim.value, strata)
         yield from _range_faults(known, claim, strata)
 
 
@@ -202,13 +202,20 @@ def _bin_fault(known: Known, claim: Claim) -> Iterator[Fault]:
         yield Fault(f"the middle patient is in {name} ({counts})", (claim.id,), ids)
 
 
-def _median_fault(claim: Claim, value: Decimal, strata: list[Claim]) -> Iterator[Fault]:
+def _median_fault(
+    known: Known, claim: Claim, value: Decimal, strata: list[Claim]
+) -> Iterator[Fault]:
     """Compare the median of everyone with the medians of all groups, between which it lies."""
     values = [s.value for s in strata if s.value is not None]
     if len(values) < len(strata) or min(values) <= value <= max(values):
         return
     note = f"the medians of all its groups lie between {min(values)} and {max(values)}"
-    yield Fault(note, (claim.id, *(s.id for s in strata)))
+    groups = tuple(s.id for s in strata)
+    elsewhere = [c.value for c in known.claims if c.estimand == claim.estimand and c.value]
+    if any(min(values) <= other <= max(values) for other in elsewhere):
+        yield Fault(note, (claim.id,), groups)
+    else:
+        yield Fault(note, (claim.id, *groups))
 
 
 def _range_faults(known: Known, claim: Claim, strata: list[Claim]) -> Iterator[Fault]:

@@ -150,8 +150,7 @@ def _statements(
         yield ((found.numerator, 1.0),), count, count
     group = found.denominators[0]
     if claim.denominator is not None:
-        fitting = [q for q in found.denominators if claim.denominator in direct.get(q, set())]
-        group = (fitting or [group])[0]
+        group = _meant(claim.denominator, found.denominators, direct)
         yield ((group, 1.0),), claim.denominator, claim.denominator
     if claim.statistic == "percentage" and (count is None or claim.denominator is None):
         yield from _percentage(claim, found, group)
@@ -170,6 +169,12 @@ def _percentage(
     if claim.relation != ">":
         most = cell.upper if claim.relation == "=" else float(claim.value)
         yield ((found.numerator, 100.0), (group, -most)), float("-inf"), 0.0
+
+
+def _meant(total: int, groups: tuple[Quantity, ...], direct: dict[Quantity, set[int]]) -> Quantity:
+    """Pick the group whose printed count is, or is nearest to, a printed denominator."""
+    gaps = {q: min(abs(n - total) for n in direct[q]) for q in groups if direct.get(q)}
+    return min(gaps, key=lambda q: gaps[q]) if gaps else groups[0]
 
 
 def _same_people(claim: Claim, direct: dict[Quantity, set[int]]) -> bool:

@@ -35,6 +35,9 @@ KINDS = {
     "event_rate_difference": "event_rate",
 }
 
+# a sampled exact test may lie this many of its Monte-Carlo errors from the printed P
+SAMPLING_ERRORS = 3
+
 # word in the paper's methods -> variants it names; the first one is reported where none fits
 STATED = {
     "chi": ("Pearson chi-square",),
@@ -195,7 +198,7 @@ def _cell(
 
 
 def _fits(found: association.TestResult, printed: rounding.Interval) -> bool:
-    error = 4 * found.mcse
+    error = SAMPLING_ERRORS * found.mcse
     return printed.meets(rounding.Interval(found.p_value - error, found.p_value + error))
 
 
@@ -207,11 +210,11 @@ def _mark(claim: Claim, verdict: str, found: association.TestResult, note: str) 
 def _other_variant(stated: Sequence[association.TestResult]) -> str:
     if not stated:
         return "the methods name no test"
-    return f"the stated method gives {_listed(stated)}"
+    return f"the stated method gives P {_listed(stated)}"
 
 
 def _listed(tried: Sequence[association.TestResult]) -> str:
-    return ", ".join(f"{r.method} {p_text(r.p_value)}" for r in tried)
+    return ", ".join(f"{p_text(r.p_value)} ({r.method})" for r in tried)
 
 
 def _shown(table: np.ndarray) -> str:
@@ -227,7 +230,7 @@ def _differs(
 ) -> Mark:
     nearest = min(tried, key=lambda r: abs(r.p_value - float(claim.p or 0)))
     said = [*tried[:stated], *([nearest] if nearest not in tried[:stated] else [])]
-    because = f"the counts {_shown(counted.table)} give {_listed(said)} and no variant {claim.p}"
+    because = f"the counts {_shown(counted.table)} give P {_listed(said)}, no variant {claim.p}"
     smaller = _collapsed(counted, printed)
     because += f" ({smaller})" if smaller else ""
     note = f"{because}; all variants: {_listed(tried)}; nearest is {nearest.method}"

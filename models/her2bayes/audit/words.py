@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 
 from her2bayes.audit import rounding
 from her2bayes.audit import tests as association_tests
@@ -40,29 +41,39 @@ class Witness:
     where: str = ""
 
 
-def check(known: Known) -> Report:
-    """Mark every statement in words; one finding for each that the paper's numbers deny."""
+def check(known: Known, suspected: Set[str]) -> Report:
+    """Mark every statement in words; one finding for each that the paper's numbers deny.
+
+    Numbers of ``suspected`` rows bear witness only where no others do. Where nothing but fewer P
+    values than statements stands against statements that agree, the P values are the suspects.
+    """
     report = Report()
     denied: dict[tuple[Estimand, str, bool], list[tuple[Claim, Mark]]] = {}
     for claim in known.claims:
         if claim.statistic != "significant":
             continue
-        mark = _mark(known, claim)
+        mark = _mark(known, claim, suspected)
         report.marks.append(mark)
         if mark.verdict == INCONSISTENT:
             key = (claim.estimand, claim.reading, bool(claim.value))
             denied.setdefault(key, []).append((claim, mark))
     for rows in denied.values():
+        lone = _outnumbered(known, rows)
+        if lone:
+            report.marks += [_lone_p(claim, rows) for claim in lone]
+            said = {claim.id for claim, _ in rows}
+            report.marks = [_excused(m) if m.claim_id in said else m for m in report.marks]
         if not all(_already_told(known, claim) for claim, _ in rows):
             report.findings.append(_finding(known, rows))
     return report
 
 
-def _mark(known: Known, claim: Claim) -> Mark:
+def _mark(known: Known, claim: Claim, suspected: Set[str]) -> Mark:
     if claim.value is None:
         return Mark(claim.id, NOT_CHECKABLE, "the row does not say what is claimed")
     claimed = bool(claim.value)
     witnesses = [*_printed(known, claim), *_intervals(known, claim)]
+    witnesses = [w for w in witnesses if not suspected & set(w.claim_ids)] or witnesses
     opposite = _opposite(known, claim)
     if not witnesses:
         witnesses, missing = _counted(known, claim)
@@ -80,6 +91,26 @@ def _mark(known: Known, claim: Claim) -> Mark:
         note += f"; backed by {_listed(backing)}"
     ids = tuple(dict.fromkeys(i for w in [*against, *opposite] for i in w.claim_ids))
     return Mark(claim.id, INCONSISTENT, note, "printed numbers", p=p, contradicts=ids)
+
+
+def _outnumbered(known: Known, rows: list[tuple[Claim, Mark]]) -> list[Claim]:
+    """P values that alone, and fewer in number, deny statements which all agree; else nothing."""
+    against = {i for _, mark in rows for i in mark.contradicts}
+    claims = [c for c in known.claims if c.id in against]
+    alone = all(c.statistic == "p_value" for c in claims)
+    backed = any("; backed by" in mark.note for _, mark in rows)
+    return claims if alone and not backed and 0 < len(claims) < len(rows) else []
+
+
+def _lone_p(claim: Claim, rows: list[tuple[Claim, Mark]]) -> Mark:
+    words = join(dict.fromkeys(f"'{c.text}' ({c.locator})" for c, _ in rows))
+    note = f"the words say otherwise: {words}"
+    ids = tuple(c.id for c, _ in rows)
+    return Mark(claim.id, INCONSISTENT, note, "printed words", contradicts=ids)
+
+
+def _excused(mark: Mark) -> Mark:
+    return replace(mark, verdict=NOT_CHECKABLE, note=f"only {mark.note} says otherwise")
 
 
 def _listed(witnesses: list[Witness]) -> str:
