@@ -1,0 +1,224 @@
+"""Draws of tables and transition probabilities given printed facts, where tables are too many to list.
+
+Sampled together: integer tables (every table that meets the facts, with its multinomial
+coefficient), log odds, their spread. Primary shares and, where the size of a stratum is not
+printed, stratum shares are integrated out (both Dirichlet) and primary shares drawn afterwards.
+Dirichlet rows are integrated out too, so that only tables are sampled. Chains start at different
+tables and share nothing. ``table_chain`` has the moves, ``bayes.latent_table`` the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy.special import gammaln
+
+from her2bayes.bayes.prior import Prior
+from her2bayes.bayes.transition_design import changes, parameters
+from her2bayes.bayes.transition_rows import log_odds_mean, sd_scales
+from her2bayes.inference.sampling import Sampling
+from her2bayes.reconstruction.latent_tables import extreme_table, one_table
+from her2bayes.reconstruction.table_facts import TableSet
+from her2bayes.reconstruction.table_moves import lattice_basis, short_moves
+
+THIN = 5  # states between two kept ones
+_FREE = 1 << 40
+_STRATUM_SHARE = 1.0  # Dirichlet concentration of stratum shares where sizes are not printed
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """What every chain of one problem shares; the state vector is described in ``table_kernel``."""
+
+    moves: tuple[np.ndarray, np.ndarray, np.ndarray]
+    basis: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    kind: np.ndarray
+    lookup: np.ndarray
+    starts: list[np.ndarray]
+
+
+def sample_rows(
+    tables: TableSet,
+    priors: Mapping[str, Prior],
+    sampling: Sampling,
+    thin: int = THIN,
+    cores: int | None = None,
+) -> xr.Dataset:
+    """Draws with logistic-normal rows pooled over strata (``transition_rows``).
+
+    Returns ``transition``, ``table`` (chain, draw, stratum, her2_primary, her2), ``primary_share``,
+    ``log_odds_mean`` (change) and ``deviation_sd`` (factor).
+    """
+    from her2bayes.inference.table_chain import run_rows
+
+    k = len(tables.her2)
+    names, levels, factor_of = _components(tables)
+    share = float(parameters(priors, "primary_share", "Dirichlet")["a"])
+    kinds = [("cell", 0.0, 0.0), ("row", share, 0.0), ("stratum", _STRATUM_SHARE, k * share)]
+    chain = _chain(tables, kinds, [1] * (k * k), [2] * k, sampling)
+    size = len(chain.basis)
+    scales = np.array(sd_scales(priors, names))
+    sigma = float(priors["log_odds"]["sigma"])
+
+    def run(number: int) -> tuple[np.ndarray, ...]:
+        kept, _ = run_rows(
+            sampling.seed + number, chain.starts[number], chain.moves, chain.basis, chain.low,
+            chain.high, chain.kind, chain.lookup, k, log_odds_mean(priors, k), sigma, scales,
+            factor_of, levels, sampling.tune, sampling.draws, thin, 10 * size, 30 * size,
+        )  # fmt: skip
+        return kept
+
+    cells, log_p, mean, sd = (np.stack(part) for part in zip(*_map(run, sampling, cores)))
+    shape = (sampling.chains, sampling.draws, *tables.shape)
+    draws = _draws(tables, cells.reshape(shape), np.exp(log_p.reshape(shape)), share, sampling.seed)
+    change = changes(list(tables.her2))["change"].values
+    return draws.assign(
+        log_odds_mean=(("chain", "draw", "change"), mean),
+        deviation_sd=(("chain", "draw", "factor"), sd),
+    ).assign_coords(change=change, factor=names)
+
+
+def sample_dirichlet(
+    tables: TableSet,
+    concentration: np.ndarray,
+    share: float,
+    sampling: Sampling,
+    thin: int = THIN,
+    cores: int | None = None,
+) -> xr.Dataset:
+    """Draws with independent Dirichlet rows, ``concentration`` (her2_primary, her2), integrated out.
+
+    Returns ``transition``, ``table`` (chain, draw, stratum, her2_primary, her2), ``primary_share``.
+    """
+    from her2bayes.inference.table_chain import run_tables
+
+    k = len(tables.her2)
+    kinds = [("cell", float(a), 0.0) for a in concentration.ravel()]
+    kinds += [("row", share, float(a)) for a in concentration.sum(axis=1)]
+    kinds += [("stratum", _STRATUM_SHARE, k * share)]
+    cell_kind, row_kind = list(range(1, k * k + 1)), list(range(k * k + 1, k * k + k + 1))
+    chain = _chain(tables, kinds, cell_kind, row_kind, sampling)
+    size = len(chain.basis)
+
+    def run(number: int) -> np.ndarray:
+        kept: np.ndarray = run_tables(
+            sampling.seed + number, chain.starts[number], chain.moves, chain.basis, chain.low,
+            chain.high, chain.kind, chain.lookup, int(np.prod(tables.shape)), sampling.tune,
+            sampling.draws, thin * 30 * size,
+        )  # fmt: skip
+        return kept
+
+    cells = np.stack(_map(run, sampling, cores))
+    cells = cells.reshape(sampling.chains, sampling.draws, *tables.shape)
+    rng = np.random.default_rng([sampling.seed, 1])
+    gamma = rng.standard_gamma(cells + concentration)
+    return _draws(tables, cells, gamma / gamma.sum(-1, keepdims=True), share, sampling.seed)
+
+
+def _map(run, sampling, cores):  # type: ignore[no-untyped-def]
+    first = run(0)  # compiles once, before threads start
+    with ThreadPoolExecutor(cores or 1) as pool:
+        return [first, *pool.map(run, range(1, sampling.chains))]
+
+
+def _components(tables: TableSet) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Factors, which component (mean, then levels) acts in which stratum, factor of each."""
+    names = [name for name, _ in tables.strata[0]]
+    levels = [dict.fromkeys(dict(stratum)[name] for stratum in tables.strata) for name in names]
+    names = [name for name, known in zip(names, levels) if len(known) > 1]
+    levels = [known for known in levels if len(known) > 1]
+    pairs = [(f, level) for f, known in enumerate(levels) for level in known]
+    acts = np.array(
+        [[1.0] + [float(dict(s)[names[f]] == level) for f, level in pairs] for s in tables.strata]
+    )
+    return names, acts, np.array([-1] + [f for f, _ in pairs])
+
+
+def _chain(
+    tables: TableSet,
+    kinds: list[tuple[str, float, float]],
+    cell_kind: list[int],
+    row_kind: list[int],
+    sampling: Sampling,
+) -> _Chain:
+    strata, k, _ = tables.shape
+    cells = strata * k * k
+    bounded = tables.matrix[tables.lower < tables.upper]
+    parts = [np.eye(cells), np.kron(np.eye(strata * k), np.ones(k))]
+    parts += [np.kron(np.eye(strata), np.ones(k * k)), bounded]
+    extend = np.vstack(parts).astype(np.int64)
+    low, high = np.zeros(len(extend), np.int64), np.full(len(extend), _FREE)
+    low[len(extend) - len(bounded) :] = tables.lower[tables.lower < tables.upper]
+    high[len(extend) - len(bounded) :] = tables.upper[tables.lower < tables.upper]
+    kind = np.array(
+        [*(cell_kind * strata), *(row_kind * strata), *([len(kinds)] * strata), *([0] * len(bounded))]
+    )
+    starts = [extend @ table.ravel() for table in _starts(tables, sampling)]
+    basis = lattice_basis(tables)
+    largest = int(max(start[:cells].sum() for start in starts)) + 1
+    return _Chain(
+        _sparse(short_moves(basis) @ extend.T), basis @ extend.T, low, high, kind,
+        _lookup(kinds, largest), starts,
+    )  # fmt: skip
+
+
+def _sparse(moves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Entries each move changes, by how much, and how many they are."""
+    sizes = (moves != 0).sum(axis=1)
+    width = int(sizes.max(initial=1))
+    entries, steps = np.zeros((2, len(moves), width), dtype=np.int64)
+    for number, move in enumerate(moves):
+        at = np.flatnonzero(move)
+        entries[number, : len(at)], steps[number, : len(at)] = at, move[at]
+    return entries, steps, sizes
+
+
+def _lookup(kinds: list[tuple[str, float, float]], largest: int) -> np.ndarray:
+    """Log weight of a count by kind; kind 0 weighs nothing.
+
+    cell: Gamma(t + a) / Gamma(t + 1), or 1 / Gamma(t + 1) for a = 0; row and stratum:
+    Gamma(n + a) / Gamma(n + b), or Gamma(n + a) for b = 0.
+    """
+    count = np.arange(largest + 1)
+    table = np.zeros((len(kinds) + 1, largest + 1))
+    for number, (name, above, below) in enumerate(kinds, start=1):
+        below = 1.0 if name == "cell" else below
+        table[number] += gammaln(count + above) if above else 0.0
+        table[number] -= gammaln(count + below) if below else 0.0
+    return table
+
+
+def _starts(tables: TableSet, sampling: Sampling) -> list[np.ndarray]:
+    """Different corners of the set of tables, one for each chain."""
+    rng = np.random.default_rng([sampling.seed, 0])
+    if one_table(tables) is None:
+        raise ValueError("no table agrees with the facts")
+    return [extreme_table(tables, rng) for _ in range(sampling.chains)]
+
+
+def _draws(
+    tables: TableSet, cells: np.ndarray, transition: np.ndarray, share: float, seed: int
+) -> xr.Dataset:
+    rng = np.random.default_rng([seed, 2])
+    gamma = rng.standard_gamma(cells.sum(axis=-1) + share)
+    dims = ("chain", "draw", "stratum", "her2_primary", "her2")
+    return xr.Dataset(
+        {
+            "transition": (dims, transition),
+            "primary_share": (dims[:-1], gamma / gamma.sum(-1, keepdims=True)),
+            "table": (dims, cells),
+        },
+        coords={
+            "chain": np.arange(cells.shape[0]),
+            "draw": np.arange(cells.shape[1]),
+            "stratum": tables.names,
+            "her2_primary": list(tables.her2),
+            "her2": list(tables.her2),
+        },
+    )

@@ -1,0 +1,209 @@
+"""The set of all integer tables consistent with printed facts: is it empty, its bounds, its members.
+
+    T  in  {T integer, T >= 0, lower <= sum(form * T) <= upper}            (``table_facts.TableSet``)
+
+Feasibility and bounds are integer programs (HiGHS); members are enumerated by filling one cell
+after the other and dropping partial tables that no longer can meet a fact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from her2bayes.reconstruction.table_facts import TableSet
+
+ENUMERATION_LIMIT = 2_000_000  # partial tables held at once; about 100 MB at 27 cells
+
+
+class TooManyTablesError(Exception):
+    """More tables than the limit allows to enumerate; use the sampler."""
+
+
+def one_table(tables: TableSet) -> np.ndarray | None:
+    """One member, int64 (stratum, primary, recurrence), or None where the facts contradict."""
+    return _solve(tables, np.zeros(int(np.prod(tables.shape))))
+
+
+def extreme_table(tables: TableSet, rng: np.random.Generator) -> np.ndarray:
+    """A corner of the set in a random direction, int64 (stratum, primary, recurrence).
+
+    Raises ``ValueError`` where no table exists.
+    """
+    found = _solve(tables, rng.standard_normal(int(np.prod(tables.shape))))
+    if found is None:
+        raise ValueError("no table agrees with the facts")
+    return found
+
+
+def conflict(tables: TableSet) -> tuple[str, ...]:
+    """Smallest-by-deletion list of facts that cannot all hold; empty where a table exists.
+
+    Every fact of the list is needed: dropping any one of them makes the others satisfiable.
+    """
+    if one_table(tables) is not None:
+        return ()
+    keep = list(range(len(tables.fact_id)))
+    for fact in list(keep):
+        rest = [other for other in keep if other != fact]
+        if one_table(_subset(tables, rest)) is None:
+            keep = rest
+    return tuple(tables.fact_id[fact] for fact in keep)
+
+
+def cell_bounds(tables: TableSet) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest count of each cell, two int64 (stratum, primary, recurrence).
+
+    Raises ``ValueError`` where no table exists.
+    """
+    return _bounds(tables, np.eye(int(np.prod(tables.shape))), tables.shape)
+
+
+def row_bounds(tables: TableSet) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest row total, two int64 (stratum, primary)."""
+    strata, k, _ = tables.shape
+    return _bounds(tables, np.kron(np.eye(strata * k), np.ones(k)), (strata, k))
+
+
+def share_bounds(tables: TableSet) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest share ``T[s, i, j] / T[s, i, .]`` of each row, two float64 arrays.
+
+    Where the row total varies the ratio is minimised by Dinkelbach's iteration, each step an
+    integer program. NaN where the row may be empty and so has no share.
+    """
+    low = np.full(tables.shape, np.nan)
+    high = np.full(tables.shape, np.nan)
+    least, most = row_bounds(tables)
+    cell_low, cell_high = cell_bounds(tables)
+    for s, i, j in np.ndindex(*tables.shape):
+        if least[s, i] == 0:
+            continue
+        if least[s, i] == most[s, i]:
+            low[s, i, j] = cell_low[s, i, j] / least[s, i]
+            high[s, i, j] = cell_high[s, i, j] / least[s, i]
+            continue
+        low[s, i, j] = _least_share(tables, s, i, j)
+        high[s, i, j] = 1 - _least_share(tables, s, i, j, others=True)
+    return low, high
+
+
+def enumerate_tables(tables: TableSet, limit: int = ENUMERATION_LIMIT) -> np.ndarray:
+    """All members, int64 (table, stratum, primary, recurrence), in lexicographic order.
+
+    Raises ``TooManyTablesError`` when more than ``limit`` partial tables are alive at any step.
+    """
+    cells = np.eye(int(np.prod(tables.shape)), dtype=bool)
+    return enumerate_sums(tables, cells, limit).reshape(-1, *tables.shape)
+
+
+def enumerate_sums(tables: TableSet, member: np.ndarray, limit: int) -> np.ndarray:
+    """All values of sums of cells that no fact tells apart, int64 (table, group).
+
+    ``member`` (group, cell) says which cells each group sums; the facts must hold all cells of a
+    group with one coefficient. Raises ``TooManyTablesError`` above ``limit`` partial tables.
+    """
+    if one_table(tables) is None:
+        return np.zeros((0, len(member)), dtype=np.int64)
+    low, high = _bounds(tables, member.astype(float), (len(member),))
+    matrix = tables.matrix[:, member.argmax(axis=1)]
+    order = _filling_order(matrix, low, high)
+    filled = np.zeros((1, 0), dtype=np.int32)
+    value = np.zeros((1, len(matrix)), dtype=np.int64)
+    for step, group in enumerate(order):
+        rest = order[step + 1 :]
+        # what the groups still open can add to each fact, at least and at most
+        add_low, add_high = matrix[:, rest] @ low[rest], matrix[:, rest] @ high[rest]
+        coefficient = matrix[:, group]
+        held = coefficient > 0
+        need = np.ceil((tables.lower - add_high - value)[:, held] / coefficient[held])
+        room = np.floor((tables.upper - add_low - value)[:, held] / coefficient[held])
+        first = np.maximum(low[group], need.max(axis=1, initial=-np.inf)).astype(np.int64)
+        last = np.minimum(high[group], room.min(axis=1, initial=np.inf)).astype(np.int64)
+        number = np.maximum(last - first + 1, 0)
+        if number.sum() > limit:
+            raise TooManyTablesError(f"more than {limit} tables agree with the facts")
+        parent = np.repeat(np.arange(len(filled)), number)
+        offset = np.arange(len(parent)) - np.repeat(np.cumsum(number) - number, number)
+        count = first[parent] + offset
+        filled = np.column_stack([filled[parent], count.astype(np.int32)])
+        value = value[parent] + count[:, None] * coefficient
+    found = filled[:, np.argsort(order)]
+    return found[np.lexsort(found.T[::-1])].astype(np.int64)
+
+
+def _filling_order(matrix: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Order that closes facts early: next the cell of the fact with fewest open free cells."""
+    open_cells = list(np.flatnonzero(low < high))
+    order = list(np.flatnonzero(low == high))
+    while open_cells:
+        width = matrix[:, open_cells].astype(bool)
+        left = np.where(width.any(axis=1), width.sum(axis=1), np.inf)
+        score = np.where(width, 1.0 / left[:, None] ** 2, 0).sum(axis=0)
+        best = open_cells[int(np.argmax(score - 1e-6 * (high - low)[open_cells]))]
+        order.append(best)
+        open_cells.remove(best)
+    return np.array(order)
+
+
+def _subset(tables: TableSet, facts: list[int]) -> TableSet:
+    return replace(
+        tables,
+        form=tables.form[facts],
+        lower=tables.lower[facts],
+        upper=tables.upper[facts],
+        fact_id=tuple(tables.fact_id[f] for f in facts),
+    )
+
+
+def _solve(tables: TableSet, cost: np.ndarray) -> np.ndarray | None:
+    result = milp(
+        cost,
+        constraints=LinearConstraint(tables.matrix, tables.lower, _cap(tables)),
+        integrality=np.ones(len(cost)),
+        bounds=Bounds(0, np.inf),
+        options={"mip_rel_gap": 0.0},
+    )
+    if result.x is None:
+        return None
+    found = np.rint(result.x).astype(np.int64).reshape(tables.shape)
+    if not tables.holds(found):
+        raise ArithmeticError("the integer program returned a table that breaks a fact")
+    return found
+
+
+def _cap(tables: TableSet) -> np.ndarray:
+    return np.where(tables.upper > 10**12, np.inf, tables.upper)
+
+
+def _bounds(
+    tables: TableSet, costs: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    ends = []
+    for sign in (1, -1):
+        for cost in costs:
+            found = _solve(tables, sign * cost)
+            if found is None:
+                raise ValueError("no table agrees with the facts")
+            ends.append(int(cost @ found.ravel()))
+    half = len(costs)
+    return np.array(ends[:half]).reshape(shape), np.array(ends[half:]).reshape(shape)
+
+
+def _least_share(tables: TableSet, s: int, i: int, j: int, others: bool = False) -> float:
+    """Smallest share of cell (s, i, j) in its row, or of the other cells of the row together."""
+    top = np.zeros(tables.shape)
+    top[s, i, j] = 1
+    row = np.zeros(tables.shape)
+    row[s, i, :] = 1
+    if others:
+        top = row - top
+    ratio = 1.0
+    while True:
+        found = _solve(tables, (top - ratio * row).ravel())
+        assert found is not None
+        new = float((top * found).sum() / (row * found).sum())
+        if new >= ratio - 1e-12:
+            return ratio
+        ratio = new
