@@ -24,6 +24,15 @@ def test_an_estimate_and_its_interval_share_their_decimals(numbers, unit, text) 
     assert interval(*numbers, unit=unit) == text
 
 
+def test_halves_are_rounded_up_as_papers_do() -> None:
+    assert [number(value, 1) for value in (31.25, 31.35, 0.25, -0.25)] == [
+        "31.3",
+        "31.4",
+        "0.3",
+        "−0.3",
+    ]
+
+
 def test_no_minus_zero_and_no_false_certainty() -> None:
     assert number(-0.001, 1) == "0.0"
     assert probability(0.99996) == ">99.9\N{NO-BREAK SPACE}%"

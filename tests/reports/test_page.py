@@ -128,7 +128,7 @@ def test_a_posterior_links_to_its_fit_and_the_fit_says_that_it_failed(html: str)
 
 
 def test_a_finding_links_to_its_rows_with_their_locators(html: str) -> None:
-    assert '<a href="#claim-h.low">h.low (Abstract)</a>' in html
+    assert '<span>Abstract: <a href="#claim-h.low">h.<wbr>low</a></span>' in html
     assert "h.lost" in html
 
 

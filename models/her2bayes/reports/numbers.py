@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_HALF_UP, Decimal
 from numbers import Real
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -16,7 +17,7 @@ def number(value: object, decimals: int | None = None) -> str:
     amount = float(value)
     if math.isinf(amount):
         return MINUS + "∞" if amount < 0 else "∞"
-    text = f"{abs(amount):,.{_decimals(amount) if decimals is None else decimals}f}"
+    text = _rounded(abs(amount), _decimals(amount) if decimals is None else decimals)
     negative = amount < 0 and any(digit in text for digit in "123456789")
     return (MINUS if negative else "") + text
 
@@ -64,6 +65,13 @@ def p_value(value: object) -> str:
 def count(amount: int, singular: str, plural: str = "") -> str:
     """Text of a counted thing: 1 row, 2 rows."""
     return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"
+
+
+def _rounded(amount: float, decimals: int) -> str:
+    """Round halves up, as papers do and as the binary fraction of a float would not."""
+    step = Decimal(1).scaleb(-decimals)
+    exact = Decimal(f"{amount:.12g}")
+    return f"{exact.quantize(step, ROUND_HALF_UP):,.{decimals}f}"
 
 
 def _decimals(amount: float) -> int:

@@ -7,6 +7,7 @@ the content policy, figures inline. Every text is escaped by Jinja; only SVG mad
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -168,13 +169,13 @@ def _render(template: str, **values: Any) -> str:
 def _findings(findings: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     known = {row["claim_id"]: row for row in rows if row["claim_id"]}
 
-    def cited(claim_id: str) -> dict[str, str]:
-        row = known.get(claim_id, {})
-        return {
-            "claim_id": claim_id,
-            "anchor": row.get("anchor", ""),
-            "locator": row.get("locator", ""),
-        }
+    def cited(claim_ids: Iterable[str]) -> list[dict[str, Any]]:
+        places: dict[str, list[dict[str, str]]] = {}
+        for claim_id in claim_ids:
+            row = known.get(claim_id, {})
+            link = {"claim_id": claim_id, "anchor": row.get("anchor", "")}
+            places.setdefault(row.get("locator", ""), []).append(link)
+        return [{"locator": locator, "links": links} for locator, links in places.items()]
 
     return [
         {
@@ -185,7 +186,7 @@ def _findings(findings: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list
                 for c in str(finding["claim_ids"]).split()
             ),
             "sentence": finding["sentence"],
-            "rows": [cited(c) for c in str(finding["claim_ids"]).split()],
+            "places": cited(str(finding["claim_ids"]).split()),
         }
         for finding in findings.to_dict(orient="records")
     ]
@@ -193,18 +194,20 @@ def _findings(findings: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list
 
 def _section(section: Section) -> dict[str, Any]:
     failed = [str(f.get("title", "")) for f in section.fits if not _converged(f)]
+    behind = {table.title: table for table in section.tables}
+    titles = {figure.title for figure in section.figures}
     return {
         "id": section.id,
         "title": section.title,
         "paragraphs": section.paragraphs,
-        "figures": [_figure(f) for f in section.figures],
-        "tables": [_table(t) for t in section.tables],
+        "figures": [_figure(f, behind.get(f.title)) for f in section.figures],
+        "tables": [_table(t) for t in section.tables if t.title not in titles],
         "fits": section.fits,
         "failed": f"Not converged, do not rely on: {', '.join(failed)}." if failed else "",
     }
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _figure(figure: Figure, behind: Table | None) -> dict[str, Any]:
     return {
         "id": figure.id,
         "title": figure.title,
@@ -212,6 +215,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "caption": figure.caption,
         "alt": figure.alt or figure.title,
         "panels": 'class="wide"' not in figure.svg,
+        "table": _table(behind) if behind is not None else None,
     }
 
 
@@ -229,13 +233,15 @@ def _table(table: Table) -> dict[str, Any]:
     return {"title": table.title, "caption": table.caption, "columns": columns, "rows": rows}
 
 
+_NUMBERS = re.compile(r"[\d.,<>=%()–−\s]{1,30}|[\d.,−]+ \([\d.,−]+ to [\d.,−]+\)|\d+ of \d+")
 _LINKED = {"fit_id": lambda text: f"fit-{text}", "claim_id": evidence_view.anchor}
 
 
 def _cell(column: object, value: Any, numeric: bool) -> dict[str, Any]:
     text = number(value) if numeric else ("" if pd.isna(value) else str(value))
     link = _LINKED[str(column)](text) if column in _LINKED and text else ""
-    return {"text": text, "link": link, "numeric": numeric}
+    short = bool(_NUMBERS.fullmatch(text))
+    return {"text": text, "link": link, "numeric": numeric, "unbroken": short}
 
 
 def _unique_fits(sections: Iterable[Section]) -> list[Mapping[str, Any]]:

@@ -49,7 +49,8 @@ class Figure:
 class Table:
     """A printed table: text cells stay as they are, numbers get three significant digits.
 
-    Columns named ``fit_id`` and ``claim_id`` become links to the fit and to the evidence row.
+    Columns named ``fit_id`` and ``claim_id`` become links to the fit and to the evidence row. A
+    table with the title of a figure of its section is folded under that figure.
     """
 
     title: str
