@@ -65,8 +65,8 @@ COUNTS["hr_status", "negative"] = (5, 5, 5)
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     """The hostile study, read from a folder as any other."""
-    folder = tmp_path / "hostile"
-    folder.mkdir()
+    folder = tmp_path / "printed" / "hostile"
+    folder.mkdir(parents=True)
     rows = ["factor,level,her2,count,locator"]
     for (factor, level), counts in COUNTS.items():
         classes = zip(("zero", "low", "positive"), counts, strict=True)

@@ -86,6 +86,9 @@ def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcom
     from her2bayes.inference.store import Store
 
     folder = out / study.id
+    if folder.resolve() == study.folder.resolve():
+        remedy = "give another folder with --out"
+        raise BadInput(Fault("the report would land among its inputs", file=folder, remedy=remedy))
     say("auditing the printed numbers")
     audited = audit(study)
     store, parts = Store(folder / "fits"), []
