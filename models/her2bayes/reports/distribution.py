@@ -95,7 +95,7 @@ def _partition(
     overall: Mapping[str, float],
     patients: int,
 ) -> Figure:
-    panels: dict[str, list[figures.Row]] = {str(c): [] for c in table["her2"].to_numpy()}
+    panels: dict[str, list[figures.Row]] = {}
     verdicts = []
     for level, her2, cell, total in _cells(table):
         row = known.get(_estimand(name, level, her2))
@@ -104,7 +104,7 @@ def _partition(
         low, high = share_interval(cell, total, "Wilson")
         raw = (100 * cell / total, 100 * low, 100 * high)
         pooled = (row["posterior_median"], row["posterior_lower"], row["posterior_upper"])
-        panels[her2].append(figures.Row(level, total, raw, pooled))
+        panels.setdefault(her2, []).append(figures.Row(level, total, raw, pooled))
         verdicts.append(str(row["convergence"]))
     counted = int(table.sum())
     who = f"the same {patients} patients" if counted == patients else f"{counted} of {patients}"
@@ -210,7 +210,8 @@ def _bounds(low: float, high: float) -> str:
 
 
 def _lower(label: str) -> str:
-    return label[:1].lower() + label[1:] if label[1:2].islower() else label
+    first = label.partition(" ")[0].replace("-", "")
+    return label[:1].lower() + label[1:] if first.isalpha() and not first.isupper() else label
 
 
 def _upper(text: str) -> str:
