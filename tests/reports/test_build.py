@@ -166,6 +166,16 @@ def test_the_index_lists_what_the_folder_holds(
     assert "hostile/report.html" in text
 
 
+def test_the_index_notices_files_that_are_not_those_of_the_run(
+    study: Study, family: StubFamily, tmp_path: Path
+) -> None:
+    folder = built(study, tmp_path).folder
+    assert "Written again" not in write_index(tmp_path).read_text("utf-8")
+    (folder / "evidence.csv").write_text("claim_id\n", encoding="utf-8")
+    text = write_index(tmp_path).read_text("utf-8")
+    assert "Written again since this report: evidence.csv." in text
+
+
 def test_all_faults_of_all_studies_together(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

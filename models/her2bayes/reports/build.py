@@ -19,7 +19,7 @@ from her2bayes.reports import evidence_view, methods, page
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join
 from her2bayes.reports.families import FAMILIES, Family
-from her2bayes.reports.files import digests, publish
+from her2bayes.reports.files import changed_files, digests, publish
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
@@ -114,15 +114,15 @@ def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcom
 
 
 def write_index(out: Path) -> Path:
-    """Write ``<out>/index.html`` over every study folder in ``out`` that holds a complete run."""
+    """Write ``<out>/index.html`` over every study folder in ``out`` that holds a run.
+
+    A run whose files no longer have the digests it recorded is listed with a notice.
+    """
     records = []
     for path in sorted(out.glob("*/run.json")):
         record = json.loads(path.read_text("utf-8"))
-        if (
-            record.get("schema_version") == SCHEMA_VERSION
-            and (path.parent / "report.html").exists()
-        ):
-            records.append(record)
+        if record.get("schema_version") == SCHEMA_VERSION:
+            records.append({**record, "changed": changed_files(path.parent, record["files"])})
     publish(out, {"index.html": page.render_index(records)})
     return out / "index.html"
 

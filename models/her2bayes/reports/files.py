@@ -46,3 +46,13 @@ def publish(folder: Path, files: Mapping[str, str]) -> None:
 def digests(files: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 of each text as it will stand on disk."""
     return {name: sha256(text.encode()).hexdigest() for name, text in files.items()}
+
+
+def changed_files(folder: Path, recorded: Mapping[str, str]) -> list[str]:
+    """Names of files that are gone or no longer have the digest recorded for them."""
+    return [
+        name
+        for name, digest in recorded.items()
+        if not (folder / name).is_file()
+        or sha256((folder / name).read_bytes()).hexdigest() != digest
+    ]

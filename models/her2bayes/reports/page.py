@@ -100,9 +100,12 @@ def render_index(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _failures(record: Mapping[str, Any]) -> list[str]:
-    return ["Quick run: do not quote its numbers."] * bool(record["quick"]) + [
-        f"Not converged: {line}" for line in record["failed_fits"]
-    ]
+    notices = [f"Not converged: {line}" for line in record["failed_fits"]]
+    if record["quick"]:
+        notices.insert(0, "Quick run: do not quote its numbers.")
+    if record.get("changed"):
+        notices.append(f"Written again since this report: {', '.join(record['changed'])}.")
+    return notices
 
 
 def summary(evidence: pd.DataFrame) -> str:
