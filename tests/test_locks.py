@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ WANTED = {
     **PROJECT["project"]["optional-dependencies"],
     **PROJECT["dependency-groups"],
 }
+
+OPTIONAL = {"pyspark"}
+"""Imported only where the user brings it."""
 
 
 def pins(name: str) -> dict[str, str]:
@@ -52,3 +58,28 @@ def test_locks_agree() -> None:
         for package, version in pins(name).items():
             seen.setdefault(package, set()).add(version)
     assert {package for package, versions in seen.items() if len(versions) > 1} == set()
+
+
+def third_party(*folders: str) -> set[str]:
+    """Distributions that the Python files of some folders import."""
+    providers = packages_distributions()
+    found: set[str] = set()
+    for path in (file for folder in folders for file in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules = [node.module]
+            tops = {module.split(".")[0] for module in modules} - sys.stdlib_module_names
+            found |= {canonicalize_name(name) for top in tops for name in providers.get(top, [top])}
+    return found - {"her2bayes"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "places"),
+    [(("models", "scripts"), ("base",)), (("tests",), ("base", "test", "browser"))],
+)
+def test_every_import_is_declared(folders: tuple[str, ...], places: tuple[str, ...]) -> None:
+    declared = {
+        canonicalize_name(Requirement(line).name) for name in places for line in WANTED[name]
+    }
+    assert third_party(*folders) - declared - OPTIONAL == set()
