@@ -48,7 +48,7 @@ def main(
         for finding in result.findings.itertuples():
             number = str(finding.finding_id).rpartition(".")[2]
             table.add_row(number, plain(finding.kind), plain(finding.sentence))
-        out.print(table)
+        out.print(table if len(result.findings) else "No findings.")
         for remark in item.remarks:
             out.print(plain(f"Look again: {remark}"))
         out.print(plain(out_folder / item.id), soft_wrap=True)

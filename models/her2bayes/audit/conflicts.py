@@ -7,15 +7,19 @@ the conflicts known so far, tested on the integer system, and a failed test yiel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import combinations
 
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from her2bayes.audit.counts import Quantity
 from her2bayes.audit.prints import Constraint
 from her2bayes.audit.system import Line, System
 
-# Guards against a study so faulty that listing every tie would take minutes
-MOST_CONFLICTS = 60
-MOST_TIES = 24
+# Guard against a study so faulty that explaining every conflict would take minutes
+MOST_CONFLICTS = 80
 
 Core = tuple[int, ...]
 Correction = frozenset[str]
@@ -23,7 +27,10 @@ Correction = frozenset[str]
 
 @dataclass(frozen=True)
 class Resolution:
-    """Conflicts (positions of constraints) and the smallest corrections of each group of them."""
+    """Conflicts (positions of constraints) and the smallest corrections of each group of them.
+
+    The corrections of a group are ties: each is a set of prints, any one of which would do.
+    """
 
     cores: tuple[Core, ...]
     corrections: tuple[tuple[Correction, ...], ...]
@@ -31,36 +38,47 @@ class Resolution:
     @property
     def suspects(self) -> frozenset[str]:
         """Prints that stand in at least one smallest correction."""
-        return frozenset(
-            p for group in self.corrections for correction in group for p in correction
-        )
-
-    @property
-    def withdrawn(self) -> frozenset[str]:
-        """One correction of every group together: what has to go before the rest is used."""
-        return frozenset(p for group in self.corrections for p in group[0])
+        return frozenset().union(*(tie for group in self.corrections for tie in group))
 
 
 def resolve(
     system: System, constraints: Sequence[Constraint], rows: Sequence[Line | None]
 ) -> Resolution:
-    """Find the conflicts among the constraints and every smallest correction of them."""
-    cores: list[Core] = []
-    while len(cores) < MOST_CONFLICTS:
-        groups = [
-            tuple(_smallest(group, constraints))[:MOST_TIES]
-            for group in _connected(cores, constraints)
-        ]
-        found = Resolution(tuple(cores), tuple(groups))
-        fresh = next(_refutations(system, constraints, rows, found), None)
-        if fresh is None:
-            return found
+    """Find the conflicts among the constraints and every smallest correction of them.
+
+    Beyond ``MOST_CONFLICTS`` conflicts whatever takes part in a further one is withdrawn unweighed.
+    """
+    cores = _same_count_twice(constraints, rows)
+    most = len(cores) + MOST_CONFLICTS
+    corrections: list[Correction] = []
+    while len(cores) < most:
+        corrections = []
+        for proposal in _proposals(cores, constraints):
+            fresh = _conflict(system, constraints, rows, proposal)
+            if fresh is not None:
+                cores.append(fresh)
+                break
+            corrections.append(proposal)
+        else:
+            return Resolution(tuple(cores), _grouped(cores, constraints, corrections))
+    withdrawn = next(_proposals(cores, constraints))
+    while (fresh := _conflict(system, constraints, rows, withdrawn)) is not None:
         cores.append(fresh)
-    return found
+        withdrawn |= {p.id for i in fresh for p in constraints[i].prints}
+    return Resolution(tuple(cores), _grouped(cores, constraints, [withdrawn]))
+
+
+def _same_count_twice(constraints: Sequence[Constraint], rows: Sequence[Line | None]) -> list[Core]:
+    """Pairs of constraints that state two counts of the same quantity."""
+    stated: dict[Quantity, list[int]] = {}
+    for i, constraint in enumerate(constraints):
+        if constraint.quantity is not None and rows[i] is not None:
+            stated.setdefault(constraint.quantity, []).append(i)
+    return [pair for positions in stated.values() for pair in combinations(positions, 2)]
 
 
 def standing(
-    constraints: Sequence[Constraint], rows: Sequence[Line | None], withdrawn: frozenset[str]
+    constraints: Sequence[Constraint], rows: Sequence[Line | None], withdrawn: Set[str]
 ) -> list[int]:
     """Positions of constraints that some print still states after a withdrawal."""
     return [
@@ -70,66 +88,93 @@ def standing(
     ]
 
 
-def _refutations(
+def _conflict(
     system: System,
     constraints: Sequence[Constraint],
     rows: Sequence[Line | None],
-    found: Resolution,
-) -> Iterator[Core]:
-    """Conflicts that survive a proposed correction: of the first choices, then of each tie."""
-    proposals = [found.withdrawn]
-    for position, group in enumerate(found.corrections):
-        others = [g[0] for i, g in enumerate(found.corrections) if i != position]
-        proposals += [frozenset().union(*others, tie) for tie in group[1:]]
-    for withdrawn in proposals:
-        active = standing(constraints, rows, withdrawn)
-        core = system.conflict([line for i in active if (line := rows[i]) is not None])
-        if core is not None:
-            yield tuple(active[i] for i in core)
+    withdrawn: Correction,
+) -> Core | None:
+    active = standing(constraints, rows, withdrawn)
+    core = system.conflict([line for i in active if (line := rows[i]) is not None])
+    return None if core is None else tuple(active[i] for i in core)
 
 
-def _connected(cores: Sequence[Core], constraints: Sequence[Constraint]) -> list[list[Core]]:
-    """Group conflicts that share a print."""
-    groups: list[tuple[set[str], list[Core]]] = []
-    for core in cores:
-        prints = {p.id for i in core for p in constraints[i].prints}
-        touching = [group for group in groups if group[0] & prints]
-        groups = [group for group in groups if not group[0] & prints]
-        groups.append(
-            (
-                prints.union(*(group[0] for group in touching)),
-                [*(c for group in touching for c in group[1]), core],
-            )
-        )
-    return [group[1] for group in groups]
-
-
-def _smallest(cores: Sequence[Core], constraints: Sequence[Constraint]) -> Iterator[Correction]:
-    """Every smallest set of prints that silences a constraint of each conflict."""
-    silencers = [
-        sorted({frozenset(p.id for p in constraints[i].prints) for i in core}, key=_order)
-        for core in cores
-    ]
-    for size in range(1, 1 + sum(min(map(len, choices)) for choices in silencers)):
-        found = sorted(set(_within(silencers, frozenset(), size)), key=_order)
-        if found:
-            yield from found
-            return
-
-
-def _within(
-    silencers: list[list[Correction]], chosen: Correction, size: int
-) -> Iterator[Correction]:
-    """Corrections of at most ``size`` prints that contain those chosen."""
-    broken = next((c for c in silencers if not any(s <= chosen for s in c)), None)
-    if broken is None:
-        yield chosen
+def _proposals(cores: Sequence[Core], constraints: Sequence[Constraint]) -> Iterator[Correction]:
+    """Smallest sets of prints that break every core: one, then others until no print is missed."""
+    if not cores:
+        yield frozenset()
         return
-    for silencer in broken:
-        larger = chosen | silencer
-        if len(larger) <= size:
-            yield from _within(silencers, larger, size)
+    cover = _Cover(cores, constraints)
+    first = cover.smallest()
+    yield first
+    seen = set(first)
+    for candidate in cover.candidates(len(first)):
+        if candidate not in seen:
+            tie = cover.smallest(holding=candidate, size=len(first))
+            if tie:
+                seen |= tie
+                yield tie
 
 
-def _order(correction: Correction) -> tuple[int, list[str]]:
-    return len(correction), sorted(correction)
+class _Cover:
+    """Choose prints w so that each core loses a constraint y: y <= w of each of its prints."""
+
+    def __init__(self, cores: Sequence[Core], constraints: Sequence[Constraint]) -> None:
+        self.involved = sorted({i for core in cores for i in core})
+        supporters = {i: {p.id for p in constraints[i].prints} for i in self.involved}
+        self.supporters = supporters
+        self.prints = sorted(set().union(*supporters.values()))
+        place = {name: k for k, name in enumerate(self.prints)}
+        width = len(self.prints) + len(self.involved)
+        rows, least = [], []
+        for k, i in enumerate(self.involved):
+            for name in supporters[i]:
+                row = np.zeros(width)
+                row[place[name]], row[len(self.prints) + k] = 1, -1
+                rows.append(row)
+                least.append(0)
+        for core in cores:
+            row = np.zeros(width)
+            row[[len(self.prints) + self.involved.index(i) for i in core]] = 1
+            rows.append(row)
+            least.append(1)
+        self.matrix, self.least = np.array(rows), np.array(least)
+        self.cost = np.r_[np.ones(len(self.prints)), np.zeros(len(self.involved))]
+
+    def candidates(self, size: int) -> list[str]:
+        """Prints of a constraint that so many withdrawals can silence."""
+        small = [names for names in self.supporters.values() if len(names) <= size]
+        return sorted(set().union(*small))
+
+    def smallest(self, holding: str = "", size: int | None = None) -> Correction:
+        """Return a smallest choice, with one print held in it; empty where that takes more."""
+        low = np.zeros(self.cost.size)
+        if holding:
+            low[self.prints.index(holding)] = 1
+        found = milp(
+            self.cost,
+            constraints=LinearConstraint(self.matrix, self.least, np.inf),
+            integrality=np.ones(self.cost.size),
+            bounds=Bounds(low, np.ones(self.cost.size)),
+        )
+        if found.x is None or (size is not None and round(found.fun) > size):
+            return frozenset()
+        return frozenset(n for n, w in zip(self.prints, found.x, strict=False) if w > 0.5)
+
+
+def _grouped(
+    cores: Sequence[Core], constraints: Sequence[Constraint], corrections: list[Correction]
+) -> tuple[tuple[Correction, ...], ...]:
+    """Split the corrections into groups of suspects that share a core."""
+    suspects = frozenset().union(*corrections)
+    groups: list[set[str]] = []
+    for core in cores:
+        inside = {p.id for i in core for p in constraints[i].prints} & suspects
+        touching = [group for group in groups if group & inside]
+        groups = [group for group in groups if not group & inside]
+        groups.append(inside.union(*touching))
+    return tuple(
+        tuple(dict.fromkeys(tie & group for tie in corrections if tie & group))
+        for group in groups
+        if group
+    )

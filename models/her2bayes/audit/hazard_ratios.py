@@ -31,6 +31,9 @@ SMALLEST_VARIANCE = 0.70
 LOG_RANK_OVER_WALD = Interval(0.98, 1.25)
 LARGEST_COX_SE = 1.5
 
+# Events of a group are tried one by one up to this many, then evenly spread
+FINEST_GRID = 400
+
 WALD = "Cox/Wald"
 PETO = "Peto (O - E)/V"
 LOG_RANK_P = "Cox with the P of a log-rank test"
@@ -195,13 +198,17 @@ def _event_grid(triplet: Triplet) -> tuple[np.ndarray, np.ndarray]:
     if triplet.patients is None:
         return np.array([]), np.array([])
     axes = [
-        np.arange(1, 1 + n) if d is None else np.array([d])
+        np.unique(np.linspace(1, n, min(n, FINEST_GRID)).astype(int))
+        if d is None
+        else np.array([d])
         for n, d in zip(triplet.patients, triplet.events, strict=True)
     ]
+    if triplet.total_events is not None and None in triplet.events:
+        one = axes[0][axes[0] < triplet.total_events]
+        kept_one = one[triplet.total_events - one <= triplet.patients[1]]
+        return kept_one.astype(float), (triplet.total_events - kept_one).astype(float)
     first, second = (a.ravel().astype(float) for a in np.meshgrid(*axes, indexing="ij"))
     kept = (first >= 1) & (second >= 1)
-    if triplet.total_events is not None:
-        kept &= first + second == triplet.total_events
     return first[kept], second[kept]
 
 

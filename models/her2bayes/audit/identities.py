@@ -75,8 +75,12 @@ def _told(known: Known, suspect: str) -> Told:
         elif not rivals:
             parts += _out_of_bounds(known, quantity, value, suspect)
     ids = [i for i in dict.fromkeys(ids) if i != suspect]
+    partners = _partners(known, suspect)
+    if not parts and partners:
+        shown = join(f"'{place.shown}' ({place.locator})" for place in partners[:4])
+        parts.append(f"this cannot be true together with {shown}")
     if not ids:
-        ids = _core_ids(known, suspect)
+        ids = [place.claim.id for place in partners if place.claim]
     return join(dict.fromkeys(parts)), tuple(ids), implied
 
 
@@ -106,14 +110,17 @@ def _where(known: Known, constraint: Constraint, but: str) -> str:
     return f"{listed} {'print' if len(shown) > 1 else 'prints'} {constraint.lower:.0f}"
 
 
-def _core_ids(known: Known, suspect: str) -> list[str]:
-    """Ledger rows of the conflicts that a print takes part in."""
-    found: list[str] = []
+def _partners(known: Known, suspect: str) -> list[Print]:
+    """First print of each other constraint in the conflicts a print takes part in."""
+    found: dict[str, Print] = {}
     for core in known.resolution.cores:
         constraints = [known.printed.constraints[i] for i in core]
         if any(p.id == suspect for c in constraints for p in c.prints):
-            found += [c.prints[0].id for c in constraints if c.prints[0].claim]
-    return [i for i in dict.fromkeys(found) if i != suspect]
+            for constraint in constraints:
+                others = _place(constraint, suspect)
+                if others and len(others) == len(constraint.prints):
+                    found.setdefault(others[0].id, others[0])
+    return list(found.values())
 
 
 def _mark(claim: Claim, note: str, ids: tuple[str, ...], implied: Sum | None) -> Mark:

@@ -73,7 +73,7 @@ def _divided(known: Known, claim: Claim, count: int, total: int) -> Mark:
     share = 100 * count / total
     rule = how_printed(claim)
     chance = 100 * rounding.chance_of_fit(total, max(0, _decimals(claim)))
-    fit = f"a random percentage fits some count of {total} with chance {chance:.2g} %"
+    fit = f"a random percentage fits some count of {total} with chance {_percent(chance)}"
     if rule is None:
         return _wrong_percentage(known, claim, count, total)
     if rule == rounding.TRUNCATED:
@@ -103,7 +103,9 @@ def _wrong_percentage(known: Known, claim: Claim, count: int, total: int) -> Mar
         f"{count}/{total} = {number(share, 2)} %, not {claim.value} %",
         of_count,
         of_total,
-        f"{fits} (a random percentage fits some count with chance {chance:.2g} %)" if fits else "",
+        f"{fits} (a random percentage fits some count with chance {_percent(chance)})"
+        if fits
+        else "",
         other_total,
     ]
     shorter = [f"{count} of {total} is {number(share, 1)} %", of_count, fits, other_total]
@@ -144,7 +146,7 @@ def _no_count_fits(known: Known, claim: Claim, printed: Decimal, total: int) -> 
     chance = 100 * rounding.chance_of_fit(total, _decimals(claim))
     because = (
         f"no whole number of {total} is {printed} % ({near}; "
-        f"a random percentage would fit with chance {chance:.2g} %)"
+        f"a random percentage would fit with chance {_percent(chance)})"
     )
     note = because
     found = known.printed.ratios[claim.id]
@@ -276,6 +278,11 @@ def _chance(claim: Claim, printed: Decimal, tried: Iterable[int]) -> float:
 
 def _decimals(claim: Claim) -> int:
     return rounding.decimals_of(claim.value) if claim.value is not None else 0
+
+
+def _percent(chance: float) -> str:
+    """Chance given in percent, with two digits: '6.5 %', '25 %', '100 %'."""
+    return f"{chance:.0f} %" if chance >= 9.95 else f"{chance:.1f} %"
 
 
 def _span(span: tuple[int, int | None]) -> str:
