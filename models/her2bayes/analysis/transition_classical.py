@@ -1,0 +1,162 @@
+"""The classical side of paired classes: finite counts with named intervals and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.classical import square_tables as sq
+from her2bayes.classical import stratified_tables as strata
+from her2bayes.classical.association import TestResult, variants
+from her2bayes.classical.proportions import interval, newcombe
+from her2bayes.estimand import Contrast, Estimand
+
+COLUMNS = (
+    "estimand", "statistic", "reproduced", "reproduced_lower", "reproduced_upper", "reproduced_p",
+    "method", "unit", "note", "reading",
+)  # fmt: skip
+EXACT = "Clopper-Pearson"
+Given = tuple[tuple[str, str], ...]
+
+
+def table_rows(
+    table: np.ndarray, classes: Sequence[str], given: Given = (), reading: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Rows of one k x k table of counts: cells, discordance, gain, loss, kappa, symmetry."""
+    counts = sq.checked_square(table).astype(int)
+    total = int(counts.sum())
+
+    def share(kind: str, outcome: str, count: int, of: int) -> dict[str, Any]:
+        low, high = interval(count, of, EXACT)
+        return _row(
+            Estimand(kind, outcome, given), "percentage", (100 * count / of, 100 * low, 100 * high),
+            method=f"{count}/{of}; 95 % interval: {EXACT}", unit="%", reading=reading,
+        )  # fmt: skip
+
+    for i, start in enumerate(classes):
+        for j, end in enumerate(classes):
+            if counts[i].sum():
+                count, of = int(counts[i, j]), int(counts[i].sum())
+                yield share("transition", f"{start} -> {end}", count, of)
+    yield share("discordance", "", total - int(np.trace(counts)), total)
+    for j, name in enumerate(classes[1:], 1):
+        yield share("gain", name, int(counts[:, j].sum() - counts[j, j]), total)
+        yield share("loss", name, int(counts[j].sum() - counts[j, j]), total)
+    yield from _agreement(counts, given, reading)
+    for i, j in combinations(range(len(classes)), 2):
+        yield _direction(counts, i, j, classes, given, reading)
+
+
+def _agreement(counts: np.ndarray, given: Given, reading: str) -> Iterator[dict[str, Any]]:
+    k = sq.kappa(counts)
+    yield _row(
+        Estimand("agreement", "her2", given), "kappa", (k.value, k.lower, k.upper),
+        method=k.method, reading=reading, p=k.p_value,
+    )  # fmt: skip
+    for kind, test in (
+        ("symmetry", sq.bowker(counts)),
+        ("marginal_homogeneity", sq.stuart_maxwell(counts)),
+    ):
+        yield _test(Estimand(kind, "her2", given), test, reading)
+
+
+def _direction(
+    counts: np.ndarray, i: int, j: int, classes: Sequence[str], given: Given, reading: str
+) -> dict[str, Any]:
+    there, back, total = int(counts[i, j]), int(counts[j, i]), int(counts.sum())
+    test = sq.mcnemar(there, back, "McNemar mid-P")
+    exact = sq.mcnemar(there, back, "McNemar exact").p_value
+    return _row(
+        Estimand("flow_difference", f"{classes[i]} -> {classes[j]}", given), "flow_difference",
+        (100 * (there - back) / total, np.nan, np.nan),
+        method=f"{there} against {back} of {total}; {test.method}", unit="%", reading=reading,
+        p=test.p_value, note=f"exact McNemar P = {exact:.3g}",
+    )  # fmt: skip
+
+
+def stratified_rows(
+    tables: Mapping[str, np.ndarray], factor: str, reading: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Rows that compare the levels of one factor: discordance, kappa, direction of change.
+
+    ``tables`` maps level to the table of counts.
+    """
+    filled = {level: t for level, t in tables.items() if t.sum()}
+    if len(filled) < 2:
+        return
+    counts = np.stack(list(filled.values()))
+    total = counts.sum((1, 2))
+    changed = total - np.trace(counts, axis1=1, axis2=2)
+    table = np.column_stack([changed, total - changed])
+    asked = Estimand("association", "discordance", contrast=Contrast(factor))
+    if table.sum(0).all():
+        name = "Pearson chi-square" if len(filled) > 2 else "Pearson chi-square, Yates correction"
+        yield _test(asked, variants(table, [name])[0], reading)
+    for a, b in combinations(range(len(filled)), 2) if len(filled) <= 4 else ():
+        yield _difference(list(filled), changed, total, a, b, factor, reading)
+    pooled, equal = strata.common_kappa(list(counts))
+    yield _row(
+        Estimand("agreement", "her2", contrast=Contrast(factor)), "kappa",
+        (pooled.value, pooled.lower, pooled.upper), method=f"{pooled.method}; {equal.method}",
+        p=equal.p_value, reading=reading, note=f"chi-square {equal.statistic:.2f} on {equal.df} df",
+    )  # fmt: skip
+    yield from _within_classes(counts, factor, reading)
+
+
+def _within_classes(counts: np.ndarray, factor: str, reading: str) -> Iterator[dict[str, Any]]:
+    """Discordance by a two-level factor, stratified by the class of the primary."""
+    if len(counts) != 2:
+        return
+    row = counts.sum(2)
+    stayed = np.diagonal(counts, axis1=1, axis2=2)
+    tables = np.stack([row - stayed, stayed], axis=-1).transpose(1, 0, 2)
+    common, equal = strata.mantel_haenszel(list(tables)), strata.breslow_day(list(tables))
+    yield _row(
+        Estimand("association", "discordance within primary classes", contrast=Contrast(factor)),
+        "odds_ratio", (common.value, common.lower, common.upper),
+        method=f"{common.method}; {common.test.method}", p=common.test.p_value, reading=reading,
+        note=f"{equal.method}: chi-square {equal.statistic:.2f} on {equal.df} df, "
+        f"P = {equal.p_value:.3g}",
+    )  # fmt: skip
+
+
+def _difference(
+    levels: list[str], changed: np.ndarray, total: np.ndarray, a: int, b: int, factor: str,
+    reading: str,
+) -> dict[str, Any]:  # fmt: skip
+    low, high = newcombe(int(changed[a]), int(total[a]), int(changed[b]), int(total[b]))
+    value = changed[a] / total[a] - changed[b] / total[b]
+    return _row(
+        Estimand("discordance_difference", "", contrast=Contrast(factor, levels[a], levels[b])),
+        "discordance_difference", (100 * value, 100 * low, 100 * high),
+        method="difference of the counts' shares; 95 % interval: Newcombe, method 10", unit="%",
+        reading=reading,
+    )  # fmt: skip
+
+
+def _test(asked: Estimand, test: TestResult, reading: str) -> dict[str, Any]:
+    return _row(
+        asked, "p_value", (np.nan, np.nan, np.nan), method=test.method, p=test.p_value,
+        reading=reading, note=f"chi-square {test.statistic:.2f} on {test.df} df",
+    )  # fmt: skip
+
+
+def _row(
+    asked: Estimand, statistic: str, values: tuple[float, float, float], *, method: str,
+    unit: str = "", p: float = np.nan, note: str = "", reading: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    value, lower, upper = values
+    return {
+        "estimand": str(asked), "statistic": statistic, "reproduced": value,
+        "reproduced_lower": lower, "reproduced_upper": upper, "reproduced_p": p, "method": method,
+        "unit": unit, "note": note, "reading": reading,
+    }  # fmt: skip
+
+
+def classical_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a table."""
+    return pd.DataFrame([dict(row) for row in rows], columns=list(COLUMNS))

@@ -1,0 +1,144 @@
+"""What ``fit_transitions`` reads and writes: cohorts or a study in, one folder of results out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from her2bayes import __version__
+from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.cohort import Cohort, read_cohort
+from her2bayes.evidence.maps import load_map, packaged_maps
+from her2bayes.evidence.schema import SCHEMA_VERSION
+from her2bayes.inference.digest import versions
+from her2bayes.inference.store import Store
+from her2bayes.reports import methods, page
+from her2bayes.reports.csv_file import csv_text
+from her2bayes.reports.figure_files import figure_files
+from her2bayes.reports.files import publish
+from her2bayes.reports.numbers import interval
+
+if TYPE_CHECKING:
+    from her2bayes.reports.build import Settings
+    from her2bayes.reports.section import Section
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the user is told: lines of the summary and the fits that did not converge."""
+
+    summary: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def read_cohorts(where: Sequence[Path], maps: Sequence[str]) -> Cohort:
+    """Read each cohort through its map and pool them; all faults of all files together."""
+    from her2bayes.analysis.transition_cohort import pool
+
+    if len(where) != len(maps):
+        text = f"{len(where)} cohorts and {len(maps)} maps"
+        raise BadInput(Fault(text, remedy="give one --map for each --cohort, in the same order"))
+    faults: list[Fault] = []
+    cohorts = []
+    for folder, name in zip(where, maps, strict=True):
+        try:
+            cohorts.append(read_cohort(load_map(map_path(name)), folder))
+        except BadInput as bad:
+            faults += bad.faults
+    if faults:
+        raise BadInput(faults)
+    return pool(cohorts)
+
+
+def map_path(name: str) -> Path:
+    """Path of a map: a file, or the name of one that comes with the package."""
+    path = Path(name)
+    if path.exists() or path.suffix:
+        return path
+    known = sorted(p.stem for p in packaged_maps().glob("*.toml"))
+    if name not in known:
+        remedy = "give the path of a .toml file"
+        raise BadInput(Fault("no such map", value=name, allowed=", ".join(known), remedy=remedy))
+    return packaged_maps() / f"{name}.toml"
+
+
+def flow_text(cohort: Cohort) -> str:
+    """The cohort before anything is fitted, one line a rule."""
+    lines = [f"{cohort.title}: {len(cohort.patients)} patients"]
+    for stage, rows in cohort.flow.groupby("stage", sort=False):
+        lines.append(f"{stage}" + (f" ({rows['of'].iloc[0]})" if stage != "notes" else ""))
+        for row in rows.to_dict("records"):
+            result = f" = {row['result']}" if row["result"] and row["result"] != row["rule"] else ""
+            mark = "" if row["outcome"] == "kept" else "  [set aside]"
+            lines.append(f"  {row['count']:>6}  {row['rule']}{result}{mark}")
+    return "\n".join(lines)
+
+
+def write_cohort(
+    cohort: Cohort, by: Sequence[str], out: Path, settings: Settings, say: Say
+) -> Written:
+    """Fit the cohort and write its folder."""
+    from her2bayes.analysis.transition_cohort import check, run_cohort
+    from her2bayes.reports import transition_cohort as report
+
+    check(cohort, by)
+    result = run_cohort(cohort, by, settings.sampling, Store(out / "fits"), say)
+    evidence = report.evidence(result)
+    study = {"id": cohort.id, "title": cohort.title, "design": "patient data", "doi": "",
+             "citation": cohort.source.get("citation", ""), "digest": cohort.digest}  # fmt: skip
+    sections = (report.section(result),)
+    run = _run(study, settings, {"by": list(by)})
+    html = _page(study, evidence, report.cohort_section(result), sections, run, settings.quick)
+    files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(cohort.flow)}
+    return _write(out, files, sections, html, result.estimates)
+
+
+def _run(study: dict[str, str], settings: Settings, more: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "package_version": __version__, "schema_version": SCHEMA_VERSION, "seed": settings.seed,
+        "quick": settings.quick, "sampling": asdict(settings.sampling), "versions": versions(),
+        "study": study, **more,
+    }  # fmt: skip
+
+
+def _page(
+    study: dict[str, str], evidence: pd.DataFrame, cohort: Section,
+    sections: tuple[Section, ...], run: dict[str, Any], quick: bool,
+) -> str:  # fmt: skip
+    empty = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
+    return page.render_study(
+        page.StudyPage(
+            study=study, evidence=evidence, findings=empty, cohort=cohort, sections=sections,
+            absent=(), methods=methods.methods(["transition"], quick),
+            notices=(methods.QUICK,) if quick else (), run=run,
+        )
+    )  # fmt: skip
+
+
+def _write(
+    out: Path, files: dict[str, str], sections: Sequence[Section], html: str,
+    estimates: pd.DataFrame,
+) -> Written:  # fmt: skip
+    drawings = figure_files(figure for section in sections for figure in section.figures)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    publish(out / "figures", {name.removeprefix("figures/"): t for name, t in drawings.items()})
+    publish(out, {**files, "report.html": html})
+    bad = estimates[estimates["convergence"] != "converged"]
+    lines = [_line(estimates, name) for name in ("discordance[]", "agreement[her2]")]
+    failed = [f"Not converged: {n} of {len(estimates)} quantities" for n in [len(bad)] if n]
+    return Written((*filter(None, lines), *failed, str(out / "report.html")), tuple(failed))
+
+
+def _line(estimates: pd.DataFrame, estimand: str) -> str:
+    rows = estimates[(estimates["estimand"] == estimand) & (estimates["reading"] == "")]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    values = (row["posterior_median"], row["posterior_lower"], row["posterior_upper"])
+    return f"{estimand} {interval(*values)}{row['unit'] and ' ' + row['unit']} (95 % interval)"

@@ -1,0 +1,200 @@
+"""Parts that every report on transitions is made of: figures and tables from matrices of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.estimand import parse
+from her2bayes.posterior.estimates import INTERVAL
+from her2bayes.reports import transition_figures as figures
+from her2bayes.reports.numbers import interval, number, p_value, probability
+from her2bayes.reports.section import Figure, Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from her2bayes.analysis.transition_matrix import Matrix
+
+CORE = (
+    "The dark core of a band ends where the 95 % interval of its flow begins, the light rim where"
+)
+KINDS = ("transition", "discordance", "agreement", "gain", "loss", "flow_difference")
+
+
+def square(draws: xr.DataArray, title: str) -> figures.Square:
+    """Median and interval of every cell in percent; dims chain, draw, her2_primary, her2."""
+    tail = (1 - INTERVAL) / 2
+    ordered = draws.transpose("chain", "draw", "her2_primary", "her2").to_numpy()
+    lower, median, upper = 100 * np.quantile(ordered, [tail, 0.5, 1 - tail], axis=(0, 1))
+    classes = tuple(str(name) for name in draws["her2"].to_numpy())
+    return figures.Square(title, classes, median, lower, upper)
+
+
+def alluvial_figure(matrix: Matrix, who: str, key: str) -> Figure:
+    """Flows of one matrix in this cohort."""
+    flow = square(matrix.flow, "")
+    start, end = _largest_change(flow)
+    return Figure(
+        id=f"transition-alluvial-{key}",
+        title="From primary tumour to recurrence",
+        svg=figures.alluvial(flow),
+        caption=f"{who}. Heights are posterior medians in percent of all patients, with the "
+        f"primary classes as observed. {CORE} it ends.",
+        alt=f"Flows between HER2 classes. Largest change: {start} to {end}, "
+        f"{interval(*_at(flow, start, end), unit='%')} % of patients.",
+    )
+
+
+def _largest_change(flow: figures.Square) -> tuple[str, str]:
+    off = flow.median * (1 - np.eye(len(flow.classes)))
+    i, j = np.unravel_index(int(off.argmax()), off.shape)
+    return flow.classes[i], flow.classes[j]
+
+
+def _at(flow: figures.Square, start: str, end: str) -> tuple[float, float, float]:
+    at = flow.classes.index(start), flow.classes.index(end)
+    return float(flow.median[at]), float(flow.lower[at]), float(flow.upper[at])
+
+
+def matrix_figure(matrices: Sequence[Matrix], who: str, key: str, title: str) -> Figure:
+    """Transition probabilities with intervals, one panel a matrix."""
+    panels = [
+        square(m.transition, f"{m.label}, n = {m.pairs}" if m.pairs else m.label) for m in matrices
+    ]
+    return Figure(
+        id=f"transition-matrix-{key}",
+        title=title,
+        svg=figures.matrices(panels),
+        caption=f"{who}. Probability of each class at recurrence given the class of the primary: "
+        "posterior median and 95 % interval, in percent; every row sums to 100. Blue: the class "
+        "changes; grey: it stays.",
+        alt="Transition matrices as a table of medians with intervals; the numbers are in the "
+        "table of estimates.",
+    )
+
+
+def contraction_figure(matrix: Matrix, estimates: pd.DataFrame, who: str, key: str) -> Figure:
+    """Prior and posterior of each cell with the contraction."""
+    prior, posterior = square(matrix.prior, ""), square(matrix.transition, "")
+    known = _lookup(estimates, matrix)
+    lines = []
+    for start in matrix.classes:
+        for end in matrix.classes:
+            row = known.get(("transition", f"{start} -> {end}"), {})
+            lines.append(
+                figures.Line(
+                    f"{start} → {end}",
+                    {"prior": _at(prior, start, end), "posterior": _at(posterior, start, end)},
+                    number(row.get("contraction"), 2),
+                )
+            )
+    return Figure(
+        id=f"transition-contraction-{key}",
+        title="What the data taught: prior to posterior",
+        svg=figures.intervals(lines, label="transition probability, %", remark="contraction"),
+        caption=f"{who}. Contraction is 1 minus the ratio of posterior to prior variance: near 1 "
+        "the data decide, near 0 the prior does.",
+        alt="Prior and posterior intervals of all transition probabilities.",
+    )
+
+
+def _lookup(estimates: pd.DataFrame, matrix: Matrix) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = estimates[estimates["reading"] == matrix.reading].to_dict("records")
+    found = {}
+    for row in rows:
+        asked = parse(row["estimand"])
+        if asked.given == tuple(sorted(matrix.given)) and not asked.contrast:
+            found[(asked.kind, asked.outcome)] = {str(name): value for name, value in row.items()}
+    return found
+
+
+def scenario_figure(
+    matrices: Mapping[str, Matrix], who: str, key: str, title: str, caption: str
+) -> Figure:
+    """The same cells and the discordance under several scenarios or priors."""
+    squares = {name: square(matrix.transition, "") for name, matrix in matrices.items()}
+    first = next(iter(squares.values()))
+    lines = [
+        figures.Line(f"{start} → {end}", {name: _at(s, start, end) for name, s in squares.items()})
+        for start in first.classes
+        for end in first.classes
+    ]
+    return Figure(
+        id=f"transition-scenarios-{key}",
+        title=title,
+        svg=figures.intervals(lines, label="transition probability, %"),
+        caption=f"{who}. {caption}",
+        alt="Intervals of all transition probabilities under each scenario.",
+    )
+
+
+def estimate_table(
+    estimates: pd.DataFrame, title: str, caption: str, kinds: Iterable[str] = KINDS
+) -> Table:
+    """Estimates of one reading and stratum as readable rows."""
+    wanted = set(kinds)
+    rows = []
+    for row in estimates.to_dict("records"):
+        asked = parse(row["estimand"])
+        if asked.kind in wanted:
+            rows.append(
+                {
+                    "Quantity": _words(asked.kind, asked.outcome),
+                    "Posterior (95 %)": _three(row, "posterior"),
+                    "Prior (95 %)": _three(row, "prior"),
+                    "Contraction": number(row["contraction"], 2),
+                    "P(event)": probability(row["posterior_probability"]),
+                    "Convergence": row["convergence"],
+                }
+            )
+    return Table(title, pd.DataFrame(rows), caption)
+
+
+def _three(row: Mapping[Any, Any], part: str) -> str:
+    median, lower, upper = (row[f"{part}_{name}"] for name in ("median", "lower", "upper"))
+    unit = str(row["unit"])
+    return interval(median, lower, upper, unit=unit) + (f" {unit}" if unit else "")
+
+
+def _words(kind: str, outcome: str) -> str:
+    flow = outcome.replace("->", "→")
+    return {
+        "transition": f"P({flow})",
+        "discordance": "discordance",
+        "agreement": "Cohen's kappa",
+        "gain": f"gain of {outcome}, of all patients",
+        "loss": f"loss of {outcome}, of all patients",
+        "flow_difference": f"flow {flow} minus the flow back",
+        "discordance_difference": "difference of discordance",
+        "symmetry": "symmetry of the table",
+        "marginal_homogeneity": "equality of the margins",
+    }.get(kind, f"{kind} {flow}".strip())
+
+
+def classical_table(rows: pd.DataFrame, title: str, caption: str) -> Table:
+    """Finite counts and tests, each with its method."""
+    lines = []
+    for row in rows.to_dict("records"):
+        asked = parse(row["estimand"])
+        value, low, high = (row[f"reproduced{end}"] for end in ("", "_lower", "_upper"))
+        unit = str(row["unit"])
+        where = ", ".join(f"{f} {level}" for f, level in asked.given)
+        by = f" by {asked.contrast}" if asked.contrast else ""
+        lines.append(
+            {
+                "Quantity": _words(asked.kind, asked.outcome)
+                + by
+                + (f", {where}" if where else ""),
+                "Value (95 %)": ""
+                if np.isnan(value)
+                else interval(value, low, high, unit=unit) + (f" {unit}" if unit else ""),
+                "P": p_value(row["reproduced_p"]),
+                "Method": row["method"],
+                "Note": row["note"],
+            }
+        )
+    return Table(title, pd.DataFrame(lines), caption)

@@ -1,0 +1,63 @@
+"""Fit transition probabilities of HER2 status, from patients or from a paper's printed tables.
+
+From patients: --cohort names the folder with the files (or one file) and --map the column map
+(data/maps/README.md); repeat both for several studies. --by names factors of the map; crossed where
+several. From a paper: --study names a shipped study (shi2023) or a study folder.
+Writes estimates.csv (columns of the evidence table), flow.csv, report.html, figures/ and fits/.
+Exit code 3: everything is written, but a fit did not converge and says so wherever it is quoted.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from her2bayes.cli import log, out, plain, run
+from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
+
+
+def main(
+    cohort: Annotated[
+        list[Path] | None, typer.Option(help="Folder with the patient files, or one file.")
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Column map, a path or a name in data/maps; one each cohort."),
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Factor of the map to stratify by; repeat to cross.")
+    ] = None,
+    study: Annotated[
+        str, typer.Option(help="Instead of patients: a shipped study, or a study folder.")
+    ] = "",
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
+        "reports/out/transitions"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
+    ] = False,
+) -> int | None:
+    from her2bayes.reports import transition_files as files
+    from her2bayes.reports.build import Settings
+
+    settings = Settings(seed, quick)
+
+    def say(text: str) -> None:
+        log.print(plain(f"fitting: {text}"))
+
+    if bool(study) == bool(cohort):
+        raise BadInput(Fault("give either --cohort with --map, or --study", allowed="one of them"))
+    if study:
+        written = files.write_study(study, out_folder, settings, say)
+    else:
+        pooled = files.read_cohorts(cohort or [], map_ or [])
+        log.print(plain(files.flow_text(pooled)))
+        written = files.write_cohort(pooled, by or [], out_folder, settings, say)
+    for line in written.summary:
+        out.print(plain(line), soft_wrap=True)
+    return EXIT_NOT_CONVERGED if written.failed else None
+
+
+if __name__ == "__main__":
+    run(main)
