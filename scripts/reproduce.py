@@ -6,14 +6,19 @@ Fits are kept, so that an unchanged second run takes seconds.
 Exit code 3: everything is written, but a fit did not converge and says so wherever it is quoted.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from her2bayes.cli import log, out, plain, run
 from her2bayes.errors import EXIT_NOT_CONVERGED
+
+if TYPE_CHECKING:
+    from her2bayes.reports.build import Outcome
 
 
 def main(
@@ -29,36 +34,55 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from rich.table import Table
-
     from her2bayes.reports.build import Settings, load_studies, write_index
     from her2bayes.reports.parallel import build_studies
 
-    start = monotonic()
     studies = load_studies(study or ["shi2023", "ni2025"])
-
-    def watch(name: str, text: str) -> None:
-        log.print(plain(f"{monotonic() - start:4.0f} s  {name}: {text}"))
-
-    outcomes = build_studies(studies, out_folder, Settings(seed, quick), watch)
+    with watching() as watch:
+        outcomes = build_studies(studies, out_folder, Settings(seed, quick), watch)
     index = write_index(out_folder)
-
-    table = Table("Study", "Verdicts", "Findings", "Fits", box=None, pad_edge=False)
-    for outcome in outcomes:
-        record = outcome.record
-        verdicts = ", ".join(
-            f"{n} {v.replace('_', ' ')}" for v, n in record["verdicts"].items() if n
-        )
-        fits = f"{len(record['fits'])}, {len(outcome.failed)} not converged"
-        table.add_row(
-            plain(record["study"]["id"]), verdicts, str(len(record["findings"])), plain(fits)
-        )
-    out.print(table)
-    for outcome in outcomes:
-        for line in outcome.failed:
-            out.print(plain(f"Not converged: {outcome.record['study']['id']}: {line}"))
+    print_summary(outcomes)
     out.print(plain(index), soft_wrap=True)
     return EXIT_NOT_CONVERGED if any(outcome.failed for outcome in outcomes) else None
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[str, str], None]]:
+    """Show what is being done: one moving line a study on a terminal, else a line for each step."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    start = monotonic()
+    if not log.is_terminal:
+        yield lambda name, text: log.print(plain(f"{monotonic() - start:4.0f} s  {name}: {text}"))
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=log) as progress:
+        tasks: dict[str, int] = {}
+
+        def watch(name: str, text: str) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=None)
+            progress.update(tasks[name], description=str(plain(f"{name}: {text}")))
+
+        yield watch
+
+
+def print_summary(outcomes: "Iterable[Outcome]") -> None:
+    """Print one line a study, then every fit that did not converge."""
+    from rich.table import Table
+
+    table = Table("Study", "Verdicts", "Findings", "Fits", box=None, pad_edge=False)
+    failed = []
+    for outcome in outcomes:
+        record = outcome.record
+        verdicts = [f"{n} {v.replace('_', ' ')}" for v, n in record["verdicts"].items() if n]
+        fits = f"{len(record['fits'])}, {len(outcome.failed)} not converged"
+        name = record["study"]["id"]
+        table.add_row(plain(name), ", ".join(verdicts), str(len(record["findings"])), plain(fits))
+        failed += [f"Not converged: {name}: {line}" for line in outcome.failed]
+    out.print(table)
+    for line in failed:
+        out.print(plain(line), style="bold red", soft_wrap=True)
 
 
 if __name__ == "__main__":

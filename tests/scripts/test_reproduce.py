@@ -1,0 +1,114 @@
+"""The main script: bad input writes nothing; both papers end to end; the second run only reads."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from her2bayes.evidence.schema import EVIDENCE_COLUMNS, EVIDENCE_KINDS, VERDICTS
+from her2bayes.evidence.study import load_study, published_folder
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "reproduce.py"
+BOTH = ("shi2023", "ni2025")
+
+# one process, so that what it imports can be seen
+ONE = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print("LOADED", *sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def reproduce(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("study", ["missing", "../etc", ""])
+def test_an_unknown_study_is_bad_input_and_writes_nothing(study: str, tmp_path: Path) -> None:
+    done = reproduce("--study", study, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "nothing was written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_broken_study_stops_the_run_before_the_other_is_fitted(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "study.toml").write_bytes(b"\xff\xfe")
+    done = reproduce("--study", "shi2023", "--study", broken, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both papers, quick, in two processes."""
+    folder = tmp_path_factory.mktemp("reproduce") / "out"
+    done = reproduce("--out", folder, "--quick")
+    assert done.returncode in {0, 3}, done.stderr
+    assert str(folder / "index.html") in done.stdout.replace("\n", "")
+    failed = [json.loads((folder / s / "run.json").read_text())["failed_fits"] for s in BOTH]
+    assert (done.returncode == 3) == any(failed)
+    assert ("Not converged" in done.stdout) == any(failed)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOTH)
+def test_every_printed_number_has_one_row_and_a_verdict(out: Path, name: str) -> None:
+    table = rows(out / name / "evidence.csv")
+    assert tuple(table[0]) == EVIDENCE_COLUMNS
+    ledger = list(load_study(published_folder() / name).ledger["claim_id"])
+    printed = [row for row in table if row["claim_id"]]
+    assert [row["claim_id"] for row in printed] == ledger
+    assert {row["verdict"] for row in printed} <= set(VERDICTS)
+    assert {row["evidence_kind"] for row in table} <= set(EVIDENCE_KINDS)
+    assert {row["study"] for row in table} == {name}
+
+
+@pytest.mark.slow
+def test_shares_stand_beside_their_posterior_and_p_values_beside_differences(out: Path) -> None:
+    table = {row["claim_id"]: row for row in rows(out / "shi2023" / "evidence.csv")}
+    low = table["shi.abstract.recurrence.low"]
+    assert low["verdict"] == "reproduces"
+    assert float(low["posterior_lower"]) < 51.4 < float(low["posterior_upper"])
+    assert float(low["prior_lower"]) < 10
+    assert low["fit_id"]
+    assert "Wilson" in low["method"]
+    p = table["shi.table1.hr_status.p"]
+    assert p["posterior_probability"] == ""
+    assert "share_difference[her2=low ; hr_status: positive vs negative]" in p["note"]
+
+
+@pytest.mark.slow
+def test_the_second_run_reads_the_fits_and_writes_the_same(out: Path) -> None:
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.suffix in {".csv", ".html", ".json"}}
+    arguments = ["--study", "shi2023", "--out", str(out), "--quick"]
+    command = [sys.executable, "-c", ONE, str(SCRIPT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode in {0, 3}, done.stderr
+    loaded = set(done.stderr.rpartition("LOADED")[2].split())
+    assert not {"pymc", "nutpie", "pytensor"} & loaded
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.slow
+def test_a_paper_without_tables_of_her2_status_says_so(out: Path) -> None:
+    page = (out / "ni2025" / "report.html").read_text("utf-8")
+    assert "no table of HER2 status" in page
+    assert 'id="distribution"' not in page
