@@ -49,7 +49,9 @@ def main(
 @contextmanager
 def watching() -> Iterator[Callable[[str, str], None]]:
     """Show what is being done: one moving line a study on a terminal, else a line for each step."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+    from her2bayes.reports.build import WRITTEN
 
     start = monotonic()
     if not log.is_terminal:
@@ -57,12 +59,14 @@ def watching() -> Iterator[Callable[[str, str], None]]:
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=log) as progress:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def watch(name: str, text: str) -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=None)
             progress.update(tasks[name], description=str(plain(f"{name}: {text}")))
+            if text == WRITTEN:
+                progress.update(tasks[name], total=1, completed=1)
 
         yield watch
 

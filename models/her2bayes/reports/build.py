@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 Say = Callable[[str], None]
+WRITTEN = "report written"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcom
     }
     record = {**record, "files": digests(files)}
     publish(folder, {**files, "run.json": _json(record)})
+    say(WRITTEN)
     return Outcome(folder, record)
 
 
