@@ -177,11 +177,12 @@ def rmst_contrast(table: pd.DataFrame, a: str, b: str, ratio: bool = False) -> d
     first, second = (table.set_index("group").loc[name] for name in (a, b))
     if ratio:
         value = np.log(first["estimate"] / second["estimate"])
-        relative = [float(row["std_error"] / row["estimate"]) for row in (first, second)]
-        error = np.hypot(relative[0], relative[1])
+        errors, values = table["std_error"].to_numpy(), table["estimate"].to_numpy()
+        chosen = [list(table["group"]).index(name) for name in (a, b)]
+        error = float(np.sqrt(np.square(errors[chosen] / values[chosen]).sum()))
     else:
         value = first["estimate"] - second["estimate"]
-        error = np.hypot(first["std_error"], second["std_error"])
+        error = float(np.hypot(first["std_error"], second["std_error"]))
     back = np.exp if ratio else float
     return {
         "estimate": float(back(value)),

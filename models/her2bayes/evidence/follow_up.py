@@ -23,6 +23,7 @@ import pandas as pd
 
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence import follow_up_checks as checks
+from her2bayes.evidence import follow_up_levels
 
 # months in one unit of time; a month is a twelfth of 365.25 days
 MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}
@@ -30,10 +31,8 @@ MISSING = ("", "na", "nan", "none", "null", "n/a")
 # event column as text -> 0/1; cBioPortal writes "1:DECEASED"
 EVENT_WORDS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
 # names that mean something else in the tables and models further on
-RESERVED = frozenset(
-    ("entry", "time", "event", "cause", "patient", "patients", "rows", "history", "interval")
-    + ("baseline", "landmark", "chain", "draw", "horizon", "level", "all")
-)
+RESERVED = {"entry", "time", "event", "cause", "patient", "patients", "rows", "history", "group"}
+RESERVED |= {"interval", "baseline", "landmark", "chain", "draw", "all"}
 
 
 @dataclass(frozen=True)
@@ -100,28 +99,28 @@ def read_follow_up(
     if time_unit not in MONTHS:
         raise BadInput(Fault("unknown time unit", value=time_unit, allowed=", ".join(MONTHS)))
     names = {name: factor_name(name) for name in wanted}
+    given = {short: tuple(wanted[name] or ()) for name, short in names.items()}
     table = _canonical(raw, used, names, MONTHS[time_unit], event_code)
-    scan = checks.scan(table, list(names.values()))
-    raise_if(
-        checks.faults(
-            table,
-            scan,
-            used,
-            checks.Limits(
-                nonpositive=nonpositive == "drop",
-                longest=longest,
-                time_unit=time_unit,
-                event_code=event_code,
-                many_levels=tuple(factor_name(name) for name in many_levels),
-            ),
-            file=named,
-            titles={short: name for name, short in names.items()},
-        )
+    scan = checks.scan(table, given, "patient" in used)
+    limits = checks.Limits(
+        nonpositive=nonpositive == "drop",
+        longest=longest,
+        time_unit=time_unit,
+        event_code=event_code,
+        many_levels=tuple(factor_name(name) for name in many_levels),
     )
-    levels = {
-        short: checks.levels(table, short, wanted[name], named) for name, short in names.items()
-    }
-    return _keep(table, used, levels, endpoint or re.sub(r"_?(months|days|time)$", "", time))
+    titles = {short: name for name, short in names.items()}
+    raise_if(checks.faults(table, scan, used, limits, file=named, titles=titles))
+    kept = _kept(table, used, given)
+    return FollowUp(
+        table=kept,
+        factors=follow_up_levels.levels(table, given, named),
+        causes=follow_up_levels.causes(kept) if "cause" in used else (),
+        endpoint=endpoint or re.sub(r"_?(months|days|time)$", "", time),
+        has_entry="entry" in used,
+        has_patient="patient" in used,
+        **checks.counts(scan, "patient" in used),
+    )
 
 
 def factor_name(column: str) -> str:
@@ -196,7 +195,7 @@ def _canonical(
     }
     for role in ("time", "entry"):
         given = raw[used[role]] if role in used else ibis.literal(0.0)
-        columns[role] = _number(given) * months
+        columns[role] = _number(given) * months if months != 1 else _number(given)
         columns[f"{role}_text"] = given.cast("string")  # as given, to name a bad value
         columns[f"{role}_bad"] = (
             columns[role].isnull() & _text(given).notnull()
@@ -236,32 +235,13 @@ def _event(column: ir.Value, code: str | None) -> ir.Value:
     return ibis.cases(*cases, else_=ibis.null("int64")).cast("int64")
 
 
-def _keep(
-    table: ir.Table, used: Mapping[str, str], levels: Mapping[str, tuple[str, ...]], endpoint: str
-) -> FollowUp:
-    complete = table.time.notnull() & table.event.notnull() & table.entry.notnull()
-    named = ibis.literal(True)
-    for factor, known in levels.items():
-        named = named & table[factor].isin(known).fill_null(False)
-    at_risk = table.time > table.entry
-    kept = table.filter(complete & named & at_risk)
-    cause = (
-        (kept.event == 1).ifelse(kept.cause, ibis.literal(""))
-        if "cause" in used
-        else ibis.literal("")
-    )
+def _kept(
+    table: ir.Table, used: Mapping[str, str], given: Mapping[str, tuple[str, ...]]
+) -> ir.Table:
+    kept = table.filter(checks.complete(table) & checks.named(table, given) & checks.at_risk(table))
+    censored = ibis.literal("")
+    cause = (kept.event == 1).ifelse(kept.cause, censored) if "cause" in used else censored
     columns = {"entry": kept.entry, "time": kept.time, "event": kept.event, "cause": cause}
     if "patient" in used:
         columns["patient"] = kept.patient
-    kept = kept.select(**columns, **{factor: kept[factor] for factor in levels})
-    counts = checks.counts(table, complete, named, at_risk, kept, "patient" in used)
-    causes = checks.causes(kept) if "cause" in used else ()
-    return FollowUp(
-        table=kept,
-        factors=dict(levels),
-        causes=causes,
-        endpoint=endpoint,
-        has_entry="entry" in used,
-        has_patient="patient" in used,
-        **counts,
-    )
+    return kept.select(**columns, **{factor: kept[factor] for factor in given})

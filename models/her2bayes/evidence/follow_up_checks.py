@@ -15,7 +15,6 @@ from her2bayes.errors import BadInput, Fault
 
 MOST_LEVELS = 40
 MANY_LEVELS = 5000
-KNOWN_ORDER = ("zero", "ultralow", "low", "positive")
 SHOWN = 5
 
 
@@ -30,28 +29,79 @@ class Limits:
     many_levels: tuple[str, ...]
 
 
-def scan(table: ir.Table, factors: Sequence[str]) -> dict[str, Any]:
-    """Count, in one pass, everything the checks need to know."""
+def complete(t: ir.Table) -> ir.Value:
+    """Whether time, entry and event of a row are known."""
+    return t.time.notnull() & t.event.notnull() & t.entry.notnull()
+
+
+def named(t: ir.Table, given: Mapping[str, Sequence[str]]) -> ir.Value:
+    """Whether every factor of a row is known, and among the levels asked for."""
+    known: ir.Value = ibis.literal(True)
+    for factor, levels_ in given.items():
+        known = known & (
+            t[factor].isin(levels_).fill_null(False) if levels_ else t[factor].notnull()
+        )
+    return known
+
+
+def at_risk(t: ir.Table) -> ir.Value:
+    """Whether a row spends any time at risk."""
+    return t.time > t.entry
+
+
+def scan(table: ir.Table, given: Mapping[str, Sequence[str]], has_patient: bool) -> dict[str, Any]:
+    """Count, in one pass, everything the checks and the cohort table need to know."""
     t = table
+    usable, wanted, waiting = complete(t), named(t, given), at_risk(t)
+    kept = (usable & wanted & waiting).fill_null(False)
     measures: dict[str, ir.Value] = {
         "rows": t.count(),
         "longest": t.time.max(),
-        "median": t.time.approx_median(),
+        "mean": t.time.mean(),
         "fractions": _count(t.time != t.time.floor()),
         "not_a_time": _count(t.time_bad),
         "not_an_entry": _count(t.entry_bad),
         "not_an_event": _count(t.event.isnull() & t.event_text.notnull()),
+        "known_event": _count(t.event.notnull()),
+        "seen_event": _count(t.event == 1),
         "negative": _count((t.time < 0) | (t.entry < 0)),
         "backwards": _count((t.time >= 0) & (t.entry >= 0) & (t.time < t.entry)),
         "event_at_entry": _count((t.time >= 0) & (t.time == t.entry) & (t.event == 1)),
-        "usable": _count(t.time.notnull() & t.event.notnull()),
-        "event_codes": t.event_text.nunique(),
+        "missing": _count(~usable),
+        "level": _count(usable & ~wanted),
+        "not_at_risk": _count(usable & wanted & ~waiting),
+        "kept": _count(kept),
+        "events": _count(kept & (t.event == 1)),
+        "last_time": kept.ifelse(t.time, ibis.null("float64")).max(),
     }
+    if has_patient:
+        measures["patients"] = kept.ifelse(t.patient, ibis.null("string")).nunique()
     if "cause" in t.columns:
         measures["no_cause"] = _count((t.event == 1) & t.cause.isnull())
-    for factor in factors:
-        measures[f"levels_{factor}"] = t[factor].nunique()
+    for factor in given:
+        measures[f"levels_{factor}"] = t[factor].approx_nunique()
     return t.aggregate(**measures).to_pandas().iloc[0].to_dict()
+
+
+def counts(found: Mapping[str, Any], has_patient: bool) -> dict[str, Any]:
+    """Rows kept and left out by reason, events, patients, longest time."""
+    reasons = {
+        "time or event missing": found["missing"],
+        "factor missing or level not asked for": found["level"],
+        "time not after entry": found["not_at_risk"],
+    }
+    left_out = {reason: int(number) for reason, number in reasons.items() if number}
+    if not found["kept"]:
+        raise BadInput(
+            Fault("no row is left to analyse", value=left_out, remedy="see the counts by reason")
+        )
+    return {
+        "rows": int(found["kept"]),
+        "patients": int(found["patients" if has_patient else "kept"]),
+        "events": int(found["events"]),
+        "last_time": float(found["last_time"]),
+        "left_out": left_out,
+    }
 
 
 def faults(
@@ -117,19 +167,19 @@ def _event_faults(
     t: ir.Table, found: Mapping[str, Any], used: Mapping[str, str], limits: Limits, file: str | None
 ) -> list[Fault]:
     column = used["event"]
-    if found["event_codes"] == 0:
-        return [Fault("the event column is empty", file=file, column=column)]
-    if found["event_codes"] > SHOWN * 4:
-        problem = f"holds {found['event_codes']} different values, too many for event codes"
+    if limits.event_code is None and not found["not_an_event"]:
+        empty = Fault("the event column is empty", file=file, column=column)
+        return [] if found["known_event"] else [empty]
+    if limits.event_code is not None and found["seen_event"]:
+        return []
+    few = t.select("event_text").distinct().limit(SHOWN * 4 + 1).to_pandas()["event_text"].dropna()
+    if len(few) > SHOWN * 4:
+        problem = "holds too many different values for event codes"
         return [Fault(problem, file=file, column=column, allowed="0 and 1")]
-    codes = sorted(t.event_text.as_table().distinct().to_pandas()["event_text"].dropna())
+    codes = sorted(few)
     if limits.event_code is not None:
-        if limits.event_code.lower() in {code.lower() for code in codes}:
-            return []
         problem = f"no row has the event code '{limits.event_code}'"
         return [Fault(problem, file=file, column=column, allowed=", ".join(codes))]
-    if not found["not_an_event"]:
-        return []
     remedy = "say which value is the event (--event-code VALUE)"
     if codes == ["1", "2"]:
         remedy += "; where 2 is the event, as in R: --event-code 2"
@@ -149,10 +199,10 @@ def _event_faults(
 def _unit_faults(
     found: Mapping[str, Any], used: Mapping[str, str], limits: Limits, file: str | None
 ) -> list[Fault]:
-    longest, median = found["longest"], found["median"]
-    if limits.time_unit != "months" or not found["usable"] or longest is None:
+    longest, mean = found["longest"], found["mean"]
+    if limits.time_unit != "months" or pd.isna(longest):
         return []
-    whole_and_long = not found["fractions"] and median is not None and median > limits.longest * 0.4
+    whole_and_long = not found["fractions"] and mean > limits.longest * 0.4
     if longest <= limits.longest and not whole_and_long:
         return []
     return [
@@ -171,14 +221,14 @@ def _level_faults(
 ) -> list[Fault]:
     rows = []
     for factor, title in titles.items():
-        number = found[f"levels_{factor}"]
+        number = int(found[f"levels_{factor}"])
         most = MANY_LEVELS if factor in limits.many_levels else MOST_LEVELS
         if number == 0:
             rows.append(Fault("the column is empty", file=file, column=title))
         elif number > most:
             rows.append(
                 Fault(
-                    f"{number} different values are too many for groups",
+                    f"about {number} different values are too many for groups",
                     file=file,
                     column=title,
                     allowed=f"at most {most}",
@@ -216,90 +266,6 @@ def _bad_rows(
     if number > len(faults_):
         faults_.append(Fault(f"and {number - len(faults_)} rows more: {problem}", column=column))
     return faults_
-
-
-def levels(
-    table: ir.Table, factor: str, given: Sequence[str] | None, file: str | None
-) -> tuple[str, ...]:
-    """Levels of a factor in order: as given, or known order (zero, low, positive), or sorted."""
-    seen = set(table[factor].as_table().distinct().to_pandas()[factor].dropna())
-    if given:
-        absent = [level for level in given if level not in seen]
-        if absent:
-            raise BadInput(
-                Fault(
-                    f"no row has the level '{absent[0]}'",
-                    file=file,
-                    column=factor,
-                    allowed=", ".join(sorted(seen)),
-                )
-            )
-        return tuple(given)
-    reserved = [level for level in seen if set(level) & set("=,;|[]@")]
-    if reserved:
-        raise BadInput(
-            Fault(
-                "a level holds one of = , ; | [ ] @",
-                file=file,
-                column=factor,
-                value=reserved[0],
-                remedy="rename the level",
-            )
-        )
-    return tuple(sorted(seen, key=_level_order))
-
-
-def _level_order(level: str) -> tuple[int, float, str]:
-    if level in KNOWN_ORDER:
-        return 0, KNOWN_ORDER.index(level), level
-    number = pd.to_numeric(level, errors="coerce")
-    return (1, float(number), level) if pd.notna(number) else (2, 0.0, level)
-
-
-def causes(kept: ir.Table) -> tuple[str, ...]:
-    """Causes among the events kept, sorted."""
-    events = kept.filter(kept.event == 1)
-    return tuple(sorted(events.cause.as_table().distinct().to_pandas()["cause"].dropna()))
-
-
-def counts(
-    table: ir.Table,
-    complete: ir.Value,
-    named: ir.Value,
-    at_risk: ir.Value,
-    kept: ir.Table,
-    has_patient: bool,
-) -> dict[str, Any]:
-    """Rows kept and left out by reason, events, patients, longest time."""
-    out = (
-        table.aggregate(
-            missing=_count(~complete),
-            level=_count(complete & ~named),
-            not_at_risk=_count(complete & named & ~at_risk),
-        )
-        .to_pandas()
-        .iloc[0]
-    )
-    measures = {"rows": kept.count(), "events": kept.event.sum(), "last_time": kept.time.max()}
-    if has_patient:
-        measures["patients"] = kept.patient.nunique()
-    inside = kept.aggregate(**measures).to_pandas().iloc[0]
-    if not inside["rows"]:
-        raise BadInput(
-            Fault("no row is left to analyse", value=dict(out), remedy="see the counts by reason")
-        )
-    reasons = {
-        "time or event missing": out["missing"],
-        "factor missing or level not asked for": out["level"],
-        "time not after entry": out["not_at_risk"],
-    }
-    return {
-        "rows": int(inside["rows"]),
-        "patients": int(inside["patients" if has_patient else "rows"]),
-        "events": int(inside["events"]),
-        "last_time": float(inside["last_time"]),
-        "left_out": {reason: int(number) for reason, number in reasons.items() if number},
-    }
 
 
 def _count(condition: ir.Value) -> ir.Value:

@@ -9,7 +9,7 @@ are closed on the right and a row is at risk after its entry: (entry, time] meet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
@@ -20,7 +20,7 @@ import xarray as xr
 from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.follow_up import FollowUp
 
-DEFAULT_INTERVALS = 20
+DEFAULT_INTERVALS = 40
 MOST_CELLS = 1_000_000
 SCHEMES = ("quantile", "equal")
 
@@ -56,6 +56,9 @@ def cut_points(
         inner = np.unique(np.asarray(found, float))
     else:
         inner = follow_up.last_time * fractions
+    # round, so that a cut is the same number in every engine and easy to read
+    digits = 5 - int(np.floor(np.log10(last)))
+    inner = np.unique(np.round(inner, digits))
     beyond = [follow_up.last_time] if reach > follow_up.last_time else []
     inner = inner[(inner > 0) & (inner < follow_up.last_time)]
     return np.concatenate([[0.0], inner, beyond, [last]])
@@ -133,29 +136,28 @@ def class_sums(
 
 
 def place(table: ir.Table, cuts: np.ndarray) -> ir.Table:
-    """Add the intervals of entry and exit of each row and their inner bounds, in months."""
-    inner = [float(cut) for cut in cuts[1:-1]]
-    exit_index = _sum((table.time > cut).cast("int64") for cut in inner)
-    entry_index = _sum((table.entry >= cut).cast("int64") for cut in inner)
-    placed = table.mutate(exit_interval=exit_index, entry_interval=entry_index)
-    return placed.mutate(
-        exit_start=_lookup(placed.exit_interval, cuts[:-1]),
-        exit_end=_lookup(placed.exit_interval, cuts[1:]),
-        entry_start=_lookup(placed.entry_interval, cuts[:-1]),
-        entry_end=_lookup(placed.entry_interval, cuts[1:]),
+    """Add the intervals of entry and exit of each row and their bounds, in months."""
+    index = np.arange(len(cuts) - 1)
+    columns = {}
+    for role, column, closed in (("exit", table.time, True), ("entry", table.entry, False)):
+        columns[f"{role}_interval"] = _step(column, cuts, index, closed)
+        columns[f"{role}_start"] = _step(column, cuts, cuts[:-1], closed)
+        columns[f"{role}_end"] = _step(column, cuts, cuts[1:], closed)
+    return table.mutate(**columns)
+
+
+def _step(column: ir.Value, cuts: np.ndarray, values: np.ndarray, closed: bool) -> ir.Value:
+    """Value of the interval a time lies in, by nested halving; ``closed`` on the right or left."""
+    if len(values) == 1:
+        kind = "int64" if values.dtype.kind == "i" else "float64"
+        return ibis.literal(values[0].item(), kind).cast(kind)  # a bare 12.5 is a DECIMAL in SQL
+    half = len(values) // 2
+    cut = ibis.literal(float(cuts[half]), "float64").cast("float64")
+    above = column > cut if closed else column >= cut
+    return above.ifelse(
+        _step(column, cuts[half:], values[half:], closed),
+        _step(column, cuts[: half + 1], values[:half], closed),
     )
-
-
-def _sum(terms: Iterable[ir.Value]) -> ir.Value:
-    total: ir.Value = ibis.literal(0, "int64")
-    for term in terms:
-        total = total + term
-    return total
-
-
-def _lookup(index: ir.Value, values: np.ndarray) -> ir.Value:
-    cases = [(index == k, ibis.literal(float(value))) for k, value in enumerate(values)]
-    return ibis.cases(*cases)
 
 
 def _check_size(follow_up: FollowUp, intervals: int, nested: Mapping[str, str]) -> None:

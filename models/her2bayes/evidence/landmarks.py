@@ -1,0 +1,156 @@
+"""LandmarkCounts: survival known from outside, as patients alive at one time and later.
+
+Columns ``study, start, stop, patients, survivors`` and one for each factor (empty: the mix of the
+cohort). ``survivors`` of the ``patients`` alive at ``start`` months are alive at ``stop``. Where
+only a survival with its standard error is printed, it is worth n = S (1 - S) / SE^2 patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.errors import BadInput, Fault, raise_if
+
+COLUMNS = ("study", "start", "stop", "patients", "survivors")
+
+
+def read_landmarks(path: Path | str) -> pd.DataFrame:
+    """Read a CSV of landmarks; ``survival`` and ``std_error`` may stand for the two numbers."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(Fault(f"cannot be read as CSV: {reason}", file=path)) from error
+    if {"survival", "std_error"} <= set(table.columns):
+        counts = [
+            effective_counts(float(s), float(e))
+            for s, e in zip(table["survival"], table["std_error"], strict=True)
+        ]
+        table[["patients", "survivors"]] = counts
+    missing = [name for name in COLUMNS if name not in table.columns]
+    raise_if([Fault(f"there is no column '{name}'", file=path) for name in missing])
+    return table
+
+
+def effective_counts(survival: float, std_error: float) -> tuple[int, int]:
+    """Patients and survivors that carry the information of a survival and its standard error."""
+    if not (0 < survival < 1 and std_error > 0):
+        raise BadInput(
+            Fault(
+                "a survival and its standard error",
+                value=(survival, std_error),
+                allowed="survival between 0 and 1, standard error above 0",
+            )
+        )
+    patients = max(1, round(survival * (1 - survival) / std_error**2))
+    return patients, round(patients * survival)
+
+
+def landmark_counts(table: pd.DataFrame, cells: xr.Dataset, study: str = "") -> xr.Dataset:
+    """LandmarkCounts for a survival model of ``cells``: dims (landmark, interval, groups…).
+
+    ``patients`` and ``survivors`` int64; ``months_to_start`` and ``months_to_stop`` (landmark,
+    interval): months spent in each interval by then; ``share`` (landmark, groups…): mix of groups
+    at time 0. Refuses landmarks of ``study``, whose patients are in the cells already, landmarks
+    that overlap within a study, and times beyond the cells (make the cuts reach them).
+    """
+    groups = [str(dim) for dim in cells["rows"].dims]
+    raise_if([*_faults(table, cells, study), *_overlaps(table, groups)])
+    rows = table.to_dict("records")
+    labels = [f"{r['study']} {r['start']:g}-{r['stop']:g} #{k + 1}" for k, r in enumerate(rows)]
+    months = {
+        f"months_to_{end}": (("landmark", "interval"), _months(cells, table[end].to_numpy(float)))
+        for end in ("start", "stop")
+    }
+    share = np.stack([_share(row, cells, groups) for row in rows])
+    return xr.Dataset(
+        {
+            "patients": ("landmark", table["patients"].to_numpy(np.int64)),
+            "survivors": ("landmark", table["survivors"].to_numpy(np.int64)),
+            **months,
+            "share": (("landmark", *groups), share),
+        },
+        coords={"landmark": labels, **{dim: cells[dim].values for dim in groups}},
+    )
+
+
+def _faults(table: pd.DataFrame, cells: xr.Dataset, study: str) -> list[Fault]:
+    end = float(cells["interval_end"].max())
+    faults = []
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        start, stop = float(row["start"]), float(row["stop"])
+        patients, survivors = float(row["patients"]), float(row["survivors"])
+        checks: list[tuple[bool, str, Any, str]] = [
+            (0 <= start < stop, "stop", (start, stop), "0 <= start < stop"),
+            (
+                0 <= survivors <= patients and patients >= 1,
+                "survivors",
+                (patients, survivors),
+                "0 <= survivors <= patients",
+            ),
+            (stop <= end, "stop", stop, f"at most {end:g} months, the last cut"),
+            (
+                not study or str(row["study"]) != study,
+                "study",
+                row["study"],
+                "another study: these patients are in the cells already",
+            ),
+        ]
+        faults += [
+            Fault("a landmark that cannot be used", row=number, column=c, value=v, allowed=allowed)
+            for good, c, v, allowed in checks
+            if not good
+        ]
+        for dim in cells["rows"].dims:
+            level, known = str(row.get(dim, "")), [str(v) for v in cells[dim].values]
+            if level and level not in known:
+                allowed = ", ".join(known) + ", or empty"
+                faults.append(
+                    Fault(
+                        "unknown level", row=number, column=str(dim), value=level, allowed=allowed
+                    )
+                )
+    return faults
+
+
+def _overlaps(table: pd.DataFrame, groups: list[str]) -> list[Fault]:
+    """Landmarks of one study and group must follow each other: its patients count once a month."""
+    keys = ["study", *(name for name in groups if name in table.columns)]
+    faults = []
+    for _, part in table.sort_values("start").groupby(keys):
+        late = part["start"].to_numpy()[1:] < part["stop"].to_numpy()[:-1]
+        faults += [
+            Fault(
+                "landmarks of one study overlap",
+                value=f"{part['study'].iloc[0]}: start {part['start'].iloc[k + 1]:g} before stop"
+                f" {part['stop'].iloc[k]:g}",
+                remedy="give each landmark from where the one before stops",
+            )
+            for k in np.flatnonzero(late)
+        ]
+    return faults
+
+
+def _months(cells: xr.Dataset, times: np.ndarray) -> np.ndarray:
+    start, end = cells["interval_start"].values, cells["interval_end"].values
+    return np.clip(np.minimum(times[:, None], end) - start, 0.0, None)
+
+
+def _share(row: Mapping[str, Any], cells: xr.Dataset, groups: list[str]) -> np.ndarray:
+    share = cells["rows"].astype(float)
+    for dim in groups:
+        level = str(row.get(dim, ""))
+        if level:
+            share = share.where(cells[dim].astype(str) == level, 0.0)
+    if float(share.sum()) == 0:  # a group the cohort lacks: even over what is not named
+        share = xr.ones_like(share)
+        for dim in groups:
+            level = str(row.get(dim, ""))
+            share = share.where(cells[dim].astype(str) == level, 0.0) if level else share
+    return (share / float(share.sum())).values
