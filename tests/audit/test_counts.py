@@ -2,15 +2,8 @@
 
 import pytest
 
-from her2bayes.audit.counts import (
-    EVERYONE,
-    NotACount,
-    both,
-    box,
-    plainest,
-    ratio,
-    space_of,
-)
+from her2bayes.audit.counts import ratio
+from her2bayes.audit.space import EVERYONE, NotACount, both, box, plainest, space_of
 from her2bayes.estimand import parse
 
 

@@ -182,3 +182,33 @@ def test_percentage_without_count_takes_it_from_other_rows(make, printed, printe
     only = printed.row("only", "share[her2=low]", "percentage", value=printed_as)
     found, _ = verdicts(make([printed.count("n", "count[]", 100), *her2(printed), only]))
     assert found["only"] == "reproduces"
+
+
+def test_overlapping_severities_are_no_conflict(make, printed):
+    # 8 of grade 3-4 and 6 serious among 10: serious events may be of grade 3-4
+    rows = [
+        printed.share(f"r{k}", f"event_rate[nausea | severity={name}]", k, 100, f"{k}.0")
+        for name, k in (("any", 10), ("serious", 6), ("grade 3-4", 8))
+    ]
+    assert set(verdicts(make(rows))[0].values()) == {"reproduces"}
+
+
+def test_evaluable_patients_need_an_unknown_level(make, printed):
+    rows = [
+        printed.count("n", "count[]", 100),
+        printed.count("n2", "count[]", 100, locator="Abstract"),
+        printed.share("orr", "response_rate[orr]", 27, 90, "30.0"),
+    ]
+    found, table = verdicts(make(rows))
+    assert found["orr"] == "inconsistent"
+    assert "study.toml must list them as unknown" in table.loc["orr", "note"]
+
+
+def test_declared_unknowns_leave_the_denominator_free(make, printed):
+    rows = [
+        printed.count("n", "count[]", 100),
+        printed.count("n2", "count[]", 100, locator="Abstract"),
+        printed.share("old", "share[age=>50]", 45, 90, "50.0"),
+        printed.share("young", "share[age=≤50]", 45, 90, "50.0"),
+    ]
+    assert set(verdicts(make(rows))[0].values()) <= {"reproduces", "not_checkable"}

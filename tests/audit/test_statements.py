@@ -194,3 +194,12 @@ def test_hazard_ratio_against_medians(make, printed):
         printed.row("b", "median[os | sex=men]", "median", value="12.0", unit="months"),
     ]
     assert "direction" in set(audit(make(rows)).findings["kind"])
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict"),
+    [("0.0021", "not_checkable"), ("0.0012", "not_checkable"), ("0.21", "inconsistent")],
+)
+def test_log_rank_p_beside_the_hazard_ratio_of_the_same_groups(make, printed, p, verdict):
+    curves = printed.row("c", "survival_difference[os ; sex: women vs men]", "p_value", p_value=p)
+    assert rows_of(make([ratio(printed), curves])).loc["c", "verdict"] == verdict

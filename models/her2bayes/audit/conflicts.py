@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from her2bayes.audit.counts import Quantity
 from her2bayes.audit.prints import Constraint
+from her2bayes.audit.space import Quantity
 from her2bayes.audit.system import Line, System
 
 # Guard against a study so faulty that explaining every conflict would take minutes

@@ -14,11 +14,11 @@ from her2bayes.audit.claims import (
     number,
     places,
 )
-from her2bayes.audit.counts import EVENT, Quantity, box, factors_of
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.phrases import describe
 from her2bayes.audit.prints import how_printed
+from her2bayes.audit.space import Quantity, box, factors_of
 
 RANK = 1
 DIRECTION_RANK = 4
@@ -138,11 +138,10 @@ def _median(known: Known, claim: Claim, factor: str, level: str) -> Claim | None
 
 def _completeness(known: Known) -> Iterator[Finding]:
     """More patients with any event than the listed events add up to: some are not listed."""
-    names = [n.removeprefix(EVENT) for n in known.space.levels if n.startswith(EVENT)]
-    if "any" not in names:
+    if "any" not in known.space.events:
         return
     for severity in known.space.severities:
-        counts = {name: known.value(known.space.event(name, severity)) for name in names}
+        counts = {e: known.value(known.space.event(e, severity)) for e in known.space.events}
         whole = counts.pop("any")
         if whole is None or any(c is None for c in counts.values()):
             continue

@@ -30,6 +30,8 @@ Z = 1.959963984540054
 SMALLEST_VARIANCE = 0.70
 LOG_RANK_OVER_WALD = Interval(0.98, 1.25)
 LARGEST_COX_SE = 1.5
+SAME_CURVES = Interval(0.8, 1.5)
+SLACK_Z = 0.1
 
 # Events of a group are tried one by one up to this many, then evenly spread
 FINEST_GRID = 400
@@ -120,6 +122,18 @@ def compatible(triplet: Triplet) -> list[Fit]:
         example = _observed_expected(triplet, estimator)
         fits += [Fit(estimator, example)] if example else []
     return fits
+
+
+def curves_agree(wald: Interval, log_rank: Interval) -> bool:
+    """Tell whether the P of a log-rank test may belong to the curves of a Wald P.
+
+    Wider than for numbers of one analysis: the Cox model may have held a third group as well.
+    """
+    one, other = _z_interval(wald), _z_interval(log_rank)
+    wide = Interval(
+        one.lower * SAME_CURVES.lower - SLACK_Z, one.upper * SAME_CURVES.upper + SLACK_Z
+    )
+    return wide.meets(other)
 
 
 def odd_part(triplet: Triplet) -> str:

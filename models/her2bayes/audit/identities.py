@@ -13,21 +13,22 @@ from her2bayes.audit.claims import (
     join,
     places,
 )
-from her2bayes.audit.counts import Quantity
 from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.phrases import describe
 from her2bayes.audit.prints import Constraint, Print
+from her2bayes.audit.space import Quantity
 
 KIND = "contradiction"
 RANK = 1
+OTHER_UNIT_RANK = 2
 
 
 def check(known: Known) -> Report:
     """Mark every print that stands in a smallest correction; one finding for each conflict."""
     report = Report()
     by_id = {claim.id: claim for claim in known.claims}
-    for ties in known.resolution.corrections:
+    for ties in sorted(known.resolution.corrections, key=lambda ties: _first_row(known, ties)):
         suspects = sorted(frozenset().union(*ties), key=lambda i: known.order.get(i, 9999))
         told = [_told(known, suspect) for suspect in suspects]
         for suspect, (note, ids, implied) in zip(suspects, told, strict=True):
@@ -36,6 +37,10 @@ def check(known: Known) -> Report:
                 report.marks.append(_mark(by_id[suspect], note, ids or others, implied))
         report.findings.append(_finding(known, suspects, told, tied=len(ties) > 1))
     return report
+
+
+def _first_row(known: Known, ties: Sequence[frozenset[str]]) -> int:
+    return min(known.order.get(i, len(known.order)) for tie in ties for i in tie)
 
 
 def contradicted_by(marks: Sequence[Mark]) -> dict[str, tuple[str, ...]]:
@@ -56,6 +61,7 @@ def _told(known: Known, suspect: str) -> Told:
     parts: list[str] = []
     ids: list[str] = []
     implied: Sum | None = None
+    hint = ""
     for constraint in _stated_by(known, suspect):
         quantity = constraint.quantity
         if quantity is None:
@@ -66,6 +72,7 @@ def _told(known: Known, suspect: str) -> Told:
             count = int(rival.lower)
             ids += ids_that_state(known, quantity, count, suspect)
             parts.append(_where(known, rival, suspect))
+            hint = hint or _unknown_hint(known, suspect, quantity, value, count)
         sums = [s for s in known.sums(quantity, suspect) if s.value != value]
         for forced in sums:
             implied = implied or forced
@@ -81,7 +88,15 @@ def _told(known: Known, suspect: str) -> Told:
         parts.append(f"this cannot be true together with {shown}")
     if not ids:
         ids = [place.claim.id for place in partners if place.claim]
-    return join(dict.fromkeys(parts)), tuple(ids), implied
+    return join(dict.fromkeys(parts)) + hint, tuple(ids), implied
+
+
+def _unknown_hint(known: Known, suspect: str, quantity: Quantity, value: int, count: int) -> str:
+    """Say how to tell the audit that a smaller denominator leaves out patients on purpose."""
+    found = known.printed.ratios.get(suspect)
+    if found is None or quantity == found.numerator or value > count:
+        return ""
+    return f" (if {count - value} could not be evaluated, study.toml must list them as unknown)"
 
 
 def _out_of_bounds(known: Known, quantity: Quantity, value: int, suspect: str) -> list[str]:
@@ -152,7 +167,9 @@ def _finding(known: Known, suspects: list[str], told: list[Told], tied: bool) ->
         text += f"; and {len(sentences) - 4} more rows ({places(claims)})"
     if tied:
         text += "; nothing else printed tells which of them is wrong"
-    return Finding(KIND, tuple(i for i in ids if i in by_id), f"{text}.", RANK)
+    other_unit = all(i in known.printed.reasons for i in suspects)
+    rank = OTHER_UNIT_RANK if other_unit else RANK
+    return Finding(KIND, tuple(i for i in ids if i in by_id), f"{text}.", rank)
 
 
 def _sentence(known: Known, suspect: str, claim: Claim | None, note: str) -> str:

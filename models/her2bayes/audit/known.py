@@ -7,17 +7,9 @@ from dataclasses import dataclass, field
 
 from her2bayes.audit.claims import Claim
 from her2bayes.audit.conflicts import Resolution, resolve, standing
-from her2bayes.audit.counts import (
-    NotACount,
-    Quantity,
-    Space,
-    both,
-    everyone_in,
-    plainest,
-    ratio,
-    space_of,
-)
+from her2bayes.audit.counts import everyone_in, ratio
 from her2bayes.audit.prints import Constraint, Print, Printed, lines, read_prints
+from her2bayes.audit.space import NotACount, Quantity, Space, both, plainest, space_of
 from her2bayes.audit.system import Line, System
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.study import Study

@@ -19,11 +19,12 @@ from her2bayes.audit.claims import (
     number,
     places,
 )
-from her2bayes.audit.counts import NONE, NotACount, both, everyone_in, plainest
+from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.identities import KIND, RANK
 from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.phrases import describe
 from her2bayes.audit.rounding import Interval
+from her2bayes.audit.space import NONE, NotACount, both, plainest
 
 SYMMETRY_RANK = 6
 
@@ -234,6 +235,8 @@ def _range_faults(known: Known, claim: Claim, strata: list[Claim]) -> Iterator[F
         suspects = totals if len(totals) < cost else groups
         if len(totals) == cost:
             suspects = (*totals, *groups)
+        if _same_end(known, claim, name, pick(printed)):
+            suspects = totals
         shown_by = tuple(i for i in (*totals, *ends) if i not in suspects)
         note = f"the {name} value of its groups is {pick(printed)}, not {own}"
         yield Fault(note, suspects, shown_by)

@@ -17,9 +17,9 @@ from her2bayes.audit.claims import (
     Mark,
     number,
 )
-from her2bayes.audit.counts import Quantity
 from her2bayes.audit.known import Known
 from her2bayes.audit.prints import how_printed
+from her2bayes.audit.space import Quantity
 
 # A denominator is suggested only where a random percentage would fit one of those tried this rarely
 RARE = 0.05

@@ -15,19 +15,8 @@ import pandas as pd
 
 from her2bayes.audit import rounding
 from her2bayes.audit.claims import Claim
-from her2bayes.audit.counts import (
-    EVERYONE,
-    NotACount,
-    Quantity,
-    Ratio,
-    Space,
-    both,
-    box,
-    everyone_in,
-    flows,
-    plainest,
-    ratio,
-)
+from her2bayes.audit.counts import Ratio, everyone_in, flows, ratio
+from her2bayes.audit.space import EVERYONE, NotACount, Quantity, Space, both, box, plainest
 from her2bayes.audit.system import Line, System
 from her2bayes.evidence.study import Study
 
@@ -172,9 +161,16 @@ def _percentage(
 
 
 def _meant(total: int, groups: tuple[Quantity, ...], direct: dict[Quantity, set[int]]) -> Quantity:
-    """Pick the group whose printed count is, or is nearest to, a printed denominator."""
+    """Pick the group that a denominator counts: the one printed with it, else one without a count.
+
+    A share may be of the patients whose value is known, and how many they are is often not printed;
+    where every possible group has a printed count, the nearest one is contradicted.
+    """
     gaps = {q: min(abs(n - total) for n in direct[q]) for q in groups if direct.get(q)}
-    return min(gaps, key=lambda q: gaps[q]) if gaps else groups[0]
+    uncounted = [q for q in groups[1:] if not direct.get(q)]
+    if 0 in gaps.values() or not uncounted:
+        return min(gaps, key=lambda q: gaps[q]) if gaps else groups[0]
+    return uncounted[0]
 
 
 def _same_people(claim: Claim, direct: dict[Quantity, set[int]]) -> bool:

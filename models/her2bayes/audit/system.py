@@ -14,7 +14,7 @@ from itertools import combinations, product
 import numpy as np
 from scipy.optimize import LinearConstraint, linprog, milp
 
-from her2bayes.audit.counts import EVENT, NONE, Quantity, Space, factors_of
+from her2bayes.audit.space import NONE, Quantity, Space, factors_of
 
 # Cross-tables with more cells than this are left out; their counts are compared only as printed
 LARGEST_TABLE = 20_000
@@ -42,7 +42,7 @@ class System:
         self.tables = _tables(space, [factors_of(quantity) for quantity in quantities])
         self.size = sum(len(table.cells) for table in self.tables)
         self._equal = self._margins()
-        self._ordered = self._severity_bounds()
+        self._ordered = self._event_bounds()
 
     def vector(self, quantity: Quantity) -> np.ndarray | None:
         """Coefficients of a quantity over all unknowns; None where no table holds it."""
@@ -187,17 +187,13 @@ class System:
             found.setdefault(key, np.zeros(self.size))[table.start + position] = 1
         return found
 
-    def _severity_bounds(self) -> np.ndarray:
-        """Rows that are not negative: no adverse event is more frequent than any event at all."""
-        names = [name for name in self.space.levels if name.startswith(EVENT)]
+    def _event_bounds(self) -> np.ndarray:
+        """Rows that are not negative: larger minus smaller of what one printed event bounds."""
         rows = []
-        if EVENT + "any" in names:
-            for severity in self.space.severities:
-                whole = self.vector(self.space.event("any", severity))
-                parts = [
-                    self.vector(self.space.event(n.removeprefix(EVENT), severity)) for n in names
-                ]
-                rows += [whole - part for part in parts if whole is not None and part is not None]
+        for larger, smaller in self.space.bounds:
+            whole, part = self.vector(larger), self.vector(smaller)
+            if whole is not None and part is not None:
+                rows.append(whole - part)
         return np.array(rows).reshape(-1, self.size)
 
 

@@ -19,10 +19,11 @@ from her2bayes.audit.claims import (
     Mark,
     p_text,
 )
-from her2bayes.audit.counts import NONE, NotACount, Quantity, both, everyone_in, plainest, ratio
+from her2bayes.audit.counts import everyone_in, ratio
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import RARE
 from her2bayes.audit.phrases import describe
+from her2bayes.audit.space import NONE, NotACount, Quantity, both, plainest
 from her2bayes.classical import association
 from her2bayes.errors import BadInput
 from her2bayes.estimand import Estimand

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from her2bayes.audit import hazard_ratios as hr
-from her2bayes.audit import rounding
+from her2bayes.audit import lone_p, rounding
 from her2bayes.audit.claims import (
     DIFFERS,
     INCONSISTENT,
@@ -21,9 +21,11 @@ from her2bayes.audit.claims import (
     p_text,
     places,
 )
-from her2bayes.audit.counts import NotACount, both, everyone_in, plainest
+from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.known import Known, Sum
+from her2bayes.audit.lone_p import span
 from her2bayes.audit.phrases import describe
+from her2bayes.audit.space import NotACount, both, plainest
 from her2bayes.estimand import Contrast, Estimand
 
 KIND = "interval against P"
@@ -52,8 +54,8 @@ def check(known: Known) -> Report:
         if interval_denies_p(known, claim):
             report.findings.append(_denial(known, claim, mark))
     for claim in known.claims:
-        if claim.statistic == "p_value" and claim.estimand.kind == "hazard_ratio":
-            report.marks.append(_p_row(claim, rows))
+        if claim.statistic == "p_value":
+            report.marks += lone_p.check(claim, rows)
     report.findings += _other_estimator(known, report.marks)
     return report
 
@@ -143,7 +145,7 @@ def _row(known: Known, claim: Claim) -> Mark:
     p = hr.wald_p(found)
     p_value = (p.lower + p.upper) / 2
     error = hr.standard_error(found)
-    shown = f"SE {number((error.lower + error.upper) / 2, 3)}, P from the interval {_span(p)}"
+    shown = f"SE {number((error.lower + error.upper) / 2, 3)}, P from the interval {span(p)}"
     if not hr.is_symmetric(found):
         return _asymmetric(claim, found, middle, low, high, p_value)
     fits = hr.compatible(found)
@@ -154,7 +156,7 @@ def _row(known: Known, claim: Claim) -> Mark:
         extra = "" if claim.p is not None else "; no P printed, only the symmetry is checked"
         note = f"{shown}{_events_note(found)}{extra}"
         return replace(found_mark, verdict=REPRODUCES, note=note)
-    because = f"the interval's own P is {_span(p)}"
+    because = f"the interval's own P is {span(p)}"
     if fits:
         listed = " or ".join(names)
         note = f"{shown}; not {stated}; compatible with {listed}{_example(fits)}"
@@ -226,26 +228,6 @@ def _narrower(known: Known, claim: Claim, error: rounding.Interval) -> str:
     return ""
 
 
-def _p_row(claim: Claim, rows: list[Claim]) -> Mark:
-    """Judge a P printed apart from its hazard ratio by the interval printed elsewhere."""
-    same = [r for r in rows if r.estimand == claim.estimand and r.reading == claim.reading]
-    if claim.p is None or not same:
-        missing = "missing: hazard ratio with interval, or the times of the patients"
-        return Mark(claim.id, NOT_CHECKABLE, missing)
-    row = same[0]
-    if row.value is None or row.lower is None or row.upper is None:
-        return Mark(claim.id, NOT_CHECKABLE, "missing: the interval of the hazard ratio")
-    found = hr.Triplet(row.value, row.lower, row.upper)
-    p = hr.wald_p(found)
-    value = (p.lower + p.upper) / 2
-    note = f"hazard ratio and interval in {row.locator} imply P {_span(p)}"
-    if p.meets(rounding.p_cell(claim.p, claim.p_relation)):
-        return Mark(claim.id, REPRODUCES, note, hr.WALD, p=value)
-    if row.p == claim.p:
-        return Mark(claim.id, METHOD, f"{note}; printed alike beside the ratio", "", p=value)
-    return Mark(claim.id, DIFFERS, note, hr.WALD, p=value, contradicts=(row.id,))
-
-
 def _denial(known: Known, claim: Claim, mark: Mark) -> Finding:
     about = describe(claim.estimand, known.study, claim.reading)
     printed = rounding.p_cell(claim.p or Decimal(1), claim.p_relation)
@@ -294,8 +276,3 @@ def _other_estimator(known: Known, marks: list[Mark]) -> list[Finding]:
 def shown_p(claim: Claim) -> str:
     """P value as printed, with its sign: 'P = 0.004', 'P < 0.001'."""
     return f"P {claim.p_relation} {claim.p}"
-
-
-def _span(p: rounding.Interval) -> str:
-    low, high = p_text(p.lower), p_text(p.upper)
-    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,217 @@
+"""Sets of patients: boxes of factor levels, their unions, and the factors of a study.
+
+A box holds the patients whose factors lie in given level sets; a quantity is a union of disjoint
+boxes. The empty box holds everyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from her2bayes.estimand import Estimand
+from her2bayes.evidence.study import Study
+
+Box = tuple[tuple[str, frozenset[str]], ...]
+Quantity = frozenset[Box]
+
+EVERYONE: Quantity = frozenset({()})
+NONE = "(none)"
+PRIMARY = "_primary"
+CHANGE = "_change"
+EVENT = "event "
+STATUS = "her2"
+PAIRED = frozenset({"transition", "flow", "gain", "loss", "discordance"})
+
+
+class NotACount(ValueError):  # noqa: N818 (an answer, not a failure)
+    """The estimand does not reduce to counts of the printed factors; the message says why."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The factors of a study as the algebra needs them.
+
+    ``levels`` holds every level, those outside the tables included; ``within`` gives the parent's
+    level of each level of a nested factor; ``groups`` named unions of levels.
+    """
+
+    levels: dict[str, tuple[str, ...]]
+    unknown: dict[str, frozenset[str]]
+    parent: dict[str, str]
+    within: dict[str, dict[str, str]]
+    groups: dict[str, dict[str, tuple[str, ...]]]
+    endpoint_events: dict[str, str]
+    events: tuple[str, ...]
+    severities: tuple[str, ...]
+
+    def condition(self, factor: str, level: str) -> Quantity:
+        """Patients at one level, or group of levels, of a factor."""
+        if factor.endswith(CHANGE) and factor.removesuffix(CHANGE) + PRIMARY in self.levels:
+            return self._change(factor, level)
+        if factor not in self.levels:
+            raise NotACount(f"'{factor}' is not a factor of the study")
+        if level in self.levels[factor]:
+            return box((factor, {level}))
+        if level in self.groups.get(factor, {}):
+            return box((factor, set(self.groups[factor][level])))
+        raise NotACount(f"'{level}' is not a level of {factor}")
+
+    def _change(self, factor: str, level: str) -> Quantity:
+        if level not in {"concordant", "discordant"}:
+            raise NotACount(f"'{level}' is not a level of {factor}")
+        return self.pairs(
+            lambda a, b: (a == b) == (level == "concordant"), factor.removesuffix(CHANGE)
+        )
+
+    def pairs(self, chosen: Callable[[str, str], bool], status: str = "") -> Quantity:
+        """Patients whose (primary, recurrence) classes are chosen by the function."""
+        status = status or self.status
+        primary = status + PRIMARY
+        return frozenset(
+            next(iter(box((primary, {a}), (status, {b}))))
+            for a in self.levels[primary]
+            for b in self.levels[status]
+            if chosen(a, b)
+        )
+
+    @property
+    def status(self) -> str:
+        """Factor that is read twice, at the primary and at the recurrence."""
+        for name in self.levels:
+            if name + PRIMARY in self.levels:
+                return name
+        raise NotACount("no factor of the study is read at the primary and at the recurrence")
+
+    def group(self, name: str) -> Quantity:
+        """Patients in a named group or level of whichever factor has it, letters' case ignored."""
+        for factor, groups in self.groups.items():
+            for group in groups:
+                if group.lower() == name.lower():
+                    return self.condition(factor, group)
+        for factor, levels in self.levels.items():
+            if self.groups.get(factor) and name in levels:
+                return self.condition(factor, name)
+        raise NotACount(f"'{name}' is not a named group of levels")
+
+    def event(self, name: str, severity: str) -> Quantity:
+        """Patients with an adverse event of a severity; severities may overlap, 'any' holds all."""
+        factor = f"{EVENT}{name} ({severity})"
+        if factor not in self.levels:
+            raise NotACount(f"'{name}' of severity '{severity}' is not an adverse event printed")
+        return box((factor, {"yes"}))
+
+    @property
+    def bounds(self) -> tuple[tuple[Quantity, Quantity], ...]:
+        """Pairs (larger, smaller): any severity holds each, any event holds each event."""
+        found = []
+        for severity in self.severities:
+            for event in self.events:
+                whole = self.event(event, severity)
+                found.append((self.event(event, "any"), whole))
+                if "any" in self.events:
+                    found.append((self.event("any", severity), whole))
+        return tuple(pair for pair in dict.fromkeys(found) if pair[0] != pair[1])
+
+
+def box(*conditions: tuple[str, set[str]]) -> Quantity:
+    """Patients in given level sets of given factors."""
+    return frozenset({tuple(sorted((factor, frozenset(levels)) for factor, levels in conditions))})
+
+
+def both(a: Quantity, b: Quantity) -> Quantity:
+    """Patients in both quantities."""
+    found = set()
+    for first in a:
+        for second in b:
+            merged = dict(first)
+            for factor, levels in second:
+                merged[factor] = merged.get(factor, levels) & levels
+            if all(merged.values()):
+                found.add(tuple(sorted(merged.items())))
+    return frozenset(found)
+
+
+def plainest(quantity: Quantity, space: Space) -> Quantity:
+    """Leave out conditions that hold for everyone or follow from a nested level; join whole rows.
+
+    Makes one name out of the names of the same patients, so that their counts can be compared.
+    """
+    parts = {_plain_box(dict(part), space) for part in quantity}
+    for factor in sorted({factor for part in parts for factor, _ in part}):
+        rest: dict[Box, set[str]] = {}
+        for part in parts:
+            if any(name == factor for name, _ in part):
+                others = tuple(item for item in part if item[0] != factor)
+                rest.setdefault(others, set()).update(dict(part)[factor])
+        for others, levels in rest.items():
+            if levels == set(space.levels[factor]):
+                parts = {p for p in parts if _without(p, factor) != others} | {others}
+    return frozenset(parts)
+
+
+def _without(part: Box, factor: str) -> Box:
+    return tuple(item for item in part if item[0] != factor)
+
+
+def _plain_box(part: dict[str, frozenset[str]], space: Space) -> Box:
+    for factor, levels in list(part.items()):
+        within, parent = space.within.get(factor, {}), space.parent.get(factor, "")
+        implied = {within.get(level) for level in levels}
+        while parent:
+            if implied <= part.get(parent, frozenset()):
+                del part[parent]
+            implied = {space.within.get(parent, {}).get(str(level)) for level in implied}
+            parent = space.parent.get(parent, "")
+        if levels == set(space.levels[factor]):
+            del part[factor]
+    return tuple(sorted(part.items()))
+
+
+def factors_of(quantity: Quantity) -> frozenset[str]:
+    """Factors that a quantity mentions."""
+    return frozenset(factor for part in quantity for factor, _ in part)
+
+
+def _events(study: Study, estimands: Iterable[Estimand]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Adverse events and severities, from the table and from the estimands of the ledger."""
+    rows = study.adverse_events.to_dict("records")
+    rates = [e for e in estimands if e.kind.startswith("event_rate")]
+    events = dict.fromkeys([*(row["event"] for row in rows), *(e.outcome for e in rates)])
+    named = [*(row["severity"] for row in rows), *(e.conditions.get("severity", "") for e in rates)]
+    return tuple(events), tuple(dict.fromkeys(["any", *(s for s in named if s)])) if events else ()
+
+
+def space_of(study: Study, estimands: Sequence[Estimand] = ()) -> Space:
+    """Read the factors of a study; adverse events become factors of their own.
+
+    ``estimands`` are those of the ledger: events and pairs of classes that only they name count.
+    """
+    levels = {
+        name: tuple(dict.fromkeys((*factor.levels, *factor.unknown)))
+        for name, factor in study.factors.items()
+    }
+    events, severities = _events(study, estimands)
+    for event, severity in product(events, severities):
+        levels[f"{EVENT}{event} ({severity})"] = ("yes", "no")
+    paired = any(e.kind in PAIRED or e.outcome == "discordance" for e in estimands)
+    if STATUS in levels and (paired or len(study.transition_facts)):
+        levels.setdefault(STATUS + PRIMARY, levels[STATUS])
+    for name, factor in study.factors.items():
+        if factor.parent and set(study.factors[factor.parent].levels) - set(factor.within.values()):
+            levels[name] = (*levels[name], NONE)
+    return Space(
+        levels=levels,
+        unknown={name: frozenset(factor.unknown) for name, factor in study.factors.items()},
+        parent={name: factor.parent for name, factor in study.factors.items() if factor.parent},
+        within={name: factor.within for name, factor in study.factors.items() if factor.parent},
+        groups={name: factor.groups for name, factor in study.factors.items()},
+        endpoint_events={
+            name: given["event"]
+            for name, given in study.meta.get("endpoints", {}).items()
+            if given.get("event")
+        },
+        events=events,
+        severities=severities,
+    )
