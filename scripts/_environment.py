@@ -27,6 +27,8 @@ REBUILT_FOR = ("base", "build")
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
+STARTED = time.monotonic()
+
 Environment = dict[str, str]
 
 
@@ -56,7 +58,6 @@ def prepare(root: Path, wanted: Sequence[str], lock: int) -> None:
     """Make the environment where it is not the right one, then add the lock files it lacks."""
     environment = root / ".venv"
     stamps = environment / ".her2"
-    started = time.monotonic()
     locks = {name: lock_file(root, name) for name in wanted}
     lacking = [name for name, content in locks.items() if not holds(stamps, name, content)]
     if not is_ours(root, environment) or any(name in REBUILT_FOR for name in lacking):
@@ -70,7 +71,7 @@ def prepare(root: Path, wanted: Sequence[str], lock: int) -> None:
         write(stamps / f"{name}.txt", locks[name])
     write(stamps / "python", this_python().encode())
     write(stamps / "root", str(root).encode())
-    tell(f"  ready after {time.monotonic() - started:.0f} s")
+    tell(f"  {time.monotonic() - STARTED:3.0f} s  ready")
 
 
 def make(root: Path, names: Sequence[str], lock: int) -> None:
@@ -185,7 +186,7 @@ def step(
     title: str, command: Sequence[str], environment: Path, lock: int, *, check: bool = True
 ) -> None:
     """Run one command of the set-up, its output kept in ``.venv/.her2/setup.log``."""
-    tell(f"  {title}")
+    tell(f"  {time.monotonic() - STARTED:3.0f} s  {title}")
     log = environment / ".her2" / "setup.log"
     with log.open("ab") as file:
         done = subprocess.run(
