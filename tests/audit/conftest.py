@@ -103,7 +103,8 @@ def count(claim_id, estimand, value, **columns):
 def make(tmp_path):
     """Write a study from ledger rows (and tables as CSV text) and load it."""
 
-    def write(rows, design=DESIGN, **tables):
+    def write(rows, patients=100, **tables):
+        design = DESIGN.replace("patients = 100", f"patients = {patients}")
         (tmp_path / "study.toml").write_text(design, encoding="utf-8")
         names = [column.name for column in TABLES["estimates.csv"]]
         with (tmp_path / "estimates.csv").open("w", encoding="utf-8", newline="") as file:

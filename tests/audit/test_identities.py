@@ -212,3 +212,19 @@ def test_declared_unknowns_leave_the_denominator_free(make, printed):
         printed.share("young", "share[age=≤50]", 45, 90, "50.0"),
     ]
     assert set(verdicts(make(rows))[0].values()) <= {"reproduces", "not_checkable"}
+
+
+def test_number_of_patients_in_the_design_is_compared(make, printed):
+    result = audit(make([printed.count("n", "count[]", 100), *her2(printed)], patients=110))
+    assert set(result.rows["verdict"]) == {"reproduces"}
+    assert (
+        result.findings["sentence"].iloc[0].startswith("study.toml gives 110, but Results prints")
+    )
+
+
+def test_a_count_confirmed_by_its_percentage_outweighs_a_bare_one(make, printed):
+    rows = [
+        printed.share("table", "share[sex=women]", 45, 100, "45.0", locator="Table 1"),
+        printed.count("text", "count[| sex=women]", 54),
+    ]
+    assert verdicts(make(rows))[0] == {"table": "reproduces", "text": "inconsistent"}

@@ -34,7 +34,7 @@ def test_notes_name_the_half_rule_and_the_chance(make, printed):
 
 def test_percentage_that_fits_no_count(make, printed):
     bare = printed.row("a", "share[sex=men]", "percentage", value="22.0", denominator=247)
-    result = audit(make([printed.count("n", "count[]", 247), bare]))
+    result = audit(make([printed.count("n", "count[]", 247), bare], patients=247))
     found = result.rows.set_index("claim_id").loc["a"]
     assert found["verdict"] == "inconsistent"
     assert found["contradicts"] == "n"
@@ -62,7 +62,7 @@ def test_mixed_rules_are_one_finding(make, printed):
         printed.share("up", "share[sex=men]", 20, 64, "31.3"),
         printed.share("even", "share[her2=low]", 10, 32, "31.2", reading="other"),
     ]
-    result = audit(make(rows))
+    result = audit(make(rows, patients=64))
     assert list(result.findings["kind"]) == ["rounding"]
     assert set(result.rows["verdict"]) == {"reproduces"}
 

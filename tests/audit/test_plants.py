@@ -133,16 +133,25 @@ def plant_swap(study, rng):
     return Plant(new, ids, "two cells exchanged")
 
 
+CELLS = {
+    "status_counts.csv": "count",
+    "responses.csv": "count",
+    "adverse_events.csv": "count",
+    "transition_facts.csv": "value",
+    "survival.csv": "patients",
+}
+
+
 def plant_table_cell(study, rng):
     """Change a cell of a table beside the ledger only."""
-    files = ["status_counts.csv", "responses.csv", "adverse_events.csv"]
-    files = [name for name in files if len(study.tables[name])]
+    files = [name for name in CELLS if len(study.tables[name])]
     name = files[int(rng.integers(len(files)))]
+    column = CELLS[name]
     new = copied(study)
     i = pick(rng, new.tables[name])
-    now = int(new.tables[name].loc[i, "count"])
+    now = int(new.tables[name].loc[i, column])
     count = step(rng, 0, 10**6, now)
-    new.tables[name].loc[i, "count"] = count
+    new.tables[name].loc[i, column] = count
     return Plant(new, (f"{name} row {i + 2}",), f"{name} {now} -> {count}")
 
 

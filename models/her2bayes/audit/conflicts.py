@@ -108,9 +108,10 @@ def _proposals(cores: Sequence[Core], constraints: Sequence[Constraint]) -> Iter
     first = cover.smallest()
     yield first
     seen = set(first)
-    for candidate in cover.candidates(len(first)):
+    weight = sum(cover.weights[name] for name in first)
+    for candidate in cover.candidates(weight):
         if candidate not in seen:
-            tie = cover.smallest(holding=candidate, size=len(first))
+            tie = cover.smallest(holding=candidate, most=weight)
             if tie:
                 seen |= tie
                 yield tie
@@ -123,7 +124,8 @@ class _Cover:
         self.involved = sorted({i for core in cores for i in core})
         supporters = {i: {p.id for p in constraints[i].prints} for i in self.involved}
         self.supporters = supporters
-        self.prints = sorted(set().union(*supporters.values()))
+        self.weights = {p.id: p.weight for i in self.involved for p in constraints[i].prints}
+        self.prints = sorted(self.weights)
         place = {name: k for k, name in enumerate(self.prints)}
         width = len(self.prints) + len(self.involved)
         rows, least = [], []
@@ -139,15 +141,20 @@ class _Cover:
             rows.append(row)
             least.append(1)
         self.matrix, self.least = np.array(rows), np.array(least)
-        self.cost = np.r_[np.ones(len(self.prints)), np.zeros(len(self.involved))]
+        weights = [self.weights[name] for name in self.prints]
+        self.cost = np.r_[np.array(weights, dtype=float), np.zeros(len(self.involved))]
 
-    def candidates(self, size: int) -> list[str]:
-        """Prints of a constraint that so many withdrawals can silence."""
-        small = [names for names in self.supporters.values() if len(names) <= size]
-        return sorted(set().union(*small))
+    def candidates(self, most: int) -> list[str]:
+        """Prints of a constraint that a correction of this weight can silence."""
+        light = [
+            names
+            for names in self.supporters.values()
+            if sum(self.weights[name] for name in names) <= most
+        ]
+        return sorted(set().union(*light))
 
-    def smallest(self, holding: str = "", size: int | None = None) -> Correction:
-        """Return a smallest choice, with one print held in it; empty where that takes more."""
+    def smallest(self, holding: str = "", most: int | None = None) -> Correction:
+        """Return a lightest choice, with one print held in it; empty where that weighs more."""
         low = np.zeros(self.cost.size)
         if holding:
             low[self.prints.index(holding)] = 1
@@ -157,7 +164,7 @@ class _Cover:
             integrality=np.ones(self.cost.size),
             bounds=Bounds(low, np.ones(self.cost.size)),
         )
-        if found.x is None or (size is not None and round(found.fun) > size):
+        if found.x is None or (most is not None and round(found.fun) > most):
             return frozenset()
         return frozenset(n for n, w in zip(self.prints, found.x, strict=False) if w > 0.5)
 

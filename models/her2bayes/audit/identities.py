@@ -119,10 +119,19 @@ def _where(known: Known, constraint: Constraint, but: str) -> str:
     found = _place(constraint, but)
     own = ids_that_state(known, constraint.weights[0][0], int(constraint.lower), but)
     found = [p for p in found if p.id in own] or found
-    named = [p.locator if p.claim else f"{p.locator} ({p.id})" for p in found]
+    named = [_name(p) for p in found]
     shown = list(dict.fromkeys(named))
     listed = join(shown[:3]) if len(shown) < 4 else f"{', '.join(shown[:3])} and elsewhere"
     return f"{listed} {'print' if len(shown) > 1 else 'prints'} {constraint.lower:.0f}"
+
+
+def _name(place: Print) -> str:
+    """Locator of a print; the file and row too where it is a table cell."""
+    return (
+        place.locator
+        if place.claim or place.id == place.locator
+        else f"{place.locator} ({place.id})"
+    )
 
 
 def _partners(known: Known, suspect: str) -> list[Print]:

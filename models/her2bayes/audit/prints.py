@@ -6,8 +6,10 @@ row of the same locator repeats. Prints that say the same share one constraint.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -26,12 +28,25 @@ SAME_PEOPLE = 1.1
 
 @dataclass(frozen=True)
 class Print:
-    """One place of the paper: ``id`` is the claim id, or file and row for a table cell."""
+    """One place of the paper: ``id`` is the claim id, or file and row for a table cell.
+
+    ``of`` names the ledger row that a table cell says it repeats.
+    """
 
     id: str
     locator: str
     shown: str
     claim: Claim | None = None
+    of: str = ""
+
+    @property
+    def weight(self) -> int:
+        """2 where count and percentage are both printed and confirm each other, else 1."""
+        claim = self.claim
+        if claim is None or claim.statistic != "percentage" or claim.numerator is None:
+            return 1
+        shown = {Decimal(found) for found in re.findall(r"\d+(?:\.\d+)?", claim.text)}
+        return 2 if {Decimal(claim.numerator), claim.value} <= shown else 1
 
 
 @dataclass
@@ -210,7 +225,7 @@ def _repeats(
     known = collected.get((((quantity, 1.0),), value, value))
     where = _parts(place.locator)
     return known is not None and any(
-        where & _parts(other.locator) or other.id == place.id for other in known.prints
+        where & _parts(other.locator) or other.id == place.of for other in known.prints
     )
 
 
@@ -219,7 +234,9 @@ def _parts(locator: str) -> set[str]:
 
 
 def _cells(study: Study, space: Space) -> Iterator[tuple[Quantity, int, Print]]:
-    """Every count of the tables beside the ledger."""
+    """Every count of the tables beside the ledger, and the number of patients in study.toml."""
+    enrolled = Print("study.toml", "study.toml", str(study.meta["patients"]))
+    yield EVERYONE, int(study.meta["patients"]), enrolled
     readers = {
         "status_counts.csv": _status,
         "transition_facts.csv": _fact,
@@ -235,8 +252,8 @@ def _cells(study: Study, space: Space) -> Iterator[tuple[Quantity, int, Print]]:
                 continue
             for quantity, value in stated:
                 if not pd.isna(value):
-                    name = row.get("claim_id") or f"{file} row {position + 2}"
-                    place = Print(name, row["locator"], str(int(value)))
+                    name = f"{file} row {position + 2}"
+                    place = Print(name, row["locator"], str(int(value)), of=row.get("claim_id", ""))
                     yield plainest(quantity, space), int(value), place
 
 
@@ -252,7 +269,7 @@ def _status(row: dict, space: Space) -> Stated:
 
 
 def _fact(row: dict, space: Space) -> Stated:
-    if row["relation"] == "=" and not row["reading"]:
+    if row["relation"] == "=" and (row["claim_id"] or not row["reading"]):
         yield both(_stratum(row, space), flows(row["cells"], space)), row["value"]
 
 
