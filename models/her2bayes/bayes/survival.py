@@ -103,12 +103,12 @@ def _term(part: Part, priors: Mapping[str, Prior], lead: tuple[str, ...]) -> Any
     )
     if part.learned:
         scale = _variable(part.scale, priors, part.prior, dims=lead)
-        centring = pmd.Data(f"{part.name}_centring", part.centring, dims=(dim,))
+        centring = pmd.Data(f"{part.name}_centring", part.centring, dims=(*lead, dim))
         free = pmd.Normal(f"{part.name}_free", mu=0, sigma=scale**centring, dims=(*lead, dim))
         coefficient = free * scale ** (1 - centring)
     else:
         coefficient = _variable(part.scale, priors, part.prior, dims=(*lead, dim))
-    term = pmd.math.dot(basis, coefficient, dim=dim)
+    term = (basis * coefficient).sum(dim)
     dims = (*lead, *part.basis.dims[:-1])
     return pmd.Deterministic(f"term_{part.name}", term.transpose(*dims))
 

@@ -21,20 +21,34 @@ SCALES = np.geomspace(1e-4, 3.0, 60)
 
 
 def centred(cells: xr.Dataset, parts: Sequence[Part]) -> list[Part]:
-    """Set the centring of each part: the share of a coefficient's precision that is the data's."""
-    events = cells["events"].sum("cause") if "cause" in cells["events"].dims else cells["events"]
-    months = cells["person_months"] * ((float(events.sum()) + 0.5) / cells["person_months"].sum())
+    """Set the centring of each part: the share of a coefficient's precision that is the data's.
+
+    Dims (coefficient), with a leading ``cause`` where the cells have causes.
+    """
+    events = cells["events"]
+    by_cause = (
+        [events.sel(cause=c) for c in events["cause"]] if "cause" in events.dims else [events]
+    )
+    shares = [_shares(one, cells["person_months"], parts) for one in by_cause]
+    found = []
+    for number, part in enumerate(parts):
+        stacked = np.stack([share[number] for share in shares])
+        found.append(replace(part, centring=stacked if "cause" in events.dims else stacked[0]))
+    return found
+
+
+def _shares(
+    events: xr.DataArray, person_months: xr.DataArray, parts: Sequence[Part]
+) -> list[np.ndarray]:
+    months = person_months * ((float(events.sum()) + 0.5) / float(person_months.sum()))
     found = {part.name: _Guess(np.zeros(part.basis.sizes["coefficient"])) for part in parts}
     for _ in range(SWEEPS):
         for part in parts:
             others = [p.basis @ found[p.name].labelled for p in parts if p.name != part.name]
             expected = months * np.exp(sum(others, start=xr.DataArray(0.0)))
             found[part.name] = _ridge(part, events, expected, found[part.name])
-    centring = {name: guess.precision * guess.scale**2 for name, guess in found.items()}
-    return [
-        replace(part, centring=part.learned * centring[part.name] / (1 + centring[part.name]))
-        for part in parts
-    ]
+    known = [found[part.name].precision * found[part.name].scale ** 2 for part in parts]
+    return [part.learned * k / (1 + k) for part, k in zip(parts, known, strict=True)]
 
 
 @dataclass(frozen=True)

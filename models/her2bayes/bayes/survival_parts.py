@@ -24,8 +24,8 @@ from her2bayes.errors import BadInput, Fault
 class Part:
     """One part: ``basis`` has dims (cell dims..., coefficient); ``prior`` names its prior.
 
-    ``name`` is that of its term, ``scale`` that of its scale or, where the scale is not ``learned``,
-    of its coefficients, whose prior is then shrunk by ``factor``.
+    ``name`` is that of its term, ``scale`` that of its scale or, where the scale is not
+    ``learned``, of its coefficients, whose prior is then shrunk by ``factor``.
     """
 
     name: str
