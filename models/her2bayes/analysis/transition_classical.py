@@ -32,7 +32,7 @@ def table_rows(
 
     def share(kind: str, outcome: str, count: int, of: int) -> dict[str, Any]:
         low, high = interval(count, of, EXACT)
-        return _row(
+        return classical_row(
             Estimand(kind, outcome, given), "percentage", (100 * count / of, 100 * low, 100 * high),
             method=f"{count}/{of}; 95 % interval: {EXACT}", unit="%", reading=reading,
         )  # fmt: skip
@@ -53,7 +53,7 @@ def table_rows(
 
 def _agreement(counts: np.ndarray, given: Given, reading: str) -> Iterator[dict[str, Any]]:
     k = sq.kappa(counts)
-    yield _row(
+    yield classical_row(
         Estimand("agreement", "her2", given), "kappa", (k.value, k.lower, k.upper),
         method=k.method, reading=reading, p=k.p_value,
     )  # fmt: skip
@@ -70,7 +70,7 @@ def _direction(
     there, back, total = int(counts[i, j]), int(counts[j, i]), int(counts.sum())
     test = sq.mcnemar(there, back, "McNemar mid-P")
     exact = sq.mcnemar(there, back, "McNemar exact").p_value
-    return _row(
+    return classical_row(
         Estimand("flow_difference", f"{classes[i]} -> {classes[j]}", given), "flow_difference",
         (100 * (there - back) / total, np.nan, np.nan),
         method=f"{there} against {back} of {total}; {test.method}", unit="%", reading=reading,
@@ -99,7 +99,7 @@ def stratified_rows(
     for a, b in combinations(range(len(filled)), 2) if len(filled) <= 4 else ():
         yield _difference(list(filled), changed, total, a, b, factor, reading)
     pooled, equal = strata.common_kappa(list(counts))
-    yield _row(
+    yield classical_row(
         Estimand("agreement", "her2", contrast=Contrast(factor)), "kappa",
         (pooled.value, pooled.lower, pooled.upper), method=f"{pooled.method}; {equal.method}",
         p=equal.p_value, reading=reading, note=f"chi-square {equal.statistic:.2f} on {equal.df} df",
@@ -115,7 +115,7 @@ def _within_classes(counts: np.ndarray, factor: str, reading: str) -> Iterator[d
     stayed = np.diagonal(counts, axis1=1, axis2=2)
     tables = np.stack([row - stayed, stayed], axis=-1).transpose(1, 0, 2)
     common, equal = strata.mantel_haenszel(list(tables)), strata.breslow_day(list(tables))
-    yield _row(
+    yield classical_row(
         Estimand("association", "discordance within primary classes", contrast=Contrast(factor)),
         "odds_ratio", (common.value, common.lower, common.upper),
         method=f"{common.method}; {common.test.method}", p=common.test.p_value, reading=reading,
@@ -130,7 +130,7 @@ def _difference(
 ) -> dict[str, Any]:  # fmt: skip
     low, high = newcombe(int(changed[a]), int(total[a]), int(changed[b]), int(total[b]))
     value = changed[a] / total[a] - changed[b] / total[b]
-    return _row(
+    return classical_row(
         Estimand("discordance_difference", "", contrast=Contrast(factor, levels[a], levels[b])),
         "discordance_difference", (100 * value, 100 * low, 100 * high),
         method="difference of the counts' shares; 95 % interval: Newcombe, method 10", unit="%",
@@ -139,16 +139,17 @@ def _difference(
 
 
 def _test(asked: Estimand, test: TestResult, reading: str) -> dict[str, Any]:
-    return _row(
+    return classical_row(
         asked, "p_value", (np.nan, np.nan, np.nan), method=test.method, p=test.p_value,
         reading=reading, note=f"chi-square {test.statistic:.2f} on {test.df} df",
     )  # fmt: skip
 
 
-def _row(
+def classical_row(
     asked: Estimand, statistic: str, values: tuple[float, float, float], *, method: str,
     unit: str = "", p: float = np.nan, note: str = "", reading: str = "",
 ) -> dict[str, Any]:  # fmt: skip
+    """One row with the names of ``COLUMNS``; ``values`` are value, lower and upper end."""
     value, lower, upper = values
     return {
         "estimand": str(asked), "statistic": statistic, "reproduced": value,

@@ -57,7 +57,12 @@ class Matrix:
 def matrix_rows(matrix: Matrix) -> list[dict[str, Any]]:
     """Rows of ``estimate``: cells, then what follows from them in this and in a new cohort."""
     rows = [_cell(matrix, start, end) for start in matrix.classes for end in matrix.classes]
-    rows += list(_derived(matrix, matrix.observed, matrix.observed, matrix.reading, THIS_COHORT))
+    return rows + derived_rows(matrix)
+
+
+def derived_rows(matrix: Matrix) -> list[dict[str, Any]]:
+    """Rows of what follows from the cells: discordance, kappa, gain, loss, flow differences."""
+    rows = list(_derived(matrix, matrix.observed, matrix.observed, matrix.reading, THIS_COHORT))
     new = "; ".join(part for part in (matrix.reading, NEW_COHORT) if part)
     rows += list(_derived(matrix, matrix.share, matrix.prior_share, new, NEW_COHORT_NOTE))
     return rows

@@ -34,7 +34,7 @@ def simulate_pairs(
     ``unknown``) to the probability that a reading inside it is recorded as the set.
 
     Columns ``primary_reading``, ``recurrence_reading``, ``primary_true``, ``recurrence_true``
-    (classes), ``primary_read``, ``recurrence_read`` and the factor. Raises ``ValueError`` where sets
+    (classes), ``primary_read``, ``recurrence_read``, the factor. Raises ``ValueError`` where sets
     take more than all of a class.
     """
     names = np.array(list(categories), dtype=object)

@@ -20,13 +20,17 @@ _MIN_LABEL = 15  # px of a band that is thick enough to carry its number
 
 @dataclass(frozen=True)
 class Square:
-    """One matrix to print: percentages (k, k) as median, lower, upper; rows are the primary."""
+    """One matrix to print: percentages (k, k) as median, lower, upper; rows are the primary.
+
+    ``remarks`` (k, k) puts a line of text into each cell.
+    """
 
     title: str
     classes: tuple[str, ...]
     median: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    remarks: np.ndarray | None = None
 
 
 def alluvial(flow: Square, width: int = style.PANEL_WIDTH) -> str:
@@ -102,7 +106,7 @@ def _band_text(
     inner: tuple[float, float], size: float,
 ) -> None:  # fmt: skip
     """Median on the band, with its interval where the band is thick enough for two lines."""
-    along = 0.5 if at[0] == at[1] else 0.2
+    along = 0.74 if at[0] == at[1] else 0.2  # clear of the crossing in the middle
     x = inner[0] + along * (inner[1] - inner[0])
     y = middle[0] + (3 * along**2 - 2 * along**3) * (middle[1] - middle[0])
     lift = 7 if size >= 2 * _MIN_LABEL else 0
@@ -144,7 +148,8 @@ def _heat(square: Square) -> Any:
     from matplotlib.patches import Rectangle
 
     k = len(square.classes)
-    width, height = _NAMES + _CELL_WIDTH * k + 8, _TITLE + _CELL_HEIGHT * k + 8
+    cell_height = _CELL_HEIGHT + (0 if square.remarks is None else 15)
+    width, height = _NAMES + _CELL_WIDTH * k + 8, _TITLE + cell_height * k + 8
     figure, axes = style.new_figure(width, height)
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
@@ -157,14 +162,14 @@ def _heat(square: Square) -> Any:
             _NAMES + (j + 0.5) * _CELL_WIDTH, 37, f"→ {name}", ha="center", va="center", size=11
         )
     for i, name in enumerate(square.classes):
-        y = _TITLE + i * _CELL_HEIGHT
-        axes.text(_NAMES - 8, y + _CELL_HEIGHT / 2, name, ha="right", va="center", size=11)
+        y = _TITLE + i * cell_height
+        axes.text(_NAMES - 8, y + cell_height / 2, name, ha="right", va="center", size=11)
         for j in range(k):
             x = _NAMES + j * _CELL_WIDTH
             shade = 0.06 + 0.6 * square.median[i, j] / 100
             colour = style.BLUE if i != j else style.MUTED
             axes.add_patch(
-                Rectangle((x + 1, y + 1), _CELL_WIDTH - 2, _CELL_HEIGHT - 2, color=colour,
+                Rectangle((x + 1, y + 1), _CELL_WIDTH - 2, cell_height - 2, color=colour,
                           alpha=shade, linewidth=0)
             )  # fmt: skip
             _cell_text(axes, square, (i, j), (x + _CELL_WIDTH / 2, y))
@@ -174,12 +179,15 @@ def _heat(square: Square) -> Any:
 def _cell_text(axes: Any, square: Square, at: tuple[int, int], place: tuple[float, float]) -> None:
     x, y = place
     median, lower, upper = (part[at] for part in (square.median, square.lower, square.upper))
-    axes.text(
-        x, y + 16, f"{number(median, 0)} %", ha="center", va="center", size=12.5, weight="bold"
-    )
-    axes.text(
-        x, y + 34, f"{number(lower, 0)} to {number(upper, 0)}", ha="center", va="center", size=10
-    )
+    texts = [
+        (16, 12.5, f"{number(median, 0)} %"),
+        (34, 10.0, f"{number(lower, 0)} to {number(upper, 0)}"),
+    ]
+    if square.remarks is not None:
+        texts.append((49, 9.5, str(square.remarks[at])))
+    for shift, size, text in texts:
+        axes.text(x, y + shift, text, ha="center", va="center", size=size,
+                  weight="bold" if shift == 16 else "normal")  # fmt: skip
 
 
 @dataclass(frozen=True)

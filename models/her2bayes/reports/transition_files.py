@@ -142,3 +142,40 @@ def _line(estimates: pd.DataFrame, estimand: str) -> str:
     row = rows.iloc[0]
     values = (row["posterior_median"], row["posterior_lower"], row["posterior_upper"])
     return f"{estimand} {interval(*values)}{row['unit'] and ' ' + row['unit']} (95 % interval)"
+
+
+def write_study(name: str, out: Path, settings: Settings, say: Say) -> Written:
+    """Analyse the printed facts of a study (shipped name or folder) and write its folder."""
+    from her2bayes.analysis import transition
+    from her2bayes.evidence.study import load_study, study_folder
+    from her2bayes.reports import transition as report
+    from her2bayes.reports.cohort import cohort_section
+    from her2bayes.reports.transition_evidence import study_evidence
+
+    study = load_study(study_folder(name))
+    if not transition.applies(study):
+        remedy = "add transition_facts.csv (data/README.md), or give patients with --cohort"
+        raise BadInput(Fault("the study prints no facts on pairs", value=name, remedy=remedy))
+    result = transition.run(study, Store(out / "fits"), settings.sampling, say)
+    evidence = study_evidence(study, result)
+    about = {"id": study.id, "title": study.title, "digest": study.digest} | {
+        key: str(study.meta.get(key, "")) for key in ("citation", "doi", "design")
+    }
+    sections = (report.section(result),)
+    run = _run(about, settings, {})
+    html = _page(about, evidence, cohort_section(study), sections, run, settings.quick)
+    facts = study.transition_facts
+    files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(facts_flow(facts, result))}
+    return _write(out, files, sections, html, result.estimates)
+
+
+def facts_flow(facts: pd.DataFrame, result: Any) -> pd.DataFrame:
+    """Every printed fact and whether it could be used: the flow table of a paper."""
+    barred: dict[str, str] = {}
+    for item in result.latent.impossible:
+        for fact in item.facts:
+            barred.setdefault(fact, f"contradicts others under the reading '{item.reading}'")
+    used = {fact for a in result.latent.analyses for fact in a.tables.fact_id}
+    outcome = ["kept" if fact in used else "set aside" for fact in facts["fact_id"]]
+    notes = [barred.get(fact, "") for fact in facts["fact_id"]]
+    return facts.assign(outcome=outcome, note=notes)

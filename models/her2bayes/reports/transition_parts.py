@@ -25,13 +25,13 @@ CORE = (
 KINDS = ("transition", "discordance", "agreement", "gain", "loss", "flow_difference")
 
 
-def square(draws: xr.DataArray, title: str) -> figures.Square:
+def square(draws: xr.DataArray, title: str, remarks: np.ndarray | None = None) -> figures.Square:
     """Median and interval of every cell in percent; dims chain, draw, her2_primary, her2."""
     tail = (1 - INTERVAL) / 2
     ordered = draws.transpose("chain", "draw", "her2_primary", "her2").to_numpy()
     lower, median, upper = 100 * np.quantile(ordered, [tail, 0.5, 1 - tail], axis=(0, 1))
     classes = tuple(str(name) for name in draws["her2"].to_numpy())
-    return figures.Square(title, classes, median, lower, upper)
+    return figures.Square(title, classes, median, lower, upper, remarks)
 
 
 def alluvial_figure(matrix: Matrix, who: str, key: str) -> Figure:

@@ -1,0 +1,203 @@
+"""The section on transitions in a paper: what the printed facts determine, bound, or leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.analysis.latent_transition import DESCRIPTIVE
+from her2bayes.reports import transition_figures as figures
+from her2bayes.reports import transition_parts as parts
+from her2bayes.reports.fit_card import fit_card
+from her2bayes.reports.numbers import count, number
+from her2bayes.reports.section import Figure, Section, Table
+
+if TYPE_CHECKING:
+    from her2bayes.analysis.latent_transition import TableAnalysis
+    from her2bayes.analysis.transition import Result
+    from her2bayes.analysis.transition_matrix import Matrix
+
+WORDS = {
+    "determined": "determined",
+    "bounded": "bounded",
+    "prior_driven": "prior driven",
+}
+
+
+def section(result: Result) -> Section:
+    """Report the transitions of a study."""
+    drawn: list[Figure] = []
+    tables: list[Table] = []
+    for analysis in result.main:
+        drawn += _figures(result, analysis)
+        tables += _tables(result, analysis)
+    if not result.tests.empty:
+        caption = "Discordant patients of all levels are printed; methods by name."
+        tables.append(parts.classical_table(result.tests, "Discordance by subgroup", caption))
+    return Section(
+        id="transition",
+        title="HER2 status: from primary tumour to recurrence",
+        paragraphs=tuple(_paragraphs(result)),
+        figures=tuple(drawn),
+        tables=tuple(tables),
+        fits=tuple(fit_card(fit, title, result.estimates) for title, fit in result.fits.items()),
+    )
+
+
+def _where(result: Result, analysis: TableAnalysis) -> str:
+    named = [result.labels.get(f, f) for f in analysis.factors]
+    return "by " + " and ".join(named) if named else "all patients"
+
+
+def _key(analysis: TableAnalysis) -> str:
+    return "-".join(analysis.factors).replace("_", "-") or "all"
+
+
+def _paragraphs(result: Result) -> Iterator[str]:
+    yield (
+        "The paper prints no complete table of primary by recurrence, only some of its cells and "
+        "sums. The analysis sums over every whole-number table that agrees with all printed "
+        "facts, each with its multinomial weight. A share of this cohort that is the same in all "
+        "these tables is called determined; one with logical bounds is bounded; where the facts "
+        "add next to nothing to the prior within these bounds it is prior driven."
+    )
+    for item in result.latent.impossible:
+        if not item.factors:
+            yield (
+                f"Not fitted: the reading '{item.reading}', under which no table exists, because "
+                f"these printed facts cannot all hold: {_facts(result, item.facts)}."
+            )
+    overall = next((a for a in result.main if not a.factors), None)
+    if overall is not None:
+        yield f"All patients: {_table_count(overall)}"
+    if any(a.factors for a in result.main):
+        yield (
+            "Subgroups are printed as the margin at recurrence and the number of discordant "
+            f"patients only. They are {DESCRIPTIVE}. The partitions count the same patients and "
+            "are never multiplied."
+        )
+    yield (
+        "The readings are taken as they are. Part of an observed change is error of two readings; "
+        "these facts alone cannot separate it from change of the tumour."
+    )
+
+
+def _facts(result: Result, ids: Iterable[str]) -> str:
+    """Facts in words: cells, relation, number and where they stand."""
+    known = result.facts.set_index("fact_id")
+    texts = []
+    for name in ids:
+        row = known.loc[name]
+        cells = str(row["cells"]).replace("->", " → ").replace("*", "any")
+        level = f", {row['factor']} {row['level']}" if row["factor"] else ""
+        texts.append(f"{cells} {row['relation']} {row['value']}{level} ({row['locator']})")
+    return "; ".join(texts)
+
+
+def _table_count(analysis: TableAnalysis) -> str:
+    labels = analysis.labels["label"].value_counts()
+    named = ", ".join(f"{labels[key]} {WORDS[key]}" for key in WORDS if key in labels)
+    return (
+        f"{count(int(np.sum(analysis.patients)), 'patient')}, {analysis.fit.method}; of the "
+        f"{len(analysis.labels)} transition shares {named}."
+    )
+
+
+def _figures(result: Result, analysis: TableAnalysis) -> list[Figure]:
+    matrices = [m for m in result.matrices if m.fit is analysis.fit]
+    who = f"{int(np.sum(analysis.patients))} patients of the paper, {_where(result, analysis)}"
+    key, reading = _key(analysis), matrices[0].reading
+    found = []
+    if not analysis.factors:
+        found.append(parts.alluvial_figure(matrices[0], who, key))
+    found.append(_labelled_matrices(analysis, matrices, who, key, _where(result, analysis)))
+    if not analysis.factors:
+        found.append(parts.contraction_figure(matrices[0], result.estimates, who, key))
+    for place, matrix in enumerate(matrices):
+        others = _by_row_prior(result, analysis, matrix)
+        if len(others) > 1:
+            found.append(
+                parts.scenario_figure(
+                    others, who, f"{key}-{place}" if analysis.factors else key,
+                    f"Row priors side by side: {matrix.label}",
+                    "Where the series differ the facts leave the answer to the prior.",
+                )
+            )  # fmt: skip
+    assert not reading
+    return found
+
+
+def _labelled_matrices(
+    analysis: TableAnalysis, matrices: list[Matrix], who: str, key: str, where: str
+) -> Figure:
+    labels = analysis.labels.set_index(["stratum", "her2_primary", "her2"])["label"]
+    squares = []
+    for name, matrix in zip(analysis.tables.names, matrices, strict=True):
+        words = [[WORDS[labels[name, a, b]] for b in matrix.classes] for a in matrix.classes]
+        title = f"{matrix.label}, n = {matrix.pairs}"
+        squares.append(parts.square(matrix.transition, title, np.array(words)))
+    return Figure(
+        id=f"transition-matrix-{key}",
+        title=f"Transition matrix, {where}",
+        svg=figures.matrices(squares),
+        caption=f"{who}. Posterior median and 95 % interval of the probability behind the cohort, "
+        "in percent, and what the facts say of the share in the cohort itself. Blue: the class "
+        "changes; grey: it stays.",
+        alt="Transition matrices with intervals and labels; the numbers are in the tables below.",
+    )
+
+
+def _by_row_prior(result: Result, analysis: TableAnalysis, matrix: Matrix) -> dict[str, Matrix]:
+    """The same stratum under all row priors of the same reading of the facts."""
+    same = [
+        a
+        for a in result.latent.analyses
+        if a.factors == analysis.factors and a.reading == analysis.reading
+    ]
+    found = {}
+    for other in same:
+        twin = [m for m in result.matrices if m.fit is other.fit and m.given == matrix.given]
+        found[other.row_prior] = twin[0]
+    return found
+
+
+def _tables(result: Result, analysis: TableAnalysis) -> list[Table]:
+    labels = analysis.labels
+    rows = [
+        {
+            **({"Stratum": row["stratum"]} if analysis.factors else {}),
+            "Transition": f"{row['her2_primary']} → {row['her2']}",
+            "Bounds, %": _range(row["lower_bound"], row["upper_bound"]),
+            "Cohort's share, % (95 %)": number(100 * row["cohort_median"], 1)
+            if row["lower_bound"] == row["upper_bound"]
+            else f"{number(100 * row['cohort_median'], 1)} "
+            f"({_range(row['cohort_lower'], row['cohort_upper'])})",
+            "Contraction within bounds": number(row["contraction_within"], 2),
+            "The facts": WORDS[row["label"]],
+        }
+        for row in labels.to_dict("records")
+    ]
+    where = _where(result, analysis)
+    tables = [
+        Table(
+            f"What the facts say, {where}", pd.DataFrame(rows), f"Row prior: {analysis.row_prior}."
+        )
+    ]
+    if not analysis.factors:
+        mine = result.estimates[
+            (result.estimates["reading"] == "") & ~result.estimates["estimand"].str.contains("[|;]")
+        ]
+        caption = "The probability behind the cohort; primary shares as in this cohort."
+        tables.append(parts.estimate_table(mine, "All patients: posterior and prior", caption))
+        plain = result.classical[~result.classical["estimand"].str.contains("[|;]")]
+        caption = "Finite counts that are the same in every admissible table, and ranges of tests."
+        tables.append(parts.classical_table(plain, "Counts and tests", caption))
+    return tables
+
+
+def _range(lower: float, upper: float) -> str:
+    low, high = number(100 * lower, 1), number(100 * upper, 1)
+    return low if low == high else f"{low}–{high}"
