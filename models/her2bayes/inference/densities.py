@@ -63,7 +63,7 @@ def posterior_predictive(model: Any, posterior: xr.Dataset, seed: int) -> xr.Dat
     if not observed:
         return xr.Dataset()
     inputs = {rv: rv.name for rv in model.free_RVs}
-    values = _evaluate(_without_names(observed), inputs, posterior, _step(model, posterior), seed)
+    values = _evaluate(_plain(observed), inputs, posterior, _step(model, posterior), seed)
     return xr.Dataset(
         {
             rv.name: _as_array(model, rv.name, value, rv, posterior)
@@ -121,16 +121,43 @@ def _evaluate(
     return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
 
-def _without_names(outputs: list[Any]) -> list[Any]:
-    """Bypass the identity nodes of ``Deterministic``, which PyTensor does not vectorise."""
+def _plain(outputs: list[Any]) -> list[Any]:
+    """Rewrite a graph of random variables so that PyTensor can add a batch dimension to it.
+
+    ``Deterministic`` is an identity without a vectorised form. A random variable of fixed size
+    is extended only if its first parameter has the new dimension; without a size it always is.
+    """
     from pytensor.compile.ops import ViewOp
     from pytensor.graph.replace import graph_replace
     from pytensor.graph.traversal import ancestors
+    from pytensor.tensor.random.op import RandomVariable
 
-    views = [v for v in ancestors(outputs) if v.owner and isinstance(v.owner.op, ViewOp)]
-    for view in views:
-        outputs = graph_replace(outputs, {view: view.owner.inputs[0]}, strict=False)
+    for variable in [v for v in ancestors(outputs) if v.owner]:
+        if isinstance(variable.owner.op, ViewOp):
+            new = variable.owner.inputs[0]
+        elif (
+            isinstance(variable.owner.op, RandomVariable) and variable is variable.owner.outputs[1]
+        ):
+            new = _unsized(variable)
+        else:
+            continue
+        outputs = graph_replace(outputs, {variable: new}, strict=False)
     return outputs
+
+
+def _unsized(variable: Any) -> Any:
+    """Carry the size of a random variable in its first parameter."""
+    import pytensor.tensor as pt
+    from pytensor.tensor.type_other import NoneTypeT
+
+    node, op = variable.owner, variable.owner.op
+    size = op.size_param(node)
+    if isinstance(size.type, NoneTypeT):
+        return variable
+    first, *others = op.dist_params(node)
+    core = [first.shape[axis] for axis in range(first.ndim - op.ndims_params[0], first.ndim)]
+    first = pt.broadcast_to(first, [*(size[i] for i in range(op.batch_ndim(node))), *core])
+    return op.make_node(op.rng_param(node), None, first, *others).outputs[1]
 
 
 def _step(model: Any, posterior: xr.Dataset) -> int:

@@ -128,6 +128,7 @@ def _nutpie(
         cores=cores,
         seed=sampling.seed,
         target_accept=sampling.target_accept,
+        adaptation=sampling.adaptation,
         save_warmup=False,
         progress_bar=progress,
     )

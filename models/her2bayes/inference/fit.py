@@ -18,6 +18,7 @@ from typing import Any
 import xarray as xr
 
 from her2bayes import __version__
+from her2bayes.bayes.padding import is_padding
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics
@@ -164,7 +165,16 @@ def _compute(
     seconds = {name: round(value, 2) for name, value in seconds.items()}
     seconds["all"] = round(perf_counter() - start, 2)
     provenance = {"fit_id": digest.key(identity), **identity, "seconds": seconds}
-    tree = xr.DataTree.from_dict(dict(zip(GROUPS, groups, strict=True)))
+    kept = {name: _without_padding(group) for name, group in zip(GROUPS, groups, strict=True)}
+    tree = xr.DataTree.from_dict(kept)
     tree.attrs["provenance"] = json.dumps(provenance)
     log.info("fit %s of %s: %s s", provenance["fit_id"], identity["model"], seconds)
     return Fit(tree, provenance)
+
+
+def _without_padding(group: xr.Dataset) -> xr.Dataset:
+    """Drop the places without data that only made shapes equal (``bayes.padding``)."""
+    for dim in group.dims:
+        if dim in group.coords:
+            group = group.isel({dim: [not is_padding(label) for label in group[dim].values]})
+    return group[[name for name, array in group.items() if array.size]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from her2bayes.errors import Fault, raise_if
 
 SAMPLERS = ("nutpie", "pymc")
+ADAPTATIONS = ("low_rank", "diag")
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Sampling:
     """Settings of one run: draws and tuning steps per chain, chains, seed, acceptance, sampler.
 
     The defaults give 4000 draws, enough for bulk and tail ESS above 400 in every model here.
+    ``adaptation`` is nutpie's mass matrix: "low_rank" also learns a few strong correlations, such
+    as that of a common level with the levels' effects where one subgroup holds most patients.
     Raises ``BadInput`` with all settings that cannot be used.
     """
 
@@ -23,6 +26,7 @@ class Sampling:
     seed: int = 20230221
     target_accept: float = 0.9
     sampler: str = "nutpie"
+    adaptation: str = "low_rank"
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot give draws or a verdict on them."""
@@ -33,6 +37,7 @@ class Sampling:
             (self.seed >= 0, "seed", self.seed, "0 or more"),
             (0 < self.target_accept < 1, "target_accept", self.target_accept, "between 0 and 1"),
             (self.sampler in SAMPLERS, "sampler", self.sampler, ", ".join(SAMPLERS)),
+            (self.adaptation in ADAPTATIONS, "adaptation", self.adaptation, " ".join(ADAPTATIONS)),
         ]
         raise_if(
             [

@@ -1,0 +1,146 @@
+"""Levels of a factor, possibly nested in those of a parent factor, as orthonormal contrasts.
+
+For L levels the effects that sum to zero over levels are ``contrast @ effect`` with L - 1
+effects, where the columns of ``contrast`` are an orthonormal basis (Helmert) of the vectors that
+sum to zero. Independent normal effects with sd ``s`` give each level an effect with marginal sd
+``s * sqrt(1 - 1/L)``: exactly PyMC's ``ZeroSumNormal(sigma=s)`` over levels. With contrasts as
+data, factors with any number of levels, flat or nested, are one and the same model graph.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from scipy.linalg import helmert
+
+from her2bayes.bayes.padding import padded, places
+from her2bayes.errors import BadInput, Fault, raise_if
+
+FAMILY = ("parent", "level")
+POOLING = ("partial", "fixed", "complete")
+
+
+def design(counts: xr.DataArray, pooling: str = "partial") -> xr.Dataset:
+    """Describe StatusCounts (dims ``subgroup``, category) for a linear term, padded to one shape.
+
+    Variables: ``counts`` (subgroup, category), ``contrast`` (subgroup, effect), and by effect the
+    0/1 matrix ``member`` (effect, family), 0/1 ``learned`` and ``information``. The family
+    "level" holds the effects of levels (within their parent where nested), "parent" those of
+    parents. ``pooling``: "partial" learns the spread of a family with two or more effects (two
+    levels are one effect, which cannot teach it), "fixed" learns none, "complete" has no effects.
+    Raises ``BadInput`` for counts that are negative or not whole, and for an unknown pooling.
+    """
+    raise_if(_faults(counts, pooling))
+    families = {} if pooling == "complete" else _families(counts)
+    rows, size = counts.sizes["subgroup"], places(counts.sizes["subgroup"])
+    contrast = np.zeros((size, size))
+    member = np.zeros((size, len(FAMILY)))
+    learned = np.zeros(size)
+    names: list[str] = []
+    for name, columns in families.items():
+        span = slice(len(names), len(names) + columns.shape[1])
+        contrast[:rows, span] = columns
+        member[span, FAMILY.index(name)] = 1
+        learned[span] = pooling == "partial" and columns.shape[1] > 1
+        names += [f"{name} {number}" for number in range(1, columns.shape[1] + 1)]
+    member[len(names) :, 0] = 1  # an unused effect still needs a scale; its contrast is zero
+    values = counts.transpose("subgroup", ...).values
+    category = str(counts.transpose("subgroup", ...).dims[1])
+    table = np.zeros((size, values.shape[1]), dtype=np.int64)
+    table[:rows] = values
+    return xr.Dataset(
+        {
+            "counts": (("subgroup", category), table),
+            "contrast": (("subgroup", "effect"), contrast),
+            "member": (("effect", "family"), member),
+            "learned": ("effect", learned),
+            "information": ("effect", information(table, contrast)),
+        },
+        coords={
+            "subgroup": padded(counts["subgroup"].values, size),
+            "effect": padded(names, size),
+            "family": list(FAMILY),
+            category: [str(label) for label in counts[category].values],
+        },
+    )
+
+
+def parent_rows(counts: xr.DataArray) -> xr.Dataset:
+    """Return padded ``counts``, ``one`` (category) and, where nested, the 0/1 matrix ``member``.
+
+    ``member`` (subgroup, parent) names the parent of each subgroup. Raises ``BadInput`` as
+    ``design`` does.
+    """
+    data = design(counts)[["counts"]].drop_vars(["effect", "family"], errors="ignore")
+    category = str(data["counts"].dims[1])
+    data["one"] = xr.ones_like(data[category], dtype=float)
+    known = list(dict.fromkeys(parents(counts)))
+    if len(known) == 1:
+        return data
+    member = np.zeros((data.sizes["subgroup"], places(len(known))))
+    of = [known.index(parent) for parent in parents(counts)]
+    member[np.arange(len(member)), of + [0] * (len(member) - len(of))] = 1
+    data["member"] = (("subgroup", "parent"), member)
+    return data.assign_coords(parent=padded(known, member.shape[1]))
+
+
+def parents(counts: xr.DataArray) -> list[str]:
+    """Return the parent level of each subgroup, empty where the factor is not nested."""
+    if "parent" not in counts.coords:
+        return [""] * counts.sizes["subgroup"]
+    return [str(parent) for parent in counts["parent"].values]
+
+
+def information(counts: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """Return by effect the Fisher information the counts hold on it, per dimension of categories.
+
+    A multinomial with shares p tells logits that sum to zero with precision ``patients * (1 -
+    sum(p^2)) / (K - 1)`` on average over directions; p are the pooled shares, half a patient added
+    to each category so that an empty one does not pretend to know.
+    """
+    pooled = counts.sum(axis=0) + 0.5
+    pooled = pooled / pooled.sum()
+    each = (1 - np.square(pooled).sum()) / (len(pooled) - 1)
+    return each * np.square(contrast).T @ counts.sum(axis=1)
+
+
+def _families(counts: xr.DataArray) -> dict[str, np.ndarray]:
+    """Contrasts (subgroup, effect) of each family that has any."""
+    of = np.array(parents(counts))
+    known = list(dict.fromkeys(of))
+    between = _basis(len(known))[[known.index(parent) for parent in of]]
+    within = np.zeros((len(of), 0))
+    for parent in known:
+        rows = of == parent
+        block = np.zeros((len(of), rows.sum() - 1))
+        block[rows] = _basis(int(rows.sum()))
+        within = np.hstack([within, block])
+    families = {"parent": between, "level": within}
+    return {name: columns for name, columns in families.items() if columns.shape[1]}
+
+
+def _basis(levels: int) -> np.ndarray:
+    """Return an orthonormal basis (levels, levels - 1) of the vectors that sum to zero."""
+    return helmert(levels).T if levels > 1 else np.zeros((1, 0))
+
+
+def _faults(counts: xr.DataArray, pooling: str) -> list[Fault]:
+    faults = []
+    values = np.asarray(counts.values)
+    if pooling not in POOLING:
+        allowed = ", ".join(POOLING)
+        faults.append(Fault("unknown pooling", column="pooling", value=pooling, allowed=allowed))
+    if counts.ndim != 2 or "subgroup" not in counts.dims:
+        raise BadInput(
+            [*faults, Fault("not StatusCounts", value=counts.dims, allowed="(subgroup, her2)")]
+        )
+    if counts.sizes["subgroup"] < 1 or min(counts.shape) < 1 or values.shape[-1] < 2:
+        faults.append(
+            Fault("too few rows or categories", value=counts.shape, allowed="1 row, 2 categories")
+        )
+    if not (np.isfinite(values).all() and (values >= 0).all() and (values % 1 == 0).all()):
+        faults.append(Fault("counts are not whole numbers of patients", allowed="0, 1, 2, ..."))
+    labels = [str(label) for label in counts["subgroup"].values]
+    if len(set(labels)) != len(labels):
+        faults.append(Fault("a subgroup appears twice", value=labels, remedy="add the rows up"))
+    return faults
