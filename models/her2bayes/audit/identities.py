@@ -184,9 +184,7 @@ def _finding(known: Known, suspects: list[str], told: list[Told], tied: bool) ->
 def _sentence(known: Known, suspect: str, claim: Claim | None, note: str) -> str:
     if claim is None:
         place = next(p for c in _stated_by(known, suspect) for p in c.prints if p.id == suspect)
-        return (
-            f"{place.locator} ({suspect}) gives {place.shown}, but {note or 'the rest forbids it'}"
-        )
+        return f"{_name(place)} gives {place.shown}, but {note or 'the rest forbids it'}"
     about = describe(claim.estimand, known.study, claim.reading)
     text = (
         f"{claim.locator} prints '{claim.shown}' for {about}, but {note or 'the rest forbids it'}"

@@ -79,7 +79,7 @@ def _divided(known: Known, claim: Claim, count: int, total: int) -> Mark:
     if rule == rounding.TRUNCATED:
         note = f"{count}/{total} = {number(share, 4)} %, cut off instead of rounded"
         return Mark(claim.id, ROUNDING, note, DIVISION, share, share, share)
-    note = f"{count}/{total} = {number(share, 2)} %"
+    note = f"{count}/{total} = {number(share, 3)} %"
     if rule != rounding.EXACT:
         note += f", exactly halfway, printed as {rule} gives it"
     return Mark(claim.id, REPRODUCES, f"{note}; {fit}", DIVISION, share, share, share)
