@@ -57,21 +57,22 @@ def parts(
     _check(cells, baseline, walk_order, pooling, [*nonproportional, *frailty, *paired])
     events = information(cells)
     walk = walk_basis(cells, events, walk_order)
-    found = [_part("baseline", "smoothing", walk, events)] if baseline == "walk" else []
+    has_walk = baseline == "walk" and walk.sizes["coefficient"] > 0
+    found = [_part("baseline", "smoothing", walk, events)] if has_walk else []
     fixed = [name for name in factors(cells) if name not in frailty]
     for name in fixed:
         found += _effect(cells, name, events, pooling)
     for first, second in interactions:
         both = _product(contrast(cells, first), contrast(cells, second))
         found.append(_part(f"{first}_{second}", "interaction", both, events))
-    for name in nonproportional:
+    for name in nonproportional if walk.sizes["coefficient"] else ():
         drift = _product(contrast(cells, name) * _pair_scale(cells, name), walk)
         found.append(_part(f"{name}_drift", "drift", drift, events))
     for name in frailty:
         size = cells.sizes[name]
         identity = xr.DataArray(np.eye(size), dims=(name, "coefficient"))
         found.append(_part(name, "frailty", identity, events))
-    return [part for part in found if part.basis.sizes["coefficient"]]
+    return found
 
 
 def factors(cells: xr.Dataset) -> list[str]:

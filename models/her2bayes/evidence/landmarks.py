@@ -76,7 +76,7 @@ def landmark_counts(table: pd.DataFrame, cells: xr.Dataset, study: str = "") -> 
             **months,
             "share": (("landmark", *groups), share),
         },
-        coords={"landmark": labels, **{dim: cells[dim].values for dim in groups}},
+        coords={"landmark": labels, **{dim: cells[dim].to_numpy() for dim in groups}},
     )
 
 
@@ -108,7 +108,7 @@ def _faults(table: pd.DataFrame, cells: xr.Dataset, study: str) -> list[Fault]:
             if not good
         ]
         for dim in cells["rows"].dims:
-            level, known = str(row.get(dim, "")), [str(v) for v in cells[dim].values]
+            level, known = str(row.get(dim, "")), [str(v) for v in cells[dim].to_numpy()]
             if level and level not in known:
                 allowed = ", ".join(known) + ", or empty"
                 faults.append(
@@ -138,11 +138,11 @@ def _overlaps(table: pd.DataFrame, groups: list[str]) -> list[Fault]:
 
 
 def _months(cells: xr.Dataset, times: np.ndarray) -> np.ndarray:
-    start, end = cells["interval_start"].values, cells["interval_end"].values
+    start, end = cells["interval_start"].to_numpy(), cells["interval_end"].to_numpy()
     return np.clip(np.minimum(times[:, None], end) - start, 0.0, None)
 
 
-def _share(row: Mapping[str, Any], cells: xr.Dataset, groups: list[str]) -> np.ndarray:
+def _share(row: Mapping[Any, Any], cells: xr.Dataset, groups: list[str]) -> np.ndarray:
     share = cells["rows"].astype(float)
     for dim in groups:
         level = str(row.get(dim, ""))
@@ -153,4 +153,4 @@ def _share(row: Mapping[str, Any], cells: xr.Dataset, groups: list[str]) -> np.n
         for dim in groups:
             level = str(row.get(dim, ""))
             share = share.where(cells[dim].astype(str) == level, 0.0) if level else share
-    return (share / float(share.sum())).values
+    return (share / float(share.sum())).to_numpy()

@@ -1,0 +1,109 @@
+"""Posterior-predictive Kaplan–Meier curves: would patients drawn from the model look like these?
+
+Each draw simulates the observed patients again: same groups and entries, event times from the
+draw's hazard given no event by entry, censoring from the cohort's own reverse Kaplan–Meier curve
+(given follow-up beyond entry). The curve of each replicate is computed like that of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.evidence.simulate_survival import event_times
+
+REPLICATES = 200
+MOST_PATIENTS = 4000
+
+
+def predictive_curves(
+    log_hazard: xr.DataArray,
+    counts: pd.DataFrame,
+    by: str,
+    times: Sequence[float],
+    seed: int,
+    replicates: int = REPLICATES,
+) -> xr.DataArray:
+    """Kaplan–Meier survival of replicated cohorts at months ``times``: (replicate, by, time).
+
+    ``counts`` are TimeCounts with every group dim of ``log_hazard``; above 4,000 patients as many
+    are drawn from them, and the replicates vary accordingly more.
+    """
+    rng = np.random.default_rng(seed)
+    groups = [str(d) for d in log_hazard.dims if d not in ("chain", "draw", "interval")]
+    draws = log_hazard.transpose("chain", "draw", *groups, "interval").to_numpy()
+    draws = draws.reshape(-1, *draws.shape[2:])
+    chosen = rng.choice(len(draws), size=replicates, replace=replicates > len(draws))
+    edges = np.append(log_hazard["interval_start"].to_numpy(), log_hazard["interval_end"][-1])
+    rates = np.exp(draws[chosen]).reshape(replicates, -1, log_hazard.sizes["interval"])
+    rows = _rows(counts, rng)
+    sizes = [log_hazard.sizes[g] for g in groups]
+    codes = [
+        pd.Categorical(rows[g].astype(str), categories=log_hazard[g].to_numpy()).codes
+        for g in groups
+    ]
+    place = np.ravel_multi_index(codes, sizes) if groups else np.zeros(len(rows), int)
+    levels = [str(level) for level in pd.unique(counts[by].astype(str))]
+    member = [np.flatnonzero(rows[by].astype(str) == level) for level in levels]
+    censoring = [_steps(counts[counts[by].astype(str) == level]) for level in levels]
+    entry = rows["entry"].to_numpy(float)
+    values = np.full((replicates, len(levels), len(times)), np.nan)
+    for number in range(replicates):
+        time = event_times(rng, edges, rates[number][place], entry)
+        for k, (inside, steps) in enumerate(zip(member, censoring, strict=True)):
+            last = _censoring(rng, entry[inside], *steps)
+            seen = np.minimum(time[inside], last)
+            happened = time[inside] <= last
+            values[number, k] = _kaplan_meier(entry[inside], seen, happened, np.asarray(times))
+    return xr.DataArray(
+        values,
+        dims=("replicate", by, "time"),
+        coords={by: levels, "time": np.asarray(times, float)},
+    )
+
+
+def _rows(counts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    number = counts["patients"].to_numpy(float)
+    if number.sum() > MOST_PATIENTS:
+        number = rng.multinomial(MOST_PATIENTS, number / number.sum())
+    repeated = np.repeat(np.arange(len(counts)), number.astype(int))
+    return counts.iloc[repeated].reset_index(drop=True)
+
+
+def _steps(counts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Reverse Kaplan–Meier: times of censoring and the probability of follow-up beyond each."""
+    time = np.unique(counts.loc[counts["event"] == 0, "time"].to_numpy())
+    if not len(time):
+        return np.array([np.inf]), np.array([0.0])
+    number, exits = counts["patients"].to_numpy(float), counts["time"].to_numpy()
+    entries, happened = counts["entry"].to_numpy(), counts["event"].to_numpy() == 1
+    # an event and a censoring at one time: the event comes first
+    at_risk = np.array(
+        [number[(entries < t) & ((exits > t) | ((exits == t) & ~happened))].sum() for t in time]
+    )
+    censored = np.array([number[(exits == t) & ~happened].sum() for t in time])
+    return time, np.cumprod(1 - censored / at_risk)
+
+
+def _censoring(
+    rng: np.random.Generator, entry: np.ndarray, time: np.ndarray, beyond: np.ndarray
+) -> np.ndarray:
+    """Draw times of censoring given that they lie beyond entry (never, where none is known)."""
+    before = np.append(1.0, beyond)[np.searchsorted(time, entry, side="right")]
+    level = rng.uniform(size=len(entry)) * before
+    place = np.searchsorted(-beyond, -level, side="left")
+    return np.append(time, np.inf)[place]
+
+
+def _kaplan_meier(
+    entry: np.ndarray, time: np.ndarray, happened: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    steps, events = np.unique(time[happened], return_counts=True)
+    exits, entries = np.sort(time), np.sort(entry)
+    at_risk = np.searchsorted(entries, steps, side="left") - np.searchsorted(exits, steps, "left")
+    curve = np.append(1.0, np.cumprod(1 - events / np.maximum(at_risk, 1)))
+    found = curve[np.searchsorted(steps, times, side="right")]
+    return np.where(times <= time.max(), found, np.nan)
