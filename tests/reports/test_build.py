@@ -41,7 +41,7 @@ class StubFamily:
     def applies(self, study: Study) -> bool:
         return self.present
 
-    def run(self, study: Study, store: object, sampling: object) -> Result:
+    def run(self, study: Study, store: object, sampling: object, say: object) -> Result:
         return Result(self.estimates)
 
     def section(self, result: Result) -> Section:

@@ -109,6 +109,11 @@ def test_a_failed_fit_is_named_in_its_figure(result) -> None:
     failed = result.estimates.assign(convergence="not converged: R-hat 1.03; tail ESS 212")
     made = section(SimpleNamespace(**{**vars(result), "estimates": failed}))
     assert "not converged: R-hat 1.03; tail ESS 212" in made.figures[1].caption
+    assert [fit["title"] for fit in made.fits] == [
+        "All patients",
+        "Site of biopsy or resection, nested in type of first relapse",
+        "Ki-67 index of the recurrence (%)",
+    ]
     assert {fit["convergence"] for fit in made.fits} == {"not converged: R-hat 1.03; tail ESS 212"}
 
 

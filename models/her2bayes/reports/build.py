@@ -96,10 +96,12 @@ def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcom
     for family in FAMILIES:
         if family.applies(study):
             say(f"fitting: {family.label}")
-            parts.append((family, family.run(study, store, settings.sampling)))
+            parts.append((family, family.run(study, store, settings.sampling, say)))
     say("drawing and writing the report")
-    estimates = _estimates([result for _, result in parts], settings.quick)
-    evidence = join(study, evidence_rows(study, audited), estimates, _classical(study, estimates))
+    results = [result for _, result in parts]
+    estimates = _estimates(results, settings.quick)
+    classical = _classical(study, estimates, results)
+    evidence = join(study, evidence_rows(study, audited), estimates, classical)
     findings = audited.findings
     sections = tuple(family.section(result) for family, result in parts)
     record = _record(study, settings, evidence, findings, estimates)
@@ -141,11 +143,15 @@ def _estimates(results: Sequence[Any], quick: bool) -> pd.DataFrame:
     return table
 
 
-def _classical(study: Study, estimates: pd.DataFrame) -> pd.DataFrame:
+def _classical(study: Study, estimates: pd.DataFrame, results: Sequence[Any]) -> pd.DataFrame:
+    """Classical rows of the HER2 tables, and those a family brings along."""
     from her2bayes.reports.classical_rows import classical_rows
 
     wanted = [*study.ledger["estimand"], *estimates["estimand"]]
-    return classical_rows(study.status_counts(), wanted)
+    tables = [classical_rows(study.status_counts(), wanted)]
+    brought = (getattr(result, "classical", None) for result in results)
+    tables += [table for table in brought if table is not None and not table.empty]
+    return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
 
 
 def _record(

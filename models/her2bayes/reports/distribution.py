@@ -19,7 +19,7 @@ from her2bayes.reports.section import Figure, Section, Table
 if TYPE_CHECKING:
     import xarray as xr
 
-    from her2bayes.analysis.distribution import Result
+    from her2bayes.analysis.distribution import Analysis, Result
 
 Known = Mapping[str, Mapping[str, Any]]
 ALL = "All patients"
@@ -47,10 +47,16 @@ def section(result: Result) -> Section:
         figures=tuple(drawn),
         tables=tuple(tables),
         fits=tuple(
-            fit_card(fit, labels.get(name, name), result.estimates)
-            for name, fit in result.fits.items()
+            fit_card(analysis.fit, _title(analysis, labels), result.estimates)
+            for analysis in result.analyses
         ),
     )
+
+
+def _title(analysis: Analysis, labels: Mapping[str, str]) -> str:
+    own = labels.get(analysis.factor, analysis.factor)
+    parent = labels.get(analysis.parent, analysis.parent)
+    return f"{own}, nested in {_lower(parent)}" if parent and analysis.parent else own
 
 
 def _paragraphs(patients: int, factors: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -49,6 +50,9 @@ _POSTERIOR = (
     "convergence",
 )
 _CLASSICAL = ("reproduced", "reproduced_lower", "reproduced_upper", "reproduced_p", "method")
+
+# origins by how little a number from there tells beyond what was put in
+_BY_CLAIM = ("by_construction", "implied", "patients", "recomputed")
 
 # what a row that the paper does not print is called in the column `statistic`
 _STATISTIC = {
@@ -125,16 +129,19 @@ def _with_posterior(row: dict[str, Any], estimate: Mapping[str, Any]) -> dict[st
         raise ValueError(
             f"{row['claim_id']}: printed in '{unit}', estimated in '{estimate['unit']}'"
         )
-    kind = estimate.get("evidence_kind") or "recomputed"
     return {
         **row,
         **{name: estimate.get(name) for name in _POSTERIOR},
         "unit": unit,
         "note": _sentences(row.get("note"), estimate.get("note")),
-        "evidence_kind": kind
-        if row.get("evidence_kind") in {"printed", "", None}
-        else row["evidence_kind"],
+        "evidence_kind": _weaker(row.get("evidence_kind"), estimate.get("evidence_kind")),
     }
+
+
+def _weaker(audited: object, estimated: object) -> str:
+    """Name the origin that claims less: a posterior may rest on less than the audited number."""
+    kinds = {audited, estimated or "recomputed"}
+    return next((kind for kind in _BY_CLAIM if kind in kinds), "recomputed")
 
 
 def _with_classical(row: dict[str, Any], test: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +149,8 @@ def _with_classical(row: dict[str, Any], test: Mapping[str, Any]) -> dict[str, A
     bare = (
         pd.isna(row.get("reproduced_lower")) or row["reproduced_lower"] == row["reproduced_upper"]
     )
-    if _is_test(row) or pd.isna(row.get("reproduced")) or not bare:
+    same = abs(_float(row.get("reproduced")) - _float(test["reproduced"])) < 1e-6
+    if _is_test(row) or not bare or not same:
         return row
     return {
         **row,
@@ -152,38 +160,42 @@ def _with_classical(row: dict[str, Any], test: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def _float(value: object) -> float:
+    return float(value) if isinstance(value, Real) else float("nan")
+
+
 def _is_test(row: Mapping[str, Any]) -> bool:
     return row.get("statistic") in {"p_value", "significant"}
 
 
 def _answered(row: dict[str, Any], estimates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Answer the P value of an association with the differences of shares, in the note."""
+    """Answer the P value of an association with posterior differences, in the note."""
     asked = parse(row["estimand"])
     if asked.kind != "association" or not _is_test(row):
         return row
-    answers = [e for e in estimates if _answers(asked, parse(e["estimand"]))]
+    answers = [
+        e for e in estimates if not e.get("reading") and _answers(asked, parse(e["estimand"]))
+    ]
     if not answers:
         return row
     largest = max(answers, key=lambda e: abs(e["posterior_median"]))
     median, lower, upper = (largest[name] for name in _POSTERIOR[:3])
     text = interval(median, lower, upper, unit="%")
-    amount = "the difference" if len(answers) == 1 else f"{len(answers)} differences"
+    rows = "row" if len(answers) == 1 else f"{len(answers)} rows"
     note = (
-        f"posterior answer: {amount} of shares in the rows share_difference, "
+        f"posterior answer: {rows} {parse(answers[0]['estimand']).kind}; "
         f"largest {largest['estimand']} {text} percentage points"
     )
     return {**row, "note": _sentences(row.get("note"), note)}
 
 
 def _answers(asked: Estimand, answer: Estimand) -> bool:
-    return (
-        answer.kind == "share_difference"
-        and answer.contrast is not None
-        and asked.contrast is not None
-        and answer.contrast.factor == asked.contrast.factor
-        and answer.outcome.partition("=")[0] == asked.outcome
-        and answer.given == asked.given
-    )
+    if answer.contrast is None or asked.contrast is None:
+        return False
+    same = answer.contrast.factor == asked.contrast.factor and answer.given == asked.given
+    of_share = answer.kind == "share_difference" and answer.outcome.startswith(f"{asked.outcome}=")
+    of_change = answer.kind == f"{asked.outcome}_difference"
+    return same and (of_share or of_change)
 
 
 def _unprinted(

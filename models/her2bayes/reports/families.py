@@ -1,14 +1,17 @@
 """The analyses a report can hold; a new one is one line here and a file in analysis and reports.
 
-``analysis/<name>.py`` gives ``applies(study) -> bool`` and ``run(study, store, sampling)``, whose
-result holds ``estimates`` (rows keyed by estimand); ``reports/<name>.py`` gives
-``section(result) -> Section`` with the fits behind it.
+``analysis/<name>.py`` gives ``applies(study) -> bool`` and ``run(study, store, sampling)`` (with
+``say`` where it tells of its steps), whose result holds ``estimates`` and, where it has any,
+``classical`` (both keyed by estimand); ``reports/<name>.py`` gives ``section(result) -> Section``
+with the fits behind it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.reports.section import Section
@@ -31,9 +34,17 @@ class Family:
         """Tell whether the printed evidence of a study allows the analysis."""
         return bool(import_module(f"her2bayes.analysis.{self.name}").applies(study))
 
-    def run(self, study: Study, store: Store | None, sampling: Sampling) -> Any:
-        """Fit what the analysis fits, or read it from the store."""
-        return import_module(f"her2bayes.analysis.{self.name}").run(study, store, sampling)
+    def run(
+        self,
+        study: Study,
+        store: Store | None,
+        sampling: Sampling,
+        say: Callable[[str], None],
+    ) -> Any:
+        """Fit what the analysis fits, or read it from the store; ``say`` is told of each step."""
+        run = import_module(f"her2bayes.analysis.{self.name}").run
+        told = {"say": say} if "say" in signature(run).parameters else {}
+        return run(study, store, sampling, **told)
 
     def section(self, result: Any) -> Section:
         """Report a result."""
@@ -46,5 +57,10 @@ FAMILIES = (
         "distribution",
         "HER2 status distribution",
         "no table of HER2 status (zero, low, positive) is printed, so shares are not modelled",
+    ),
+    Family(
+        "transition",
+        "HER2 status from primary to recurrence",
+        "no fact on pairs of primary and recurrence is printed",
     ),
 )

@@ -97,6 +97,8 @@ def _work(study: Study, out: Path, settings: Settings, inbox: Any) -> None:
 
 def _build(study: Study, out: Path, settings: Settings, watch: Watch) -> Outcome:
     counter = _FitCounter(study.id, watch)
+    # PyMC names the variables of every prior draw on stderr
+    logging.getLogger("pymc.sampling.forward").setLevel(logging.WARNING)
     logger = logging.getLogger("her2bayes.inference.fit")
     before = logger.level
     logger.setLevel(logging.INFO)
