@@ -65,7 +65,17 @@ def result() -> SimpleNamespace:
     asked = Estimand("share_difference", "her2=low", contrast=Contrast("ki67", "≤30", ">30"))
     rows.append(estimate(asked, *draws, fits["ki67"], event=lambda x: x > 0, note="above 0"))
     labels = {name: factor.label for name, factor in study.factors.items()}
-    return SimpleNamespace(counts=counts, fits=fits, estimates=estimates_table(rows), labels=labels)
+    analyses = [
+        SimpleNamespace(factor=name, parent="relapse_type" if name == "site" else "", fit=fit)
+        for name, fit in fits.items()
+    ]
+    return SimpleNamespace(
+        counts=counts,
+        fits=fits,
+        estimates=estimates_table(rows),
+        labels=labels,
+        analyses=analyses,
+    )
 
 
 def test_a_figure_a_factor_that_names_the_patients(result) -> None:

@@ -27,9 +27,12 @@ ALL = "All patients"
 
 def section(result: Result) -> Section:
     """Report the shares of HER2 classes in all patients and by each factor."""
-    known: Known = {str(row["estimand"]): row for row in result.estimates.to_dict("records")}
+    known: Known = {
+        str(row["estimand"]): {str(name): value for name, value in row.items()}
+        for row in result.estimates.to_dict("records")
+    }
     counts = result.counts
-    labels = {name: result.labels.get(name, name) if name else ALL for name in counts}
+    labels = {**result.labels, "": ALL}
     patients = max(int(table.sum()) for table in counts.values())
     overall = _overall(counts)
     drawn = [*_prior_to_posterior(result, patients)]
