@@ -129,8 +129,7 @@ def _rows(
         kind = RECOMPUTED if row["label"] == "determined" else IMPLIED
         yield {**row, "reading": reading, "evidence_kind": kind}
     for matrix in matrices:
-        derived = derived_rows(matrix)
-        for row in derived if main else derived[:1]:
+        for row in derived_rows(matrix, new_cohort=main)[: None if main else 1]:
             kind = parse(row["estimand"]).kind
             printed = RECOMPUTED if kind in ("discordance", "agreement") else IMPLIED
             yield {**row, "evidence_kind": printed}

@@ -223,6 +223,7 @@ def level_matrices(fitted: Fit, data: xr.Dataset, reading: str, by: Sequence[str
     primary = exact_counts(data)
     pairs = data["counts"].sum(("primary_reading", "recurrence_reading"))
     found = []
+    cells = cells if reading == ALL else []
     for factor in by:
         for level in dict.fromkeys(data[factor].to_numpy()):
             inside = [str(s) for s in data["stratum"].to_numpy()[data[factor].to_numpy() == level]]

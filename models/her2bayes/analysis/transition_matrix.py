@@ -55,16 +55,22 @@ class Matrix:
 
 
 def matrix_rows(matrix: Matrix) -> list[dict[str, Any]]:
-    """Rows of ``estimate``: cells, then what follows from them in this and in a new cohort."""
+    """Rows of ``estimate``: cells, what follows from them in this cohort and in a new one.
+
+    A crossed stratum gives its cells and its discordance only; a scenario nothing of a new cohort.
+    """
     rows = [_cell(matrix, start, end) for start in matrix.classes for end in matrix.classes]
-    return rows + derived_rows(matrix)
+    if len(matrix.given) > 1:
+        return rows + derived_rows(matrix)[:1]
+    return rows + derived_rows(matrix, new_cohort=not matrix.reading)
 
 
-def derived_rows(matrix: Matrix) -> list[dict[str, Any]]:
-    """Rows of what follows from the cells: discordance, kappa, gain, loss, flow differences."""
+def derived_rows(matrix: Matrix, *, new_cohort: bool = False) -> list[dict[str, Any]]:
+    """Rows of discordance, kappa, gain, loss, flow differences, discordance first."""
     rows = list(_derived(matrix, matrix.observed, matrix.observed, matrix.reading, THIS_COHORT))
-    new = "; ".join(part for part in (matrix.reading, NEW_COHORT) if part)
-    rows += list(_derived(matrix, matrix.share, matrix.prior_share, new, NEW_COHORT_NOTE))
+    if new_cohort:
+        share = (matrix.share, matrix.prior_share)
+        rows += list(_derived(matrix, *share, NEW_COHORT, NEW_COHORT_NOTE))
     return rows
 
 
@@ -98,7 +104,7 @@ def _derived(
             reading=reading,
         )
 
-    yield row("discordance", "", tr.discordance)
+    yield row("discordance", "", tr.discordance)  # first: callers may want no more
     yield row("agreement", "her2", tr.kappa)
     for name in _targets(matrix.classes):
         yield row("gain", name, tr.gain, name)

@@ -40,7 +40,7 @@ def section(result: Result) -> Section:
     return Section(
         id="transition",
         title="HER2 status: from primary tumour to recurrence",
-        paragraphs=tuple(_paragraphs(result)),
+        paragraphs=tuple(paragraphs(result)),
         figures=tuple(drawn),
         tables=tuple(tables),
         fits=tuple(fit_card(fit, title, result.estimates) for title, fit in result.fits.items()),
@@ -56,7 +56,8 @@ def _key(analysis: TableAnalysis) -> str:
     return "-".join(analysis.factors).replace("_", "-") or "all"
 
 
-def _paragraphs(result: Result) -> Iterator[str]:
+def paragraphs(result: Result) -> Iterator[str]:
+    """Say what the facts are, which readings are impossible, and what stays open."""
     yield (
         "The paper prints no complete table of primary by recurrence, only some of its cells and "
         "sums. The analysis sums over every whole-number table that agrees with all printed "
