@@ -1,4 +1,4 @@
-"""Fit transition probabilities of HER2 status, from patients or from a paper's printed tables.
+"""Fit transition probabilities of HER2 status, from patients or a paper's printed tables.
 
 From patients: --cohort names the folder with the files (or one file) and --map the column map
 (data/maps/README.md); repeat both for several studies. --by names factors of the map; crossed where
