@@ -1,0 +1,214 @@
+"""Survival across subgroups from patients: cells and counts in, one fit, estimates out.
+
+Each factor is reported by level (the mean survival of its patients, comparable with their
+Kaplan–Meier curve) and by contrasts of its levels. All estimands carry their prior's value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.analysis.survival_classical import classical_rows, variants
+from her2bayes.analysis.survival_estimates import estimate_rows
+from her2bayes.analysis.survival_levels import Levels, levels_of
+from her2bayes.bayes.prior import Prior, complete
+from her2bayes.bayes.survival import DEFAULT_PRIORS, build
+from her2bayes.bayes.survival_parts import parts
+from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.landmarks import landmark_counts
+from her2bayes.evidence.survival_cells import DEFAULT_INTERVALS, cut_points, survival_cells
+from her2bayes.evidence.time_counts import exit_counts, horizon, time_counts
+from her2bayes.inference.fit import Fit, fit
+from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
+from her2bayes.posterior.estimates import estimates_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from her2bayes.evidence.follow_up import FollowUp
+
+TIMES = (6.0, 12.0, 24.0, 36.0, 60.0, 120.0)
+CAREFUL = 0.99  # target acceptance of the second attempt, where the first one had divergences
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the patients.
+
+    ``model``: "ph" (hazard ratios constant in time) or "nonph" (they walk over time, for the first
+    factor). ``interactions``: whether effects of the first factor may differ between levels of the
+    others. ``nested``: factor -> coarser factor. ``frailty``: exchangeable groups such as centres.
+    ``cuts`` as in ``cut_points``. ``reference``: factor -> level that others are compared with.
+    ``times``: landmarks in months. ``study`` names the cohort, ``landmarks`` survival known from
+    elsewhere.
+    """
+
+    study: str = "cohort"
+    title: str = "Patient cohort"
+    model: str = "ph"
+    interactions: bool = True
+    nested: Mapping[str, str] = field(default_factory=dict)
+    frailty: tuple[str, ...] = ()
+    cuts: str | Sequence[float] = "quantile"
+    intervals: int = DEFAULT_INTERVALS
+    reference: Mapping[str, str] = field(default_factory=dict)
+    times: tuple[float, ...] = ()
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    landmarks: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the patients give.
+
+    ``estimates`` (posterior) and ``classical`` (one variant each) are keyed by estimand;
+    ``variants`` lists every classical variant. ``levels`` holds the draws the figures show.
+    ``horizon`` is that of the RMST: the smallest over groups of the last time with 5 at risk.
+    """
+
+    question: Question
+    follow_up: FollowUp
+    cells: xr.Dataset
+    counts: pd.DataFrame
+    fit: Fit
+    horizon: float
+    times: tuple[float, ...]
+    reference: Mapping[str, str]
+    levels: Mapping[str, Levels]
+    estimates: pd.DataFrame
+    classical: pd.DataFrame
+    variants: pd.DataFrame
+
+
+def run(
+    follow_up: FollowUp,
+    question: Question,
+    store: Store | None,
+    sampling: Sampling,
+    say: Say = lambda _: None,
+    cores: int | None = None,
+) -> Result:
+    """Aggregate, fit and estimate; ``BadInput`` with everything wrong before the first draw."""
+    reference = _references(follow_up, question)
+    priors = complete(question.priors, DEFAULT_PRIORS)
+    say("aggregating")
+    reach = 0.0 if question.landmarks is None else float(question.landmarks["stop"].max())
+    cuts = cut_points(follow_up, question.cuts, question.intervals, reach)
+    cells = survival_cells(follow_up, cuts, question.nested)
+    data: Any = cells
+    if question.landmarks is not None:
+        data = {
+            "cells": cells,
+            "landmarks": landmark_counts(question.landmarks, cells, question.study),
+        }
+    options = model_options(follow_up, question)
+    parts(cells, **options)  # names that do not exist are told here
+    counts = time_counts(follow_up)
+    reported = [name for name in follow_up.factors if name not in question.frailty]
+    until = horizon(counts, reported[:1])
+    times = question.times or tuple(t for t in TIMES if t <= follow_up.last_time)
+    say(f"fitting {follow_up.patients} patients, {follow_up.events} events")
+    fitted = careful_fit(data, options, priors, sampling, store, cores)
+    say("estimating")
+    levels = {
+        name: levels_of(fitted, cells, name, until, times, question.frailty)
+        for name in ("", *reported)
+    }
+    rows = estimate_rows(fitted, cells, levels, reference, question, until, times)
+    return Result(
+        question=question,
+        follow_up=follow_up,
+        cells=cells,
+        counts=counts,
+        fit=fitted,
+        horizon=until,
+        times=times,
+        reference=reference,
+        levels=levels,
+        estimates=estimates_table(list(rows)),
+        classical=classical_rows(counts, follow_up, reported, reference, until, times),
+        variants=variants(counts, cells, follow_up, reported, reference, until),
+    )
+
+
+def model_options(follow_up: FollowUp, question: Question) -> dict[str, Any]:
+    """Options of the model that answer the question, without those left at their default."""
+    fixed = [name for name in follow_up.factors if name not in question.frailty]
+    first = [name for name in fixed[:1] if len(follow_up.factors[name]) > 1]
+    related = {*question.nested.items(), *((b, a) for a, b in question.nested.items())}
+    crossed = [
+        (first[0], name)
+        for name in fixed[1:]
+        if first and len(follow_up.factors[name]) > 1 and (first[0], name) not in related
+    ]
+    # a factor's interaction already covers the one it is nested in
+    crossed = [pair for pair in crossed if pair[1] not in question.nested.values()]
+    options: dict[str, Any] = {}
+    if question.interactions and crossed:
+        options["interactions"] = tuple(crossed)
+    if question.model == "nonph" and first:
+        options["nonproportional"] = tuple(first)
+    if question.frailty:
+        options["frailty"] = question.frailty
+    return options
+
+
+def careful_fit(
+    data: Any,
+    options: Mapping[str, Any],
+    priors: Mapping[str, Prior],
+    sampling: Sampling,
+    store: Store | None,
+    cores: int | None = None,
+) -> Fit:
+    """Fit, and once more in smaller steps where there were divergences; the better one counts."""
+    found = fit(
+        build, data, priors=priors, options=options, sampling=sampling, store=store, cores=cores
+    )
+    if not found.diagnostics.divergences or sampling.target_accept >= CAREFUL:
+        return found
+    smaller = replace(sampling, target_accept=CAREFUL)
+    again = fit(
+        build, data, priors=priors, options=options, sampling=smaller, store=store, cores=cores
+    )
+    better = again.diagnostics.divergences < found.diagnostics.divergences
+    return again if better else found
+
+
+def _references(follow_up: FollowUp, question: Question) -> dict[str, str]:
+    """Reference level of each factor: as asked, or the first; all wrong names together."""
+    faults = []
+    for name, level in question.reference.items():
+        known = follow_up.factors.get(name, ())
+        if level not in known:
+            allowed = ", ".join(known) or f"a factor: {', '.join(follow_up.factors)}"
+            faults.append(
+                Fault("no such reference level", value=f"{name}={level}", allowed=allowed)
+            )
+    if question.model not in ("ph", "nonph"):
+        faults.append(Fault("no such model", value=question.model, allowed="ph, nonph"))
+    for name in question.frailty:
+        if name not in follow_up.factors:
+            faults.append(Fault("the frailty names no factor", value=name))
+    wrong = [t for t in question.times if not (np.isfinite(t) and t > 0)]
+    if wrong:
+        faults.append(Fault("landmark times must be months above 0", value=wrong))
+    if faults:
+        raise BadInput(faults)
+    return {
+        name: question.reference.get(name, levels[0]) for name, levels in follow_up.factors.items()
+    }
+
+
+def exits(result: Result) -> pd.DataFrame:
+    """ExitCounts of the cohort for the patient-level predictive density."""
+    edges = np.append(result.cells["interval_start"].to_numpy(), result.cells["interval_end"][-1])
+    return exit_counts(result.follow_up, edges)
