@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_RELATIONS = ("=", "<", ">")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -44,6 +45,8 @@ def cell(value: object) -> str:
     if isinstance(value, Real):
         return "" if math.isnan(float(value)) else f"{float(value):.10g}"
     text = str(value)
+    if text in _RELATIONS:
+        return text  # alone it is no formula, and it is a value of published_relation
     if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
