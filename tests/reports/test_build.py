@@ -15,7 +15,8 @@ from her2bayes.errors import BadInput
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS, SCHEMA_VERSION
 from her2bayes.evidence.study import Study
 from her2bayes.reports import build
-from her2bayes.reports.build import Settings, build_study, load_studies, write_index
+from her2bayes.reports.build import Settings, load_studies, write_index
+from her2bayes.reports.parallel import build_studies
 from her2bayes.reports.section import FitCard, Section
 
 FILES = {"evidence.csv", "findings.csv", "report.html", "run.json"}
@@ -57,10 +58,10 @@ def family(estimates: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> StubFami
 
 
 def built(study: Study, out: Path, settings: Settings = Settings()) -> build.Outcome:  # noqa: B008
-    said: list[str] = []
-    outcome = build_study(study, out, settings, said.append)
-    assert said
-    return outcome
+    heard: list[tuple[str, str]] = []
+    outcomes = build_studies([study], out, settings, lambda *message: heard.append(message))
+    assert heard[-1] == (study.id, build.WRITTEN)
+    return outcomes[0]
 
 
 def test_all_files_and_a_record_that_vouches_for_them(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join
 from her2bayes.reports.families import FAMILIES, Family
 from her2bayes.reports.files import changed_files, digests, publish
+from her2bayes.reports.section import Section
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
@@ -41,6 +43,16 @@ class Settings:
         if self.quick:
             return Sampling(draws=600, tune=400, chains=2, seed=self.seed)
         return Sampling(seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one family says of a study: rows keyed by estimand, and its section of the page."""
+
+    family: str
+    estimates: pd.DataFrame
+    classical: pd.DataFrame
+    section: Section
 
 
 @dataclass(frozen=True)
@@ -76,45 +88,65 @@ def load_studies(names: Sequence[str]) -> list[Study]:
     return studies
 
 
-def build_study(study: Study, out: Path, settings: Settings, say: Say) -> Outcome:
-    """Audit a study, fit what its evidence allows and write ``<out>/<study>/``.
+def check_folders(studies: Sequence[Study], out: Path) -> None:
+    """Refuse, before the first draw, report folders that are inputs or cannot be written."""
+    faults = []
+    for study in studies:
+        folder = out / study.id
+        if folder.resolve() == study.folder.resolve():
+            problem, remedy = "the report would land among its inputs", "give another --out"
+            faults.append(Fault(problem, file=folder, remedy=remedy))
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            problem = "the report cannot be written here"
+            faults.append(Fault(problem, file=existing, remedy="give a folder that can be written"))
+    raise_if(faults)
 
-    Fits are kept under ``<out>/<study>/fits`` and read back on the next run. ``say`` is told what
-    is being done. Raises ``BadInput`` where the folder cannot be written.
+
+def analyse(study: Study, family: Family, out: Path, settings: Settings, say: Say) -> Part:
+    """Fit one family to a study, or read its fits from ``<out>/<study>/fits``, and report it."""
+    from her2bayes.inference.store import Store
+
+    store = Store(out / study.id / "fits")
+    result = family.run(study, store, settings.sampling, say)
+    say(f"drawing: {family.label}")
+    classical = getattr(result, "classical", None)
+    return Part(
+        family.name,
+        result.estimates,
+        pd.DataFrame() if classical is None else classical,
+        family.section(result),
+    )
+
+
+def write_study(
+    study: Study, parts: Sequence[Part], out: Path, settings: Settings, say: Say
+) -> Outcome:
+    """Audit a study, join its parts and write ``<out>/<study>/``.
+
+    ``say`` is told what is being done. Raises ``BadInput`` where the folder cannot be written.
     """
     from her2bayes.audit.audit import audit
     from her2bayes.audit.table import evidence_rows
-    from her2bayes.inference.store import Store
 
-    folder = out / study.id
-    if folder.resolve() == study.folder.resolve():
-        remedy = "give another folder with --out"
-        raise BadInput(Fault("the report would land among its inputs", file=folder, remedy=remedy))
     say("auditing the printed numbers")
     audited = audit(study)
-    store, parts = Store(folder / "fits"), []
-    for family in FAMILIES:
-        if family.applies(study):
-            say(f"fitting: {family.label}")
-            parts.append((family, family.run(study, store, settings.sampling, say)))
-    say("drawing and writing the report")
-    results = [result for _, result in parts]
-    estimates = _estimates(results, settings.quick)
-    classical = _classical(study, estimates, results)
-    evidence = join(study, evidence_rows(study, audited), estimates, classical)
     findings = audited.findings
-    sections = tuple(family.section(result) for family, result in parts)
+    say("writing the report")
+    estimates = _estimates(parts, settings.quick)
+    classical = _classical(study, estimates, parts)
+    evidence = join(study, evidence_rows(study, audited), estimates, classical)
     record = _record(study, settings, evidence, findings, estimates)
-    report = _page(study, evidence, findings, sections, [family for family, _ in parts], record)
+    report = _page(study, evidence, findings, parts, record)
     files = {
         "evidence.csv": csv_text(evidence),
         "findings.csv": csv_text(findings),
         "report.html": page.render_study(report),
     }
     record = {**record, "files": digests(files)}
-    publish(folder, {**files, "run.json": _json(record)})
+    publish(out / study.id, {**files, "run.json": _json(record)})
     say(WRITTEN)
-    return Outcome(folder, record)
+    return Outcome(out / study.id, record)
 
 
 def write_index(out: Path) -> Path:
@@ -131,10 +163,10 @@ def write_index(out: Path) -> Path:
     return out / "index.html"
 
 
-def _estimates(results: Sequence[Any], quick: bool) -> pd.DataFrame:
+def _estimates(parts: Sequence[Part], quick: bool) -> pd.DataFrame:
     from her2bayes.posterior.estimates import ESTIMATE_COLUMNS
 
-    tables = [result.estimates for result in results if not result.estimates.empty]
+    tables = [part.estimates for part in parts if not part.estimates.empty]
     if not tables:
         return pd.DataFrame(columns=list(ESTIMATE_COLUMNS))
     table = pd.concat(tables, ignore_index=True)
@@ -143,14 +175,13 @@ def _estimates(results: Sequence[Any], quick: bool) -> pd.DataFrame:
     return table
 
 
-def _classical(study: Study, estimates: pd.DataFrame, results: Sequence[Any]) -> pd.DataFrame:
+def _classical(study: Study, estimates: pd.DataFrame, parts: Sequence[Part]) -> pd.DataFrame:
     """Classical rows of the HER2 tables, and those a family brings along."""
     from her2bayes.reports.classical_rows import classical_rows
 
     wanted = [*study.ledger["estimand"], *estimates["estimand"]]
     tables = [classical_rows(study.status_counts(), wanted)]
-    brought = (getattr(result, "classical", None) for result in results)
-    tables += [table for table in brought if table is not None and not table.empty]
+    tables += [part.classical for part in parts if not part.classical.empty]
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
 
 
@@ -192,13 +223,13 @@ def _page(
     study: Study,
     evidence: pd.DataFrame,
     findings: pd.DataFrame,
-    sections: tuple[page.Section, ...],
-    present: Sequence[Family],
+    parts: Sequence[Part],
     record: Mapping[str, Any],
 ) -> page.StudyPage:
     from her2bayes.reports.cohort import cohort_section
 
-    absent = tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f not in present)
+    present = [part.family for part in parts]
+    absent = tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f.name not in present)
     notices = [methods.QUICK] if record["quick"] else []
     notices += [f"Not converged: {line}" for line in record["failed_fits"]]
     return page.StudyPage(
@@ -206,9 +237,9 @@ def _page(
         evidence=evidence,
         findings=findings,
         cohort=cohort_section(study),
-        sections=sections,
+        sections=tuple(part.section for part in parts),
         absent=absent,
-        methods=methods.methods([f.name for f in present], bool(record["quick"])),
+        methods=methods.methods(present, bool(record["quick"])),
         notices=tuple(notices),
         run=record,
     )

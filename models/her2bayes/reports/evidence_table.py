@@ -107,7 +107,11 @@ def join(
 def _index(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     records: dict[tuple[str, str], dict[str, Any]] = {}
     for record in table.to_dict(orient="records"):
-        row = {str(name): value for name, value in record.items()}
+        # tables of several families are joined: a text that one of them lacks is missing, not a text
+        row = {
+            str(name): "" if name in _TEXT and pd.isna(value) else value
+            for name, value in record.items()
+        }
         key = (str(parse(row["estimand"])), row.get("reading") or "")
         if key in records:
             raise ValueError(f"two estimates of {key[0]} under reading '{key[1]}'")

@@ -57,10 +57,14 @@ def worst(verdicts: Iterable[str]) -> str:
 
 
 def _source(model: str) -> str:
-    spec = importlib.util.find_spec(f"her2bayes.bayes.{model}")
-    if spec is None or not spec.origin:
-        raise ValueError(f"there is no model file named {model}")
-    return Path(spec.origin).read_text("utf-8")
+    """Text of the model's file; a variant (``table_dirichlet``) stands in that of its model."""
+    name = model
+    while name:
+        spec = importlib.util.find_spec(f"her2bayes.bayes.{name}")
+        if spec is not None and spec.origin:
+            return Path(spec.origin).read_text("utf-8")
+        name = name.rpartition("_")[0]
+    raise ValueError(f"there is no model file named {model}")
 
 
 def _comments(source: str) -> dict[str, str]:

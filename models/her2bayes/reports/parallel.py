@@ -1,126 +1,127 @@
-"""Reports of several studies at once, each in its own process, with messages while they run."""
+"""All analyses of all studies in two processes, with messages while they run."""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
-import queue
 import signal
+import threading
 import traceback
-from collections.abc import Callable, Sequence
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput
-from her2bayes.reports.build import Outcome, Settings, build_study
+from her2bayes.reports import build
+from her2bayes.reports.build import Outcome, Part, Settings
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
+    from her2bayes.reports.families import Family
 
 Watch = Callable[[str, str], None]
+Job = tuple["Study", "Family"]
 WORKERS = 2
 
 
 def build_studies(
     studies: Sequence[Study], out: Path, settings: Settings, watch: Watch
 ) -> list[Outcome]:
-    """Build the report of every study; ``watch(study id, text)`` is told what is being done.
+    """Write the report of every study; ``watch(study id, text)`` is told what is being done.
 
-    One study is built in this process, several in up to ``WORKERS`` others, which end with this
-    one. The numbers do not depend on the number of processes. The first failure is raised after
-    the other studies are finished: ``BadInput`` as it is, anything else as ``RuntimeError`` with
-    the worker's traceback.
+    A single analysis runs in this process, several in ``WORKERS`` others, which end with this one.
+    No number depends on the number of processes. Raises ``BadInput`` before the first draw for
+    folders that cannot take a report.
     """
-    if len(studies) == 1:
-        return [_build(studies[0], out, settings, watch)]
+    build.check_folders(studies, out)
+    jobs = [(s, family) for s in studies for family in build.FAMILIES if family.applies(s)]
+    if len(jobs) > 1:
+        parts = _in_workers(jobs, out, settings, watch)
+    else:
+        parts = [_work(job, out, settings, watch) for job in jobs]
+    done = list(zip(jobs, parts, strict=True))
+    return [
+        build.write_study(
+            study,
+            [part for (of, _), part in done if of is study],
+            out,
+            settings,
+            lambda text, name=study.id: watch(name, text),  # type: ignore[misc]
+        )
+        for study in studies
+    ]
+
+
+def _in_workers(jobs: Sequence[Job], out: Path, settings: Settings, watch: Watch) -> list[Part]:
     context = multiprocessing.get_context("spawn")
     inbox = context.Queue()
-    waiting, running, results = list(studies), dict[str, BaseProcess](), dict[str, Any]()
+    pool = ProcessPoolExecutor(WORKERS, context, initializer=_start, initargs=(inbox,))
     try:
-        while waiting or running:
-            while waiting and len(running) < WORKERS:
-                study = waiting.pop(0)
-                arguments = (study, out, settings, inbox)
-                running[study.id] = context.Process(target=_work, args=arguments, daemon=True)
-                running[study.id].start()
-            _listen(inbox, running, results, watch)
+        with _listening(inbox, watch):
+            futures = [pool.submit(_remote, job, out, settings) for job in jobs]
+            return [_result(future) for future in futures]
+    except BaseException:
+        # also on Ctrl-C: nobody waits for a fit that nobody wants any more
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
-    return [_result(results[study.id]) for study in studies]
+        pool.shutdown()
 
 
-def _listen(
-    inbox: Any, running: dict[str, BaseProcess], results: dict[str, Any], watch: Watch
-) -> None:
-    """Take one message, or notice a worker that ended without a last word."""
+def _result(future: Future[Any]) -> Part:
     try:
-        name, kind, content = inbox.get(timeout=1)
-    except queue.Empty:
-        for name, process in list(running.items()):
-            if process.exitcode is not None:
-                results[name] = ("fault", f"the process of {name} ended with {process.exitcode}")
-                del running[name]
-        return
-    if kind == "say":
-        watch(name, content)
-        return
-    results[name] = (kind, content)
-    running.pop(name).join()
-
-
-def _result(result: tuple[str, Any]) -> Outcome:
-    kind, content = result
+        kind, content = future.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError("a worker process ended unexpectedly (out of memory?)") from error
     if kind == "bad input":
         raise BadInput(content)
     if kind == "fault":
-        raise RuntimeError(content)
-    outcome: Outcome = content
-    return outcome
+        raise RuntimeError(f"in a worker process: {content}")
+    part: Part = content
+    return part
 
 
-def _work(study: Study, out: Path, settings: Settings, inbox: Any) -> None:
+@contextmanager
+def _listening(inbox: Any, watch: Watch) -> Iterator[None]:
+    def listen() -> None:
+        while (message := inbox.get()) is not None:
+            watch(*message)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        inbox.put(None)
+        listener.join()
+
+
+_inbox: Any = None  # where the messages of a worker go; set once, when it starts
+
+
+def _start(inbox: Any) -> None:
+    global _inbox
+    _inbox = inbox
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this one
 
-    def say(name: str, text: str) -> None:
-        inbox.put((name, "say", text))
 
+def _remote(job: Job, out: Path, settings: Settings) -> tuple[str, Any]:
+    """Run in a worker; faults travel as plain values, since not every exception can be pickled."""
     try:
-        inbox.put((study.id, "done", _build(study, out, settings, say)))
+        return "done", _work(job, out, settings, lambda name, text: _inbox.put((name, text)))
     except BadInput as fault:
-        inbox.put((study.id, "bad input", fault.faults))
+        return "bad input", fault.faults
     except Exception:  # the parent raises it again with this text
-        inbox.put((study.id, "fault", traceback.format_exc()))
+        return "fault", traceback.format_exc()
 
 
-def _build(study: Study, out: Path, settings: Settings, watch: Watch) -> Outcome:
-    counter = _FitCounter(study.id, watch)
+def _work(job: Job, out: Path, settings: Settings, watch: Watch) -> Part:
+    study, family = job
     # PyMC names the variables of every prior draw on stderr
     logging.getLogger("pymc.sampling.forward").setLevel(logging.WARNING)
-    logger = logging.getLogger("her2bayes.inference.fit")
-    before = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(counter)
-    try:
-        return build_study(study, out, settings, counter.say)
-    finally:
-        logger.removeHandler(counter)
-        logger.setLevel(before)
-
-
-class _FitCounter(logging.Handler):
-    """Pass on what is being done, with the number of fits that are ready."""
-
-    def __init__(self, study: str, watch: Watch) -> None:
-        super().__init__(logging.INFO)
-        self.study, self.watch, self.doing, self.ready = study, watch, "", 0
-
-    def say(self, doing: str) -> None:
-        self.doing, self.ready = doing, 0
-        self.watch(self.study, doing)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.ready += 1
-        self.watch(self.study, f"{self.doing}, fits ready: {self.ready}")
+    return build.analyse(study, family, out, settings, lambda text: watch(study.id, text))
