@@ -107,7 +107,7 @@ def join(
 def _index(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     records: dict[tuple[str, str], dict[str, Any]] = {}
     for record in table.to_dict(orient="records"):
-        # tables of several families are joined: a text that one of them lacks is missing, not a text
+        # tables of several families are joined, and one may lack a column of text
         row = {
             str(name): "" if name in _TEXT and pd.isna(value) else value
             for name, value in record.items()
