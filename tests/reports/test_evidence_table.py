@@ -54,10 +54,35 @@ def test_a_p_value_is_answered_by_differences_of_shares_and_no_second_p(
     table: pd.DataFrame,
 ) -> None:
     row = table.set_index("claim_id").loc["h.p"]
-    assert np.isnan(row["posterior_median"])
-    assert np.isnan(row["posterior_probability"])
+    assert row["posterior_median"] == 22.0  # two levels, one class: the only difference
+    assert row["posterior_probability"] == 0.9
+    assert row["unit"] == "%"
+    assert row["published_p"] == 0.04
     assert "share_difference[her2=low ; hr_status: positive vs negative]" in row["note"]
-    assert "22.0 (17.0–27.0)" in row["note"]
+    assert "22.0 (17.0–27.0) percentage points" in row["note"]
+    assert "probability of this sign 90.0" in row["note"]
+
+
+def test_several_differences_are_answered_by_the_largest_as_one_quantity(
+    study: Study, audited: pd.DataFrame, estimates: pd.DataFrame
+) -> None:
+    more = [
+        estimates.iloc[[3]].assign(
+            estimand="share_difference[her2=zero ; hr_status: positive vs negative]",
+            posterior_median=-30.0,
+            posterior_probability=0.02,
+        ),
+        estimates.iloc[[3]].assign(
+            estimand="heterogeneity[her2 share ; hr_status]",
+            posterior_median=31.0,
+            note="largest difference; P(above 10)",
+        ),
+    ]
+    row = join(study, audited, pd.concat([estimates, *more])).set_index("claim_id").loc["h.p"]
+    assert row["posterior_median"] == 31.0
+    assert "2 rows share_difference" in row["note"]
+    assert "probability of this sign 98.0" in row["note"]
+    assert "posterior columns: largest difference; P(above 10)" in row["note"]
 
 
 def test_what_is_not_printed_follows_with_its_classical_side(table: pd.DataFrame) -> None:

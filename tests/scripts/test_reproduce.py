@@ -91,7 +91,10 @@ def test_shares_stand_beside_their_posterior_and_p_values_beside_differences(out
     assert low["fit_id"]
     assert "Wilson" in low["method"]
     p = table["shi.table1.hr_status.p"]
-    assert p["posterior_probability"] == ""
+    assert float(p["posterior_median"]) > 20
+    assert float(p["posterior_probability"]) > 0.99
+    assert float(p["prior_median"]) > 0
+    assert p["published_p"] == "0.001"
     assert "share_difference[her2=low ; hr_status: positive vs negative]" in p["note"]
 
 

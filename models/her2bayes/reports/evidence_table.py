@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS
-from her2bayes.reports.numbers import interval
+from her2bayes.reports.numbers import interval, probability
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
@@ -81,9 +81,9 @@ def join(
     empty ``claim_id`` for each estimand that is estimated (``estimates``: posterior) or computed
     (``classical``: named intervals) but not printed. A row meets the estimate of its own estimand
     and reading; a row without an estimate of its reading meets the one that holds under every
-    reading. A P value of an association is answered by the differences of shares, named in its
-    note; it never gets a second P. Raises ``ValueError`` where the audit lost or doubled a row, or
-    where a row and its estimate have different units.
+    reading. The test of an association is answered by differences of shares, in its posterior
+    columns and its note; it never gets a second P. Raises ``ValueError`` where the audit lost or
+    doubled a row, or where a row and its estimate have different units.
     """
     order = list(study.ledger["claim_id"])
     if sorted(audited["claim_id"]) != sorted(order):
@@ -173,24 +173,53 @@ def _is_test(row: Mapping[str, Any]) -> bool:
 
 
 def _answered(row: dict[str, Any], estimates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Answer the P value of an association with posterior differences, in the note."""
+    """Answer the test of an association with posterior differences.
+
+    The columns get the largest difference between any two levels, which is one quantity whatever
+    the data, beside its prior; where there are two levels only, their difference. The note names
+    the rows of the single differences.
+    """
     asked = parse(row["estimand"])
     if asked.kind != "association" or not _is_test(row):
         return row
-    answers = [
-        e for e in estimates if not e.get("reading") and _answers(asked, parse(e["estimand"]))
-    ]
+    plain = [(parse(e["estimand"]), e) for e in estimates if not e.get("reading")]
+    answers = [e for answer, e in plain if _answers(asked, answer)]
     if not answers:
         return row
+    whole = next((e for answer, e in plain if _summarises(asked, answer)), None)
+    only = answers[0] if len(answers) == 1 else None
+    summary = whole or only
+    note = _sentences(row.get("note"), f"posterior answer: {_largest(answers)}")
+    if summary is None:
+        return {**row, "note": note}
+    return {
+        **row,
+        **{name: summary.get(name) for name in _POSTERIOR},
+        "unit": summary["unit"],
+        "note": _sentences(note, f"posterior columns: {summary['note']}"),
+        "evidence_kind": _weaker(row.get("evidence_kind"), summary.get("evidence_kind")),
+    }
+
+
+def _largest(answers: Sequence[Mapping[str, Any]]) -> str:
+    kind = parse(answers[0]["estimand"]).kind
     largest = max(answers, key=lambda e: abs(e["posterior_median"]))
     median, lower, upper = (largest[name] for name in _POSTERIOR[:3])
-    text = interval(median, lower, upper, unit="%")
-    rows = "row" if len(answers) == 1 else f"{len(answers)} rows"
-    note = (
-        f"posterior answer: {rows} {parse(answers[0]['estimand']).kind}; "
-        f"largest {largest['estimand']} {text} percentage points"
+    chance = largest["posterior_probability"]
+    sign = probability(max(chance, 1 - chance))
+    rows = f"{len(answers)} rows {kind}, largest " if len(answers) > 1 else ""
+    return (
+        f"{rows}{largest['estimand']} {interval(median, lower, upper, unit='%')} percentage "
+        f"points{f', probability of this sign {sign}' if sign else ''}"
     )
-    return {**row, "note": _sentences(row.get("note"), note)}
+
+
+def _summarises(asked: Estimand, answer: Estimand) -> bool:
+    return (
+        answer.kind == "heterogeneity"
+        and answer.outcome == f"{asked.outcome} share"
+        and (answer.contrast, answer.given) == (asked.contrast, asked.given)
+    )
 
 
 def _answers(asked: Estimand, answer: Estimand) -> bool:
