@@ -177,8 +177,26 @@ def _cells(source: Any, columns: list[str], *, pairs: bool) -> pd.DataFrame:
         table = table.filter(table["pair"] if "pair" in table.columns else ibis.and_(*both))
     texts = {name: table[name].cast("string").fill_null("") for name in columns}
     counted = table.select(**texts).group_by(columns).aggregate(count=ibis._.count())
-    rows = counted.order_by(columns).to_pyarrow().to_pylist()
-    return pd.DataFrame(rows, columns=[*columns, "count"])
+    return pd.DataFrame(_rows(counted.order_by(columns), source), columns=[*columns, "count"])
+
+
+def _rows(expression: Any, source: Any) -> list[dict[str, Any]]:
+    """Run the expression where its table lives; ours live in a DuckDB that ends with the query.
+
+    A connection left to the end of the process is reported as a leak by DuckDB's own bindings.
+    """
+    import ibis
+
+    found: list[dict[str, Any]]
+    if not isinstance(source, Cohort | pd.DataFrame | str | Path):
+        found = expression.to_pyarrow().to_pylist()
+        return found
+    connection = ibis.duckdb.connect()
+    try:
+        found = connection.to_pyarrow(expression).to_pylist()
+    finally:
+        connection.disconnect()
+    return found
 
 
 def _table(source: Any) -> Any:
