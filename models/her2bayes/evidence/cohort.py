@@ -206,9 +206,10 @@ def _notes(sources: Sources, rows: pd.DataFrame, ties: int, reversed_: int) -> d
         notes["patients without a line in the patients file"] = int(
             rows.loc[sources.position < 0, "patient"].nunique()
         )
-        ids = sources.patients.frame[key].str.strip()
+        ids = pd.Index(sources.patients.frame[key].str.strip())
+        known = pd.Index(rows["patient"].unique())
         notes["patients file: patients without a row in the table"] = int(
-            (~ids.isin(set(rows["patient"]))).sum()
+            (known.get_indexer(ids) < 0).sum()
         )
     return {text: count for text, count in notes.items() if count}
 

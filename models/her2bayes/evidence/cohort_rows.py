@@ -193,7 +193,8 @@ def choose_rows(rows: pd.DataFrame, sources: Sources) -> tuple[pd.DataFrame, int
     candidates = rows[rows["is_primary"]]
     beside = "primary" in blocks
     if beside:  # the primary reading stands in the row of the recurrence
-        candidates = candidates[~candidates["patient"].isin(recurrence.index)]
+        other = recurrence.index.get_indexer(pd.Index(candidates["patient"])) < 0
+        candidates = candidates[other]
     primary, more_ties = _first(candidates, own if beside else source["primary"], False)
     if beside:
         primary = pd.concat([primary, recurrence])
