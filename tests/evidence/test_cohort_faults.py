@@ -118,6 +118,13 @@ def test_reversed_times_can_be_set_aside_or_tolerated(tmp_path: Path) -> None:
     assert near.patients["pair"].all()
 
 
+def test_exchanged_time_columns_are_suspected(tmp_path: Path) -> None:
+    mapped = MAP.replace("date1", "later").replace("date2", "date1").replace("later", "date2")
+    found = faults(tmp_path, mapped=mapped)
+    assert len(found) == 3
+    assert "are the two time columns exchanged?" in found[0]
+
+
 def test_unknown_columns_name_the_nearest(tmp_path: Path) -> None:
     mapped = MAP.replace('"ihc2"', '"IHC_2"').replace('"site"', '"colour"')
     found = "\n".join(faults(tmp_path, mapped=mapped))

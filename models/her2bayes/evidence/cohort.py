@@ -146,6 +146,9 @@ def _check_times(sources: Sources, frame: pd.DataFrame, chosen: pd.DataFrame) ->
         "correct the times; for rounded ones say time_tolerance = 1, to leave these pairs out "
         'reversed_times = "set aside", both under [rules]'
     )
+    timed = frame.loc[frame["pair"], ["primary_time", "recurrence_time"]].notna().all(axis=1)
+    if early.sum() > 0.5 * timed.sum():
+        remedy = f"most pairs are reversed: are the two time columns exchanged? Else {remedy}"
     found = sources.find(name)
     if found and not found[2]:
         rows = chosen.loc[early, "recurrence_row"].to_numpy()
