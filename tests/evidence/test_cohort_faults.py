@@ -263,6 +263,7 @@ def test_mutated_maps_are_read_or_refused(tmp_path: Path, data: st.DataObject) -
     (tmp_path / "t.csv").write_text(TABLE)
     (tmp_path / "map.toml").write_bytes(bytes(raw))
     try:
-        assert len(read_cohort(tmp_path / "map.toml", tmp_path).patients) == 3
-    except BadInput as bad:
-        assert bad.faults
+        cohort = read_cohort(tmp_path / "map.toml", tmp_path)
+    except BadInput:
+        return
+    assert len(cohort.patients) == 3
