@@ -106,9 +106,9 @@ def _band_text(
     inner: tuple[float, float], size: float,
 ) -> None:  # fmt: skip
     """Median on the band, with its interval where the band is thick enough for two lines."""
-    along = 0.74 if at[0] == at[1] else 0.2  # clear of the crossing in the middle
-    x = inner[0] + along * (inner[1] - inner[0])
-    y = middle[0] + (3 * along**2 - 2 * along**3) * (middle[1] - middle[0])
+    t = 0.7 if at[0] == at[1] else 0.15  # along the curve, clear of the crossing in the middle
+    x = inner[0] + (1.5 * t - 1.5 * t**2 + t**3) * (inner[1] - inner[0])
+    y = middle[0] + (3 * t**2 - 2 * t**3) * (middle[1] - middle[0])
     lift = 7 if size >= 2 * _MIN_LABEL else 0
     text = f"{number(flow.median[at], 0)} %"
     axes.text(x, y + lift, text, ha="center", va="center", size=11)
@@ -272,6 +272,8 @@ def curve(
     reference: float | None = None, limit: float = 100.0,
 ) -> str:  # fmt: skip
     """Draw medians with 95 % bands over ``x``; a band (3, x) is median, lower, upper, percent."""
+    from matplotlib.ticker import MaxNLocator
+
     with style.drawing():
         figure, axes = style.new_figure(style.PANEL_WIDTH, 290)
         for (name, (median, lower, upper)), colour in zip(
@@ -283,6 +285,7 @@ def curve(
             axes.axhline(reference, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)))
         axes.set(xlim=(x.min(), x.max()), ylim=(0, limit), xlabel=x_label, ylabel=y_label)
         axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if len(bands) > 1:
             axes.legend(loc="best")
         return style.svg(figure)
