@@ -1,4 +1,4 @@
-"""Patients from what papers show: a digitised survival curve back to data sets that fit it.
+"""Patients from what papers show: digitised curves, or printed survival numbers, to data sets.
 
 The result is an ensemble, not one data set: its spread is what the figure leaves open. Every member
 has the printed numbers of patients, at risk and (where given) events.
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from her2bayes.cli import log, out, plain, run
-from her2bayes.errors import BadInput, Fault
+from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 Pairs = Annotated[
     list[str],
@@ -47,6 +47,52 @@ def curve(
         out.print(plain(path), soft_wrap=True)
 
 
+def summary(
+    study: Annotated[str, typer.Option(help="Study: its id, or a folder with the evidence.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")],
+    endpoint: Annotated[str, typer.Option(help="Endpoint; all of the study by default.")] = "",
+    ensemble: Annotated[int, typer.Option(min=1, help="Number of cohorts.")] = 50,
+    reading: Annotated[
+        list[str] | None, typer.Option(help="AXIS=VALUE, e.g. follow_up=reverse; repeat.")
+    ] = None,
+    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
+) -> int | None:
+    """Printed numbers of a paper to cohorts of patients that meet every one of them.
+
+    Writes, for each endpoint, ENDPOINT_patients.parquet (member, factors, time in months, event),
+    ENDPOINT_match.csv (every printed number in every cohort), ENDPOINT_diagnostics.csv (agreement
+    of the chains) and ENDPOINT_chains.csv.
+    """
+    from her2bayes.evidence.study import load_study, study_folder
+    from her2bayes.reconstruction.summary import Settings
+    from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
+    from her2bayes.reconstruction.summary_evidence import endpoints
+    from her2bayes.reconstruction.summary_evidence import summary as read_summary
+
+    loaded = load_study(study_folder(study))
+    readings = dict(_reading(text) for text in reading or [])
+    names = [endpoint] if endpoint else endpoints(loaded)
+    posed = [read_summary(loaded, name, readings) for name in names]
+    good = True
+    for item in posed:
+        log.print(plain(f"{item.study} {item.endpoint}: {len(item.facts)} counts, "
+                        f"{sum(len(s.targets) for s in item.statistics)} survival numbers"))  # fmt: skip
+        made = summary_ensemble(item, ensemble, Settings(sweeps=sweeps, seed=seed))
+        good = good and made.converged
+        out.print(plain(made.text()))
+        for path in write(made, out_folder):
+            out.print(plain(path), soft_wrap=True)
+    return None if good else EXIT_NOT_CONVERGED
+
+
+def _reading(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise BadInput(Fault("not AXIS=VALUE", value=text, allowed="e.g. --reading cox=pairwise"))
+    return name.strip(), value.strip()
+
+
 def _pair(text: str, unnamed: str | None = None) -> tuple[str, str]:
     name, mark, value = text.partition("=")
     if mark:
@@ -63,4 +109,4 @@ def _whole(text: str, number: str) -> int:
 
 
 if __name__ == "__main__":
-    run({"curve": curve})
+    run({"curve": curve, "summary": summary})

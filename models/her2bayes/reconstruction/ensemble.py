@@ -87,6 +87,11 @@ def write(ensemble: Ensemble, folder: Path) -> list[Path]:
     tables = {"patients.parquet": ensemble.patients(), "match.csv": ensemble.match}
     if len(ensemble.hazard_ratios):
         tables["hazard_ratios.csv"] = ensemble.hazard_ratios
+    return write_tables(tables, folder)
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write tables by file name into a folder; raises ``BadInput`` where that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_write_whole(table, folder / name) for name, table in tables.items()]

@@ -1,0 +1,225 @@
+"""Printed survival back to patients: parallel tempering over cohorts D and parameters theta.
+
+    p(D, theta | printed)  ~  p(theta) p(D | theta) prod_j 1{T_j(D) in the rounding cell of t_j}
+
+Replicas run at p(theta) p(D | theta) exp(-sharpness_k * distance(D)), sharpness rising from one in
+which printed numbers hardly matter; neighbours exchange places, even and odd pairs in turn (Syed,
+Bouchard-Cote, Deligiannidis & Doucet 2022). States of the sharpest replica whose distance is 0 are
+draws from the target itself. The ladder is geometric.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from her2bayes.errors import BadInput, Fault
+from her2bayes.reconstruction import summary_moves as kernel
+from her2bayes.reconstruction.summary_design import Summary
+from her2bayes.reconstruction.summary_problem import (
+    TENTHS,
+    Problem,
+    cohort,
+    counts_of_facts,
+    hazards,
+    problem,
+    scratch,
+)
+
+LEAPS = 12
+THREADS = 2
+SOFTEST, SHARPEST = 1.0, 3000.0
+PATIENCE = 3  # warm-up lengths within which a first cohort must be found
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Cohorts of one chain: recorded time in months, event and cell (draw, patient), theta.
+
+    ``found`` is the number of the sweep of each; ``tally`` moves proposed and accepted by the
+    sharpest replica; ``trips`` how often a replica came from the softest to the sharpest place.
+    """
+
+    months: np.ndarray
+    event: np.ndarray
+    cell: np.ndarray
+    theta: np.ndarray
+    found: np.ndarray
+    tally: np.ndarray
+    trips: int
+    refusals: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Chains, replicas in each, sweeps left out and kept, moves of a replica in a sweep."""
+
+    chains: int = 4
+    replicas: int = 40
+    warm: int = 150
+    sweeps: int = 500
+    moves: int = 500
+    seed: int = 20230221
+
+
+class Replica:
+    """One cohort with its parameters and memory."""
+
+    def __init__(self, posed: Problem, counts: np.ndarray, rng: np.random.Generator) -> None:
+        self.posed, self.rng = posed, rng
+        self.undo, self.work = scratch(posed.printed, posed.summary.patients)
+        self.hazards = hazards(posed.model)
+        self.pace = np.array([0.1])
+        self.theta = rng.normal(0, 0.1, posed.theta_size)
+        self.distance = np.inf
+        cell, event = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
+        u = rng.uniform(size=cell.size)
+        s = -np.log1p(-u * (1 - np.exp(-3.0))) / 3.0 * posed.printed.last
+        self.patients = cohort(posed.printed, np.maximum(s, 1e-3), event, cell)
+
+    def run(self, moves: int, sharpness: float, adapt: bool, tally: np.ndarray) -> None:
+        """One sweep at a sharpness."""
+        self.distance = kernel.run(
+            self.posed.printed, self.patients, self.posed.model, self.hazards, self.theta,
+            self.undo, self.work, int(self.rng.integers(2**31)), 1, moves, LEAPS, self.pace,
+            sharpness, adapt, tally,
+        )  # fmt: skip
+
+
+class Ladder:
+    """Replicas by place (0 = softest) and their sharpness."""
+
+    def __init__(self, posed: Problem, settings: Settings, seed: int) -> None:
+        self.settings = settings
+        self.rng = np.random.default_rng(seed)
+        self.sharpness = np.geomspace(SOFTEST, SHARPEST, settings.replicas)
+        self.replicas = []
+        for stream in self.rng.spawn(settings.replicas):
+            counts = counts_of_facts(posed.summary, stream)
+            if counts is None:
+                raise BadInput(Fault("the printed counts contradict each other"))
+            self.replicas.append(Replica(posed, counts, stream))
+        self.tally = np.zeros((settings.replicas, kernel.MOVES, 2), np.int64)
+        self.refused = np.zeros(settings.replicas - 1)
+        self.tried = np.zeros(settings.replicas - 1)
+        self.from_softest = np.zeros(settings.replicas, bool)  # by replica, in order of creation
+        self.identity = list(range(settings.replicas))
+        self.trips = 0
+        self.sweep_number = 0
+
+    def sweep(self, adapt: bool) -> None:
+        """All replicas, then exchanges of neighbours."""
+        for place, replica in enumerate(self.replicas):
+            sharpness = float(self.sharpness[place])
+            replica.run(self.settings.moves, sharpness, adapt, self.tally[place])
+        for low in range(self.sweep_number % 2, len(self.replicas) - 1, 2):
+            self._exchange(low)
+        self.sweep_number += 1
+        self.from_softest[self.identity[0]] = True
+        top = self.identity[-1]
+        if self.from_softest[top]:
+            self.trips += 1
+            self.from_softest[top] = False
+
+    def _exchange(self, low: int) -> None:
+        one, other = self.replicas[low], self.replicas[low + 1]
+        gap = self.sharpness[low + 1] - self.sharpness[low]
+        log_ratio = min(0.0, gap * (other.distance - one.distance))
+        self.tried[low] += 1
+        self.refused[low] += 1 - np.exp(log_ratio)
+        if np.log(self.rng.uniform()) < log_ratio:
+            for items in (self.replicas, self.identity):
+                items[low], items[low + 1] = items[low + 1], items[low]
+
+    def forget(self) -> None:
+        """Start counting anew."""
+        self.refused[:], self.tried[:], self.tally[:] = 0, 0, 0
+        self.trips = 0
+
+
+def chain(posed: Problem, settings: Settings, seed: int) -> Chain | None:
+    """One tempered chain; None where the printed numbers were never met together."""
+    begun = time.thread_time()
+    ladder = Ladder(posed, settings, seed)
+    if not _warm(ladder):
+        return None
+    kept: list[tuple[np.ndarray, ...]] = []
+    found = []
+    for sweep in range(settings.sweeps):
+        ladder.sweep(adapt=False)
+        top = ladder.replicas[-1]
+        if top.distance == 0:
+            p = top.patients
+            kept.append((p.time / TENTHS, p.event.copy(), p.cell.copy(), top.theta.copy()))
+            found.append(sweep)
+    if not kept:
+        return None
+    parts = [np.array(part) for part in zip(*kept, strict=True)]
+    return Chain(
+        parts[0], parts[1], parts[2], parts[3], np.array(found), ladder.tally[-1].copy(),
+        ladder.trips, ladder.refused / np.maximum(ladder.tried, 1), time.thread_time() - begun,
+    )  # fmt: skip
+
+
+def _warm(ladder: Ladder) -> bool:
+    """Warm up; whether a cohort that meets all printed numbers turned up in time."""
+    for _ in range(PATIENCE):
+        met = False
+        for _ in range(ladder.settings.warm):
+            ladder.sweep(adapt=True)
+            met = met or ladder.replicas[-1].distance == 0
+        if met:
+            ladder.forget()
+            return True
+    return False
+
+
+def chains(posed: Problem, settings: Settings) -> list[Chain]:
+    """Independently started chains, on two threads; raises ``BadInput`` naming a conflict."""
+    from her2bayes.reconstruction.summary_conflict import describe, smallest_conflict
+
+    _check_counts(posed.summary)
+    seeds = np.random.SeedSequence(settings.seed).generate_state(settings.chains)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(lambda seed: chain(posed, settings, int(seed)), seeds))
+    good = [c for c in found if c is not None]
+    if not good:
+        raise BadInput(describe(posed.summary, smallest_conflict(posed.summary)))
+    if len(good) < len(found):
+        raise BadInput(
+            Fault(
+                "cohorts that meet all printed numbers are very hard to find",
+                value=f"{len(good)} of {len(found)} chains found one",
+                remedy="try another reading, or give more time",
+            )
+        )
+    return good
+
+
+def _check_counts(summary: Summary) -> None:
+    from her2bayes.reconstruction.summary_conflict import describe, smallest_conflict
+
+    if counts_of_facts(summary, np.random.default_rng(0)) is None:
+        raise BadInput(describe(summary, smallest_conflict(summary)))
+
+
+def reconstruct(summary: Summary, settings: Settings | None = None) -> tuple[Problem, list[Chain]]:
+    """Chains over cohorts that meet all printed numbers of a summary."""
+    posed = problem(summary)
+    return posed, chains(posed, settings or Settings())
+
+
+def members(found: Sequence[Chain], number: int) -> list[tuple[int, int]]:
+    """Chain and draw of each member: evenly over the chains, far apart within them."""
+    each = -(-number // len(found))
+    picks = []
+    for position in range(each):
+        for c, item in enumerate(found):
+            draws = item.months.shape[0]
+            picks.append((c, int((position + 0.5) * draws / each)))
+    return picks[:number]

@@ -1,0 +1,106 @@
+"""Printed numbers that cannot hold together: a smallest conflicting set, found within a bounded time.
+
+Counts are settled by integer programming. For survival numbers a set is called infeasible when
+tempered searches do not find a cohort within their length; a number is dropped from the set when
+the others alone are still infeasible (deletion filter), so every number left is needed. Searches
+can fail where cohorts are merely rare, hence "smallest found".
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from her2bayes.errors import Fault
+from her2bayes.reconstruction.summary_design import Summary
+from her2bayes.reconstruction.summary_problem import counts_of_facts, problem
+
+SECONDS = 120.0
+SEARCH_SWEEPS = 40
+SEARCH_MOVES = 500
+SEARCH_REPLICAS = 8
+
+
+def smallest_conflict(summary: Summary, seconds: float = SECONDS) -> list[str]:
+    """Claims of a smallest conflicting set found: each is needed for the contradiction."""
+    end = time.monotonic() + seconds
+    if counts_of_facts(summary, np.random.default_rng(0)) is None:
+        return _filtered(summary, [f.claim_id for f in summary.facts], _counts_agree, end)
+    near = [t.claim_id for s in summary.statistics for t in s.targets]
+    misses = _missed(summary)
+    # numbers never missed together with others are dropped first, the worst missed last
+    order = sorted(dict.fromkeys(near), key=lambda claim: misses.get(claim, 0.0))
+    return _filtered(summary, order, _is_found, end)
+
+
+def describe(summary: Summary, claims: list[str]) -> Fault:
+    """One message: which printed numbers contradict each other."""
+    words = {f.claim_id: f.what for f in summary.facts}
+    for statistic in summary.statistics:
+        for target in statistic.targets:
+            text = f"{statistic.estimand} {target.what} {target.text} [{statistic.method}]"
+            words[target.claim_id] = text
+    return Fault(
+        "no patients can have all printed numbers; smallest conflicting set found: "
+        + "; ".join(f"{claim} ({words.get(claim, '')})" for claim in claims),
+        value=f"{summary.study} {summary.endpoint}",
+        remedy="correct a misread number, or name another reading",
+    )
+
+
+def _filtered(summary, order, feasible, end):  # type: ignore[no-untyped-def]
+    """Drop groups of claims, then single ones, as long as the rest stays infeasible."""
+    kept = list(order)
+    size = max(len(kept) // 2, 1)
+    while True:
+        position = 0
+        while position < len(kept) and time.monotonic() < end:
+            chosen = set(kept[position : position + size])
+            rest = [claim for claim in kept if claim not in chosen]
+            everything = set(order) - set(rest)
+            if rest and not feasible(summary.without(everything)):
+                kept = rest
+            else:
+                position += size
+        if size == 1 or time.monotonic() >= end:
+            return kept
+        size = max(size // 2, 1)
+
+
+def _counts_agree(summary: Summary) -> bool:
+    return counts_of_facts(summary, np.random.default_rng(0)) is not None
+
+
+def _search(summary: Summary):  # type: ignore[no-untyped-def]
+    from her2bayes.reconstruction.summary import Ladder, Settings
+
+    settings = Settings(replicas=SEARCH_REPLICAS, moves=SEARCH_MOVES)
+    ladder = Ladder(problem(summary), settings, 1)
+    found = False
+    for _ in range(SEARCH_SWEEPS):
+        ladder.sweep(adapt=True)
+        if min(replica.distance for replica in ladder.replicas) <= TOLERANCE:
+            found = True
+            break
+    return found, ladder
+
+
+# A set that is met this closely is not what makes the numbers contradict each other; the unit is a
+# chi-square of one, or 0.03 on the log scale of a hazard ratio.
+TOLERANCE = 0.3
+
+
+def _is_found(summary: Summary) -> bool:
+    return bool(_search(summary)[0])
+
+
+def _missed(summary: Summary) -> dict[str, float]:
+    """Distance of each claim's statistic in the nearest cohort a search finds."""
+    _, ladder = _search(summary)
+    nearest = min(ladder.replicas, key=lambda replica: replica.distance)
+    return {
+        target.claim_id: float(nearest.patients.distance[t])
+        for t, statistic in enumerate(summary.statistics)
+        for target in statistic.targets
+    }

@@ -1,0 +1,105 @@
+"""An ensemble of cohorts behind a study's printed survival: made, checked against the print, written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.reconstruction.ensemble import write_tables
+from her2bayes.reconstruction.summary import Chain, Settings, members, reconstruct
+from her2bayes.reconstruction.summary_design import Summary
+from her2bayes.reconstruction.summary_diagnostics import diagnose
+from her2bayes.reconstruction.summary_match import match, patients
+
+LARGEST_RHAT, LEAST_ESS = 1.05, 50
+
+
+@dataclass(frozen=True)
+class SummaryEnsemble:
+    """Cohorts, how each matches the print, and whether the chains agree."""
+
+    summary: Summary
+    chains: Sequence[Chain]
+    cohorts: Sequence[pd.DataFrame]
+    match: pd.DataFrame
+    diagnostics: pd.DataFrame
+
+    @property
+    def converged(self) -> bool:
+        """Tell whether every monitored quantity has R-hat <= 1.05 and ESS >= 50."""
+        table = self.diagnostics.dropna(subset=["rhat"])
+        return bool(
+            len(table)
+            and (table["rhat"] <= LARGEST_RHAT).all()
+            and (table["ess"] >= LEAST_ESS).all()
+        )
+
+    def patients(self) -> pd.DataFrame:
+        """All cohorts in one table, ``member`` counting from 1."""
+        parts = [frame.assign(member=k) for k, frame in enumerate(self.cohorts, 1)]
+        table = pd.concat(parts, ignore_index=True)
+        return table[["member", *(c for c in table.columns if c != "member")]]
+
+    def text(self) -> str:
+        """What a reader must know first."""
+        summary, table = self.summary, self.match
+        met = table.groupby("member")["met"].all()
+        seconds = sum(c.seconds for c in self.chains)
+        lines = [
+            f"{summary.study} {summary.endpoint}: {len(self.cohorts)} cohorts of "
+            f"{summary.patients} patients, {int(met.sum())} of them meet all "
+            f"{table['statistic'].nunique()} printed numbers ({seconds:.0f} s of processor time)",
+            "readings: " + ", ".join(f"{k} = {v}" for k, v in summary.readings.items() if v),
+        ]
+        lines += [f"left out: {claim}, {why}" for claim, why in summary.left_out]
+        worst = self.diagnostics.dropna(subset=["rhat"])
+        if len(worst):
+            verdict = "converged" if self.converged else "NOT converged"
+            lines.append(
+                f"chains {verdict}: largest R-hat {worst['rhat'].max():.2f}, "
+                f"least effective sample size {worst['ess'].min():.0f}"
+            )
+        for row in self.diagnostics.head(4).itertuples():
+            lines.append(f"{row.quantity}: {row.mean:.3g} (sd over cohorts {row.sd:.2g})")
+        return "\n".join(lines)
+
+
+def summary_ensemble(
+    summary: Summary, number: int, settings: Settings | None = None
+) -> SummaryEnsemble:
+    """Cohorts that meet all printed numbers; raises ``BadInput`` naming a conflict."""
+    _, chains = reconstruct(summary, settings)
+    cohorts = [patients(summary, chains[c], d) for c, d in members(chains, number)]
+    return SummaryEnsemble(
+        summary, chains, cohorts, match(summary, cohorts), diagnose(summary, chains)
+    )
+
+
+def write(ensemble: SummaryEnsemble, folder: Path) -> list[Path]:
+    """Write patients.parquet, match.csv, diagnostics.csv; each appears whole or not at all."""
+    runs = pd.DataFrame(
+        [
+            {
+                "chain": k,
+                "cohorts": chain.months.shape[0],
+                "round_trips": chain.trips,
+                "largest_refusal": float(np.max(chain.refusals)),
+                "seconds": chain.seconds,
+            }
+            for k, chain in enumerate(ensemble.chains, 1)
+        ]
+    )
+    stem = ensemble.summary.endpoint
+    return write_tables(
+        {
+            f"{stem}_patients.parquet": ensemble.patients(),
+            f"{stem}_match.csv": ensemble.match,
+            f"{stem}_diagnostics.csv": ensemble.diagnostics,
+            f"{stem}_chains.csv": runs,
+        },
+        folder,
+    )

@@ -1,0 +1,269 @@
+"""A summary as the arrays of the compiled chain, the reference model, and where chains start.
+
+Priors of the reference model (those of the survival model where it has them): log hazard per month
+N(-4, 1), baseline walk sigma half-N(0, 1), log hazard ratio of two levels N(0, 0.75), spread of
+three or more levels half-N(0, 0.5), of interactions half-N(0, 0.25); log censoring rate per month
+N(-3.5, 1) with its own walk; cells of patients Dirichlet(1, ..., 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from her2bayes.reconstruction import summary_statistics as kernel
+from her2bayes.reconstruction.summary_design import Cells, Summary
+from her2bayes.reconstruction.summary_moves import MOVES, Patients, Printed, Undo, Work
+from her2bayes.reconstruction.summary_reference import Hazards, Model
+
+TENTHS = 10.0  # of a month: the grid of recorded times
+INTERVALS = 8
+LOG_HAZARD = (-4.0, 1.0)
+LOG_CENSORING = (-3.5, 1.0)
+SMOOTHING_SD = 1.0
+LOG_RATIO_SD = 0.75
+SPREAD_SD = 0.5
+INTERACTION_SD = 0.25
+ALPHA = 1.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Compiled inputs of one summary."""
+
+    summary: Summary
+    printed: Printed
+    model: Model
+    columns: tuple[str, ...]
+
+    @property
+    def theta_size(self) -> int:
+        """Number of standardised parameters."""
+        return 2 * (self.model.start.size + 1) + self.model.block.size + self.model.scale_sd.size
+
+
+def problem(summary: Summary, intervals: int = INTERVALS, cut_end: float | None = None) -> Problem:
+    """Arrays of a summary; ``cut_end`` (months) ends the equal intervals of the hazards."""
+    model, columns, model_cell = reference(
+        summary.cells, summary.model_factors, cut_end or summary.last, intervals
+    )
+    return Problem(summary, _printed(summary, model_cell), model, columns)
+
+
+def reference(
+    cells: Cells, factors: Sequence[str], end: float, intervals: int = INTERVALS
+) -> tuple[Model, tuple[str, ...], np.ndarray]:
+    """Reference model over the cells of some factors; names of its columns; cell of each cell.
+
+    Main effects of all factors, interactions of all pairs.
+    """
+    combos = cells.combinations
+    values = [tuple(cells._value(c, f) for f in factors) for c in combos]
+    distinct = list(dict.fromkeys(values))
+    model_cell = np.array([distinct.index(v) for v in values])
+    contrasts = {}
+    for k, factor in enumerate(factors):
+        levels = cells.levels(factor)
+        basis = zero_sum(len(levels))
+        contrasts[factor] = np.array([basis[levels.index(v[k])] for v in distinct])
+    columns, block, fixed, scales, names = [], [], [], [], []
+    for factor in factors:
+        learned = contrasts[factor].shape[1] > 1
+        for column in contrasts[factor].T:
+            columns.append(column)
+            block.append(len(scales) if learned else -1)
+            fixed.append(LOG_RATIO_SD)
+            names.append(factor)
+        if learned:
+            scales.append(SPREAD_SD)
+    for one, other in combinations(factors, 2):
+        for a in contrasts[one].T:
+            for b in contrasts[other].T:
+                columns.append(a * b)
+                block.append(len(scales))
+                fixed.append(0.0)
+                names.append(f"{one} x {other}")
+        scales.append(INTERACTION_SD)
+    tenth = np.log(TENTHS)
+    model = Model(
+        start=np.arange(intervals) * end * TENTHS / intervals,
+        walk=walk(intervals),
+        columns=np.array(columns).T.reshape(len(distinct), -1).copy(),
+        block=np.array(block, dtype=np.int64),
+        fixed=np.array(fixed, dtype=float),
+        scale_sd=np.array(scales, dtype=float),
+        location=np.array(
+            [LOG_HAZARD[0] - tenth, LOG_HAZARD[1], LOG_CENSORING[0] - tenth, LOG_CENSORING[1]]
+        ),
+        smoothing_sd=SMOOTHING_SD,
+    )
+    return model, tuple(names), model_cell
+
+
+def zero_sum(size: int) -> np.ndarray:
+    """Contrasts (level, contrast) that sum to zero: -1/2, 1/2 for two levels, else orthonormal."""
+    if size == 2:
+        return np.array([[-0.5], [0.5]])
+    full = np.linalg.qr(np.column_stack([np.ones(size), np.eye(size)[:, : size - 1]]))[0]
+    return full[:, 1:size]
+
+
+def walk(intervals: int) -> np.ndarray:
+    """Walk with increments N(0, delta / t_max) over equal intervals, averaging zero over them."""
+    if intervals == 1:
+        return np.zeros((1, 0))
+    basis = np.tril(np.ones((intervals, intervals - 1)), -1) / np.sqrt(intervals)
+    return basis - basis.mean(axis=0)
+
+
+def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
+    cells, statistics = summary.cells, summary.statistics
+    count = max(len(statistics), 1)
+    size = len(cells.combinations)
+    low, high = np.full((2, count, kernel.VALUES), [[[-np.inf]], [[np.inf]]])
+    width = np.ones((count, kernel.VALUES))
+    kind = np.zeros(count, np.int64)
+    groups = np.ones(count, np.int64)
+    group_of = np.full((count, size), -1, np.int64)
+    near, reach = np.zeros((count, kernel.GROUPS)), np.full(count, kernel.FAR)
+    for t, statistic in enumerate(statistics):
+        kind[t] = statistic.kind
+        groups[t] = max(len(statistic.levels), 1)
+        group_of[t] = statistic.groups(cells)
+        for target in statistic.targets:
+            low[t, target.position], high[t, target.position] = target.low, target.high
+            width[t, target.position] = _unit(target.scale)
+        if statistic.kind == kernel.COX:
+            near[t], reach[t] = _looked_for(low[t], high[t], groups[t])
+    facts = summary.facts
+    fact = np.zeros((size, 2, len(facts)), np.int64)
+    for f, item in enumerate(facts):
+        fact[:, 1, f] = item.cells
+        fact[:, 0, f] = 0 if item.event else item.cells
+    moves = summary.table_moves
+    pair = cells.pair or ("", "")
+    names = list(cells.factors)
+    printed = Printed(
+        kind=kind if statistics else kind[:0],
+        groups=groups,
+        group_of=group_of,
+        low=low,
+        high=high,
+        width=width,
+        near=near,
+        reach=reach,
+        fact=fact,
+        fact_low=np.array([f.low for f in facts], np.int64),
+        fact_high=np.array([f.high for f in facts], np.int64),
+        label=cells.label.astype(np.int64),
+        stride=cells.stride,
+        model_cell=model_cell.astype(np.int64),
+        table_move=np.zeros((1, 1, 1), np.int64) if moves is None else moves.astype(np.int64),
+        table_factor=np.array([names.index(p) if p else 0 for p in pair], np.int64),
+        alpha=ALPHA,
+        last=float(round(summary.last * TENTHS)),
+        chance=np.zeros(MOVES),
+    )
+    printed.chance[:] = _chances(summary, moves is not None and len(moves) > 0)
+    return printed
+
+
+def _unit(scale: str) -> float:
+    """Distances are in units in which one death more or less matters about equally."""
+    return {"exp": 0.03, "months": 10.0, "sign": 1.0}.get(scale, 1.0)
+
+
+def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndarray, float]:
+    """Middle of the cells of the log hazard ratios, and a distance beyond which none can lie."""
+    near, reach = np.zeros(kernel.GROUPS), 0.0
+    for a in range(groups - 1):
+        first, last = low[4 * a], high[4 * a]
+        if not np.isfinite(first) or not np.isfinite(last):
+            return np.zeros(kernel.GROUPS), kernel.FAR
+        near[a] = (first + last) / 2
+        reach = max(reach, (last - first) / 2)
+    return near, 3 * reach + 0.02
+
+
+def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
+    """Share of each move; labels and events of single patients change where no count forbids."""
+    tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
+    weight = np.array([0.5, 0.25, 0.1, 0.1, 0.02 if tied else 0.15, 0.05 * has_table_moves])
+    return weight / weight.sum()
+
+
+def scratch(printed: Printed, patients: int) -> tuple[Undo, Work]:
+    """Memory for undoing a move and for one evaluation."""
+    n = patients
+    undo = Undo(
+        np.zeros(n + 1, np.int64),
+        np.zeros(n + 1),
+        np.zeros(n + 1, np.int64),
+        np.zeros(n + 1, np.int64),
+        np.zeros(1, np.int64),
+    )
+    work = Work(
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros((n, kernel.GROUPS), np.int64),
+        np.zeros((n, kernel.GROUPS), np.int64),
+        np.zeros(kernel.VALUES),
+        np.zeros(printed.kind.size),
+        np.zeros(n + 1, np.int64),
+    )
+    return undo, work
+
+
+def hazards(model: Model) -> Hazards:
+    """Memory for hazards."""
+    shape = model.columns.shape[0], model.start.size
+    return Hazards(np.zeros(shape), np.zeros(shape), np.zeros(shape[1]), np.zeros(shape[1]))
+
+
+def cohort(
+    printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray
+) -> Patients:
+    """State of a chain from exact times (month tenths), events and cells of patients."""
+    time = np.ceil(s).astype(np.int64)
+    order = np.argsort(time, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    statistics = printed.kind.size
+    return Patients(
+        s=s.astype(float).copy(),
+        time=time,
+        event=event.astype(np.int64).copy(),
+        cell=cell.astype(np.int64).copy(),
+        order=order,
+        place=place,
+        count=np.bincount(cell, minlength=printed.label.shape[1]).astype(np.int64),
+        held=printed.fact[cell, event].sum(axis=0).astype(np.int64),
+        distance=np.zeros(statistics),
+        sequence=np.arange(statistics),
+        refused=np.zeros(statistics, np.int64),
+    )
+
+
+def counts_of_facts(summary: Summary, rng: np.random.Generator) -> np.ndarray | None:
+    """Patients by (cell, event) that meet all printed counts, in a random direction, or None."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    size = 2 * len(summary.cells.combinations)
+    rows = [np.ones(size)]
+    low, high = [summary.patients], [summary.patients]
+    for fact in summary.facts:
+        both = np.stack([np.zeros_like(fact.cells) if fact.event else fact.cells, fact.cells], 1)
+        rows.append(both.ravel().astype(float))
+        low.append(fact.low)
+        high.append(fact.high)
+    result = milp(
+        rng.exponential(size=size),
+        constraints=LinearConstraint(np.array(rows), low, high),
+        integrality=np.ones(size),
+        bounds=Bounds(0, np.inf),
+    )
+    return None if result.x is None else np.rint(result.x).astype(np.int64).reshape(-1, 2)
