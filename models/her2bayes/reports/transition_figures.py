@@ -106,7 +106,7 @@ def _band_text(
     inner: tuple[float, float], size: float,
 ) -> None:  # fmt: skip
     """Median on the band, with its interval where the band is thick enough for two lines."""
-    t = 0.7 if at[0] == at[1] else 0.15  # along the curve, clear of the crossing in the middle
+    t = 0.8 if at[0] == at[1] else 0.15  # along the curve, clear of the crossing in the middle
     x = inner[0] + (1.5 * t - 1.5 * t**2 + t**3) * (inner[1] - inner[0])
     y = middle[0] + (3 * t**2 - 2 * t**3) * (middle[1] - middle[0])
     lift = 7 if size >= 2 * _MIN_LABEL else 0
