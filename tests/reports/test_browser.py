@@ -85,10 +85,15 @@ def test_filters_narrow_the_table_and_say_how_many_rows_are_left(browser: Any, f
     assert tab.evaluate(SHOWN) == 2
     tab.click("[data-filter=clear]")
     tab.select_option("[data-filter=kind]", "printed")
-    assert tab.evaluate(SHOWN) == 2
+    assert tab.evaluate(SHOWN) == 1
+    tab.click("[data-filter=clear]")
+    tab.select_option("[data-filter=rows]", "printed")
+    assert tab.evaluate(SHOWN) == 5
+    tab.select_option("[data-filter=rows]", "beyond")
+    assert tab.evaluate(SHOWN) == rows - 5
     tab.click("[data-filter=clear]")
     tab.check("[data-filter=posterior]")
-    assert tab.evaluate(SHOWN) == 5
+    assert tab.evaluate(SHOWN) == 6
     tab.click("a[data-verdict=reproduces]")
     assert tab.evaluate(SHOWN) == 3
 
@@ -148,7 +153,7 @@ def test_the_keyboard_reaches_the_text_the_filters_and_the_table(browser: Any, f
                 "document.activeElement.dataset.filter || document.activeElement.className"
             )
         )
-    assert {"search", "verdict", "kind", "posterior", "clear"} <= reached
+    assert {"search", "verdict", "kind", "rows", "posterior", "clear"} <= reached
     assert "scroll evidence-scroll" in reached
 
 

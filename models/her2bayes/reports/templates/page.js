@@ -28,7 +28,8 @@
   const rows = [...body.rows];
   const text = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
   const control = (name) => document.querySelector(`[data-filter=${name}]`);
-  const search = control("search"), verdict = control("verdict"), kind = control("kind"), posterior = control("posterior");
+  const search = control("search"), verdict = control("verdict"), kind = control("kind");
+  const origin = control("rows"), posterior = control("posterior");
   const shown = document.getElementById("shown");
 
   // Filter
@@ -39,14 +40,15 @@
       const fits = words.every((word) => text.get(row).includes(word))
         && (!verdict.value || row.dataset.verdict === verdict.value)
         && (!kind.value || row.dataset.kind === kind.value)
+        && (!origin.value || (origin.value === "printed") === ("printed" in row.dataset))
         && (!posterior.checked || "posterior" in row.dataset);
       row.hidden = !fits;
       if (fits) count += 1;
     }
     shown.textContent = count === rows.length ? `All ${count} rows` : `${count} of ${rows.length} rows`;
   };
-  const clear = () => { search.value = ""; verdict.value = ""; kind.value = ""; posterior.checked = false; apply(); };
-  [search, verdict, kind, posterior].forEach((item) => item.addEventListener("input", apply));
+  const clear = () => { search.value = ""; verdict.value = ""; kind.value = ""; origin.value = ""; posterior.checked = false; apply(); };
+  [search, verdict, kind, origin, posterior].forEach((item) => item.addEventListener("input", apply));
   control("clear").addEventListener("click", clear);
   document.querySelectorAll("a[data-verdict]").forEach((link) => link.addEventListener("click", () => {
     clear();
