@@ -113,7 +113,7 @@ def _first(main: Main | Mapping[str, Main]) -> Main:
 
 def plain(text: object) -> Text:
     """Text from outside as rich text: no markup is read, control characters are spelt out."""
-    spelt = (c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in str(text))
+    spelt = (c if c.isprintable() or c in "\n\t\xa0" else f"\\x{ord(c):02x}" for c in str(text))
     return Text("".join(spelt))
 
 
