@@ -76,8 +76,11 @@ def summary(
     posed = [read_summary(loaded, name, readings) for name in names]
     good = True
     for item in posed:
-        log.print(plain(f"{item.study} {item.endpoint}: {len(item.facts)} counts, "
-                        f"{sum(len(s.targets) for s in item.statistics)} survival numbers"))  # fmt: skip
+        numbers = sum(len(statistic.targets) for statistic in item.statistics)
+        counts = len(item.facts)
+        log.print(
+            plain(f"{item.study} {item.endpoint}: {counts} counts, {numbers} survival numbers")
+        )
         made = summary_ensemble(item, ensemble, Settings(sweeps=sweeps, seed=seed))
         good = good and made.converged
         out.print(plain(made.text()))

@@ -133,8 +133,8 @@ class Ladder:
         self.tried[low] += 1
         self.refused[low] += 1 - np.exp(log_ratio)
         if np.log(self.rng.uniform()) < log_ratio:
-            for items in (self.replicas, self.identity):
-                items[low], items[low + 1] = items[low + 1], items[low]
+            self.replicas[low : low + 2] = [other, one]
+            self.identity[low : low + 2] = self.identity[low : low + 2][::-1]
 
     def forget(self) -> None:
         """Start counting anew."""

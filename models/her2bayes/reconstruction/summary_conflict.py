@@ -1,4 +1,4 @@
-"""Printed numbers that cannot hold together: a smallest conflicting set, found within a bounded time.
+"""Printed numbers that cannot hold together: a smallest conflicting set, in bounded time.
 
 Counts are settled by integer programming. For survival numbers a set is called infeasible when
 tempered searches do not find a cohort within their length; a number is dropped from the set when

@@ -1,4 +1,4 @@
-"""What printed numbers ask of a cohort: cells of patients, counts as facts, statistics with targets."""
+"""What printed numbers ask of a cohort: cells of patients, counts, statistics with targets."""
 
 from __future__ import annotations
 

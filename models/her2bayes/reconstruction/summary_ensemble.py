@@ -1,4 +1,4 @@
-"""An ensemble of cohorts behind a study's printed survival: made, checked against the print, written."""
+"""An ensemble of cohorts behind a study's printed survival: made, checked, written."""
 
 from __future__ import annotations
 

@@ -259,9 +259,7 @@ class _Builder:
         if has_p or self.chosen["words"] != "used":
             return
         alpha = float(self.study.meta.get("alpha", 0.05))
-        interval = (
-            rounding.Interval(0, alpha) if row.value_number else rounding.Interval(alpha, 1)
-        )
+        interval = rounding.Interval(0, alpha) if row.value_number else rounding.Interval(alpha, 1)
         if not any(t.position == 0 for t in self.found.get(key, [])):
             self._put(key, _p_target(row, interval, degrees))
 
@@ -375,47 +373,59 @@ def _triplet(study: Study, row: Any, estimand: Estimand) -> triplets.Triplet:
         _decimal(row.upper, row.decimals),
         _decimal(str(row.p_value).lstrip("<>= "), None) if row.p_value else None,
         str(row.p_relation or "="),
-        (int(both[0]), int(both[1])) if known else None,
+        (int(both[0] or 0), int(both[1] or 0)) if known else None,
         (None, None),
         events,
     )
 
 
 def _facts(study: Study, endpoint: str, cells: Cells, reading: str) -> tuple[CountFact, ...]:
-    facts: dict[tuple[bytes, bool, int], CountFact] = {}
+    """All printed counts, each distinct one once."""
+    found = _survival_facts(study, endpoint, cells) + _status_facts(study, cells)
+    if cells.pair:
+        found += _transition_facts(study, cells, reading)
+    distinct: dict[tuple[bytes, bool, int], CountFact] = {}
+    for fact in found:
+        distinct.setdefault((fact.cells.tobytes(), fact.event, fact.low), fact)
+    return tuple(distinct.values())
 
-    def put(claim: str, what: str, mask: np.ndarray, event: bool, low: int, high: int) -> None:
-        key = (mask.astype(np.int64).tobytes(), event, low)
-        facts.setdefault(key, CountFact(claim, what, mask.astype(np.int64), event, low, high))
 
-    table = study.survival
-    for row in table[table["endpoint"] == endpoint].itertuples():
+def _survival_facts(study: Study, endpoint: str, cells: Cells) -> list[CountFact]:
+    found = []
+    row: Any
+    for row in study.survival[study.survival["endpoint"] == endpoint].itertuples():
         if row.factor and not cells.knows(row.factor):
             continue
-        mask = cells.where({row.factor: row.level} if row.factor else {})
+        mask = cells.where({row.factor: row.level} if row.factor else {}).astype(np.int64)
         where = f"{row.factor}={row.level}" if row.factor else "all patients"
         for name, number in (("patients", row.patients), ("events", row.events)):
             if pd.notna(number):
-                claim = f"survival.csv {where} {name}"
-                put(claim, f"{name}, {where}", mask, name == "events", int(number), int(number))
+                claim, count = f"survival.csv {where} {name}", int(number)
+                event = name == "events"
+                found.append(CountFact(claim, f"{name}, {where}", mask, event, count, count))
+    return found
+
+
+def _status_facts(study: Study, cells: Cells) -> list[CountFact]:
+    found = []
     for factor, counts in study.status_counts().items():
         if "her2" not in cells.factors or (factor and factor not in cells.factors):
             continue
-        for level in counts["subgroup"].values:
-            for her2 in counts["her2"].values:
+        for level in counts["subgroup"].to_numpy():
+            for her2 in counts["her2"].to_numpy():
                 given = {"her2": str(her2), **({factor: str(level)} if factor else {})}
                 number = int(counts.sel(subgroup=level, her2=her2))
                 what = " ".join(given.values())
-                put(f"status_counts.csv {what}", what, cells.where(given), False, number, number)
-    if cells.pair:
-        for item in _transition_facts(study, cells, reading):
-            put(item.claim_id, item.what, item.cells, False, item.low, item.high)
-    return tuple(facts.values())
+                mask = cells.where(given).astype(np.int64)
+                claim = f"status_counts.csv {what}"
+                found.append(CountFact(claim, what, mask, False, number, number))
+    return found
 
 
 def _transition_facts(study: Study, cells: Cells, reading: str) -> list[CountFact]:
     found = []
     her2 = cells.factors["her2"]
+    fact: Any
     for fact in study.transition_facts.fillna("").itertuples():
         if fact.reading not in ("", reading) or (fact.factor and fact.factor not in cells.factors):
             continue

@@ -160,9 +160,8 @@ def _cox(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
     table = cox(_counts(rows), {statistic.factor: statistic.levels[0]}).table.set_index("level")
     values = {}
     for k, level in enumerate(statistic.levels[1:]):
-        found = table.loc[level]
-        numbers = (found["hazard_ratio"], found["lower"], found["upper"], found["p_value"])
-        values.update({4 * k + at: float(v) for at, v in enumerate(numbers)})
+        numbers = table.loc[level, ["hazard_ratio", "lower", "upper", "p_value"]]
+        values.update({4 * k + at: float(v) for at, v in enumerate(numbers.to_numpy(float))})
     return values
 
 

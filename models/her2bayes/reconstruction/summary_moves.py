@@ -11,6 +11,9 @@ between two patients; two times moved in opposite directions; a stretch of times
 month tenths; event or label of one patient; patients moved between cells of the paired table.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: NPY002 (inside numba there is no other generator that a seed reaches)
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -71,7 +74,7 @@ class Patients(NamedTuple):
     cell: np.ndarray
     order: np.ndarray  # patients by time
     place: np.ndarray  # their positions in ``order``
-    count: np.ndarray  # (cell)
+    present: np.ndarray  # (cell)
     held: np.ndarray  # (fact)
     distance: np.ndarray  # (statistic)
     sequence: np.ndarray  # order in which statistics are looked at
@@ -127,10 +130,10 @@ def assign(printed, patients, i, s, event, cell):
         for f in range(printed.fact_low.size):
             patients.held[f] += printed.fact[cell, event, f] - printed.fact[old, happened, f]
     if cell != old:
-        patients.count[old] -= 1
-        ratio += np.log(printed.alpha + patients.count[cell])
-        ratio -= np.log(printed.alpha + patients.count[old])
-        patients.count[cell] += 1
+        patients.present[old] -= 1
+        ratio += np.log(printed.alpha + patients.present[cell])
+        ratio -= np.log(printed.alpha + patients.present[old])
+        patients.present[cell] += 1
         patients.cell[i] = cell
     patients.event[i] = event
     if s != patients.s[i]:
@@ -376,7 +379,7 @@ def move_shift(printed, patients, model, hazards, undo):
     low, high = min(first, first + shift), max(end, end + shift)
     if low < 1 or high > int(printed.last) + 1:
         return -np.inf, False
-    k = np.searchsorted(patients.time[patients.order], low)
+    k = int(np.searchsorted(patients.time[patients.order], low))
     ratio = 0.0
     size = 0
     while k < n and patients.time[patients.order[k]] < high:
@@ -436,16 +439,14 @@ def move_table(printed, patients, model, hazards, undo, work):
     ratio = 0.0
     sign = 1 if np.random.random() < 0.5 else -1
     move = printed.table_move[np.random.randint(printed.table_move.shape[0])]
-    first, second = printed.table_factor
+    first = printed.table_factor[0]
     classes = move.shape[0]
     for column in range(classes):
         total = 0
         for row in range(classes):
             step = sign * move[row, column]
             if step < 0:
-                present = draw_donors(
-                    printed, patients, row, column, -step, work.chosen, total
-                )
+                present = draw_donors(printed, patients, row, column, -step, work.chosen, total)
                 if present < -step:
                     return -np.inf, False
                 ratio += log_falling(present, -step)

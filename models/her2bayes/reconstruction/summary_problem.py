@@ -69,7 +69,11 @@ def reference(
         levels = cells.levels(factor)
         basis = zero_sum(len(levels))
         contrasts[factor] = np.array([basis[levels.index(v[k])] for v in distinct])
-    columns, block, fixed, scales, names = [], [], [], [], []
+    columns: list[np.ndarray] = []
+    block: list[int] = []
+    fixed: list[float] = []
+    scales: list[float] = []
+    names: list[str] = []
     for factor in factors:
         learned = contrasts[factor].shape[1] > 1
         for column in contrasts[factor].T:
@@ -224,9 +228,7 @@ def hazards(model: Model) -> Hazards:
     return Hazards(np.zeros(shape), np.zeros(shape), np.zeros(shape[1]), np.zeros(shape[1]))
 
 
-def cohort(
-    printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray
-) -> Patients:
+def cohort(printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray) -> Patients:
     """State of a chain from exact times (month tenths), events and cells of patients."""
     time = np.ceil(s).astype(np.int64)
     order = np.argsort(time, kind="stable")
@@ -240,7 +242,7 @@ def cohort(
         cell=cell.astype(np.int64).copy(),
         order=order,
         place=place,
-        count=np.bincount(cell, minlength=printed.label.shape[1]).astype(np.int64),
+        present=np.bincount(cell, minlength=printed.label.shape[1]).astype(np.int64),
         held=printed.fact[cell, event].sum(axis=0).astype(np.int64),
         distance=np.zeros(statistics),
         sequence=np.arange(statistics),
@@ -263,7 +265,7 @@ def counts_of_facts(summary: Summary, rng: np.random.Generator) -> np.ndarray | 
     result = milp(
         rng.exponential(size=size),
         constraints=LinearConstraint(np.array(rows), low, high),
-        integrality=np.ones(size),
+        integrality=np.ones(size, dtype=np.int64),
         bounds=Bounds(0, np.inf),
     )
     return None if result.x is None else np.rint(result.x).astype(np.int64).reshape(-1, 2)

@@ -10,6 +10,9 @@ in the survival model; X holds zero-sum contrasts. ``theta`` is standardised: lo
 sigma, beta, log scales, log_censoring, z_c, log sigma_c. Times in month tenths.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: NPY002 (inside numba there is no other generator that a seed reaches)
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -34,7 +37,7 @@ class Model(NamedTuple):
 
 
 class Hazards(NamedTuple):
-    """Log hazards, and cumulative hazards at the left ends, of death by model cell and censoring."""
+    """Log hazards and cumulative hazards at the left ends: death by model cell, censoring."""
 
     log_death: np.ndarray  # (model cell, interval)
     death: np.ndarray
@@ -126,7 +129,7 @@ def exposure(model, s, event, m, deaths, months, leaves, follow):
 
 
 @_jit
-def log_posterior(model, theta, counts, log_death, log_leave, gradient):
+def log_posterior(model, theta, counts, log_death, log_leave, gradient):  # noqa: C901 (one pass)
     """Log p(theta | patients) up to a constant, and its gradient; counts as of ``exposure``."""
     deaths, months, leaves, follow = counts
     intervals, columns, scales, second = sizes(model)

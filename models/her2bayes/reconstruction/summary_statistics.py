@@ -1,4 +1,4 @@
-"""Compiled survival statistics of patients sorted by time: what a paper prints, from counts at risk.
+"""Compiled survival statistics of patients sorted by time, from the numbers at risk.
 
 Log-rank: U_a = sum_k (d_ak - d_k n_ak / n_k), hypergeometric variance V, chi2 = U' V^-1 U (R's
 ``survdiff``). Cox: groups as factor, Efron's ties, Wald (R's ``coxph``). Peto: log HR = U / V,
@@ -7,6 +7,8 @@ Medians by R's rule. A censored time counts as at risk for events of the same mo
 
 Rows of patients are sorted by time; ``group`` is each row's group in the statistic, -1 = not in it.
 """
+
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -94,7 +96,7 @@ def log_rank(risk, dead, rows, groups, difference, variance):
 
 
 @_jit
-def cox_step(risk, dead, rows, groups, beta, score, information):
+def cox_step(risk, dead, rows, groups, beta, score, information):  # noqa: C901 (one pass)
     """Score and information of the partial likelihood at beta, Efron's ties."""
     size = groups - 1
     weight = np.ones(GROUPS)

@@ -1,0 +1,96 @@
+"""Digitised curves: every input format reads alike, every fault is named, all faults together."""
+
+import numpy as np
+import pytest
+
+from her2bayes.errors import BadInput
+from her2bayes.evidence.digitised import read_digitised
+
+POINTS = [(0, 1.0), (6, 0.8), (12, 0.6), (24, 0.5)]
+RISK = "arm,time,n_at_risk\na,0,40\na,12,20\nb,0,30\nb,12,12\n"
+
+
+@pytest.fixture
+def put(tmp_path):
+    def write(name, text):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def rows(points=POINTS, head="time,survival"):
+    return head + "\n" + "".join(f"{t},{s}\n" for t, s in points)
+
+
+def check(arms):
+    assert list(arms) == ["a", "b"]
+    for arm in arms.values():
+        np.testing.assert_allclose(arm.time, [t for t, _ in POINTS])
+        np.testing.assert_allclose(arm.survival, [s for _, s in POINTS])
+    assert arms["a"].at_risk.tolist() == [40, 20]
+
+
+def test_one_file_an_arm(put):
+    files = {"a": put("one.csv", rows()), "b": put("two.csv", rows())}
+    arms = read_digitised(files, put("risk.csv", RISK), {"a": 18})
+    check(arms)
+    assert (arms["a"].events, arms["b"].events) == (18, None)
+
+
+def test_arms_in_a_column(put):
+    text = "arm,time,survival\n" + "".join(f"{a},{t},{s}\n" for a in "ab" for t, s in POINTS)
+    check(read_digitised({"": put("long.csv", text)}, put("risk.csv", RISK)))
+
+
+def test_arms_side_by_side(put):
+    text = "time,a,b\n" + "".join(f"{t},{s},{s}\n" for t, s in POINTS)
+    check(read_digitised({"": put("wide.csv", text)}, put("risk.csv", RISK)))
+
+
+def test_webplotdigitizer_export(put):
+    text = "a,,b,\nX,Y,X,Y\n" + "".join(f"{t},{s},{t},{s}\n" for t, s in POINTS)
+    check(read_digitised({"": put("wpd.csv", text)}, put("risk.csv", RISK)))
+
+
+def test_wide_table_of_numbers_at_risk(put):
+    files = {"a": put("one.csv", rows()), "b": put("two.csv", rows())}
+    check(read_digitised(files, put("risk.csv", "time,a,b\n0,40,30\n12,20,12\n")))
+
+
+@pytest.mark.parametrize(
+    ("curve", "risk", "words"),
+    [
+        (rows([(0, 1), (6, 0.3), (12, 0.9)]), RISK, "rises by 0.60"),
+        (rows([(-3, 1), (6, 0.9)]), RISK, "before 0"),
+        (rows([(0, 1)]), RISK, "fewer than two points"),
+        (rows([(0, 1.3), (6, 0.9)]), RISK, "outside its range"),
+        ("time,survival\n0,1\n6,\"0,8\"\n", RISK, "decimal point"),
+        (rows(), "arm,time,n_at_risk\na,0,20\na,12,30\n", "rises from time 0 to 12"),
+        (rows(), "arm,time,n_at_risk\na,6,20\n", "first row must be time 0"),
+        (rows(), "arm,time,n_at_risk\na,0,20.5\n", "whole"),
+        (rows(), "arm,time,n_at_risk\na,0,20\na,0,20\n", "must increase"),
+        (rows(), "arm,time,n_at_risk\nb,0,20\n", "no numbers at risk for arm 'a'"),
+        (rows(), "arm,month,n_at_risk\na,0,20\n", "column 'time' is missing"),
+    ],
+)  # fmt: skip
+def test_faults_are_named(put, curve, risk, words):
+    with pytest.raises(BadInput, match=words):
+        read_digitised({"a": put("a.csv", curve)}, put("risk.csv", risk))
+
+
+def test_all_faults_together(put):
+    with pytest.raises(BadInput) as error:
+        read_digitised(
+            {"a": put("a.csv", rows([(-1, 1), (6, 0.2), (12, 0.9)]))}, put("risk.csv", RISK)
+        )
+    assert len(error.value.faults) == 2
+
+
+def test_events_must_fit_the_arm(put):
+    files = {"a": put("a.csv", rows()), "b": put("b.csv", rows())}
+    with pytest.raises(BadInput, match="events beyond its patients"):
+        read_digitised(files, put("risk.csv", RISK), {"a": 50})
+    with pytest.raises(BadInput, match="unknown arm 'c'"):
+        read_digitised(files, put("risk.csv", RISK), {"c": 5})
