@@ -16,7 +16,7 @@ import xarray as xr
 from her2bayes.analysis.survival_classical import classical_rows, variants
 from her2bayes.analysis.survival_estimates import estimate_rows
 from her2bayes.analysis.survival_levels import Levels, levels_of
-from her2bayes.bayes.prior import Prior, complete
+from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.bayes.survival import DEFAULT_PRIORS, build
 from her2bayes.bayes.survival_parts import parts
 from her2bayes.errors import BadInput, Fault
@@ -181,6 +181,25 @@ def careful_fit(
     )
     better = again.diagnostics.divergences < found.diagnostics.divergences
     return again if better else found
+
+
+def elicited(median: Sequence[float]) -> dict[str, Prior]:
+    """Prior of the reference log hazard from a median survival and its 95 % limits, in months.
+
+    A median m under a constant hazard is a hazard of log 2 / m. No numbers, no change.
+    """
+    if not median:
+        return {}
+    middle, low, high = (*median, 0.0, 0.0, 0.0)[:3]
+    if not (len(median) == 3 and 0 < low < middle < high):
+        allowed = "median, lower, upper in months, e.g. 24,6,96"
+        raise BadInput(Fault("prior median survival", value=list(median), allowed=allowed))
+    sigma = np.log(high / low) / (2 * 1.959963984540054)
+    return {
+        "reference_log_hazard": prior(
+            "Normal", mu=float(np.log(np.log(2) / middle)), sigma=float(sigma)
+        )
+    }
 
 
 def _references(follow_up: FollowUp, question: Question) -> dict[str, str]:

@@ -20,10 +20,12 @@ from typing import Any, Literal
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+import pyarrow as pa
 
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence import follow_up_checks as checks
 from her2bayes.evidence import follow_up_levels
+from her2bayes.evidence.collect import without_deprecations
 
 # months in one unit of time; a month is a twelfth of 365.25 days
 MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}
@@ -138,12 +140,15 @@ def open_table(source: Any, connection: Any = None) -> tuple[ir.Table, str | Non
         return source, None
     con = connection if connection is not None else ibis.duckdb.connect()
     if isinstance(source, pd.DataFrame):
-        return con.create_view("follow_up", ibis.memtable(source), overwrite=True), None
+        rows = ibis.memtable(pa.Table.from_pandas(source, preserve_index=False))
+        with without_deprecations():
+            return con.create_view("follow_up", rows, overwrite=True), None
     path = Path(source)
     if not path.exists():
         raise BadInput(Fault("no such file", file=path, remedy="check the path"))
     try:
-        return _read(con, path), path.name
+        with without_deprecations():
+            return _read(con, path), path.name
     except Exception as error:
         # whatever the engine says of the file's bytes is the user's business
         reason = str(error).strip().splitlines()[0]

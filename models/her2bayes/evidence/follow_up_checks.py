@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.collect import collect
 
 MOST_LEVELS = 40
 MANY_LEVELS = 5000
@@ -80,7 +81,8 @@ def scan(table: ir.Table, given: Mapping[str, Sequence[str]], has_patient: bool)
         measures["no_cause"] = _count((t.event == 1) & t.cause.isnull())
     for factor in given:
         measures[f"levels_{factor}"] = t[factor].approx_nunique()
-    return t.aggregate(**measures).to_pandas().iloc[0].to_dict()
+    found = collect(t.aggregate(**measures)).iloc[0]
+    return {str(name): value for name, value in found.items()}
 
 
 def counts(found: Mapping[str, Any], has_patient: bool) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def _event_faults(
         return [] if found["known_event"] else [empty]
     if limits.event_code is not None and found["seen_event"]:
         return []
-    few = t.select("event_text").distinct().limit(SHOWN * 4 + 1).to_pandas()["event_text"].dropna()
+    few = collect(t.select("event_text").distinct().limit(SHOWN * 4 + 1))["event_text"].dropna()
     if len(few) > SHOWN * 4:
         problem = "holds too many different values for event codes"
         return [Fault(problem, file=file, column=column, allowed="0 and 1")]
@@ -255,9 +257,9 @@ def _bad_rows(
         return []
     if t._find_backend(use_default=True).name == "duckdb":
         numbered = t.mutate(row=ibis.row_number() + 2)  # the header is row 1
-        bad = numbered.filter(where).select("row", shown).order_by("row").limit(SHOWN).to_pandas()
+        bad = collect(numbered.filter(where).select("row", shown).order_by("row").limit(SHOWN))
     else:  # a distributed table has no order
-        bad = t.filter(where).select(shown).limit(SHOWN).to_pandas().assign(row=None)
+        bad = collect(t.filter(where).select(shown).limit(SHOWN)).assign(row=None)
     faults_ = [
         Fault(problem, file=file, row=None if row is None else int(row), column=column,
               value=value, allowed=allowed, remedy=remedy)

@@ -8,6 +8,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from her2bayes.errors import Fault, raise_if
+from her2bayes.evidence.collect import collect
 
 KNOWN_ORDER = ("zero", "ultralow", "low", "positive")
 
@@ -18,7 +19,7 @@ def levels(
     """Levels of each factor in order: as given, or known (zero, low, positive), or sorted."""
     if not given:
         return {}
-    combinations = table.select(*given).distinct().to_pandas()
+    combinations = collect(table.select(*given).distinct())
     found, wrong = {}, []
     for factor, wanted in given.items():
         seen = set(combinations[factor].dropna())
@@ -49,4 +50,4 @@ def _level_order(level: str) -> tuple[int, float, str]:
 def causes(kept: ir.Table) -> tuple[str, ...]:
     """Causes among the events kept, sorted."""
     events = kept.filter(kept.event == 1)
-    return tuple(sorted(events.cause.as_table().distinct().to_pandas()["cause"].dropna()))
+    return tuple(sorted(collect(events.select("cause").distinct())["cause"].dropna()))

@@ -18,6 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.collect import collect
 from her2bayes.evidence.follow_up import FollowUp
 
 DEFAULT_INTERVALS = 40
@@ -51,9 +52,7 @@ def cut_points(
     fractions = np.arange(1, intervals) / intervals
     if scheme == "quantile" and follow_up.events:
         rows = follow_up.table
-        times = rows.filter(rows.event == 1).time
-        found = times.quantile(list(fractions)).to_pandas() if len(fractions) else []
-        inner = np.unique(np.asarray(found, float))
+        inner = _quantiles(rows.filter(rows.event == 1), fractions)
     else:
         inner = follow_up.last_time * fractions
     # round, so that a cut is the same number in every engine and easy to read
@@ -62,6 +61,13 @@ def cut_points(
     beyond = [follow_up.last_time] if reach > follow_up.last_time else []
     inner = inner[(inner > 0) & (inner < follow_up.last_time)]
     return np.concatenate([[0.0], inner, beyond, [last]])
+
+
+def _quantiles(events: ir.Table, fractions: np.ndarray) -> np.ndarray:
+    if not len(fractions):
+        return np.zeros(0)
+    found = collect(events.aggregate(found=events.time.quantile([float(f) for f in fractions])))
+    return np.asarray(found["found"].iloc[0], float)
 
 
 def _given_cuts(given: Sequence[float], last: float) -> np.ndarray:
@@ -132,7 +138,7 @@ def class_sums(
         "entry_months": same.ifelse(0.0, rows.entry_end - rows.entry).sum(),
         "last_time": rows.time.max(),
     }
-    return rows.group_by(keys).aggregate(**measures).order_by(keys).to_pandas()
+    return collect(rows.group_by(keys).aggregate(**measures).order_by(keys))
 
 
 def place(table: ir.Table, cuts: np.ndarray) -> ir.Table:

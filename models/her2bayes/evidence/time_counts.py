@@ -18,6 +18,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from her2bayes.evidence.collect import collect
 from her2bayes.evidence.follow_up import FollowUp
 from her2bayes.evidence.survival_cells import place
 
@@ -46,9 +47,9 @@ def time_counts(follow_up: FollowUp, grid: float | None = None) -> pd.DataFrame:
             time=(table.time / grid).ceil() * grid, entry=(table.entry / grid).floor() * grid
         )
     keys = [*follow_up.factors, "entry", "time", "event", "cause"]
-    counted = table.group_by(keys).aggregate(patients=table.count()).to_pandas()
+    counted = collect(table.group_by(keys).aggregate(patients=table.count()))
     counted[["entry", "time"]] = _merge_ties(counted[["entry", "time"]].to_numpy())
-    counted = counted.groupby(keys, as_index=False, sort=True)["patients"].sum()
+    counted = counted.groupby(keys, as_index=False, sort=True).agg({"patients": "sum"})
     for name, levels in follow_up.factors.items():
         counted[name] = pd.Categorical(counted[name], categories=list(levels))
     counted = counted.sort_values(keys, ignore_index=True)
@@ -93,7 +94,7 @@ def exit_counts(
         for k, weight in exits.items()
     }
     named = {f"node_{j}_{k}": value for (j, k), value in pairs.items()}
-    classes = rows.group_by(keys).aggregate(**named).to_pandas()
+    classes = collect(rows.group_by(keys).aggregate(**named))
     edges = np.asarray(cuts, float)
     parts = []
     for j, k in pairs:
@@ -126,9 +127,8 @@ def _at_nodes(rows: ir.Table, column: str, start: str, end: str) -> dict[int, ir
 
 def _histories(follow_up: FollowUp) -> pd.DataFrame:
     """Rows of each patient under a history number that is not the patient's identifier."""
-    table = follow_up.table.select(
-        "patient", *follow_up.factors, "entry", "time", "event", "cause"
-    ).to_pandas()
+    columns = ["patient", *follow_up.factors, "entry", "time", "event", "cause"]
+    table = collect(follow_up.table.select(*columns))
     table["history"] = pd.factorize(table["patient"])[0]
     rows = table.drop(columns="patient").sort_values(["history", "entry"], ignore_index=True)
     rows["patients"] = 1

@@ -1,0 +1,210 @@
+"""What ``fit_survival`` reads and writes: patients in, one folder of results out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from her2bayes import __version__
+from her2bayes.analysis.survival import Result
+from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.follow_up import FollowUp
+from her2bayes.evidence.schema import SCHEMA_VERSION
+from her2bayes.inference.digest import versions
+from her2bayes.inference.sampling import Sampling
+from her2bayes.reports import page
+from her2bayes.reports import survival as report
+from her2bayes.reports.csv_file import csv_text
+from her2bayes.reports.figure_files import figure_files
+from her2bayes.reports.files import publish
+from her2bayes.reports.methods import QUICK
+from her2bayes.reports.numbers import interval, probability
+
+METHODS = (
+    "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
+    "interval, medians by R's rule, Cox regression with Efron's ties and Wald intervals (adjusted "
+    "for the other factors), restricted means under the Kaplan–Meier curve; classical.csv holds "
+    "the other variants. Posterior numbers are medians with 95 % equal-tailed intervals, and the same "
+    "quantity under the prior stands beside them. Contraction is one minus the ratio of posterior "
+    "to prior variance.",
+    "Patients enter the models as events and person-months by group and interval, which hold all "
+    "that a piecewise-constant hazard can learn from them (Holford 1980; Laird & Olivier 1981). A "
+    "median that some draws do not reach within follow-up has no upper limit here; the "
+    "probability that it is not reached is a row of its own.",
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the user is told: lines of the summary and what did not converge."""
+
+    summary: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def cohort_frame(where: Path, map_name: str) -> tuple[pd.DataFrame, str]:
+    """Patients of a mapped study with one class each as ``her2`` and ``her2_primary``, and a title.
+
+    A reading that leaves several classes open belongs to no single group: its cell stays empty and
+    the patient is counted as left out.
+    """
+    from her2bayes.evidence.cohort import read_cohort
+    from her2bayes.evidence.maps import load_map
+    from her2bayes.reports.transition_files import map_path
+
+    cohort = read_cohort(load_map(map_path(map_name)), where)
+    patients = cohort.patients.copy()
+    single = set(cohort.categories)
+    for name, end in (("her2", "recurrence"), ("her2_primary", "primary")):
+        reading = patients[f"{end}_reading"]
+        patients[name] = reading.where(reading.isin(single), "")
+    return patients, cohort.title
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the files of a folder."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 22):
+                total.update(block)
+    return total.hexdigest()
+
+
+def write(
+    result: Result,
+    out: Path,
+    source: Path,
+    sampling: Sampling,
+    quick: bool,
+    tables: Mapping[str, pd.DataFrame],
+    command: Mapping[str, Any],
+) -> Written:
+    """Write estimates.csv, classical.csv, the further ``tables``, figures and report.html."""
+    evidence = report.evidence(result)
+    sections = (report.section(result, tables),)
+    about = {
+        "id": result.question.study, "title": result.question.title, "design": "patient data",
+        "doi": "", "citation": source.name, "digest": digest(source),
+    }  # fmt: skip
+    run = {
+        "package_version": __version__, "schema_version": SCHEMA_VERSION, "seed": sampling.seed,
+        "quick": quick, "sampling": asdict(sampling), "versions": versions(), "study": about,
+        **command,
+    }  # fmt: skip
+    nothing = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
+    html = page.render_study(
+        page.StudyPage(
+            study=about, evidence=evidence, findings=nothing,
+            cohort=report.cohort_section(result), sections=sections, absent=(),
+            methods=(*METHODS, *((QUICK,) if quick else ())),
+            notices=(QUICK,) if quick else (), run=run,
+        )
+    )  # fmt: skip
+    drawings = figure_files(figure for section in sections for figure in section.figures)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    publish(out / "figures", {name.removeprefix("figures/"): t for name, t in drawings.items()})
+    files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
+    files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
+    publish(out, {**files, "report.html": html})
+    return _told(result, out)
+
+
+def _told(result: Result, out: Path) -> Written:
+    table = result.estimates
+    lines = []
+    for row in table[table["estimand"].str.startswith(("hazard_ratio[", "median["))].to_dict(
+        "records"
+    ):
+        text = interval(
+            row["posterior_median"],
+            row["posterior_lower"],
+            row["posterior_upper"],
+            unit=row["unit"],
+        )
+        chance = probability(row["posterior_probability"])
+        lines.append(
+            f"{row['estimand']} {text or 'not reached'}"
+            + (f", P(HR < 1) {chance}" if chance else "")
+        )
+    bad = table[table["convergence"] != "converged"]
+    failed = (f"Not converged: {len(bad)} of {len(table)} quantities",) if len(bad) else ()
+    return Written((*lines, *failed, str(out / "report.html")), failed)
+
+
+def cohort_text(follow_up: FollowUp, title: str) -> list[str]:
+    """The cohort before anything is fitted, one line each."""
+    lines = [
+        f"{title}: {follow_up.patients:,} patients, {follow_up.events:,} events, longest follow-up "
+        f"{follow_up.last_time:.1f} months"
+    ]
+    lines += [f"  left out, {reason}: {n:,}" for reason, n in follow_up.left_out.items()]
+    return lines + [f"  {name}: {', '.join(v)}" for name, v in follow_up.factors.items()]
+
+
+def slug(text: str) -> str:
+    """Name of a study from that of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "cohort"
+
+
+def choice(value: str, option: str, allowed: Sequence[str]) -> Any:
+    """One of the values an option allows."""
+    if value not in allowed:
+        raise BadInput(Fault(f"{option} cannot be read", value=value, allowed=", ".join(allowed)))
+    return value
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Numbers separated by commas."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise BadInput(Fault(f"{option} cannot be read", value=text, allowed="12,24,60")) from error
+
+
+def factors(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    """Read ``her2`` or ``her2=zero,low,positive`` (levels in that order, others left out)."""
+    found: dict[str, tuple[str, ...] | None] = {}
+    for text in texts:
+        name, mark, levels = text.partition("=")
+        names = tuple(level.strip() for level in levels.split(",") if level.strip())
+        if not name or (mark and not names) or name in found:
+            raise BadInput(
+                Fault(
+                    "--by cannot be read", value=text, allowed="column or column=level,level; once"
+                )
+            )
+        found[name.strip()] = names or None
+    return found
+
+
+def assigned(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Read ``a=b`` options into a mapping."""
+    found = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if not (mark and name.strip() and value.strip()):
+            raise BadInput(Fault(f"{option} cannot be read", value=text, allowed="name=value"))
+        found[name.strip()] = value.strip()
+    return found
+
+
+def cuts(text: str) -> tuple[str | list[float], int | None]:
+    """Read ``40``, ``equal``, ``quantile:20`` or ``6,12,24`` into a scheme and a number."""
+    scheme, _, number = text.partition(":")
+    if scheme in ("quantile", "equal") and (not number or number.isdigit()):
+        return scheme, int(number) if number else None
+    if text.isdigit():
+        return "quantile", int(text)
+    try:
+        return [float(part) for part in text.split(",")], None
+    except ValueError as error:
+        allowed = "40, quantile:40, equal:20, or months: 6,12,24"
+        raise BadInput(Fault("--cuts cannot be read", value=text, allowed=allowed)) from error

@@ -1,0 +1,136 @@
+"""Fit survival across subgroups of patients: hierarchical piecewise-exponential hazards.
+
+--cohort is a CSV, TSV or Parquet file (or a folder of Parquet files) with one row a patient, or,
+with --map, the folder of a study read through a column map (data/maps/README.md). --time and
+--event name its columns; --by names the factors, with levels in order where given
+(--by her2=zero,low,positive); the first factor may have a different effect in each level of the
+others. With --entry patients count from that time on (delayed entry); with --patient several rows
+of one patient are its (entry, time] periods; with --cause events have competing causes.
+Writes estimates.csv (columns of the evidence table), classical.csv, checks.csv, report.html,
+figures/ and fits/. Exit code 3: everything is written, but a fit did not converge.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from her2bayes.cli import log, out, plain, run
+from her2bayes.errors import EXIT_NOT_CONVERGED
+
+
+def main(
+    cohort: Annotated[Path, typer.Option(help="File with the patients, or folder of a study.")],
+    time: Annotated[str, typer.Option(help="Column of follow-up time.")],
+    event: Annotated[str, typer.Option(help="Column of the event, 0 or 1.")],
+    by: Annotated[list[str] | None, typer.Option(help="Factor, or factor=level,level.")] = None,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
+        "reports/out/survival"
+    ),
+    map_: Annotated[str, typer.Option("--map", help="Column map of a study folder.")] = "",
+    entry: Annotated[str, typer.Option(help="Column of the time of entry.")] = "",
+    cause: Annotated[str, typer.Option(help="Column of the cause of each event.")] = "",
+    patient: Annotated[str, typer.Option(help="Column that joins rows of one patient.")] = "",
+    model: Annotated[str, typer.Option(help="ph, or nonph: ratios change over time.")] = "ph",
+    cuts: Annotated[str, typer.Option(help="40, equal:20, or months: 6,12,24.")] = "quantile",
+    nested: Annotated[
+        list[str] | None, typer.Option(help="fine=coarse: a factor nested in another.")
+    ] = None,
+    frailty: Annotated[
+        list[str] | None, typer.Option(help="Factor of exchangeable groups (centre, study).")
+    ] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="factor=level others are compared with.")
+    ] = None,
+    interactions: Annotated[
+        bool, typer.Option(help="Let the first factor act differently in subgroups.")
+    ] = True,
+    times: Annotated[str, typer.Option(help="Landmarks in months: 12,24,60.")] = "",
+    time_unit: Annotated[str, typer.Option(help="days, weeks, months or years.")] = "months",
+    event_code: Annotated[str, typer.Option(help="Value that means an event.")] = "",
+    nonpositive: Annotated[
+        str, typer.Option(help="refuse, or drop rows whose time is not after entry.")
+    ] = "refuse",
+    longest: Annotated[float, typer.Option(help="Longest follow-up believed, months.")] = 600.0,
+    prior_median: Annotated[
+        str, typer.Option(help="Median survival expected, months, with 95 % limits: 24,6,96.")
+    ] = "",
+    landmarks: Annotated[
+        Path | None, typer.Option(help="CSV of survival known from elsewhere.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare models; leave out groups one at a time.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
+    ] = False,
+) -> int | None:
+    from her2bayes.analysis import survival
+    from her2bayes.analysis import survival_checks as checks
+    from her2bayes.evidence.follow_up import read_follow_up
+    from her2bayes.evidence.landmarks import read_landmarks
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
+    from her2bayes.reports import survival_files as files
+
+    def say(text: str) -> None:
+        log.print(plain(text))
+
+    source: Any = cohort
+    title = cohort.stem
+    if map_:
+        source, title = files.cohort_frame(cohort, map_)
+    scheme, number = files.cuts(cuts)
+    question = survival.Question(
+        study=files.slug(cohort.stem),
+        title=title,
+        model=model,
+        interactions=interactions,
+        nested=files.assigned(nested or [], "--nested"),
+        frailty=tuple(frailty or ()),
+        cuts=scheme,
+        intervals=number or survival.DEFAULT_INTERVALS,
+        reference=files.assigned(reference or [], "--reference"),
+        times=tuple(files.numbers(times, "--times")),
+        priors=survival.elicited(files.numbers(prior_median, "--prior-median")),
+        landmarks=read_landmarks(landmarks) if landmarks else None,
+    )
+    follow_up = read_follow_up(
+        source,
+        time=time,
+        event=event,
+        by={**files.factors(by or []), **dict.fromkeys(frailty or [])},
+        entry=entry or None,
+        cause=cause or None,
+        patient=patient or None,
+        time_unit=time_unit,
+        event_code=event_code or None,
+        nonpositive=files.choice(nonpositive, "--nonpositive", ("refuse", "drop")),
+        longest=longest,
+        many_levels=frailty or (),
+    )
+    for line in files.cohort_text(follow_up, title):
+        say(line)
+    sampling = (
+        Sampling(draws=600, tune=400, chains=2, seed=seed, target_accept=0.95)
+        if quick
+        else Sampling(seed=seed, target_accept=0.95)
+    )
+    store = Store(out_folder / "fits")
+    result = survival.run(follow_up, question, store, sampling, say)
+    first = next((name for name in result.levels if name), "")
+    tables = {"checks": checks.predictive_check(result, first, seed)}
+    if compare:
+        tables["comparison"] = checks.compare_models(result, store, sampling, say)
+        for name in [*question.frailty, *([first] if first else [])][:1]:
+            tables["left_out"] = checks.leave_one_group_out(result, name, store, sampling, say)
+    command = {"by": by or [], "model": model, "cuts": cuts, "time": time, "event": event}
+    written = files.write(result, out_folder, cohort, sampling, quick, tables, command)
+    for line in written.summary:
+        out.print(plain(line), soft_wrap=True)
+    return EXIT_NOT_CONVERGED if written.failed else None
+
+
+if __name__ == "__main__":
+    run(main)
