@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+
+def number(name: str, value: float) -> Any:
+    """Hold one number as a data variable of double precision.
+
+    ``pymc.dims.Data`` keeps a Python number in single precision where it is exact there: its type
+    would depend on its value, and so would the graph.
+    """
+    import pymc.dims as pmd
+
+    return pmd.Data(name, np.asarray(value, dtype=np.float64))
+
 
 def multinomial(name: str, counts: Any, share: Any) -> Any:
     """Observe ``counts`` as multinomial over the last dimension of ``counts``, one per row.

@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from her2bayes.bayes.crossing import multinomial
+from her2bayes.bayes.crossing import multinomial, number
 from her2bayes.bayes.levels import design
 from her2bayes.bayes.prior import Prior, complete, prior
 
@@ -71,9 +71,9 @@ def build(
             pmd.Data(name, data[name], dims=data[name].dims)
             for name in ("counts", "contrast", "member", "learned", "information")
         )
-        alpha_scale = pmd.Data("alpha_scale", priors["alpha"]["sigma"])
-        tau_scale = pmd.Data("tau_scale", priors["tau"]["sigma"])
-        fixed_tau = pmd.Data("fixed_tau", priors["fixed_tau"]["value"])
+        alpha_scale = number("alpha_scale", priors["alpha"]["sigma"])
+        tau_scale = number("tau_scale", priors["tau"]["sigma"])
+        fixed_tau = number("fixed_tau", priors["fixed_tau"]["value"])
 
         alpha = pmd.ZeroSumNormal("alpha", sigma=alpha_scale, core_dims="her2")
         tau = pmd.HalfNormal("tau", sigma=tau_scale, dims="family")

@@ -20,7 +20,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from her2bayes.bayes.crossing import multinomial
+import numpy as np
+
+from her2bayes.bayes.crossing import multinomial, number
 from her2bayes.bayes.levels import parent_rows
 from her2bayes.bayes.padding import is_padding
 from her2bayes.bayes.prior import Prior, complete, prior
@@ -59,8 +61,8 @@ def build(
 
     def amount(name: str) -> Any:
         if concentration is not None:
-            return pmd.Data(name, float(concentration))
-        mu, sigma = (pmd.Data(f"{name}_{part}", priors[name][part]) for part in ("mu", "sigma"))
+            return number(name, concentration)
+        mu, sigma = (number(f"{name}_{part}", priors[name][part]) for part in ("mu", "sigma"))
         return pmd.LogNormal(name, mu=mu, sigma=sigma)
 
     with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
@@ -69,7 +71,7 @@ def build(
             flat = data["one"] * priors["mean"]["concentration"]
             m = pmd.Dirichlet("mean", pmd.Data("mean_prior", flat, dims="her2"), core_dims="her2")
         else:
-            m = pmd.Data("mean", list(mean), dims="her2")
+            m = pmd.Data("mean", np.asarray(mean, dtype=float), dims="her2")
         centre = m
         if "parent" in data:
             member = pmd.Data("member", data["member"], dims=data["member"].dims)
@@ -88,6 +90,6 @@ def _known(labels: xr.DataArray, weight: Any) -> Any:
     import pymc.dims as pmd
 
     dim = str(labels.dims[0])
-    known = [float(not is_padding(label)) for label in labels.values]
-    known = pmd.Data(f"known_{dim}", known, dims=dim)
+    real = np.array([float(not is_padding(label)) for label in labels.values])
+    known = pmd.Data(f"known_{dim}", real, dims=dim)
     return known * weight + (1 - known)

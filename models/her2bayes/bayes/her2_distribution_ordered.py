@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from her2bayes.bayes.crossing import cumulative_logit_share, multinomial
+from her2bayes.bayes.crossing import cumulative_logit_share, multinomial, number
 from her2bayes.bayes.levels import design
 from her2bayes.bayes.prior import Prior, complete, prior
 
@@ -61,8 +61,8 @@ def build(
         )
         flat = data["counts"].isel(subgroup=0) * 0 + priors["baseline"]["concentration"]
         baseline_prior = pmd.Data("baseline_prior", flat, dims="her2")
-        tau_scale = pmd.Data("tau_scale", priors["tau"]["sigma"])
-        fixed_tau = pmd.Data("fixed_tau", priors["fixed_tau"]["value"])
+        tau_scale = number("tau_scale", priors["tau"]["sigma"])
+        fixed_tau = number("fixed_tau", priors["fixed_tau"]["value"])
 
         baseline = pmd.Dirichlet("baseline", baseline_prior, core_dims="her2")
         tau = pmd.HalfNormal("tau", sigma=tau_scale, dims="family")

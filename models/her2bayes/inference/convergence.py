@@ -80,6 +80,8 @@ def verdict(draws: xr.DataArray, run: Diagnostics) -> Convergence:
         return Convergence(np.nan, np.nan, np.nan, (f"{count} draws are not finite", *run.reasons))
     if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
         return Convergence(np.nan, np.nan, np.nan, run.reasons)
+    if not np.ptp(values, axis=1).all():
+        return Convergence(np.nan, np.nan, np.nan, ("a chain does not move", *run.reasons))
     rhat = float(array_stats.rhat(values, method="rank"))
     bulk = float(array_stats.ess(values, method="bulk"))
     tail = float(array_stats.ess(values, method="tail", prob=(0.05, 0.95)))

@@ -63,7 +63,9 @@ def posterior_predictive(model: Any, posterior: xr.Dataset, seed: int) -> xr.Dat
     if not observed:
         return xr.Dataset()
     inputs = {rv: rv.name for rv in model.free_RVs}
-    values = _evaluate(_plain(observed), inputs, posterior, _step(model, posterior), seed)
+    values = _evaluate(
+        _plain(observed, list(inputs)), inputs, posterior, _step(model, posterior), seed
+    )
     return xr.Dataset(
         {
             rv.name: _as_array(model, rv.name, value, rv, posterior)
@@ -121,39 +123,38 @@ def _evaluate(
     return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
 
-def _plain(outputs: list[Any]) -> list[Any]:
-    """Rewrite a graph of random variables so that PyTensor can add a batch dimension to it.
+def _plain(outputs: list[Any], known: list[Any]) -> list[Any]:
+    """Rewrite the graph between ``known`` variables and ``outputs`` so that it can be batched.
 
-    ``Deterministic`` is an identity without a vectorised form. A random variable of fixed size
-    is extended only if its first parameter has the new dimension; without a size it always is.
+    ``Deterministic`` is an identity without a vectorised form. A random variable of fixed size is
+    extended only if its first parameter has the new dimension; without a size it always is.
     """
-    from pytensor.compile.ops import ViewOp
     from pytensor.graph.replace import graph_replace
     from pytensor.graph.traversal import ancestors
-    from pytensor.tensor.random.op import RandomVariable
 
-    for variable in [v for v in ancestors(outputs) if v.owner]:
-        if isinstance(variable.owner.op, ViewOp):
-            new = variable.owner.inputs[0]
-        elif (
-            isinstance(variable.owner.op, RandomVariable) and variable is variable.owner.outputs[1]
-        ):
-            new = _unsized(variable)
-        else:
-            continue
-        outputs = graph_replace(outputs, {variable: new}, strict=False)
-    return outputs
+    while True:
+        between = (v for v in ancestors(outputs, blockers=known) if v.owner and v not in known)
+        found = next(((v, new) for v in between if (new := _batchable(v)) is not None), None)
+        if found is None:
+            return outputs
+        outputs = graph_replace(outputs, dict([found]), strict=False)
 
 
-def _unsized(variable: Any) -> Any:
-    """Carry the size of a random variable in its first parameter."""
+def _batchable(variable: Any) -> Any:
+    """Return what to put in place of a variable that cannot be batched, None where it can."""
     import pytensor.tensor as pt
+    from pytensor.compile.ops import ViewOp
+    from pytensor.tensor.random.op import RandomVariable
     from pytensor.tensor.type_other import NoneTypeT
 
     node, op = variable.owner, variable.owner.op
+    if isinstance(op, ViewOp):
+        return node.inputs[0]
+    if not isinstance(op, RandomVariable) or variable is not node.outputs[1]:
+        return None
     size = op.size_param(node)
     if isinstance(size.type, NoneTypeT):
-        return variable
+        return None
     first, *others = op.dist_params(node)
     core = [first.shape[axis] for axis in range(first.ndim - op.ndims_params[0], first.ndim)]
     first = pt.broadcast_to(first, [*(size[i] for i in range(op.batch_ndim(node))), *core])

@@ -46,9 +46,9 @@ class Store:
         Raises ``BadInput`` where the folder cannot be written or the disk is full.
         """
         with self._writable():
-            content = tree.to_netcdf(engine="h5netcdf")
+            content = bytes(tree.to_netcdf(engine="h5netcdf"))
             path = self.folder / f"{model}-{fit_id}-{_checksum(content)}.nc"
-            self._replace(path, bytes(content))
+            self._replace(path, content)
             for old in self.folder.glob(f"{model}-{fit_id}-*.nc"):
                 if old != path:
                     old.unlink()
@@ -95,5 +95,5 @@ class Store:
             ) from error
 
 
-def _checksum(content: bytes | memoryview) -> str:
+def _checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]

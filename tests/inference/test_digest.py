@@ -1,0 +1,82 @@
+"""Hashes: equal for equal content, different for any difference that matters."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from her2bayes.bayes import her2_distribution, her2_distribution_ordered
+from her2bayes.inference.digest import data_digest, key, source_digest, versions
+
+
+def array() -> xr.DataArray:
+    return xr.DataArray(np.arange(4).reshape(2, 2), dims=("a", "b"), coords={"a": ["x", "y"]})
+
+
+def test_equal_data_have_equal_digests_whatever_the_order_of_variables() -> None:
+    assert data_digest(array()) == data_digest(array().copy(deep=True))
+    one = xr.Dataset({"u": array(), "v": array() + 1})
+    other = xr.Dataset({"v": array() + 1, "u": array()})
+    assert data_digest(one) == data_digest(other)
+    assert data_digest({"k": array(), "n": 3}) == data_digest({"n": 3, "k": array()})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        array() + 1,
+        array().astype(float),
+        array().T,
+        array().rename(a="c"),
+        array().assign_coords(a=["x", "z"]),
+        array().assign_coords(b=[0, 1]),
+        array().assign_attrs(time_unit="months"),
+        array().to_dataset(name="n"),
+        {"n": array()},
+        "text",
+        None,
+    ],
+)
+def test_any_difference_changes_the_digest(other: Any) -> None:
+    assert data_digest(other) != data_digest(array())
+
+
+def test_source_digest_follows_the_imports_of_a_model(tmp_path: Path, monkeypatch: Any) -> None:
+    """A change in a file of the package that a model imports is a change of the model."""
+    package = tmp_path / "her2bayes_copy"
+    package.mkdir()
+    assert source_digest(her2_distribution.build) == source_digest(her2_distribution.build)
+    assert source_digest(her2_distribution.build) != source_digest(her2_distribution_ordered.build)
+    model = tmp_path / "own_model.py"
+    text = "from her2bayes.bayes.levels import design\ndef build(data):\n    return design(data)\n"
+    model.write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    build = importlib.import_module("own_model").build
+    before = source_digest(build)
+    read_bytes = Path.read_bytes
+
+    def changed(path: Path) -> bytes:
+        return read_bytes(path) + (b"# changed" if path.name == "padding.py" else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", changed)
+    assert source_digest(build) != before  # levels imports padding
+    sys.modules.pop("own_model")
+
+
+def test_versions_are_read_without_importing() -> None:
+    found = versions()
+    assert found["pymc"][0].isdigit()
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_key_is_twelve_hexadecimal_digits_of_the_content() -> None:
+    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
+    assert key({"a": 1}) != key({"a": 2})
+    assert len(key({})) == 12
+    assert int(key({}), 16) >= 0

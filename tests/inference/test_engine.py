@@ -1,0 +1,77 @@
+"""One compiled model for equal graphs: draws never depend on what was compiled or run before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from her2bayes.bayes.prior import prior
+from her2bayes.inference import engine
+from her2bayes.inference.engine import compiler_flags, structure
+from her2bayes.inference.sampling import Sampling
+
+SHORT = Sampling(draws=200, tune=200, chains=2)
+
+
+def test_structure_sees_the_graph_and_not_the_data(
+    toy: Callable[..., Any], make_centres: Any
+) -> None:
+    data = make_centres([1, 2, 3], "abc")
+    with compiler_flags():
+        base = structure(toy(data))
+        assert structure(toy(make_centres([7, 8], "xy"))) == base
+        assert structure(toy(data, {"log_rate": prior("Normal", mu=0.0, sigma=9.0)})) == base
+        assert structure(toy(data, twice=True)) != base
+
+
+def test_a_constant_baked_into_the_graph_is_part_of_the_structure() -> None:
+    import pymc as pm
+
+    def baked(value: float) -> Any:
+        with pm.Model() as model:
+            pm.Normal("x", value, 1)
+        return model
+
+    with compiler_flags():
+        assert structure(baked(1.0)) == structure(baked(1.0))
+        assert structure(baked(1.0)) != structure(baked(2.0))
+
+
+def test_observed_constants_are_part_of_the_structure() -> None:
+    import pymc as pm
+
+    def observing(value: list[float]) -> Any:
+        with pm.Model() as model:
+            pm.Normal("y", pm.Normal("x"), 1, observed=value)
+        return model
+
+    with compiler_flags():
+        assert structure(observing([1.0, 2.0])) != structure(observing([1.0, 3.0]))
+
+
+@pytest.mark.slow
+def test_draws_do_not_depend_on_what_was_compiled_before(
+    toy: Callable[..., Any], make_centres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = {"log_rate": prior("Normal", mu=0.0, sigma=0.1)}
+
+    def draws(events: list[int], labels: str, priors: Any = None, cores: int = 2) -> xr.Dataset:
+        with compiler_flags():
+            model = toy(make_centres(events, labels), priors)
+            return engine.sample(model, SHORT, cores=cores)[0]
+
+    monkeypatch.setattr(engine, "_CACHE", {})
+    alone = draws([5, 50], "xy")
+    assert len(engine._CACHE) == 1
+    monkeypatch.setattr(engine, "_CACHE", {})
+    first = draws([9, 0, 1], "abc", narrow)
+    after = draws([5, 50], "xy", cores=1)
+    assert len(engine._CACHE) == 1
+    xr.testing.assert_identical(alone, after)
+    xr.testing.assert_identical(first, draws([9, 0, 1], "abc", narrow))
+    assert list(after["centre"].values[:2]) == ["x", "y"]
+    np.testing.assert_allclose(first["log_rate"].std(), 0.1, rtol=0.1)
