@@ -2,10 +2,11 @@
 
     transition[s,i,.]   rows P with log(P_ij / P_ii) ~ Normal(mean + deviations of the strata)
     primary_share[s,.]  ~ Dirichlet(1, ..., 1)                         (both: ``transition_rows``)
-    primary[s,.]        ~ Multinomial(pairs[s], primary_share[s,.])    pairs of exact readings
-    recurrence[s,i,.]   ~ Multinomial(primary[s,i], transition[s,i,.])
+    pairs[s,i,j]        ~ Multinomial(n[s], primary_share[s,i] transition[s,i,j])  exact readings
     partial[p]          ~ Binomial(n[p], sum_{i in S_p} sum_{j in R_p} primary_share_i transition_ij)
 
+The multinomial of pairs is that of the primary margin, which informs the shares alone, times
+prod_i Multinomial(pairs[s,i,.]; n_i, transition[s,i,.]), which informs the rows alone.
 ``partial`` holds the distinct pairs of readings of which at least one is a set of classes, S at the
 primary and R at the recurrence; all n of n patients lie in the set, so its log likelihood is
 n log(probability), which is right where sets are coarsened at random: which set is recorded depends
@@ -22,7 +23,13 @@ from typing import Any
 from her2bayes.bayes.pair_readings import split_readings
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.bayes.transition_design import design
-from her2bayes.bayes.transition_rows import ROW_PRIORS, coordinates, logistic_rows, primary_shares
+from her2bayes.bayes.transition_rows import (
+    ROW_PRIORS,
+    coordinates,
+    logistic_rows,
+    observe_pairs,
+    primary_shares,
+)
 
 DEFAULT_PRIORS = ROW_PRIORS
 
@@ -31,29 +38,18 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None) -> Any:
     """Model of TransitionCounts: ``counts`` and ``incidence``, factors as coords on ``stratum``.
 
     Posterior variables ``transition`` (stratum, her2_primary, her2), ``primary_share`` (stratum,
-    her2_primary), ``log_odds_mean`` (change), ``deviation_sd`` (factor). Raises ``BadInput`` for
+    her2_primary), ``centre`` (change), ``deviation_sd`` (factor). Raises ``BadInput`` for
     readings without classes, negative counts, unknown priors.
     """
     import pymc as pm
-    import pymc.dims as pmd
-
-    from her2bayes.bayes.crossing import multinomial
 
     priors = complete(priors, DEFAULT_PRIORS)
     readings = split_readings(data)
     strata = design(data, readings["pairs"].values)
-    readings = readings.drop_vars("pairs").reindex(stratum=strata["stratum"].values, fill_value=0)
     her2 = [str(name) for name in data["her2"].values]
     labels = coordinates(strata, her2) | {"pair": list(readings["pair"].values)}
     with pm.Model(coords=labels) as model:
-        bare = readings.drop_vars(list(readings.coords))
         transition = logistic_rows(strata, her2, priors)
         primary_share = primary_shares(priors)
-        multinomial("primary", pmd.Data("primary_counts", bare["primary"]), primary_share)
-        multinomial("recurrence", pmd.Data("recurrence_counts", bare["exact"]), transition)
-        joint = primary_share * transition
-        holds = pmd.Data("holds", bare["holds"])
-        patients = pmd.Data("patients", bare["patients"])
-        inside = (holds * joint).sum(("stratum", "her2_primary", "her2"))
-        pmd.Binomial("partial", n=patients, p=inside, observed=patients)
+        observe_pairs(readings, strata["stratum"].values, primary_share * transition)
     return model

@@ -21,20 +21,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior, complete
-from her2bayes.bayes.transition_design import design, pad_strata
+from her2bayes.bayes.table_facts import facts_agree, listed_labels
+from her2bayes.bayes.transition_design import design
 from her2bayes.bayes.transition_rows import ROW_PRIORS, coordinates, logistic_rows, primary_shares
 
 DEFAULT_PRIORS = ROW_PRIORS
 
 
 def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> Any:
-    """Model of listed tables; ``data`` as ``listed_tables`` returns it.
+    """Model of listed tables; ``data`` as ``listed_tables`` returns it, or without ``tables``.
 
-    Posterior variables as in ``her2_transition``. Raises ``BadInput`` for unknown priors.
+    Without tables the model is its prior. Posterior variables as in ``her2_transition``. Raises ``BadInput`` for unknown priors.
     """
     import pymc as pm
 
@@ -45,39 +45,6 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> Any:
     with pm.Model(coords=labels) as model:
         transition = logistic_rows(strata, her2, priors)
         theta = primary_shares(priors) * transition
-        facts_agree(data, strata["stratum"].values, theta)
+        if "tables" in data:
+            facts_agree(data, strata["stratum"].values, theta)
     return model
-
-
-def listed_labels(data: xr.Dataset) -> dict[str, list[int]]:
-    """Coordinates of listed tables that are positions only."""
-    return {
-        "block": np.unique(data["block"].values).tolist(),
-        "candidate": list(range(data.sizes["candidate"])),
-        "group": list(range(data.sizes["group"])),
-    }
-
-
-def facts_agree(data: xr.Dataset, strata: Any, theta: Any) -> None:
-    """Observe that the tables agree with the facts of every block."""
-    import pymc.dims as pmd
-
-    listed = data.drop_vars([str(name) for name in data.coords if name != "stratum"])
-    member = pad_strata(listed["member"].astype(float), strata).drop_vars("stratum")
-    inside = np.equal.outer(np.unique(data["block"].values), data["block"].values)
-    log_inside = xr.DataArray(np.where(inside, 0.0, -1e9), dims=("block", "candidate"))
-
-    group = (pmd.Data("cells_of_group", member) * theta).sum(("stratum", "her2_primary", "her2"))
-    tables = pmd.Data("tables", listed["tables"].astype(float))
-    log_table = pmd.math.dot(tables, pmd.math.log(group), dim="group")
-    log_table = log_table + pmd.Data("log_coefficient", listed["coefficient"])
-    log_facts = pmd.math.logsumexp(
-        log_table + pmd.Data("log_inside", log_inside), dim="candidate"
-    )
-    log_facts = pmd.math.minimum(log_facts, -1e-12)  # facts that always hold
-    pmd.Bernoulli(
-        "agrees",
-        logit_p=log_facts - pmd.math.log1mexp(log_facts),
-        observed=xr.DataArray(np.ones(len(inside), dtype=int), dims="block"),
-        dims=("block",),
-    )

@@ -56,25 +56,6 @@ def split_readings(data: xr.Dataset) -> xr.Dataset:
     )
 
 
-def resolve(data: xr.Dataset, as_classes: dict[str, str]) -> xr.Dataset:
-    """Same counts with some sets read as one class: ``{"zero/low": "zero"}``, an extreme scenario.
-
-    Raises ``BadInput`` where a reading or class is not among the data.
-    """
-    readings, her2 = (list(data[name].values) for name in ("reading", "her2"))
-    raise_if(
-        [
-            Fault("no such reading or class", value=f"{reading} as {name}", allowed=f"{readings}, {her2}")
-            for reading, name in as_classes.items()
-            if reading not in readings or name not in her2
-        ]
-    )
-    incidence = data["incidence"].transpose("reading", "her2").values.copy()
-    for reading, name in as_classes.items():
-        incidence[readings.index(reading)] = [known == name for known in her2]
-    return data.assign(incidence=(("reading", "her2"), incidence))
-
-
 def _faults(data: xr.Dataset) -> list[Fault]:
     faults = []
     if (data["counts"] < 0).any():

@@ -19,9 +19,9 @@ from her2bayes.bayes.prior import Prior
 from her2bayes.errors import BadInput, Fault
 
 STUDY = "study"  # the factor whose spread is the variation between studies
-# pairs in a level from which its effect is sampled as it is instead of in units of its spread:
-# about 6 % of the pairs inform one log odds, so 200 pairs weigh as much as N(0, 0.3)
-_CENTRED_FROM = 200
+# what one pair in a level tells of one log odds, in units of 1 / variance: about 6 % of the pairs
+# change into a given class
+_INFORMATION_OF_A_PAIR = 0.06
 
 
 def factors_of(data: xr.Dataset) -> dict[str, list[str]]:
@@ -41,23 +41,24 @@ def factors_of(data: xr.Dataset) -> dict[str, list[str]]:
 
 
 def design(data: xr.Dataset, pairs: np.ndarray) -> xr.Dataset:
-    """Describe the factors of the strata; ``pairs`` (stratum,) decides how effects are sampled.
+    """Describe the factors of the strata; ``pairs`` (stratum,) decide how effects are sampled.
 
     Returns ``contrast`` (stratum, effect), ``member`` (effect, factor) 0/1, ``mean_share``
-    (factor) = 1 / number of levels, ``centring`` (effect) 0/1; strata, effects and factors padded.
+    (factor) = 1 / number of levels, ``information`` (effect), about 1 / variance of what the data
+    say of it; strata, effects and factors padded.
     """
     factors = factors_of(data)
     strata = padded(data["stratum"].values, places(data.sizes["stratum"]))
     blocks = [_contrasts(levels, pairs) for levels in factors.values()]
     width = sum(block.shape[1] for block, _ in blocks)
     effects, names = places(width), padded(factors, places(len(factors), 2))
-    contrast, centring = np.zeros((len(strata), effects)), np.zeros(effects)
+    contrast, information = np.zeros((len(strata), effects)), np.zeros(effects)
     member, mean_share = np.zeros((effects, len(names))), np.zeros(len(names))
     labels: list[str] = []
     for number, (factor, (block, informed)) in enumerate(zip(factors, blocks, strict=True)):
         span = slice(len(labels), len(labels) + block.shape[1])
         contrast[: len(block), span] = block
-        centring[span] = informed >= _CENTRED_FROM
+        information[span] = _INFORMATION_OF_A_PAIR * informed
         member[span, number] = 1.0
         mean_share[number] = 1.0 / (block.shape[1] + 1)
         labels += [f"{factor} {place + 1}" for place in range(block.shape[1])]
@@ -66,7 +67,7 @@ def design(data: xr.Dataset, pairs: np.ndarray) -> xr.Dataset:
             "contrast": (("stratum", "effect"), contrast),
             "member": (("effect", "factor"), member),
             "mean_share": ("factor", mean_share),
-            "centring": ("effect", centring),
+            "information": ("effect", information),
         },
         coords={"stratum": strata, "effect": padded(labels, effects), "factor": names},
     )

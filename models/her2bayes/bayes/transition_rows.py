@@ -9,10 +9,11 @@
 Factors are crossed (effects add up) or nested (levels of the child within one level of the parent:
 the child's deviations then are deviations from the parent's). Written in the graph as
 
-    log odds = centre + contrast effect,   effect ~ Normal(0, sd),
-    centre ~ Normal(prior mean, sqrt(1 + sum_f sd_f^2 / L_f)),   mean given centre: normal
+    log odds = centre + contrast effect,    effect ~ Normal(0, sd),
+    centre   ~ Normal(prior mean, sqrt(1 + sum_f sd_f^2 / L_f))         L_f levels of factor f
 
-which is the same distribution (``transition_design``) without a ridge between mean and deviations.
+which is the same distribution (``transition_design``) without a ridge between mean and deviations;
+``mean`` given ``centre`` is normal and drawn where a new stratum asks for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.bayes.transition_design import STUDY, changes, parameters
+
+_MATRIX = ("her2_primary", "her2")
 
 ROW_PRIORS = {
     # odds of one change against staying about 0.22 (95 % 0.03 to 1.6) with three classes; a median
@@ -57,6 +60,8 @@ def coordinates(design: xr.Dataset, her2: list[str]) -> dict[str, list[str]]:
     """Labelled dims of the rows; factors without a spread to learn are padding."""
     place = changes(her2)
     known = {str(dim): list(place[dim].values) for dim in place.dims}
+    known["read_pair"] = [f"{first}->{second}" for first in her2 for second in her2]
+    known["cell"] = list(range(design.sizes["stratum"] * len(her2) ** 2))
     return known | {dim: list(design[dim].values) for dim in ("stratum", "effect", "factor")}
 
 
@@ -68,44 +73,25 @@ def logistic_rows(design: xr.Dataset, her2: list[str], priors: Mapping[str, Prio
     sigma = pmd.Data("log_odds_sigma", np.asarray(float(priors["log_odds"]["sigma"])))
     factors = [str(name) for name in design["factor"].values]
     scale = pmd.Data("sd_scale", xr.DataArray(sd_scales(priors, factors), dims="factor"))
-    contrast, member, mean_share, centring = (
+    contrast, member, mean_share, information = (
         pmd.Data(name, design[name].drop_vars(list(design[name].coords)))
-        for name in ("contrast", "member", "mean_share", "centring")
+        for name in ("contrast", "member", "mean_share", "information")
     )
     place = changes(her2)
     place = pmd.math.as_xtensor(place.values, dims=place.dims)
 
-    sd = scale * pmd.HalfNormal("sd_unit", sigma=1.0, dims="factor")
-    variance = (mean_share * sd**2).sum("factor")
-    centre = pmd.Normal("centre", mu, pmd.math.sqrt(sigma**2 + variance), dims="change")
-    effect_sd = pmd.math.dot(member, sd, dim="factor") + (1.0 - member.sum("factor"))
-    effect_raw = pmd.Normal("effect_raw", 0.0, effect_sd**centring, dims=("effect", "change"))
-    effect = effect_raw * effect_sd ** (1.0 - centring)
-    log_odds = centre + pmd.math.dot(contrast, effect, dim="effect")
-    logits = pmd.math.dot(log_odds, place, dim="change")
+    sd = pmd.HalfNormal("deviation_sd", sigma=scale, dims="factor")
+    spread = pmd.math.sqrt(sigma**2 + mean_share.dot(sd**2, dim="factor"))
+    centre = pmd.Normal("centre", mu, spread, dims="change")
+    effect_sd = member.dot(sd, dim="factor")
+    # the more is known of an effect, the more it is sampled as it is and not in units of its sd
+    stretch = pmd.math.sqrt(1 + information * effect_sd**2)
+    raw = pmd.Normal("effect_raw", 0.0, stretch, dims=("effect", "change"))
+    effect = raw * (effect_sd / stretch)
+    log_odds = centre + contrast.dot(effect, dim="effect")
+    logits = log_odds.dot(place, dim="change")
     transition = pmd.math.softmax(logits, dim="her2")
-
-    residual = pmd.Normal("mean_residual", 0.0, 1.0, dims="change")
-    total = sigma**2 + variance
-    mean = mu + (centre - mu) * sigma**2 / total
-    mean = mean + residual * sigma * pmd.math.sqrt(variance / total)
-    pmd.Deterministic("log_odds_mean", mean, dims=("change",))
-    pmd.Deterministic("deviation_sd", sd, dims=("factor",))
-    return pmd.Deterministic(
-        "transition", transition.transpose("stratum", "her2_primary", "her2")
-    )
-
-
-def dirichlet_rows(design: xr.Dataset, her2: list[str], total: float, stays: float) -> Any:
-    """Independent Dirichlet rows of every stratum: ``total`` prior patients, ``stays`` mean."""
-    import pymc.dims as pmd
-
-    k = len(her2)
-    mean = np.full((k, k), (1 - stays) / (k - 1)) + np.eye(k) * (stays - (1 - stays) / (k - 1))
-    row = pmd.Data("row_concentration", xr.DataArray(total * mean, dims=("her2_primary", "her2")))
-    return pmd.Dirichlet(
-        "transition", a=row, core_dims="her2", dims=("stratum", "her2_primary", "her2")
-    )
+    return pmd.Deterministic("transition", transition.transpose("stratum", *_MATRIX))
 
 
 def primary_shares(priors: Mapping[str, Prior]) -> Any:
@@ -119,3 +105,26 @@ def primary_shares(priors: Mapping[str, Prior]) -> Any:
     return pmd.Dirichlet(
         "primary_share", a=a, core_dims="her2_primary", dims=("stratum", "her2_primary")
     )
+
+
+def observe_pairs(readings: xr.Dataset, strata: Any, flow: Any) -> None:
+    """Observe pairs of readings, exact and of sets, as ``pair_readings`` splits them.
+
+    ``flow`` (stratum, two dims of classes) holds the probabilities of pairs of classes. ``pairs`` is
+    multinomial, ``partial`` binomial: n of n patients within the sets.
+    """
+    import pymc.dims as pmd
+
+    from her2bayes.bayes.crossing import multinomial
+
+    bare = readings.drop_vars("pairs").reindex(stratum=list(strata), fill_value=0)
+    bare = bare.drop_vars(list(bare.coords))
+    exact = bare["exact"].stack(read_pair=_MATRIX, create_index=False)
+    share = flow.stack({"read_pair": [dim for dim in flow.type.dims if dim != "stratum"]})
+    multinomial("pairs", pmd.Data("pair_counts", exact), share)
+    holds = bare["holds"].stack(cell=("stratum", *_MATRIX), create_index=False)
+    patients = pmd.Data("patients", bare["patients"])
+    inside = pmd.Data("holds", holds, dims=("pair", "cell")).dot(
+        share.stack({"cell": ("stratum", "read_pair")}), dim="cell"
+    )
+    pmd.Binomial("partial", n=patients, p=inside, observed=patients)

@@ -30,9 +30,7 @@ def table_moves(state, moves, basis, slope, low, high, kind, lookup, weight, spa
             line_draw(state, entry, step, size, slope, low, high, kind, lookup, weight)
         else:
             m = np.random.randint(len(sizes))
-            line_draw(
-                state, entries[m], steps[m], sizes[m], slope, low, high, kind, lookup, weight
-            )
+            line_draw(state, entries[m], steps[m], sizes[m], slope, low, high, kind, lookup, weight)
 
 
 @_jit
@@ -82,8 +80,10 @@ def carry(state, moves, slope, x, scale, centre, k, low, high, kind, lookup, pul
             for s in range(strata):
                 cell, stay = (s * k + i) * k + other, (s * k + i) * k + i
                 shift[s] = np.log(
-                    (after[cell] + 0.5) / (after[stay] + 0.5)
-                    * (state[stay] + 0.5) / (state[cell] + 0.5)
+                    (after[cell] + 0.5)
+                    / (after[stay] + 0.5)
+                    * (state[stay] + 0.5)
+                    / (state[cell] + 0.5)
                 )
             for c in range(len(x)):
                 value = 0.0
@@ -135,7 +135,9 @@ def run_rows(
             for c in range(components):
                 slice_block(state, x, scale, centre, i, k, c, c + 1, work)
         if factors:
-            slice_sd(state, x, scale, centre, k, root, sd, sd_scale, mean_sd, factor_of, levels, work)
+            slice_sd(
+                state, x, scale, centre, k, root, sd, sd_scale, mean_sd, factor_of, levels, work
+            )
             rescale_sd(x, root, sd, sd_scale, factor_of)
             fill_scale(scale, sd, mean_sd, factor_of, levels)
         fill_slope(slope, x, scale, centre, k, work[0], work[1])
@@ -144,7 +146,20 @@ def run_rows(
             pull[:] = scale.T @ np.linalg.inv(scale @ scale.T + 1e-3 * np.eye(strata))
         for _ in range(carries):
             accepted += carry(
-                state, moves, slope, x, scale, centre, k, low, high, kind, lookup, pull, work, carried
+                state,
+                moves,
+                slope,
+                x,
+                scale,
+                centre,
+                k,
+                low,
+                high,
+                kind,
+                lookup,
+                pull,
+                work,
+                carried,
             )
         if iteration >= 0 and iteration % thin == 0:
             kept[0][iteration // thin] = state[:cells]

@@ -70,7 +70,7 @@ def sample_rows(
         kept, _ = run_rows(
             sampling.seed + number, chain.starts[number], chain.moves, chain.basis, chain.low,
             chain.high, chain.kind, chain.lookup, k, log_odds_mean(priors, k), sigma, scales,
-            factor_of, levels, sampling.tune, sampling.draws, thin, 10 * size, 30 * size,
+            factor_of, levels, sampling.tune, sampling.draws, thin, 6 * size, 15 * size,
         )  # fmt: skip
         return kept
 
@@ -110,7 +110,7 @@ def sample_dirichlet(
         kept: np.ndarray = run_tables(
             sampling.seed + number, chain.starts[number], chain.moves, chain.basis, chain.low,
             chain.high, chain.kind, chain.lookup, int(np.prod(tables.shape)), sampling.tune,
-            sampling.draws, thin * 30 * size,
+            sampling.draws, thin * 10 * size,
         )  # fmt: skip
         return kept
 
@@ -157,7 +157,12 @@ def _chain(
     low[len(extend) - len(bounded) :] = tables.lower[tables.lower < tables.upper]
     high[len(extend) - len(bounded) :] = tables.upper[tables.lower < tables.upper]
     kind = np.array(
-        [*(cell_kind * strata), *(row_kind * strata), *([len(kinds)] * strata), *([0] * len(bounded))]
+        [
+            *(cell_kind * strata),
+            *(row_kind * strata),
+            *([len(kinds)] * strata),
+            *([0] * len(bounded)),
+        ]
     )
     starts = [extend @ table.ravel() for table in _starts(tables, sampling)]
     basis = lattice_basis(tables)
@@ -207,16 +212,23 @@ def _draws(
 ) -> xr.Dataset:
     rng = np.random.default_rng([seed, 2])
     gamma = rng.standard_gamma(cells.sum(axis=-1) + share)
+    return labelled(tables, cells, transition, gamma / gamma.sum(-1, keepdims=True))
+
+
+def labelled(
+    tables: TableSet, table: np.ndarray, transition: np.ndarray, primary_share: np.ndarray
+) -> xr.Dataset:
+    """Draws with their labels; arrays lead with chain and draw."""
     dims = ("chain", "draw", "stratum", "her2_primary", "her2")
     return xr.Dataset(
         {
             "transition": (dims, transition),
-            "primary_share": (dims[:-1], gamma / gamma.sum(-1, keepdims=True)),
-            "table": (dims, cells),
+            "primary_share": (dims[:-1], primary_share),
+            "table": (dims, table),
         },
         coords={
-            "chain": np.arange(cells.shape[0]),
-            "draw": np.arange(cells.shape[1]),
+            "chain": np.arange(table.shape[0]),
+            "draw": np.arange(table.shape[1]),
             "stratum": tables.names,
             "her2_primary": list(tables.her2),
             "her2": list(tables.her2),
