@@ -181,14 +181,14 @@ def _warm(ladder: Ladder) -> bool:
 
 def chains(posed: Problem, settings: Settings) -> list[Chain]:
     """Independently started chains, on two threads; raises ``BadInput`` naming a conflict."""
-    from her2bayes.reconstruction.summary_conflict import describe, smallest_conflict
+    from her2bayes.reconstruction.summary_conflict import describe, is_near, smallest_conflict
 
     _check_counts(posed.summary)
     seeds = np.random.SeedSequence(settings.seed).generate_state(settings.chains)
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(lambda seed: chain(posed, settings, int(seed)), seeds))
     good = [c for c in found if c is not None]
-    if not good:
+    if not good and not is_near(posed.summary):
         raise BadInput(describe(posed.summary, smallest_conflict(posed.summary)))
     if len(good) < len(found):
         raise BadInput(

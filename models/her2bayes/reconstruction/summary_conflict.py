@@ -31,7 +31,7 @@ def smallest_conflict(summary: Summary, seconds: float = SECONDS) -> list[str]:
     misses = _missed(summary)
     # numbers never missed together with others are dropped first, the worst missed last
     order = sorted(dict.fromkeys(near), key=lambda claim: misses.get(claim, 0.0))
-    return _filtered(summary, order, _is_found, end)
+    return _filtered(summary, order, is_near, end)
 
 
 def describe(summary: Summary, claims: list[str]) -> Fault:
@@ -91,7 +91,8 @@ def _search(summary: Summary):  # type: ignore[no-untyped-def]
 TOLERANCE = 0.3
 
 
-def _is_found(summary: Summary) -> bool:
+def is_near(summary: Summary) -> bool:
+    """Tell whether a search comes close to all printed numbers at once."""
     return bool(_search(summary)[0])
 
 

@@ -121,9 +121,8 @@ def _log_rank(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
     from her2bayes.classical.survival import logrank
 
     found = logrank(_counts(rows), [statistic.factor])
-    groups = sorted(statistic.levels)  # greenwood orders groups by name
-    second = groups.index(statistic.levels[1])
-    excess = float(np.asarray(found["observed"])[second] - np.asarray(found["expected"])[second])
+    second = statistic.levels[1]
+    excess = float(found["observed"][second] - found["expected"][second])
     return {0: found["p_value"], 1: excess}
 
 
@@ -131,10 +130,8 @@ def _observed_expected(statistic: Statistic, rows: pd.DataFrame) -> dict[int, fl
     from her2bayes.classical.survival import logrank
 
     found = logrank(_counts(rows), [statistic.factor])
-    groups = sorted(statistic.levels)
-    at = [groups.index(level) for level in statistic.levels]
-    observed = np.asarray(found["observed"], float)[at]
-    expected = np.asarray(found["expected"], float)[at]
+    observed = np.array([float(found["observed"][level]) for level in statistic.levels])
+    expected = np.array([float(found["expected"][level]) for level in statistic.levels])
     excess = observed[1] - expected[1]
     if statistic.kind == kinds.PETO:
         variance = excess**2 / found["statistic"]
