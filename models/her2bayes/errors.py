@@ -1,4 +1,4 @@
-"""What went wrong with an input, where, and what to do: one exception, many faults, fixed exit codes."""
+"""What is wrong with an input, where, and what to do: one exception, many faults, exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transitions from a paper's printed facts: which tables are possible, what each probability rests on.
+"""Transitions from printed facts: which tables are possible, what each probability rests on.
 
 For all patients and for each printed partition, under each reading of a contradictory number and
 under every row prior: bounds, draws, and a label for each transition. Partitions of the same
@@ -29,7 +29,9 @@ from her2bayes.posterior.tables import cohort_share, contraction_within, label, 
 from her2bayes.reconstruction.latent_tables import conflict, row_bounds, share_bounds
 from her2bayes.reconstruction.table_facts import TableSet, readings, table_set
 
-DESCRIPTIVE = "descriptive: strata are read at recurrence, so this does not predict from the primary"
+DESCRIPTIVE = (
+    "descriptive: strata are read at recurrence, so this does not predict from the primary"
+)
 _UNIFORM = "Dirichlet(1, ..., 1)"
 
 
@@ -102,11 +104,16 @@ class TableAnalysis:
         before = prior_share(self.fit.prior, self.patients, rows, rng)
         return pd.DataFrame(
             [
-                self._row(place, lower[place], upper[place], shares.values[place].ravel(),
-                          before[(slice(None), *place)])
+                self._row(
+                    place,
+                    float(lower[place]),
+                    float(upper[place]),
+                    shares.to_numpy()[place].ravel(),
+                    before[(slice(None), *place)],
+                )
                 for place in np.ndindex(*self.tables.shape)
             ]
-        )  # fmt: skip
+        )
 
     def _row(
         self, place: tuple[int, ...], lower: float, upper: float, draws: np.ndarray,
@@ -230,7 +237,7 @@ def transition_rows(analysis: TableAnalysis) -> list[dict[str, Any]]:
     for name, matrix in zip(analysis.tables.names, analysis.matrices, strict=True):
         for start in matrix.classes:
             for end in matrix.classes:
-                said = labels.loc[(name, start, end)]
+                said = pd.Series(labels.xs((name, start, end)))
                 at = {"her2_primary": start, "her2": end}
                 row = estimate(
                     Estimand("transition", f"{start} -> {end}", matrix.given),
@@ -241,7 +248,8 @@ def transition_rows(analysis: TableAnalysis) -> list[dict[str, Any]]:
                     reading=matrix.reading,
                 )
                 extra = ("label", "lower_bound", "upper_bound", "contraction_within")
-                found.append({**row, "row_prior": analysis.row_prior, **said[list(extra)].to_dict()})
+                labelled = {column: said[column] for column in extra}
+                found.append({**row, "row_prior": analysis.row_prior, **labelled})
     return found
 
 

@@ -13,7 +13,6 @@ from her2bayes.bayes.transition_design import parameters
 from her2bayes.errors import Fault, raise_if
 
 
-
 def read_rows(
     her2: list[str], priors: Mapping[str, Prior], reads: Mapping[str, tuple[float, ...]]
 ) -> np.ndarray:
@@ -82,8 +81,9 @@ def uncertain_reads(concentration: np.ndarray) -> Any:
     accuracy = pm.Truncated("accuracy", beta, lower=0.5, upper=1.0, dims="her2")
     accuracy = pmd.math.as_xtensor(accuracy, dims=("her2",))
     split = xr.DataArray(wrong, dims=("her2", "error"))
+    wrong_by_class = pmd.Data("wrong_by_class", split)
     error = pmd.Dirichlet(
-        "error_split", a=pmd.Data("wrong_by_class", split), core_dims="error", dims=("her2", "error")
+        "error_split", a=wrong_by_class, core_dims="error", dims=("her2", "error")
     )
     place = np.zeros((k, k - 1, k))  # error number e of class t is the class place[t, e, .]
     for t in range(k):
@@ -95,18 +95,20 @@ def uncertain_reads(concentration: np.ndarray) -> Any:
     return pmd.Deterministic("misclassification", matrix.transpose("her2", "read"))
 
 
-def read_twice(matrix: Any, k: int, correlation: float | None, name: str) -> Any:
+def read_twice(matrix: Any, k: int, correlation: Any, name: str) -> Any:
     """Probability of two readings given two true classes (her2_primary, her2, read_primary, read).
 
     ``correlation`` is c, kept as data variable ``name``; None leaves its term out of the graph.
     """
     import pymc.dims as pmd
 
+    from her2bayes.bayes.crossing import number
+
     first = matrix.rename({"her2": "her2_primary", "read": "read_primary"})
     apart = first * matrix
     if correlation is None:
         return apart
-    c = pmd.Data(name, np.asarray(float(correlation)))
+    c = number(name, float(correlation))
     up_to = np.triu(np.ones((k, k)))  # sums a row up to and including each class
     tops = [
         row.dot(pmd.math.as_xtensor(up_to, dims=(dim, "up_to")), dim=dim).rename({"up_to": dim})

@@ -3,7 +3,7 @@
     transition[s,i,.]   rows P with log(P_ij / P_ii) ~ Normal(mean + deviations of the strata)
     primary_share[s,.]  ~ Dirichlet(1, ..., 1)                         (both: ``transition_rows``)
     pairs[s,i,j]        ~ Multinomial(n[s], primary_share[s,i] transition[s,i,j])  exact readings
-    partial[p]          ~ Binomial(n[p], sum_{i in S_p} sum_{j in R_p} primary_share_i transition_ij)
+    partial[p]    ~ Binomial(n[p], sum_{i in S_p} sum_{j in R_p} primary_share_i transition_ij)
 
 The multinomial of pairs is that of the primary margin, which informs the shares alone, times
 prod_i Multinomial(pairs[s,i,.]; n_i, transition[s,i,.]), which informs the rows alone.

@@ -36,7 +36,8 @@ def concentration(priors: Mapping[str, Prior], k: int) -> np.ndarray:
     """Dirichlet parameters of the rows (her2_primary, her2) for ``k`` classes."""
     row = parameters(priors, "transition", "Dirichlet")
     change = (1.0 - row["stays"]) / (k - 1)
-    return np.asarray(row["total"] * (np.full((k, k), change) + np.eye(k) * (row["stays"] - change)))
+    means = np.full((k, k), change) + np.eye(k) * (row["stays"] - change)
+    return np.asarray(row["total"] * means)
 
 
 def build(data: Any, priors: Mapping[str, Prior] | None = None) -> Any:

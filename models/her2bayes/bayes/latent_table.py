@@ -34,7 +34,8 @@ DEFAULT_PRIORS = ROW_PRIORS
 def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> Any:
     """Model of listed tables; ``data`` as ``listed_tables`` returns it, or without ``tables``.
 
-    Without tables the model is its prior. Posterior variables as in ``her2_transition``. Raises ``BadInput`` for unknown priors.
+    Without tables the model is its prior. Posterior variables as in ``her2_transition``. Raises
+    ``BadInput`` for unknown priors.
     """
     import pymc as pm
 

@@ -1,4 +1,4 @@
-"""TransitionCounts split into what the likelihood needs: exact tables and distinct pairs of sets."""
+"""TransitionCounts as the likelihood needs them: exact tables and distinct pairs of sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Likelihood of printed facts: the probability that a table agrees with them, summed over tables."""
+"""Likelihood of printed facts: the probability of agreeing with them, summed over tables."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ def facts_agree(data: xr.Dataset, strata: Any, theta: Any) -> None:
     tables = pmd.Data("tables", listed["tables"].astype(float))
     log_table = pmd.math.dot(tables, pmd.math.log(group), dim="group")
     log_table = log_table + pmd.Data("log_coefficient", listed["coefficient"])
-    log_facts = pmd.math.logsumexp(
-        log_table + pmd.Data("log_inside", log_inside), dim="candidate"
-    )
+    log_facts = pmd.math.logsumexp(log_table + pmd.Data("log_inside", log_inside), dim="candidate")
     log_facts = pmd.math.minimum(log_facts, -1e-12)  # facts that always hold
     pmd.Bernoulli(
         "agrees",

@@ -102,7 +102,11 @@ def parameters(priors: Mapping[str, Prior], name: str, distribution: str) -> dic
     """Parameters of the prior ``name``, which must be of the family ``distribution``."""
     if priors[name].distribution != distribution:
         raise BadInput(
-            Fault(f"prior '{name}' has another family", value=str(priors[name]), allowed=distribution)
+            Fault(
+                f"prior '{name}' has another family",
+                value=str(priors[name]),
+                allowed=distribution,
+            )
         )
     return dict(priors[name].parameters)
 
@@ -113,7 +117,7 @@ def _contrasts(levels: list[str], pairs: np.ndarray) -> tuple[np.ndarray, np.nda
     The n-th contrast sets one level against the larger ones before it, so that what is known of it
     is what the data say of that level.
     """
-    size = {level: 0.0 for level in levels}
+    size = dict.fromkeys(levels, 0.0)
     for level, number in zip(levels, pairs, strict=True):
         size[level] += float(number)
     order = sorted(size, key=lambda level: -size[level])

@@ -69,8 +69,10 @@ def logistic_rows(design: xr.Dataset, her2: list[str], priors: Mapping[str, Prio
     """Transition probabilities (stratum, her2_primary, her2) in the model at hand."""
     import pymc.dims as pmd
 
-    mu = pmd.Data("log_odds_mu", np.asarray(log_odds_mean(priors, len(her2))))
-    sigma = pmd.Data("log_odds_sigma", np.asarray(float(priors["log_odds"]["sigma"])))
+    from her2bayes.bayes.crossing import number
+
+    mu = number("log_odds_mu", log_odds_mean(priors, len(her2)))
+    sigma = number("log_odds_sigma", priors["log_odds"]["sigma"])
     factors = [str(name) for name in design["factor"].values]
     scale = pmd.Data("sd_scale", xr.DataArray(sd_scales(priors, factors), dims="factor"))
     contrast, member, mean_share, information = (
@@ -110,7 +112,7 @@ def primary_shares(priors: Mapping[str, Prior]) -> Any:
 def observe_pairs(readings: xr.Dataset, strata: Any, flow: Any) -> None:
     """Observe pairs of readings, exact and of sets, as ``pair_readings`` splits them.
 
-    ``flow`` (stratum, two dims of classes) holds the probabilities of pairs of classes. ``pairs`` is
+    ``flow`` (stratum, two dims of classes) holds probabilities of pairs of classes. ``pairs`` is
     multinomial, ``partial`` binomial: n of n patients within the sets.
     """
     import pymc.dims as pmd

@@ -1,4 +1,4 @@
-"""Transition of the HER2 class over several studies, some with patients, some with printed facts only.
+"""Transition over several studies, some with patients, some with printed facts only.
 
     transition, primary_share        as in ``transition_rows``; the factor "study" has the spread
                                      between studies, further factors add to it
@@ -48,9 +48,9 @@ def build(data: Mapping[str, xr.Dataset], priors: Mapping[str, Prior] | None = N
     her2 = [str(n) for n in (pairs if pairs is not None else tables)["her2"].values]  # type: ignore[index]
     labels = coordinates(strata, her2)
     if readings is not None:
-        labels["pair"] = list(readings["pair"].values)
+        labels["pair"] = [str(name) for name in readings["pair"].values]
     if tables is not None:
-        labels |= listed_labels(tables)
+        labels.update(listed_labels(tables))  # type: ignore[arg-type]
     with pm.Model(coords=labels) as model:
         transition = logistic_rows(strata, her2, priors)
         flow = primary_shares(priors) * transition

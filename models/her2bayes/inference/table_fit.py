@@ -1,4 +1,4 @@
-"""Fit of transition rows to printed facts: by exact mixture, by listed tables, or by sampled tables.
+"""Fit of transition rows to printed facts: by exact mixture, listed tables, or sampled tables.
 
 The way is chosen by size. Dirichlet rows: exact mixture up to ``MIXTURE_LIMIT`` tables. Logistic-
 normal rows: NUTS on a likelihood that sums over all tables up to ``LISTED_LIMIT`` (grouped) tables.
@@ -47,7 +47,7 @@ _PRIOR_DRAWS = 2000
 
 
 class TableFit(Fit):
-    """A fit whose draws hold whole tables; not made by Hamiltonian steps unless tables are listed."""
+    """A fit whose draws hold whole tables; Hamiltonian steps only where tables are listed."""
 
     @cached_property
     def diagnostics(self) -> Diagnostics:
@@ -258,4 +258,3 @@ def empty_strata(tables: TableSet) -> xr.Dataset:
         },
         attrs={"factors": names},
     )
-

@@ -1,4 +1,4 @@
-"""Compiled moves of the table sampler: tables by exact draws along lines, log odds by elliptical slices.
+"""Compiled moves of the table sampler: exact draws along lines, elliptical slices of log odds.
 
 The state of a chain is one integer vector: cells ``(stratum, primary, recurrence)`` in C order,
 then row totals, stratum totals and the values of facts that are only bounded. A move changes all
@@ -37,7 +37,7 @@ def span(state, entry, step, size, low, high):
 
 
 @_jit
-def line_draw(state, entry, step, size, slope, low, high, kind, lookup, weight):
+def line_draw(rng, state, entry, step, size, slope, low, high, kind, lookup, weight):
     """Draw the state from its conditional distribution on ``state + integer * move``.
 
     A move is given by the entries it changes and by how much: ``entry[:size]``, ``step[:size]``.
@@ -59,7 +59,7 @@ def line_draw(state, entry, step, size, slope, low, high, kind, lookup, weight):
     for q in range(number):
         total += np.exp(weight[q] - best)
         weight[q] = total
-    mark = np.random.random() * total
+    mark = rng.random() * total
     times = first
     while weight[times - first] < mark and times < last:
         times += 1
@@ -68,12 +68,12 @@ def line_draw(state, entry, step, size, slope, low, high, kind, lookup, weight):
 
 
 @_jit
-def random_combination(basis, full, entry, step):
+def random_combination(rng, basis, full, entry, step):
     """Any integer combination of the basis, each with positive probability; its size."""
     full[:] = 0
     for b in range(len(basis)):
-        while np.random.random() < 0.3:
-            sign = 1 if np.random.random() < 0.5 else -1
+        while rng.random() < 0.3:
+            sign = 1 if rng.random() < 0.5 else -1
             for e in range(len(full)):
                 full[e] += sign * basis[b, e]
     size = 0
@@ -118,16 +118,16 @@ def row_likelihood(cells, x, scale, centre, i, k, odds, log_p):
 
 
 @_jit
-def slice_block(cells, x, scale, centre, i, k, start, stop, work):
+def slice_block(rng, cells, x, scale, centre, i, k, start, stop, work):
     """One elliptical slice step on components ``start:stop`` of the log odds of row ``i``."""
     odds, log_p, old, new = work
     left, right = i * (k - 1), (i + 1) * (k - 1)
     for c in range(start, stop):
         for m in range(left, right):
             old[c, m] = x[c, m]
-            new[c, m] = np.random.normal()
-    mark = row_likelihood(cells, x, scale, centre, i, k, odds, log_p) + np.log(np.random.random())
-    angle = np.random.random() * 2 * np.pi
+            new[c, m] = rng.standard_normal()
+    mark = row_likelihood(cells, x, scale, centre, i, k, odds, log_p) + np.log(rng.random())
+    angle = rng.random() * 2 * np.pi
     least, greatest = angle - 2 * np.pi, angle
     while True:
         for c in range(start, stop):
@@ -139,7 +139,7 @@ def slice_block(cells, x, scale, centre, i, k, start, stop, work):
             least = angle
         else:
             greatest = angle
-        angle = least + np.random.random() * (greatest - least)
+        angle = least + rng.random() * (greatest - least)
 
 
 @_jit
@@ -161,12 +161,12 @@ def likelihood(cells, x, scale, centre, k, odds, log_p):
 
 
 @_jit
-def slice_sd(cells, x, scale, centre, k, root, sd, sd_scale, mean_sd, factor_of, levels, work):
+def slice_sd(rng, cells, x, scale, centre, k, root, sd, sd_scale, mean_sd, factor_of, levels, work):
     """Elliptical slice step on the SDs: ``sd = sd_scale |root|`` with ``root`` standard normal."""
     odds, log_p, _, _ = work
-    mark = likelihood(cells, x, scale, centre, k, odds, log_p) + np.log(np.random.random())
-    old, new = root.copy(), np.random.normal(0.0, 1.0, len(root))
-    angle = np.random.random() * 2 * np.pi
+    mark = likelihood(cells, x, scale, centre, k, odds, log_p) + np.log(rng.random())
+    old, new = root.copy(), rng.standard_normal(len(root))
+    angle = rng.random() * 2 * np.pi
     least, greatest = angle - 2 * np.pi, angle
     while True:
         root[:] = old * np.cos(angle) + new * np.sin(angle)
@@ -178,14 +178,14 @@ def slice_sd(cells, x, scale, centre, k, root, sd, sd_scale, mean_sd, factor_of,
             least = angle
         else:
             greatest = angle
-        angle = least + np.random.random() * (greatest - least)
+        angle = least + rng.random() * (greatest - least)
 
 
 @_jit
-def rescale_sd(x, root, sd, sd_scale, factor_of):
-    """Metropolis step on each SD with the deviations held fixed (interweaving, Yu and Meng 2011)."""
+def rescale_sd(rng, x, root, sd, sd_scale, factor_of):
+    """Metropolis step on each SD, deviations held fixed (interweaving, Yu and Meng 2011)."""
     for f in range(len(sd)):
-        ratio = np.exp(0.7 * np.random.normal())
+        ratio = np.exp(0.7 * rng.standard_normal())
         square, number = 0.0, 0
         for c in range(1, len(x)):
             if factor_of[c] == f:
@@ -195,7 +195,7 @@ def rescale_sd(x, root, sd, sd_scale, factor_of):
         # target in log sd: half-normal density, deviations N(0, sd), Jacobian sd
         accept = 0.5 * root[f] ** 2 * (1 - ratio**2) + 0.5 * square * (1 - ratio**-2)
         accept += (1 - number) * np.log(ratio)
-        if np.log(np.random.random()) < accept:
+        if np.log(rng.random()) < accept:
             root[f] *= ratio
             sd[f] = sd_scale[f] * abs(root[f])
             for c in range(1, len(x)):

@@ -1,4 +1,4 @@
-"""Draws of tables and transition probabilities given printed facts, where tables are too many to list.
+"""Draws of tables and transition probabilities given facts, where tables are too many to list.
 
 Sampled together: integer tables (every table that meets the facts, with its multinomial
 coefficient), log odds, their spread. Primary shares and, where the size of a stratum is not
@@ -74,7 +74,9 @@ def sample_rows(
         )  # fmt: skip
         return kept
 
-    cells, log_p, mean, sd = (np.stack(part) for part in zip(*_map(run, sampling, cores)))
+    cells, log_p, mean, sd = (
+        np.stack(part) for part in zip(*_map(run, sampling, cores), strict=True)
+    )
     shape = (sampling.chains, sampling.draws, *tables.shape)
     draws = _draws(tables, cells.reshape(shape), np.exp(log_p.reshape(shape)), share, sampling.seed)
     change = changes(list(tables.her2))["change"].values
@@ -92,7 +94,7 @@ def sample_dirichlet(
     thin: int = THIN,
     cores: int | None = None,
 ) -> xr.Dataset:
-    """Draws with independent Dirichlet rows, ``concentration`` (her2_primary, her2), integrated out.
+    """Draws with independent Dirichlet rows, ``concentration`` (primary, her2), integrated out.
 
     Returns ``transition``, ``table`` (chain, draw, stratum, her2_primary, her2), ``primary_share``.
     """
@@ -131,7 +133,7 @@ def _components(tables: TableSet) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Factors, which component (mean, then levels) acts in which stratum, factor of each."""
     names = [name for name, _ in tables.strata[0]]
     levels = [dict.fromkeys(dict(stratum)[name] for stratum in tables.strata) for name in names]
-    names = [name for name, known in zip(names, levels) if len(known) > 1]
+    names = [name for name, known in zip(names, levels, strict=True) if len(known) > 1]
     levels = [known for known in levels if len(known) > 1]
     pairs = [(f, level) for f, known in enumerate(levels) for level in known]
     acts = np.array(

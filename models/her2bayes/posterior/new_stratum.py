@@ -44,7 +44,7 @@ def new_stratum(
     between = (draws["deviation_sd"] ** 2).where(used, 0.0).sum("factor")
     log_odds = mean + noise + _like(centre, rng) * np.sqrt(between)
     logits = (log_odds * changes(her2)).sum("change")
-    odds = np.exp(logits - logits.max("her2"))
+    odds = xr.DataArray(np.exp(logits - logits.max("her2")))
     return (odds / odds.sum("her2")).transpose("chain", "draw", "her2_primary", "her2")
 
 

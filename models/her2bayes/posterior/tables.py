@@ -1,4 +1,4 @@
-"""What printed facts say of each transition share of a cohort: determined, bounded or left to the prior.
+"""What printed facts say of each transition share: determined, bounded or left to the prior.
 
 The share ``T_ij / T_i.`` of the cohort itself (not the probability behind it) has logical bounds.
 Contraction within the bounds compares its posterior with its prior cut to these bounds:

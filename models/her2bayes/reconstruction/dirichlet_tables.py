@@ -56,7 +56,7 @@ def mixture_draws(
     number: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Independent draws: tables, transition (draw, stratum, primary, recurrence), primary shares."""
+    """Independent draws: tables, transition (draw, stratum, primary, recurrence), shares."""
     table = tables[rng.choice(len(tables), size=number, p=weight)]
     row = rng.standard_gamma(table + concentration)
     primary = rng.standard_gamma(table.sum(axis=-1) + share)

@@ -1,6 +1,6 @@
-"""The set of all integer tables consistent with printed facts: is it empty, its bounds, its members.
+"""All integer tables consistent with printed facts: are there any, bounds, members.
 
-    T  in  {T integer, T >= 0, lower <= sum(form * T) <= upper}            (``table_facts.TableSet``)
+    T  in  {T integer, T >= 0, lower <= sum(form * T) <= upper}       (``table_facts.TableSet``)
 
 Feasibility and bounds are integer programs (HiGHS); members are enumerated by filling one cell
 after the other and dropping partial tables that no longer can meet a fact.
@@ -161,7 +161,7 @@ def _solve(tables: TableSet, cost: np.ndarray) -> np.ndarray | None:
     result = milp(
         cost,
         constraints=LinearConstraint(tables.matrix, tables.lower, _cap(tables)),
-        integrality=np.ones(len(cost)),
+        integrality=np.ones(len(cost), dtype=np.int64),
         bounds=Bounds(0, np.inf),
         options={"mip_rel_gap": 0.0},
     )

@@ -105,14 +105,16 @@ def table_set(
     facts = facts.assign(**{c: facts[c].fillna("") for c in ("factor", "level", "reading")})
     facts = facts[facts["reading"].isin(["", reading]) & facts["factor"].isin(["", *factors])]
     levels = {f: list(dict.fromkeys(facts.loc[facts["factor"] == f, "level"])) for f in factors}
-    strata = tuple(tuple(zip(factors, combination)) for combination in product(*levels.values()))
+    strata = tuple(
+        tuple(zip(factors, combination, strict=True)) for combination in product(*levels.values())
+    )
     faults = [
         Fault(f"no fact names a level of '{f}'", column="factor") for f in factors if not levels[f]
     ]
     faults += _faults(facts, her2)
     raise_if(faults)
     rows = [_constraint(fact, strata, her2) for fact in facts.itertuples()]
-    form, lower, upper = (np.array(column) for column in zip(*rows))
+    form, lower, upper = (np.array(column) for column in zip(*rows, strict=True))
     _check_finite(form, lower, upper)
     return TableSet(strata, tuple(her2), form, lower, upper, tuple(facts["fact_id"]), reading)
 

@@ -52,7 +52,8 @@ def listed_tables(blocks: Sequence[TableSet], limit: int = ENUMERATION_LIMIT) ->
     k = len(her2)
     levels = [dict(stratum) for block in blocks for stratum in block.strata]
     strata = len(levels)
-    counts, members, coefficients, origin, patients = [], [], [], [], []
+    patients: list[int] = []
+    counts, members, coefficients, origin = [], [], [], []
     for number, block in enumerate(blocks):
         member = grouped_cells(block)
         found = enumerate_sums(block, member, limit)

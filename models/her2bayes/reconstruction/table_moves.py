@@ -1,4 +1,4 @@
-"""Moves between integer tables that keep every printed equality: short ones for speed, random ones for reach.
+"""Moves between integer tables that keep every printed equality: short ones, and random ones.
 
 Differences of two tables with the same facts form the integer lattice ``{m : A m = 0}`` of the
 equalities ``A``. A chain that only uses a basis of it may be unable to reach every non-negative
@@ -29,7 +29,7 @@ def lattice_basis(tables: TableSet) -> np.ndarray:
 
 def short_moves(basis: np.ndarray, limit: int = 400) -> np.ndarray:
     """Up to ``limit`` shortest moves (by patients moved) built from at most three of the basis."""
-    found = {}
+    found: dict[tuple[int, ...], None] = {}
     for size in (1, 2, 3):
         for chosen in combinations(range(len(basis)), size):
             for signs in product((1, -1), repeat=size - 1):
@@ -53,8 +53,8 @@ def _integer_kernel(matrix: np.ndarray) -> np.ndarray:
             for c in live:
                 if c != pivot:
                     times = work[c][row] // work[pivot][row]
-                    work[c] = [a - times * b for a, b in zip(work[c], work[pivot])]
-                    keep[c] = [a - times * b for a, b in zip(keep[c], keep[pivot])]
+                    work[c] = [a - times * b for a, b in zip(work[c], work[pivot], strict=True)]
+                    keep[c] = [a - times * b for a, b in zip(keep[c], keep[pivot], strict=True)]
         if live:
             work[done], work[live[0]] = work[live[0]], work[done]
             keep[done], keep[live[0]] = keep[live[0]], keep[done]

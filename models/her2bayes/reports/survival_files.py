@@ -30,7 +30,8 @@ METHODS = (
     "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
     "interval, medians by R's rule, Cox regression with Efron's ties and Wald intervals (adjusted "
     "for the other factors), restricted means under the Kaplan–Meier curve; classical.csv holds "
-    "the other variants. Posterior numbers are medians with 95 % equal-tailed intervals, and the same "
+    "the other variants. Posterior numbers are medians with 95 % equal-tailed intervals, and the "
+    "same "
     "quantity under the prior stands beside them. Contraction is one minus the ratio of posterior "
     "to prior variance.",
     "Patients enter the models as events and person-months by group and interval, which hold all "
