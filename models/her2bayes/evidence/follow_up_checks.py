@@ -266,7 +266,9 @@ def _bad_rows(
         for row, value in zip(bad["row"], bad[shown], strict=True)
     ]  # fmt: skip
     if number > len(faults_):
-        faults_.append(Fault(f"and {number - len(faults_)} rows more: {problem}", column=column))
+        faults_.append(
+            Fault(f"and {int(number) - len(faults_)} rows more: {problem}", column=column)
+        )
     return faults_
 
 

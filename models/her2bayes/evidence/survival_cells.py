@@ -206,7 +206,7 @@ def _cells(
     sums: pd.DataFrame, follow_up: FollowUp, dims: list[str], edges: np.ndarray
 ) -> xr.Dataset:
     shape = tuple(len(follow_up.factors[name]) for name in dims)
-    places = [pd.Categorical(sums[name], categories=follow_up.factors[name]).codes for name in dims]
+    places = [pd.Index(follow_up.factors[name]).get_indexer(pd.Index(sums[name])) for name in dims]
     where = np.ravel_multi_index(places, shape) if dims else np.zeros(len(sums), int)
     groups, intervals = int(np.prod(shape)), len(edges) - 1
     first, last = sums["entry_interval"].to_numpy(), sums["exit_interval"].to_numpy()
@@ -222,7 +222,7 @@ def _cells(
     causes = follow_up.causes or ("",)
     events = np.zeros((len(causes), groups, intervals), np.int64)
     happened = sums["event"].to_numpy() == 1
-    which = pd.Categorical(sums["cause"], categories=causes).codes if follow_up.causes else 0
+    which = pd.Index(causes).get_indexer(pd.Index(sums["cause"])) if follow_up.causes else 0
     which = np.broadcast_to(which, len(sums))[happened]
     np.add.at(events, (which, where[happened], last[happened]), sums["rows"].to_numpy()[happened])
     rows, longest = np.zeros(groups, np.int64), np.zeros(groups)

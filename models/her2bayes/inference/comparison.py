@@ -74,9 +74,8 @@ def log_density(log_hazard: xr.DataArray, exits: pd.DataFrame) -> np.ndarray:
     if (exits["entry"] > 0).any():
         density += cumulative(exits["entry"].to_numpy(float))[0]
     happened = exits["event"].to_numpy() == 1
-    cause = (
-        pd.Categorical(exits["cause"], categories=causes).codes if causes else np.zeros(len(exits))
-    ).astype(int)
+    cause = pd.Index(causes or [""]).get_indexer(pd.Index(exits["cause"]))
+    cause = cause if causes else np.zeros(len(exits), int)
     density[:, happened] += values[:, cause[happened], group[happened], place[happened]]
     return density
 
@@ -90,7 +89,7 @@ def _group_index(
     if not groups:
         return np.zeros(len(exits), int)
     codes = [
-        pd.Categorical(exits[name].astype(str), categories=log_hazard[name].to_numpy()).codes
+        pd.Index(log_hazard[name].to_numpy()).get_indexer(pd.Index(exits[name].astype(str)))
         for name in groups
     ]
     return np.asarray(np.ravel_multi_index(codes, sizes))

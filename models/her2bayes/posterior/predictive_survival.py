@@ -42,7 +42,7 @@ def predictive_curves(
     rows = _rows(counts, rng)
     sizes = [log_hazard.sizes[g] for g in groups]
     codes = [
-        pd.Categorical(rows[g].astype(str), categories=log_hazard[g].to_numpy()).codes
+        pd.Index(log_hazard[g].to_numpy()).get_indexer(pd.Index(rows[g].astype(str)))
         for g in groups
     ]
     place = np.ravel_multi_index(codes, sizes) if groups else np.zeros(len(rows), int)
