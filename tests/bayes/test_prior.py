@@ -25,3 +25,11 @@ def test_gaps_are_filled_and_unknown_names_refused():
     assert complete(None, DEFAULT) == DEFAULT
     with pytest.raises(BadInput, match=r"'tua'.*allowed: alpha, tau"):
         complete({"tua": wide}, DEFAULT)
+
+
+def test_another_family_is_refused_where_the_graph_fixes_it():
+    other = {"tau": prior("HalfCauchy", beta=0.5), "alpha": prior("Normal", sigma=1.0)}
+    assert complete(other, DEFAULT)["tau"] == other["tau"]
+    with pytest.raises(BadInput, match="HalfNormal with sigma") as raised:
+        complete(other, DEFAULT, same_family=True)
+    assert len(raised.value.faults) == 2

@@ -19,7 +19,6 @@ from her2bayes.posterior.estimates import (
     estimates_table,
 )
 
-
 RUN = Diagnostics(4, 1000, 0, 1.0)
 
 

@@ -166,7 +166,7 @@ def _check(
     faults: list[Fault] = []
     defaults = build.__globals__["DEFAULT_PRIORS"]
     pooling = str((options or {}).get("pooling", "partial"))
-    checks: list[Callable[[], object]] = [lambda: complete(priors, defaults)]
+    checks: list[Callable[[], object]] = [lambda: complete(priors, defaults, same_family=True)]
     checks += [partial(design, counts, pooling) for counts in partitions.values()]
     for check in checks:
         try:

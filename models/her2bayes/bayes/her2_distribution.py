@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
 DEFAULT_PRIORS = {
-    # with three categories any one share: median 30 %, 95 % between 2 and 88 %
+    # with three categories any one share: median 25 %, 95 % between 0.8 and 93 %
     "alpha": prior("ZeroSumNormal", sigma=1.5),
     # typical subgroup-to-subgroup spread: median 0.34, 95 % below 0.98 on the logit scale
     "tau": prior("HalfNormal", sigma=0.5),
-    # two levels: a share of 50 % in one is 95 % between 27 and 73 % in the other
+    # two levels: where one has 50 %, the other has 95 % between 5 and 91 %
     "fixed_tau": prior("Constant", value=0.75),
 }
 
@@ -64,7 +64,7 @@ def build(
     import pymc as pm
     import pymc.dims as pmd
 
-    priors = complete(priors, DEFAULT_PRIORS)
+    priors = complete(priors, DEFAULT_PRIORS, same_family=True)
     data = design(counts, pooling)
     with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
         y, contrast, member, learned, information = (

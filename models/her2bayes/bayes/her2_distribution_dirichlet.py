@@ -10,7 +10,8 @@ For subgroup s (of parent p where subgroups are nested) and HER2 category h:
     mean            ~ Dirichlet
 
 ``concentration`` counts patients: a subgroup's own counts weigh against that many patients with the
-common shares. Given concentration k and mean m the posterior of a subgroup is exactly
+common shares. As in ``her2_distribution`` one or two levels cannot teach it: it then stays at its
+prior median. Given concentration k and mean m the posterior of a subgroup is exactly
 Dirichlet(k m + counts); the options of ``build`` make that the whole model. Gelman et al., Bayesian
 Data Analysis, 3rd ed., ch. 5.
 """
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from her2bayes.bayes.crossing import multinomial, number
-from her2bayes.bayes.levels import parent_rows
+from her2bayes.bayes.levels import parent_rows, parents
 from her2bayes.bayes.padding import is_padding
 from her2bayes.bayes.prior import Prior, complete, prior
 
@@ -56,14 +57,16 @@ def build(
     import pymc as pm
     import pymc.dims as pmd
 
-    priors = complete(priors, DEFAULT_PRIORS)
+    priors = complete(priors, DEFAULT_PRIORS, same_family=True)
     data = parent_rows(counts)
 
-    def amount(name: str) -> Any:
+    def amount(name: str, levels: int) -> Any:
         if concentration is not None:
             return number(name, concentration)
         mu, sigma = (number(f"{name}_{part}", priors[name][part]) for part in ("mu", "sigma"))
-        return pmd.LogNormal(name, mu=mu, sigma=sigma)
+        learned = number(f"{name}_learned", float(levels > 2))
+        fixed = number(f"{name}_fixed", np.exp(priors[name]["mu"]))
+        return learned * pmd.LogNormal(name, mu=mu, sigma=sigma) + (1 - learned) * fixed
 
     with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
         y = pmd.Data("counts", data["counts"], dims=data["counts"].dims)
@@ -74,12 +77,14 @@ def build(
             m = pmd.Data("mean", np.asarray(mean, dtype=float), dims="her2")
         centre = m
         if "parent" in data:
+            known = len(set(parents(counts)))
             member = pmd.Data("member", data["member"], dims=data["member"].dims)
-            weight = _known(data["parent"], amount("parent_concentration") * m)
+            weight = _known(data["parent"], amount("parent_concentration", known) * m)
             dims = ("parent", "her2")
-            parents = pmd.Dirichlet("parent_share", weight, core_dims="her2", dims=dims)
-            centre = member.dot(parents, dim="parent")
-        weight = _known(data["subgroup"], amount("concentration") * centre)
+            parent_share = pmd.Dirichlet("parent_share", weight, core_dims="her2", dims=dims)
+            centre = member.dot(parent_share, dim="parent")
+        levels = counts.sizes["subgroup"]
+        weight = _known(data["subgroup"], amount("concentration", levels) * centre)
         share = pmd.Dirichlet("share", weight, core_dims="her2", dims=("subgroup", "her2"))
         multinomial("observed_counts", y, share)
     return model

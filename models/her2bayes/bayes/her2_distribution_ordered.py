@@ -52,7 +52,7 @@ def build(
     import pymc as pm
     import pymc.dims as pmd
 
-    priors = complete(priors, DEFAULT_PRIORS)
+    priors = complete(priors, DEFAULT_PRIORS, same_family=True)
     data = design(counts, pooling)
     with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
         y, contrast, member, learned, information = (

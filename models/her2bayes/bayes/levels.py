@@ -77,7 +77,7 @@ def parent_rows(counts: xr.DataArray) -> xr.Dataset:
     known = list(dict.fromkeys(parents(counts)))
     if len(known) == 1:
         return data
-    member = np.zeros((data.sizes["subgroup"], places(len(known))))
+    member = np.zeros((data.sizes["subgroup"], places(len(known), 4)))
     of = [known.index(parent) for parent in parents(counts)]
     member[np.arange(len(member)), of + [0] * (len(member) - len(of))] = 1
     data["member"] = (("subgroup", "parent"), member)

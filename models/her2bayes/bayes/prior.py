@@ -38,19 +38,44 @@ def prior(distribution: str, **parameters: float | tuple[float, ...]) -> Prior:
     return Prior(distribution, tuple(sorted(parameters.items())))
 
 
-def complete(given: Mapping[str, Prior] | None, default: Mapping[str, Prior]) -> dict[str, Prior]:
-    """Fill the gaps in ``given`` from ``default``; a name the model does not know is an error."""
+def complete(
+    given: Mapping[str, Prior] | None,
+    default: Mapping[str, Prior],
+    *,
+    same_family: bool = False,
+) -> dict[str, Prior]:
+    """Fill the gaps in ``given`` from ``default``; a name the model does not know is an error.
+
+    ``same_family`` is for models whose graph fixes the distributions: only parameters may differ.
+    """
     given = given or {}
-    raise_if(
-        [
-            Fault(
-                f"the model has no prior named '{name}'",
-                value=str(given[name]),
-                allowed=", ".join(default),
-                remedy="use one of the names listed",
-            )
-            for name in given
-            if name not in default
-        ]
-    )
+    faults = [
+        Fault(
+            f"the model has no prior named '{name}'",
+            value=str(given[name]),
+            allowed=", ".join(default),
+            remedy="use one of the names listed",
+        )
+        for name in given
+        if name not in default
+    ]
+    faults += [
+        Fault(
+            f"the prior '{name}' of this model is of another family",
+            value=str(given[name]),
+            allowed=f"{default[name].distribution} with {', '.join(_names(default[name]))}",
+            remedy="change its parameters only",
+        )
+        for name in given
+        if same_family and name in default and _kind(given[name]) != _kind(default[name])
+    ]
+    raise_if(faults)
     return {**default, **given}
+
+
+def _names(one: Prior) -> list[str]:
+    return [name for name, _ in one.parameters]
+
+
+def _kind(one: Prior) -> tuple[str, list[str]]:
+    return one.distribution, _names(one)

@@ -9,6 +9,8 @@ model that bakes a value into its graph is compiled anew and never answered with
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,11 +39,20 @@ _CACHE: dict[str, _Compiled] = {}
 
 @contextmanager
 def compiler_flags() -> Iterator[None]:
-    """Set the compiler flags every model of this package is built, compiled and run under."""
+    """Set the compiler flags every model of this package is built, compiled and run under.
+
+    PyMC tells of each variable it samples; that is kept from the user's terminal.
+    """
     import pytensor
 
-    with pytensor.config.change_flags(**FLAGS):
-        yield
+    speaker = logging.getLogger("pymc")
+    level = speaker.level
+    speaker.setLevel(logging.WARNING)
+    try:
+        with pytensor.config.change_flags(**FLAGS):
+            yield
+    finally:
+        speaker.setLevel(level)
 
 
 def structure(model: Any) -> str:
@@ -140,7 +151,10 @@ def _compiled(model: Any) -> Any:
 
     name = structure(model)
     if name not in _CACHE:
-        _CACHE[name] = _Compiled(model, nutpie.compile_pymc_model(model))
+        with warnings.catch_warnings():
+            # PyTensor then runs two loops in place of one: slower, not wrong
+            warnings.filterwarnings("ignore", "Loop fusion failed", UserWarning)
+            _CACHE[name] = _Compiled(model, nutpie.compile_pymc_model(model))
     known = _CACHE[name]
     if known.model is model:
         return known.sampler
