@@ -14,16 +14,16 @@ from her2bayes.reconstruction.summary_match import match, patients
 from her2bayes.reconstruction.summary_problem import problem, walk
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
-INTERVALS, LAST, N, EVENTS = 2, 60.0, 12, 5
+INTERVALS, LAST, N, EVENTS, POSITIVE = 2, 60.0, 8, 3, 4
 
 
 def small(window=(0.2, 2.0), median=(100.0, 260.0)):
-    """Twelve patients, five deaths, six in each HER2 class; a log-rank and a follow-up window."""
+    """Eight patients, three deaths, four in each HER2 class; a log-rank and a follow-up window."""
     everyone = np.ones(4, np.int64)
     positive = CELLS.where({"her2": "positive"}).astype(np.int64)
     facts = (
         CountFact("deaths", "deaths", everyone, True, EVENTS, EVENTS),
-        CountFact("positive", "positive", positive, False, 6, 6),
+        CountFact("positive", "positive", positive, False, POSITIVE, POSITIVE),
     )
     statistics = (
         Statistic("logrank", kernel.LOG_RANK, {}, "her2", ("low", "positive"),
@@ -84,7 +84,11 @@ def rejection(rng, number):
         s, event, cell = prior_cohorts(rng, 20_000)
         positive = cell // 2 == 1
         time = np.ceil(s)
-        fit = (event.sum(axis=1) == EVENTS) & (positive.sum(axis=1) == 6) & (s.max(axis=1) <= 600)
+        fit = (
+            (event.sum(axis=1) == EVENTS)
+            & (positive.sum(axis=1) == POSITIVE)
+            & (s.max(axis=1) <= 600)
+        )
         middle = np.median(time, axis=1)
         fit &= (middle >= 100) & (middle <= 260)
         for k in np.flatnonzero(fit):
@@ -97,8 +101,8 @@ def rejection(rng, number):
 def test_chain_equals_rejection_sampling(rng):
     """Means and variances of survival, total time, deaths by class, labels, death times."""
     item = small()
-    reference = rejection(rng, 2000)
-    settings = Settings(replicas=3, warm=100, sweeps=4000, moves=150)
+    reference = rejection(rng, 1000)
+    settings = Settings(replicas=3, warm=100, sweeps=2500, moves=150)
     found = chain(problem(item, INTERVALS, LAST), settings, 1)
     assert found is not None
     cohorts = zip(found.months, found.event, found.cell, strict=True)

@@ -37,16 +37,10 @@ def prior_cohort(rng: np.random.Generator, patients: int, intervals: int = 4) ->
     """Parameters from the reference prior, patients from them; follow-up may be of any length."""
     tenth = np.log(model.TENTHS)
     basis, her2, both = model.walk(intervals), model.zero_sum(3), abs(rng.normal(0, 0.25))
-    base = (
-        rng.normal(*model.LOG_HAZARD)
-        - tenth
-        + abs(rng.normal()) * (basis @ rng.normal(size=intervals - 1))
-    )
-    leave = (
-        rng.normal(*model.LOG_CENSORING)
-        - tenth
-        + abs(rng.normal()) * (basis @ rng.normal(size=intervals - 1))
-    )
+    base = np.full(intervals, rng.normal(*model.LOG_HAZARD) - tenth)
+    base += abs(rng.normal()) * (basis @ rng.normal(size=intervals - 1))
+    leave = np.full(intervals, rng.normal(*model.LOG_CENSORING) - tenth)
+    leave += abs(rng.normal()) * (basis @ rng.normal(size=intervals - 1))
     of_her2 = abs(rng.normal(0, model.SPREAD_SD)) * (her2 @ rng.normal(size=2))
     of_hr = rng.normal(0, model.LOG_RATIO_SD) * np.array([-0.5, 0.5])
     crossed = both * np.outer(her2 @ rng.normal(size=2), [-0.5, 0.5])
@@ -61,8 +55,9 @@ def prior_cohort(rng: np.random.Generator, patients: int, intervals: int = 4) ->
 def _draw(rng: np.random.Generator, log_rate: np.ndarray) -> np.ndarray:
     """Times of piecewise-constant hazards (patient, interval), the last interval open."""
     width = CUT_END * model.TENTHS / log_rate.shape[1]
-    rate, left = np.exp(log_rate), rng.exponential(size=log_rate.shape[0])
-    time = np.zeros(left.size)
+    rate = np.exp(log_rate)
+    left: np.ndarray = rng.exponential(size=(log_rate.shape[0],))
+    time: np.ndarray = np.zeros(left.size)
     for j in range(rate.shape[1]):
         last = j == rate.shape[1] - 1
         inside = left / rate[:, j] if last else np.minimum(left / rate[:, j], width)
@@ -103,10 +98,10 @@ def _value(statistic: Statistic, cohort: Cohort) -> np.ndarray:
     tenths, event, cell = cohort
     order = np.argsort(tenths, kind="stable")
     out = np.full(kernel.VALUES, np.nan)
-    memory = (np.zeros((cell.size, kernel.GROUPS), np.int64) for _ in range(2))
+    risk, dead = np.zeros((2, cell.size, kernel.GROUPS), np.int64)
     exists = kernel.statistic(
         statistic.kind, max(len(statistic.levels), 1), statistic.groups(CELLS), tenths[order],
-        event[order], cell[order], cell.size, np.zeros(kernel.GROUPS), kernel.FAR, *memory, out,
+        event[order], cell[order], cell.size, np.zeros(kernel.GROUPS), kernel.FAR, risk, dead, out,
     )  # fmt: skip
     return out if exists else np.full(kernel.VALUES, np.nan)
 
@@ -133,8 +128,8 @@ def _tests(cohort: Cohort) -> list[Statistic]:
         targets = []
         for k in (0, 1, 2, 4, 5, 6):
             shown = round(float(np.exp(value[k])), 2)
-            window = np.log(max(shown - 0.005, 1e-4)), np.log(shown + 0.005)
-            targets.append(Target(f"HR {k}", "ratio", "", k, *map(float, window), "exp"))
+            low, high = (float(np.log(max(shown + half, 1e-4))) for half in (-0.005, 0.005))
+            targets.append(Target(f"HR {k}", "ratio", "", k, low, high, "exp"))
         found.append(replace(ratio, targets=tuple(targets)))
     return found
 

@@ -32,8 +32,8 @@ from her2bayes.reconstruction.summary_problem import (
 
 LEAPS = 12
 THREADS = 2
-SOFTEST, SHARPEST = 1.0, 3000.0
-PATIENCE = 3  # warm-up lengths within which a first cohort must be found
+SOFTEST, SHARPEST = 1.0, 2000.0
+PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Settings:
     """Chains, replicas in each, sweeps left out and kept, moves of a replica in a sweep."""
 
     chains: int = 4
-    replicas: int = 40
-    warm: int = 150
-    sweeps: int = 500
+    replicas: int = 36
+    warm: int = 400
+    sweeps: int = 600
     moves: int = 500
     seed: int = 20230221
 

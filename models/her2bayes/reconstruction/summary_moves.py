@@ -36,7 +36,7 @@ from her2bayes.reconstruction.summary_statistics import (
 
 _jit = numba.njit(cache=True, nogil=True)
 
-MISSING = 100.0  # distance of a statistic that does not exist
+MISSING = 10.0  # distance of a statistic that does not exist, and the largest of any
 TIME, SWAP, PAIR, SHIFT, ONE, TABLE = 0, 1, 2, 3, 4, 5
 MOVES = 6
 
@@ -222,7 +222,7 @@ def distance_of(printed, patients, work, t, room):
             total += (printed.low[t, v] - work.out[v]) / printed.width[t, v]
         elif work.out[v] > printed.high[t, v]:
             total += (work.out[v] - printed.high[t, v]) / printed.width[t, v]
-    return total
+    return min(total, MISSING)
 
 
 @_jit
