@@ -98,7 +98,15 @@ def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 200) -> pd.
     rows_out = []
     for name in tables[0].columns:
         values = np.array([t[name].to_numpy(float) for t in tables])
-        row = {"quantity": name, "mean": np.nanmean(values), "sd": np.nanstd(values)}
+        known = values[np.isfinite(values)]  # a group without events has no finite hazard ratio
+        row = {
+            "quantity": name,
+            "mean": np.nan,
+            "sd": np.nan,
+            "missing": 1 - known.size / values.size,
+        }
+        if known.size:
+            row.update(mean=known.mean(), sd=known.std())
         ok = number >= 4 and np.isfinite(values).all() and values.std() > 0
         if ok:
             array = xr.Dataset({"x": (("chain", "draw"), values)})
