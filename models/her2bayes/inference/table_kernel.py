@@ -161,8 +161,9 @@ def likelihood(cells, x, scale, centre, k, odds, log_p):
 
 
 @_jit
-def slice_sd(rng, cells, x, scale, centre, k, root, sd, sd_scale, mean_sd, factor_of, levels, work):
+def slice_sd(rng, cells, x, scale, centre, k, root, sd, spread, work):
     """Elliptical slice step on the SDs: ``sd = sd_scale |root|`` with ``root`` standard normal."""
+    sd_scale, mean_sd, factor_of, levels = spread
     odds, log_p, _, _ = work
     mark = likelihood(cells, x, scale, centre, k, odds, log_p) + np.log(rng.random())
     old, new = root.copy(), rng.standard_normal(len(root))

@@ -9,9 +9,10 @@ tables and share nothing. ``table_chain`` has the moves, ``bayes.latent_table`` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -31,16 +32,12 @@ _STRATUM_SHARE = 1.0  # Dirichlet concentration of stratum shares where sizes ar
 
 
 @dataclass(frozen=True)
-class _Chain:
-    """What every chain of one problem shares; the state vector is described in ``table_kernel``."""
+class _Chains:
+    """What every chain of one set of tables shares, and where each starts (``table_chain``)."""
 
-    moves: tuple[np.ndarray, np.ndarray, np.ndarray]
-    basis: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    kind: np.ndarray
-    lookup: np.ndarray
+    problem: tuple[Any, ...]
     starts: list[np.ndarray]
+    size: int
 
 
 def sample_rows(
@@ -61,22 +58,21 @@ def sample_rows(
     names, levels, factor_of = _components(tables)
     share = float(parameters(priors, "primary_share", "Dirichlet")["a"])
     kinds = [("cell", 0.0, 0.0), ("row", share, 0.0), ("stratum", _STRATUM_SHARE, k * share)]
-    chain = _chain(tables, kinds, [1] * (k * k), [2] * k, sampling)
-    size = len(chain.basis)
-    scales = np.array(sd_scales(priors, names))
-    sigma = float(priors["log_odds"]["sigma"])
+    chains = _chains(tables, kinds, [1] * (k * k), [2] * k, sampling)
+    rows = (
+        k, log_odds_mean(priors, k), float(priors["log_odds"]["sigma"]),
+        np.array(sd_scales(priors, names)), factor_of, levels,
+    )  # fmt: skip
 
-    def run(number: int) -> tuple[np.ndarray, ...]:
-        kept, _ = run_rows(
-            sampling.seed + number, chain.starts[number], chain.moves, chain.basis, chain.low,
-            chain.high, chain.kind, chain.lookup, k, log_odds_mean(priors, k), sigma, scales,
-            factor_of, levels, sampling.tune, sampling.draws, thin, 6 * size, 15 * size,
+    def run(rng: np.random.Generator, start: np.ndarray) -> tuple[np.ndarray, ...]:
+        kept: tuple[np.ndarray, ...] = run_rows(
+            rng, start, chains.problem, rows, sampling.tune, sampling.draws, thin,
+            6 * chains.size, 15 * chains.size,
         )  # fmt: skip
         return kept
 
-    cells, log_p, mean, sd = (
-        np.stack(part) for part in zip(*_map(run, sampling, cores), strict=True)
-    )
+    parts = zip(*_run_all(run, chains, sampling, cores), strict=True)
+    cells, log_p, mean, sd = (np.stack(part) for part in parts)
     shape = (sampling.chains, sampling.draws, *tables.shape)
     draws = _draws(tables, cells.reshape(shape), np.exp(log_p.reshape(shape)), share, sampling.seed)
     change = changes(list(tables.her2))["change"].values
@@ -105,28 +101,32 @@ def sample_dirichlet(
     kinds += [("row", share, float(a)) for a in concentration.sum(axis=1)]
     kinds += [("stratum", _STRATUM_SHARE, k * share)]
     cell_kind, row_kind = list(range(1, k * k + 1)), list(range(k * k + 1, k * k + k + 1))
-    chain = _chain(tables, kinds, cell_kind, row_kind, sampling)
-    size = len(chain.basis)
+    chains = _chains(tables, kinds, cell_kind, row_kind, sampling)
 
-    def run(number: int) -> np.ndarray:
+    def run(rng: np.random.Generator, start: np.ndarray) -> np.ndarray:
         kept: np.ndarray = run_tables(
-            sampling.seed + number, chain.starts[number], chain.moves, chain.basis, chain.low,
-            chain.high, chain.kind, chain.lookup, int(np.prod(tables.shape)), sampling.tune,
-            sampling.draws, thin * 10 * size,
+            rng, start, chains.problem, int(np.prod(tables.shape)), sampling.tune,
+            sampling.draws, thin * 10 * chains.size,
         )  # fmt: skip
         return kept
 
-    cells = np.stack(_map(run, sampling, cores))
+    cells = np.stack(_run_all(run, chains, sampling, cores))
     cells = cells.reshape(sampling.chains, sampling.draws, *tables.shape)
     rng = np.random.default_rng([sampling.seed, 1])
     gamma = rng.standard_gamma(cells + concentration)
     return _draws(tables, cells, gamma / gamma.sum(-1, keepdims=True), share, sampling.seed)
 
 
-def _map(run, sampling, cores):  # type: ignore[no-untyped-def]
-    first = run(0)  # compiles once, before threads start
+def _run_all(
+    run: Callable[[np.random.Generator, np.ndarray], Any],
+    chains: _Chains,
+    sampling: Sampling,
+    cores: int | None,
+) -> list[Any]:
+    streams = [np.random.default_rng([sampling.seed, 6, n]) for n in range(sampling.chains)]
+    first = run(streams[0], chains.starts[0])  # compiles once, before threads start
     with ThreadPoolExecutor(cores or 1) as pool:
-        return [first, *pool.map(run, range(1, sampling.chains))]
+        return [first, *pool.map(run, streams[1:], chains.starts[1:])]
 
 
 def _components(tables: TableSet) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -142,13 +142,13 @@ def _components(tables: TableSet) -> tuple[list[str], np.ndarray, np.ndarray]:
     return names, acts, np.array([-1] + [f for f, _ in pairs])
 
 
-def _chain(
+def _chains(
     tables: TableSet,
     kinds: list[tuple[str, float, float]],
     cell_kind: list[int],
     row_kind: list[int],
     sampling: Sampling,
-) -> _Chain:
+) -> _Chains:
     strata, k, _ = tables.shape
     cells = strata * k * k
     bounded = tables.matrix[tables.lower < tables.upper]
@@ -169,14 +169,14 @@ def _chain(
     starts = [extend @ table.ravel() for table in _starts(tables, sampling)]
     basis = lattice_basis(tables)
     largest = int(max(start[:cells].sum() for start in starts)) + 1
-    return _Chain(
-        _sparse(short_moves(basis) @ extend.T), basis @ extend.T, low, high, kind,
-        _lookup(kinds, largest), starts,
-    )  # fmt: skip
+    moves = _sparse(short_moves(basis) @ extend.T)
+    problem = (moves, basis @ extend.T, low, high, kind, _lookup(kinds, largest))
+    return _Chains(problem, starts, max(1, len(basis)))
 
 
 def _sparse(moves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Entries each move changes, by how much, and how many they are."""
+    """Entries each move changes, by how much, and how many they are; one empty move if none."""
+    moves = moves if len(moves) else np.zeros((1, moves.shape[1]), dtype=np.int64)
     sizes = (moves != 0).sum(axis=1)
     width = int(sizes.max(initial=1))
     entries, steps = np.zeros((2, len(moves), width), dtype=np.int64)

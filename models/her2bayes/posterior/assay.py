@@ -1,8 +1,8 @@
 """What a fallible assay makes of change: true against observed discordance, as draws.
 
-    true_discordance      = sum_{i != j} primary_share_i transition_ij            of true classes
-    observed_discordance  = sum_{o1 != o2} observed_flow_{o1 o2}
-    unchanged_given_observed_change = sum_{o1 != o2} unchanged_flow_{o1 o2} / observed_discordance
+true_discordance      = sum_{i != j} primary_share_i transition_ij            of true classes
+observed_discordance  = sum_{o1 != o2} observed_flow_{o1 o2}
+unchanged_given_observed_change = sum_{o1 != o2} unchanged_flow_{o1 o2} / observed_discordance
 """
 
 from __future__ import annotations
