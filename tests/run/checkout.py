@@ -1,7 +1,7 @@
 """A checkout whose Python is a stub, so that each step of a set-up takes milliseconds.
 
 The stub is a shell script that answers the probe, stands in for venv, pip and compileall by writing
-a line to a journal, and hands everything else to the real interpreter; it can be slowed and broken.
+a line to a journal, and hands everything else to the real interpreter; it can be held and broken.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("awk", "basename", "bash", "cat", "chmod", "cmp", "dirname", "env", "grep", "mkdir")
 TOOLS += ("readlink", "sed", "sh", "sleep", "sort", "tail", "touch", "tr")
 
+PATIENCE = 120
+"""Seconds, on a machine with much else to do."""
+
 STUB = """#!/bin/sh
 # A stand-in for Python {version}.
 case "$*" in
@@ -28,7 +31,10 @@ case "$*" in
   *"-m pip "*)
     for target; do :; done
     echo "pip $(basename "$target")" >> "{journal}"
-    if [ -e "{control}/slow" ]; then touch "{control}/reached"; sleep "$(cat "{control}/slow")"; fi
+    touch "{control}/reached"; waited=0
+    while [ -e "{control}/hold" ] && [ $waited -lt 1200 ]; do
+      sleep 0.1; waited=$((waited + 1))
+    done
     if [ -e "{control}/broken" ]; then echo "ERROR: no route to anywhere" >&2; exit 1; fi
     echo "pip done" >> "{journal}"
     exit 0 ;;
@@ -113,7 +119,7 @@ class Checkout:
     def run(self, *arguments: str, **extra: str) -> tuple[int, str, str]:
         """Call to the end: exit code, stdout, stderr."""
         call = self.start(*arguments, **extra)
-        out, err = call.communicate(timeout=60)
+        out, err = call.communicate(timeout=PATIENCE)
         return call.returncode, out, err
 
     def steps(self) -> list[str]:
@@ -122,14 +128,18 @@ class Checkout:
         self.journal.write_text("")
         return lines
 
-    def slow(self, seconds: float) -> None:
-        """Make pip take this long."""
+    def hold(self) -> None:
+        """Make pip wait until ``release``."""
         (self.control / "reached").unlink(missing_ok=True)
-        (self.control / "slow").write_text(str(seconds))
+        (self.control / "hold").touch()
+
+    def release(self) -> None:
+        """Let pip go on."""
+        (self.control / "hold").unlink(missing_ok=True)
 
     def wait_until_installing(self) -> None:
         """Wait until pip is at work."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE
         while not (self.control / "reached").exists():
             assert time.monotonic() < until
             time.sleep(0.01)

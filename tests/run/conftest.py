@@ -1,4 +1,4 @@
-"""Checkouts in three states: without any Python, ready, and with an installer that hangs."""
+"""Checkouts in three states: without any Python, ready, and with an installer that waits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def ready(checkout: Checkout) -> Checkout:
 
 
 @pytest.fixture
-def slow(checkout: Checkout) -> Iterator[Checkout]:
-    """A checkout in which pip hangs until it is told otherwise."""
+def held(checkout: Checkout) -> Iterator[Checkout]:
+    """A checkout in which pip waits to be released."""
     checkout.pyenv("3.13.0")
-    checkout.slow(20)
+    checkout.hold()
     yield checkout
-    checkout.slow(0)
+    checkout.release()
