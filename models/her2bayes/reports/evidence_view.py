@@ -29,6 +29,20 @@ VERDICT_MEANINGS = {
 }
 
 
+KIND_MEANINGS = {
+    "printed": "nothing else determines it: the number stands as printed",
+    "recomputed": "from other printed numbers of the same paper",
+    "patients": "from patients' records",
+    "by_construction": "from numbers that the published one went into, so agreement tells nothing",
+    "implied": "from printed facts that leave it open, together with the model's prior",
+}
+
+
+def kind_words() -> list[tuple[str, str]]:
+    """Pair each kind of evidence with what it means."""
+    return [(kind.replace("_", " "), meaning) for kind, meaning in KIND_MEANINGS.items()]
+
+
 def verdict_words() -> list[tuple[str, str]]:
     """Pair each verdict's label with what it means."""
     return [(VERDICT_LABELS[v], meaning) for v, meaning in VERDICT_MEANINGS.items()]

@@ -27,7 +27,13 @@ _OF_FAMILY = {
         "association is answered by differences of shares with the probability of their sign, not "
         "by a second P. Cramér's V is shown with its interval; it cannot be below 0 and is biased "
         "upwards, so a small V is no evidence of association."
-    )
+    ),
+    "transition": (
+        "Tables of primary against recurrence are printed in part. The analysis of transitions "
+        "weighs every whole-number table that agrees with all printed facts; what these tables "
+        "share is determined, the rest is bounded by them and filled in by the prior, and its "
+        "rows are marked implied."
+    ),
 }
 
 QUICK = (

@@ -77,6 +77,7 @@ def render_study(page: StudyPage) -> str:
         fits=[_fit(f) for f in fits],
         methods=page.methods,
         verdict_words=evidence_view.verdict_words(),
+        kind_words=evidence_view.kind_words(),
         rows=rows,
         kinds=sorted({row["evidence_kind"] for row in rows} - {""}),
         provenance=_flat({k: v for k, v in page.run.items() if k in _PROVENANCE}),
@@ -185,7 +186,7 @@ def _findings(findings: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list
             "finding_id": finding["finding_id"],
             "kind": str(finding["kind"]).replace("_", " "),
             "contradiction": any(
-                known.get(c, {}).get("verdict") == "inconsistent"
+                known.get(c, {}).get("verdict") in {"inconsistent", "differs"}
                 for c in str(finding["claim_ids"]).split()
             ),
             "sentence": finding["sentence"],
