@@ -118,7 +118,7 @@ def read_follow_up(
         table=kept,
         factors=follow_up_levels.levels(table, given, named),
         causes=follow_up_levels.causes(kept) if "cause" in used else (),
-        endpoint=endpoint or re.sub(r"_?(months|days|time)$", "", time),
+        endpoint=endpoint or re.sub(r"_?(months|days|time)$", "", time) or time,
         has_entry="entry" in used,
         has_patient="patient" in used,
         **checks.counts(scan, "patient" in used),

@@ -1,0 +1,125 @@
+"""The survival script: bad input writes nothing; a small cohort with every documented file."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from her2bayes.cli import app
+from her2bayes.estimand import parse
+from her2bayes.evidence.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.simulate_survival import cohort
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fit_survival.py"
+COLUMNS = ("--time", "months", "--event", "event")
+
+
+def fit(*arguments: object) -> Result:
+    """Run the script in this process: its imports and compiled models are paid for once."""
+    spec = spec_from_file_location("fit_survival", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    sys.modules["fit_survival"] = module
+    spec.loader.exec_module(module)
+    return CliRunner().invoke(app(module.main), [str(a) for a in arguments])
+
+
+def small_cohort(folder: Path, patients: int = 40) -> Path:
+    """Three HER2 classes in two receptor groups, delayed entry, a hostile column title."""
+    rng = np.random.default_rng(5)
+    edges = [0, 12, 36, 120]
+    groups = {(her2, hr): patients for her2 in ("zero", "low", "positive") for hr in ("pos", "neg")}
+    ratio = {"zero": 1.4, "low": 1.0, "positive": 0.5}
+    hazard = {g: [0.01 * ratio[g[0]], 0.02 * ratio[g[0]], 0.01 * ratio[g[0]]] for g in groups}
+    table = cohort(rng, groups, ["her2", "HR <b>"], edges, hazard, entry=(0, 10))
+    path = folder / "patients.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--by", "her"), "there is no column 'her'"),
+        (("--by", "her2=zero,high"), "no row has the level 'high'"),
+        (("--by", "her2", "--by", "her2"), "--by cannot be read"),
+        (("--model", "cox"), "no such model"),
+        (("--cuts", "6,x"), "--cuts cannot be read"),
+        (("--by", "her2", "--reference", "her2=medium"), "no such reference level"),
+        (("--by", "her2", "--nested", "her2=site"), "nesting names no factor"),
+        (("--times", "12,-3"), "months above 0"),
+        (("--prior-median", "24"), "median, lower, upper"),
+        (("--time-unit", "fortnights"), "unknown time unit"),
+        (("--nonpositive", "keep"), "--nonpositive cannot be read"),
+        (("--landmarks", "absent.csv"), "cannot be read as CSV"),
+        (("--map", "nomap"), "no such map"),
+    ],
+)
+def test_bad_input_writes_nothing(arguments: tuple[str, ...], message: str, tmp_path: Path):
+    path = small_cohort(tmp_path)
+    done = fit("--cohort", path, *COLUMNS, *arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_small_cohort_end_to_end(tmp_path: Path):
+    path = small_cohort(tmp_path)
+    arguments = (
+        "--cohort", path, *COLUMNS, "--entry", "entry", "--by", "her2=zero,low,positive",
+        "--by", "HR <b>", "--reference", "her2=low", "--cuts", "10", "--times", "12,24,200",
+        "--prior-median", "30,6,150", "--quick", "--out", tmp_path / "out",
+    )  # fmt: skip
+    done = fit(*arguments)
+    assert done.exit_code in (0, 3), done.stderr
+    out = tmp_path / "out"
+    with (out / "estimates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == EVIDENCE_COLUMNS
+    table = {row["estimand"]: row for row in rows}
+    assert all(str(parse(name)) == name for name in table)
+    assert {row["evidence_kind"] for row in rows} == {"patients"}
+
+    ratio = table["hazard_ratio[months ; her2: positive vs low]"]
+    assert 0.2 < float(ratio["posterior_median"]) < 1.1
+    assert float(ratio["reproduced"]) > 0
+    assert ratio["method"].startswith("Cox, Efron ties")
+    assert "P(HR < 1)" in ratio["note"]
+    within = table["hazard_ratio[months | hr_b=neg ; her2: positive vs low]"]
+    assert float(within["posterior_median"]) > 0
+    late = table["survival[months | her2=low @ 200 months]"]
+    assert "extrapolated" in late["note"]
+    ordering = [name for name in table if name.startswith("ordering[")]
+    prior = float(table[ordering[0]]["prior_probability"])
+    assert prior == pytest.approx(1 / 6, abs=0.04)
+    assert any(name.startswith("not_reached[") for name in table)
+    assert "horizon" in table[next(n for n in table if n.startswith("rmst["))]["note"]
+
+    classical = pd.read_csv(out / "classical.csv")
+    assert {"log-rank", "Cox, Breslow ties, Wald interval"} <= set(classical["method"])
+    checks = pd.read_csv(out / "checks.csv")
+    assert checks["tail"].between(0, 0.51).all()
+    assert {p.name for p in (out / "figures").iterdir()} >= {
+        "survival-her2-2.svg",
+        "hazard-her2.svg",
+        "forest-her2-zero-2.svg",
+    }
+    page = (out / "report.html").read_text()
+    assert "HR <b>" not in page  # titles from the file are escaped or renamed
+    assert "Quick run" in page
+
+    again = fit(*arguments)
+    assert again.exit_code == done.exit_code
+    assert (out / "estimates.csv").read_text().count("\n") == len(rows) + 1
+    assert len(list((out / "fits").glob("survival-*.nc"))) <= 2
