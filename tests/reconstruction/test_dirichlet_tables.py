@@ -1,4 +1,4 @@
-"""Exact mixture for Dirichlet rows: known weights, Monte Carlo, and calibration over many tables."""
+"""Exact mixture for Dirichlet rows: known weights, Monte Carlo, calibration over tables."""
 
 from __future__ import annotations
 
@@ -104,9 +104,7 @@ def test_intervals_cover_and_cells_are_calibrated(printed: str, patients: int) -
         share = rng.dirichlet(np.ones(3))
         table = rng.multinomial(patients, (share[:, None] * truth).ravel()).reshape(1, 3, 3)
         value = np.einsum("sij,fsij->f", table, form)
-        members = enumerate_tables(
-            TableSet(((),), HER2, form, value, value, names), tight=False
-        )
+        members = enumerate_tables(TableSet(((),), HER2, form, value, value, names), tight=False)
         weight = table_weights(members, a)
         level.append(mixture_cdf(truth[None], members, weight, a)[0])
         less = np.tensordot(weight, members < table, 1)

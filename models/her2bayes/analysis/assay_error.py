@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 DEFAULT = "default assay prior, independent errors"
 KNOWN = 2000.0  # readings' worth of knowledge a class in ``tipping``: accuracy known to 0.8 points
 NOT_IDENTIFIED = (
-    "Error and change are not both identified: pairs of readings fit equally well with a good assay "
+    "Error and change are not both identified: pairs of readings fit equally well with a good "
+    "assay "
     "and much change or a worse assay and less. What separates them here is the prior of the assay."
 )
 LEFT_OUT = (
     ("Ni 2025, Discussion", "18-26 % concordance between HER2 zero and 1+",
      "not said between whom, on which slides, nor whether among all or among discordant cases"),
     ("Lu 2022, core biopsy against surgical specimen, n = 5610", "zero -> low 530, low -> zero 387",
-     "two samples of one tumour, so sampling of a mixed tumour joins the error of reading; the other "
+     "two samples of one tumour, so sampling of a mixed tumour joins the error of reading; the "
+     "other "
      "cells are not printed and those implied give kappa 0.69, not the printed 0.684"),
     ("BMC Cancer 2023 s12885-023-11134-4", "re-read agreed with the report in 81.1 %",
      "primary HER2-low cases only: one row of the table, chosen by its first reading"),

@@ -26,7 +26,7 @@ from her2bayes.bayes.transition_rows import (
 )
 
 DEFAULT_PRIORS = {
-    # three patients' worth of prior a row, 60 % of them unchanged: 95 % of rows stay in 11 to 98 %
+    # three patients' worth of prior a row, 60 % of them unchanged: median 62 % (11 to 97)
     "transition": prior("Dirichlet", total=3.0, stays=0.6),
     "primary_share": ROW_PRIORS["primary_share"],
 }

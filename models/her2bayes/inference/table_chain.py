@@ -1,4 +1,4 @@
-"""One chain of the table sampler: alternate tables, log odds and their spread, keep each n-th state.
+"""One chain of the table sampler: tables, log odds and their spread in turn, thinned.
 
 A problem is the tuple ``(moves, basis, low, high, kind, lookup)``, moves again ``(entries, steps,
 sizes)``; the rows are described by ``(k, centre, mean_sd, sd_scale, factor_of, levels)``. Names as
