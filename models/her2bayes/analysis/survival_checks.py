@@ -43,7 +43,6 @@ def predictive_check(result: Result, factor: str, seed: int) -> pd.DataFrame:
         counts = counts.assign(everyone="all")
         factor, by = "everyone", ["everyone"]
     curves = predictive_curves(hazard, counts, factor, times, seed)
-    low, middle, high = curves.quantile([0.025, 0.5, 0.975], "replicate").to_numpy()
     rows = []
     observed = survival_at(counts, times, by).set_index(["group", "time"])["estimate"]
     for k, level in enumerate(curves[factor].to_numpy()):
@@ -53,6 +52,7 @@ def predictive_check(result: Result, factor: str, seed: int) -> pd.DataFrame:
             replicates = replicates[np.isfinite(replicates)]
             if not (np.isfinite(seen) and len(replicates)):
                 continue
+            low, middle, high = np.quantile(replicates, [0.025, 0.5, 0.975])
             tail = min((replicates <= seen).mean(), (replicates >= seen).mean())
             rows.append(
                 {
@@ -60,9 +60,9 @@ def predictive_check(result: Result, factor: str, seed: int) -> pd.DataFrame:
                     "level": str(level),
                     "months": time,
                     "observed": 100 * seen,
-                    "replicated": 100 * middle[k, j],
-                    "lower": 100 * low[k, j],
-                    "upper": 100 * high[k, j],
+                    "replicated": 100 * middle,
+                    "lower": 100 * low,
+                    "upper": 100 * high,
                     "tail": float(tail),
                 }
             )
