@@ -33,6 +33,9 @@ def main(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
         "reports/out/transitions"
     ),
+    assay: Annotated[
+        bool, typer.Option(help="Also model true classes behind fallible readings (patients).")
+    ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
@@ -53,7 +56,7 @@ def main(
     else:
         pooled = files.read_cohorts(cohort or [], map_ or [])
         log.print(plain(files.flow_text(pooled)))
-        written = files.write_cohort(pooled, by or [], out_folder, settings, say)
+        written = files.write_cohort(pooled, by or [], out_folder, settings, say, assay=assay)
     for line in written.summary:
         out.print(plain(line), soft_wrap=True)
     return EXIT_NOT_CONVERGED if written.failed else None

@@ -81,7 +81,7 @@ def make_cohort() -> Cohort:
 def result(cohort: Cohort) -> Iterator[tc.CohortTransitions]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tc, "_fit", exact_fit)
-        yield tc.run_cohort(cohort, ["hr_status", "site"], Sampling())
+        yield tc.run_cohort(cohort, ["hr_status", "site"], Sampling(), assay=False)
 
 
 def test_scenarios_settle_only_the_ambiguous_score(cohort: Cohort) -> None:

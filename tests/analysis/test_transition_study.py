@@ -113,11 +113,26 @@ def test_section(result: transition.Result, monkeypatch: pytest.MonkeyPatch) -> 
         "Transition matrix, all patients",
         "What the data taught: prior to posterior",
         "Row priors side by side: all patients",
+        "How good must the assay be? Real change by accuracy of the readings",
     ]
+    assert "Accuracy needed for real change to exceed" in section.figures[-1].caption
     assert section.figures[1].svg.count("determined") == 3
     facts = next(t for t in section.tables if t.title.startswith("What the facts say"))
     assert list(facts.frame["The facts"]).count("determined") == 3
     assert "35.3–51.0" in set(facts.frame["Bounds, %"])
+
+
+def test_tipping_curve_falls_with_the_error_of_the_assay(result: transition.Result) -> None:
+    tipping = result.tipping
+    assert tipping is not None
+    assert tipping["accuracy"].is_monotonic_decreasing
+    assert tipping["true_discordance_median"].is_monotonic_decreasing
+    perfect = tipping.iloc[0]
+    main = result.estimates[result.estimates["reading"] == ""].set_index("estimand")
+    seen = main.loc["discordance[]", "posterior_median"]
+    assert 100 * perfect["true_discordance_median"] == pytest.approx(seen, abs=0.1)
+    assert perfect["possible"] > 0.9
+    assert main.loc["true_discordance[her2]", "posterior_median"] < seen
 
 
 def test_every_fact_is_accounted_for(result: transition.Result, study: Study) -> None:

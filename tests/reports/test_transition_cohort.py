@@ -44,7 +44,7 @@ def patched(helpers: ModuleType) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def result(helpers: ModuleType, patched: Any) -> tc.CohortTransitions:
-    return tc.run_cohort(helpers.make_cohort(), ["hr_status"], Sampling())
+    return tc.run_cohort(helpers.make_cohort(), ["hr_status"], Sampling(), assay=False)
 
 
 def test_section_names_pairs_scenarios_and_levels(result: tc.CohortTransitions) -> None:
@@ -81,7 +81,8 @@ def test_evidence_rows_have_the_columns_of_the_table(result: tc.CohortTransition
 
 def test_folder_of_results(helpers: ModuleType, patched: Any, tmp_path: Path) -> None:
     said: list[str] = []
-    written = write_cohort(helpers.make_cohort(), [], tmp_path / "out", Settings(), said.append)
+    out = tmp_path / "out"
+    written = write_cohort(helpers.make_cohort(), [], out, Settings(), said.append, assay=False)
     names = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")}
     assert {
         "estimates.csv",

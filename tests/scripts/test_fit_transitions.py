@@ -92,8 +92,8 @@ def test_faults_of_the_file_and_of_the_flags(tmp_path: Path) -> None:
 def test_a_small_cohort_end_to_end(tmp_path: Path) -> None:
     small_cohort(tmp_path)
     out = tmp_path / "out"
-    done = fit("--cohort", tmp_path, "--map", tmp_path / "map.toml", "--by", "hr_status",
-               "--out", out, "--quick")  # fmt: skip
+    flags = ("--by", "hr_status", "--quick", "--no-assay")
+    done = fit("--cohort", tmp_path, "--map", tmp_path / "map.toml", "--out", out, *flags)
     assert done.returncode in (0, 3), done.stderr
     assert "leaked" not in done.stderr
     assert "primary reading (120)" in done.stderr  # the cohort before anything is fitted
@@ -114,8 +114,7 @@ def test_a_small_cohort_end_to_end(tmp_path: Path) -> None:
     assert len(list((out / "figures").glob("*.svg"))) >= 5
     assert len(list((out / "fits").glob("her2_transition-*.nc"))) == 6
     before = (out / "estimates.csv").read_bytes()
-    again = fit("--cohort", tmp_path, "--map", tmp_path / "map.toml", "--by", "hr_status",
-                "--out", out, "--quick")  # fmt: skip
+    again = fit("--cohort", tmp_path, "--map", tmp_path / "map.toml", "--out", out, *flags)
     assert again.returncode == done.returncode
     assert (out / "estimates.csv").read_bytes() == before
 

@@ -16,6 +16,7 @@ import xarray as xr
 
 from her2bayes.analysis import transition_classical as classical
 from her2bayes.analysis.latent_transition import LatentTransitions, TableAnalysis, analyse
+from her2bayes.analysis.transition_assay import has_prior, solved_row, solved_tipping
 from her2bayes.analysis.transition_determined import determined_rows, discordance_tests
 from her2bayes.analysis.transition_matrix import Matrix, contrast_rows, derived_rows
 from her2bayes.estimand import Estimand, parse
@@ -47,6 +48,7 @@ class Result:
     classical: pd.DataFrame
     tests: pd.DataFrame
     fits: Mapping[str, Fit]
+    tipping: pd.DataFrame | None
 
 
 def applies(study: Study) -> bool:
@@ -77,6 +79,9 @@ def run(
     overall = [m for m in matrices if not m.given and not m.reading]
     if overall:
         rows += list(_asked_flows(list(study.ledger["estimand"]), overall[0]))
+    tipping = overall[0] if overall and has_prior(classes) else None
+    if tipping is not None:
+        rows.append({**solved_row(tipping), "evidence_kind": IMPLIED})
     return Result(
         study=study.id,
         labels={name: factor.label for name, factor in study.factors.items()},
@@ -91,6 +96,7 @@ def run(
             [row for a in main for row in discordance_tests(a.fit.posterior["table"], a.tables)]
         ),
         fits={_title(a): a.fit for a in latent.analyses},
+        tipping=None if tipping is None else solved_tipping(tipping),
     )
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.analysis import transition_classical as classical
+from her2bayes.analysis.transition_assay import has_prior
 from her2bayes.analysis.transition_matrix import Matrix, contrast_rows, matrix_rows
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.aggregate import transition_counts
@@ -24,6 +25,7 @@ from her2bayes.posterior import transitions as tr
 from her2bayes.posterior.estimates import estimates_table
 
 if TYPE_CHECKING:
+    from her2bayes.analysis.assay_error import AssayResult
     from her2bayes.inference.fit import Fit
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
@@ -43,6 +45,7 @@ class CohortTransitions:
     estimates: pd.DataFrame
     classical: pd.DataFrame
     fits: Mapping[str, Fit]
+    assay: AssayResult | None
 
 
 def pool(cohorts: Sequence[Cohort]) -> Cohort:
@@ -105,8 +108,14 @@ def run_cohort(
     sampling: Sampling,
     store: Store | None = None,
     say: Say = lambda _: None,
+    *,
+    assay: bool = True,
 ) -> CohortTransitions:
-    """Fit everything for one (pooled) cohort; see the module for what is fitted."""
+    """Fit everything for one (pooled) cohort; see the module for what is fitted.
+
+    ``assay`` adds the model of true classes behind fallible readings, where the prior of the assay
+    covers the classes.
+    """
     check(cohort, by)
     matrices: list[Matrix] = []
     rows: list[dict[str, Any]] = []
@@ -132,10 +141,21 @@ def run_cohort(
                 alone = [m for m in found if [f for f, _ in m.given] == [factor]]
                 rows += contrast_rows(alone, factor)
         tests += _stratified_tests(cohort, by)
+    read = _assay(overall, sampling, store, say) if assay and has_prior(cohort.categories) else None
+    if read is not None:
+        rows += list(read.estimates)
+        fits |= {f"true classes: {name}": fitted for name, fitted in read.fits.items()}
     return CohortTransitions(
         cohort, tuple(by), overall, tuple(matrices), estimates_table(rows),
-        classical.classical_frame(tests), fits,
+        classical.classical_frame(tests), fits, read,
     )  # fmt: skip
+
+
+def _assay(overall: xr.Dataset, sampling: Sampling, store: Store | None, say: Say) -> AssayResult:
+    from her2bayes.analysis import assay_error
+
+    say("all patients, true classes behind fallible readings")
+    return assay_error.run(overall, sampling=sampling, store=store)
 
 
 def scenarios(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:

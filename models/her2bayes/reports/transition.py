@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from her2bayes.analysis.assay_error import NOT_IDENTIFIED
 from her2bayes.analysis.latent_transition import DESCRIPTIVE
 from her2bayes.reports import transition_figures as figures
 from her2bayes.reports import transition_parts as parts
@@ -34,6 +35,14 @@ def section(result: Result) -> Section:
     for analysis in result.main:
         drawn += _figures(result, analysis)
         tables += _tables(result, analysis)
+    overall = [m for m in result.matrices if not m.given and not m.reading]
+    if result.tipping is not None and overall:
+        how = (
+            "The observed flows are solved for the true ones under assays taken as known: the mean "
+            "of the assay's default prior with its error rates scaled, both readings independent."
+        )
+        who = f"{overall[0].pairs} patients of the paper"
+        drawn.append(parts.tipping_figure(result.tipping, overall[0], who, "all", how))
     if not result.tests.empty:
         caption = "Discordant patients of all levels are printed; methods by name."
         tables.append(parts.classical_table(result.tests, "Discordance by subgroup", caption))
@@ -80,10 +89,7 @@ def paragraphs(result: Result) -> Iterator[str]:
             f"patients only. They are {DESCRIPTIVE}. The partitions count the same patients and "
             "are never multiplied."
         )
-    yield (
-        "The readings are taken as they are. Part of an observed change is error of two readings; "
-        "these facts alone cannot separate it from change of the tumour."
-    )
+    yield f"The readings are taken as they are. {NOT_IDENTIFIED}"
 
 
 def _facts(result: Result, ids: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from her2bayes.analysis.assay_error import NOT_IDENTIFIED
 from her2bayes.analysis.transition_cohort import ALL, SINGLE, CohortTransitions
 from her2bayes.reports import transition_parts as parts
 from her2bayes.reports.evidence_table import join
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from her2bayes.analysis.transition_matrix import Matrix
 
 _MOST_PANELS = 8
+_TIPPING = (
+    "True classes behind two fallible readings, for assays known almost exactly: the default error "
+    "rates scaled, errors of the two readings independent."
+)
 
 
 def evidence(result: CohortTransitions) -> pd.DataFrame:
@@ -74,6 +79,9 @@ def section(result: CohortTransitions) -> Section:
         _scenarios(overall, who),
         parts.contraction_figure(main, result.estimates, who, "all"),
     ]
+    if result.assay is not None:
+        figures.append(parts.tipping_figure(result.assay.tipping, main, who, "all", _TIPPING))
+        tables.append(_assay_table(result))
     return Section(
         id="transition",
         title="HER2 status: from primary tumour to recurrence",
@@ -110,8 +118,7 @@ def _paragraphs(result: CohortTransitions, overall: dict[str, Matrix]) -> tuple[
         "that assumption.",
         f"Discordance, percent of patients: {scenarios}. The flow from {first} to {second} exceeds "
         f"the flow back with probability {probability(chance)}.",
-        "The reading of the laboratory is taken as it is: part of the observed change is error of "
-        "two readings, not change of the tumour, and the data alone cannot tell the two apart.",
+        "The matrices take the reading of the laboratory as it is. " + NOT_IDENTIFIED,
     )
 
 
@@ -156,6 +163,24 @@ def _single_table(result: CohortTransitions) -> Table:
     plain = result.classical[~result.classical["estimand"].str.contains("[|;]")]
     caption = "Pairs with one class at both ends; counts of this cohort, not of a population."
     return parts.classical_table(plain, "Counts and tests", caption)
+
+
+def _assay_table(result: CohortTransitions) -> Table:
+    """What is believed of the assay, and the answers that follow."""
+    kinds = {"true_discordance[her2]", "unchanged_given_observed_change[her2]"}
+    mine = result.estimates[result.estimates["estimand"].isin(kinds)]
+    rows = [
+        {
+            "What is believed of the assay": row["note"],
+            "Quantity": parts.words(row["estimand"]),
+            "Posterior (95 %)": parts.three(row, "posterior"),
+            "Prior (95 %)": parts.three(row, "prior"),
+            "Contraction": row["contraction"],
+            "Convergence": row["convergence"],
+        }
+        for row in mine.to_dict("records")
+    ]
+    return Table("Change of the tumour or error of the assay", pd.DataFrame(rows), NOT_IDENTIFIED)
 
 
 def _level_tables(result: CohortTransitions, factor: str) -> list[Table]:

@@ -81,14 +81,16 @@ def flow_text(cohort: Cohort) -> str:
 
 
 def write_cohort(
-    cohort: Cohort, by: Sequence[str], out: Path, settings: Settings, say: Say
-) -> Written:
-    """Fit the cohort and write its folder."""
+    cohort: Cohort, by: Sequence[str], out: Path, settings: Settings, say: Say,
+    *, assay: bool = True,
+) -> Written:  # fmt: skip
+    """Fit the cohort and write its folder; ``assay`` adds the model of fallible readings."""
     from her2bayes.analysis.transition_cohort import check, run_cohort
     from her2bayes.reports import transition_cohort as report
 
     check(cohort, by)
-    result = run_cohort(cohort, by, settings.sampling, Store(out / "fits"), say)
+    store = Store(out / "fits")
+    result = run_cohort(cohort, by, settings.sampling, store, say, assay=assay)
     evidence = report.evidence(result)
     study = {"id": cohort.id, "title": cohort.title, "design": "patient data", "doi": "",
              "citation": cohort.source.get("citation", ""), "digest": cohort.digest}  # fmt: skip

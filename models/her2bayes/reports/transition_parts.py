@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from her2bayes.analysis.assay_error import tipping_point
 from her2bayes.estimand import parse
+from her2bayes.posterior import transitions as tr
 from her2bayes.posterior.estimates import INTERVAL
 from her2bayes.reports import transition_figures as figures
 from her2bayes.reports.numbers import interval, number, p_value, probability
@@ -132,6 +134,53 @@ def scenario_figure(
     )
 
 
+def tipping_figure(tipping: pd.DataFrame, observed: Matrix, who: str, key: str, how: str) -> Figure:
+    """True discordance by the accuracy of the assay, beside the discordance of the readings."""
+    curve = tipping.sort_values("accuracy")
+    x = 100 * curve["accuracy"].to_numpy()
+    true = 100 * curve[[f"true_discordance_{n}" for n in ("median", "lower", "upper")]].to_numpy().T
+    seen = _three_of(100 * tr.discordance(observed.flow))
+    bands = {
+        "true change": true,
+        "readings differ": np.repeat(np.array(seen)[:, None], len(x), axis=1),
+    }
+    top = 10 * np.ceil(max(band.max() for band in bands.values()) / 10)
+    return Figure(
+        id=f"transition-tipping-{key}",
+        title="How good must the assay be? Real change by accuracy of the readings",
+        svg=figures.curve(
+            x, bands, x_label="readings that are right, %", y_label="patients, %", limit=top
+        ),
+        caption=f"{who}. {how} {tipping_words(tipping)}",
+        alt="Median and 95 % interval of the share of patients whose true class changes, rising "
+        "with the accuracy of the assay up to the share whose readings differ.",
+    )
+
+
+def tipping_words(tipping: pd.DataFrame) -> str:
+    """From which accuracy on real change exceeds a share, in one sentence."""
+    texts = []
+    for name in (c for c in tipping.columns if c.startswith("P(true discordance > ")):
+        share = float(name.removeprefix("P(true discordance > ").removesuffix(")"))
+        point = tipping_point(tipping, share)
+        percent = f"{number(100 * share, 0)} %"
+        texts.append(
+            f"{percent}: no assay shown is good enough"
+            if point is None
+            else f"{percent}: {number(100 * point, 0)} %"
+        )
+    return (
+        "Accuracy needed for real change to exceed a share of patients with probability 0.95: "
+        f"{'; '.join(texts)}."
+    )
+
+
+def _three_of(draws: xr.DataArray) -> tuple[float, float, float]:
+    tail = (1 - INTERVAL) / 2
+    lower, median, upper = np.quantile(draws.to_numpy(), [tail, 0.5, 1 - tail])
+    return float(median), float(lower), float(upper)
+
+
 def estimate_table(
     estimates: pd.DataFrame, title: str, caption: str, kinds: Iterable[str] = KINDS
 ) -> Table:
@@ -144,8 +193,8 @@ def estimate_table(
             rows.append(
                 {
                     "Quantity": _words(asked.kind, asked.outcome),
-                    "Posterior (95 %)": _three(row, "posterior"),
-                    "Prior (95 %)": _three(row, "prior"),
+                    "Posterior (95 %)": three(row, "posterior"),
+                    "Prior (95 %)": three(row, "prior"),
                     "Contraction": number(row["contraction"], 2),
                     "P(event)": probability(row["posterior_probability"]),
                     "Convergence": row["convergence"],
@@ -154,10 +203,17 @@ def estimate_table(
     return Table(title, pd.DataFrame(rows), caption)
 
 
-def _three(row: Mapping[Any, Any], part: str) -> str:
+def three(row: Mapping[Any, Any], part: str) -> str:
+    """Estimate with its interval and unit; ``part`` is posterior or prior."""
     median, lower, upper = (row[f"{part}_{name}"] for name in ("median", "lower", "upper"))
     unit = str(row["unit"])
     return interval(median, lower, upper, unit=unit) + (f" {unit}" if unit else "")
+
+
+def words(estimand: str) -> str:
+    """An estimand in words."""
+    asked = parse(estimand)
+    return _words(asked.kind, asked.outcome)
 
 
 def _words(kind: str, outcome: str) -> str:
@@ -165,6 +221,8 @@ def _words(kind: str, outcome: str) -> str:
     return {
         "transition": f"P({flow})",
         "discordance": "discordance",
+        "true_discordance": "true discordance",
+        "unchanged_given_observed_change": "true class unchanged where the readings differ",
         "agreement": "Cohen's kappa",
         "gain": f"gain of {outcome}, of all patients",
         "loss": f"loss of {outcome}, of all patients",
