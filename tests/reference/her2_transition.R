@@ -46,7 +46,7 @@ run <- function(model, tables, levels) {
     Reduce(`|`, lapply(factors, function(f) paste(f, levels[[f]]) == l)) + 0)
   data <- list(S = dim(tables)[1], F = length(factors), L = length(known), counts = tables,
                member = member, factor_of = as.array(factor_of))
-  fit <- sampling(model, data = data, chains = 4, iter = 11000, warmup = 1000, seed = 1, cores = 1,
+  fit <- sampling(model, data = data, chains = 4, iter = 41000, warmup = 1000, seed = 1, cores = 1,
                   refresh = 0, control = list(adapt_delta = 0.99))
   stopifnot(get_num_divergent(fit) == 0)
   draws <- as_draws_array(fit)

@@ -29,6 +29,17 @@ def test_a_paper_without_tables_of_her2_status_has_a_cohort_section() -> None:
     assert "Responses as printed" in [table.title for table in section.tables]
 
 
+def test_follow_up_shows_medians_as_printed_and_no_empty_column(shi) -> None:
+    def follow_up(study):
+        tables = {table.title: table.frame for table in cohort_section(study).tables}
+        return tables["Follow-up as printed"]
+
+    assert list(follow_up(shi)) == ["Endpoint", "Group", "Patients", "Events"]
+    ni = follow_up(load_study(published_folder() / "ni2025"))
+    assert list(ni["Median, months (95 % CI)"])[:3] == ["5.0 (3.6–6.4)", "14.9 (12.5–17.3)", "6.0"]
+    assert not ni.map(lambda cell: "nan" in cell.lower()).any(axis=None)
+
+
 def test_named_intervals_of_shares_and_differences(shi) -> None:
     counts = shi.status_counts()
     difference = "share_difference[her2=low ; hr_status: positive vs negative]"

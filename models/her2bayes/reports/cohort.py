@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from her2bayes.evidence.schema import STATISTICS
-from her2bayes.reports.numbers import count, number
+from her2bayes.reports.numbers import count, interval, number
 from her2bayes.reports.section import Section, Table
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from her2bayes.evidence.study import Study
+
+NOT_PRINTED = "not printed"
 
 
 def cohort_section(study: Study) -> Section:
@@ -73,19 +76,23 @@ def _kinds(study: Study) -> Table:
 
 
 def _survival(study: Study) -> Table:
-    rows = [
-        {
-            "Endpoint": _label(
-                study.meta.get("endpoints", {}).get(row["endpoint"]), row["endpoint"]
-            ),
-            "Group": _group(study, row["factor"], row["level"]),
-            "Patients": number(_known(row["patients"])),
-            "Events": number(_known(row["events"])) or "not printed",
-            "Median": str(row["median"]) or "not printed",
-        }
-        for row in study.survival.to_dict(orient="records")
-    ]
-    return Table("Follow-up as printed", pd.DataFrame(rows))
+    endpoints = study.meta.get("endpoints", {})
+    rows = []
+    for row in study.survival.to_dict(orient="records"):
+        entry = endpoints.get(row["endpoint"])
+        unit = str(entry.get("unit", "")) if isinstance(entry, dict) else ""
+        rows.append(
+            {
+                "Endpoint": _label(entry, row["endpoint"]),
+                "Group": _group(study, row["factor"], row["level"]),
+                "Patients": number(_known(row["patients"])),
+                "Events": number(_known(row["events"])) or NOT_PRINTED,
+                f"Median, {unit} (95 % CI)" if unit else "Median (95 % CI)": _median(row, unit),
+            }
+        )
+    frame = pd.DataFrame(rows).fillna(NOT_PRINTED)
+    said = [name for name in frame if not (frame[name] == NOT_PRINTED).all()]
+    return Table("Follow-up as printed", frame[said])
 
 
 def _responses(study: Study) -> Table:
@@ -109,6 +116,12 @@ def _group(study: Study, factor: str, level: str) -> str:
 
 def _label(entry: object, name: str) -> str:
     return str(entry.get("label", name)) if isinstance(entry, dict) else name
+
+
+def _median(row: Mapping[Any, Any], unit: str) -> str:
+    if pd.isna(row["median"]):
+        return NOT_PRINTED
+    return interval(row["median"], row["median_lower"], row["median_upper"], unit=unit)
 
 
 def _known(value: object) -> object:
