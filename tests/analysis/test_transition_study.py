@@ -130,7 +130,9 @@ def test_tipping_curve_falls_with_the_error_of_the_assay(result: transition.Resu
     perfect = tipping.iloc[0]
     main = result.estimates[result.estimates["reading"] == ""].set_index("estimand")
     seen = main.loc["discordance[]", "posterior_median"]
-    assert 100 * perfect["true_discordance_median"] == pytest.approx(seen, abs=0.1)
+    # the best assay here still misreads 2 in 1000 of a class, so slightly less is real change
+    assert 100 * perfect["true_discordance_median"] == pytest.approx(seen, abs=0.6)
+    assert perfect["accuracy"] > 0.997
     assert perfect["possible"] > 0.9
     assert main.loc["true_discordance[her2]", "posterior_median"] < seen
 

@@ -10,7 +10,7 @@ must the assay be known to be for real change to exceed a given share of patient
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,8 +100,14 @@ def run(
     )
     weight = _weight(data)
     rows, found, fits = [], [], {}
+    # where little is known of the assay, error rates near zero and one need small steps
+    careful = replace(
+        sampling,
+        draws=sampling.draws * 5 // 2,
+        target_accept=max(sampling.target_accept, 0.95),
+    )
     for scenario in scenarios:
-        fitted = _fit(data, scenario, sampling, store)
+        fitted = _fit(data, scenario, careful, store)
         fits[scenario.name] = fitted
         rows.append(_sensitivity_row(scenario.name, fitted, weight))
         found += list(_estimates(fitted, data, scenario.name))
@@ -134,7 +140,7 @@ def scaled_reads(
     """Default rows with all error rates times ``scale``, worth ``total`` readings (default: same).
 
     Error rates stay below one half: an assay wrong more often than right is no assay. A row
-    without error keeps a millionth of its weight off the diagonal.
+    without error keeps a thousandth for each other class, which a sampler can move in.
     """
     rows = read_rows(list(her2), assay.DEFAULT_PRIORS, {})
     found = {}
@@ -142,7 +148,7 @@ def scaled_reads(
         share = scale * row / row.sum()
         share[place] = 0.0
         share *= min(1.0, 0.49 / max(share.sum(), 1e-12))
-        share = np.maximum(share, 1e-6)
+        share = np.maximum(share, 1e-3)
         share[place] = 1.0 - (share.sum() - share[place])
         found[name] = tuple((total or row.sum()) * share)
     return found

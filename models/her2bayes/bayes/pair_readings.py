@@ -34,7 +34,7 @@ def split_readings(data: xr.Dataset) -> xr.Dataset:
             place = (int(s), first[a].tobytes(), second[b].tobytes())
             partial[place] = partial.get(place, 0) + int(counts[s, a, b])
     pairs = exact.sum(axis=(1, 2))
-    size = places(len(partial))
+    size = places(len(partial), least=64)  # one shape for nearly all tables of three classes
     holds, patients = np.zeros((size, len(strata), k, k)), np.zeros(size, dtype=np.int64)
     names = []
     for number, ((s, a, b), patients_here) in enumerate(partial.items()):

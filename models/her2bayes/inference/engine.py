@@ -43,6 +43,7 @@ def compiler_flags() -> Iterator[None]:
 
     PyMC tells of each variable it samples; that is kept from the user's terminal.
     """
+    import pymc  # noqa: F401 (its import sets the level of its own logger)
     import pytensor
 
     speaker = logging.getLogger("pymc")

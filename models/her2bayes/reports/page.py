@@ -46,7 +46,9 @@ class StudyPage:
     ``study`` holds id, title, citation, doi and design; ``evidence`` the columns of the evidence
     table; ``findings`` finding_id, claim_ids (joined by spaces), kind, sentence, most important
     first; ``absent`` one sentence for each analysis the printed evidence does not allow;
-    ``notices`` warnings that stand above everything; ``run`` what ``run.json`` records.
+    ``notices`` warnings that stand above everything; ``run`` what the run recorded of itself;
+    ``table_file`` the evidence table beside the page; ``index`` whether the page of all studies
+    lies one folder up.
     """
 
     study: Mapping[str, str]
@@ -58,6 +60,8 @@ class StudyPage:
     methods: tuple[str, ...]
     notices: tuple[str, ...]
     run: Mapping[str, Any]
+    table_file: str = "evidence.csv"
+    index: bool = True
 
 
 def render_study(page: StudyPage) -> str:
@@ -67,7 +71,10 @@ def render_study(page: StudyPage) -> str:
     return _render(
         "study.html.j2",
         study=page.study,
+        table_file=page.table_file,
+        index=page.index,
         summary=summary(page.evidence),
+        printed=bool((page.evidence["claim_id"] != "").any()),
         verdicts=evidence_view.verdict_counts(page.evidence),
         notices=page.notices,
         findings=_findings(page.findings, rows),
@@ -112,6 +119,8 @@ def _failures(record: Mapping[str, Any]) -> list[str]:
 def summary(evidence: pd.DataFrame) -> str:
     """Say in one sentence how many printed numbers there are and what became of them."""
     claims = evidence["claim_id"] != ""
+    if not claims.any():
+        return f"{count(len(evidence), 'quantity', 'quantities')} estimated from patients."
     with_posterior = int((claims & evidence["posterior_median"].notna()).sum())
     beyond = int((~claims).sum())
     text = f"{count(int(claims.sum()), 'printed number')} audited"

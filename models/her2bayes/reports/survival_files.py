@@ -107,6 +107,7 @@ def write(
             cohort=report.cohort_section(result), sections=sections, absent=(),
             methods=(*METHODS, *((QUICK,) if quick else ())),
             notices=(QUICK,) if quick else (), run=run,
+            table_file="estimates.csv", index=False,
         )
     )  # fmt: skip
     drawings = figure_files(figure for section in sections for figure in section.figures)

@@ -119,6 +119,7 @@ def _page(
             study=study, evidence=evidence, findings=empty, cohort=cohort, sections=sections,
             absent=(), methods=methods.methods(["transition"], quick),
             notices=(methods.QUICK,) if quick else (), run=run,
+            table_file="estimates.csv", index=False,
         )
     )  # fmt: skip
 
