@@ -116,10 +116,10 @@ def _prior_text(result: Result) -> str:
     endpoint, table = result.follow_up.endpoint, result.estimates.set_index("estimand")
     row = table.loc[f"median[{endpoint}]"].to_dict()
     text = interval(row["prior_median"], row["prior_lower"], row["prior_upper"], 0)
-    known = text if "–" in text else f"{text}, with no upper limit within follow-up"
+    beyond = "" if "–" in text else "; many prior draws do not reach it within follow-up"
     return (
-        f"Before the data the model holds a median {endpoint.upper()} of {known} months for all "
-        "patients together; give --prior-median where more is known of the endpoint."
+        f"Before the data the model holds a median {endpoint.upper()} of {text} months for all "
+        f"patients together{beyond}. Give --prior-median where more is known of the endpoint."
     )
 
 
