@@ -50,8 +50,10 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -105,6 +107,42 @@ def app(main: Main | Mapping[str, Main]) -> typer.Typer:
     else:
         application.command(help=inspect.getdoc(inspect.getmodule(main)))(_guarded(main))
     return application
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[int, int, str], None]]:
+    """Show how many of many jobs are done: a bar with the time left on a terminal, else lines."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    start = monotonic()
+    if not log.is_terminal:
+        last = [-1e9]
+
+        def say(done: int, total: int, text: str) -> None:
+            if monotonic() - last[0] > 10 or done == total:
+                last[0] = monotonic()
+                log.print(plain(f"{monotonic() - start:4.0f} s  {done} of {total}: {text}"))
+
+        yield say
+        return
+    columns = (
+        BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(), TextColumn("{task.description}", markup=False),
+    )  # fmt: skip
+    with Progress(*columns, console=log) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def show(done: int, total: int, text: str) -> None:
+            progress.update(task, completed=done, total=total, description=str(plain(text)))
+
+        yield show
 
 
 def _first(main: Main | Mapping[str, Main]) -> Main:

@@ -1,0 +1,126 @@
+"""Calibration passports: JSON and figure of a model at a design, and their line on the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from her2bayes import __version__
+from her2bayes.analysis import calibration
+from her2bayes.evidence.study import published_folder
+from her2bayes.reports.figure_files import figure_files
+from her2bayes.reports.files import publish
+from her2bayes.reports.section import Figure
+
+SCHEMA = 1
+COLUMNS = 5
+
+
+def passport(
+    plan: calibration.Plan, command: str, runs: Sequence[tuple[int, Sequence[Mapping[str, Any]]]]
+) -> dict[str, Any]:
+    """Record of one or two runs (seed, simulations) of a plan; the last one decides."""
+    found = []
+    for seed, rows in runs:
+        table = calibration.summary(rows)
+        found.append(
+            {
+                "seed": seed,
+                "simulations": len(rows),
+                "failed_fits": sum(bool(row["failed"]) for row in rows),
+                "uniform": bool(table["uniform"].all()),
+                "covers": bool(table["covers"].all()),
+                "coverage_lowest": float(table["coverage"].min()),
+                "coverage_highest": float(table["coverage"].max()),
+                "answers": json.loads(table.to_json(orient="records", double_precision=4)),
+            }
+        )
+    last = found[-1]
+    return {
+        "schema": SCHEMA,
+        **{k: v for k, v in plan.identity.items() if k != "seed"},
+        "package_version": __version__,
+        "command": command,
+        "passed": last["uniform"] and last["covers"],
+        "runs": found,
+    }
+
+
+def sentence(record: Mapping[str, Any]) -> str:
+    """What a passport says, for the terminal and the page."""
+    last = record["runs"][-1]
+    low, high = (100 * last[f"coverage_{end}"] for end in ("lowest", "highest"))
+    level = 100 * calibration.LEVEL / len(last["answers"])
+    ranks = "all ranks within" if last["uniform"] else "ranks of some answers outside"
+    text = (
+        f"{'calibrated' if record['passed'] else 'NOT calibrated'} at {record['design']} "
+        f"({sum(record['patients'].values())} patients): {last['simulations']} simulated studies, "
+        f"{ranks} their band (level {level:.2g} % each), 95 % intervals cover {low:.1f} to "
+        f"{high:.1f} %, {last['failed_fits']} fits with warnings"
+    )
+    return text + ("" if len(record["runs"]) == 1 else "; second run, a first one failed")
+
+
+@cache
+def passports() -> tuple[Mapping[str, Any], ...]:
+    """Passports that come with the package."""
+    folder = published_folder().parent / "passports"
+    return tuple(json.loads(p.read_text("utf-8")) for p in sorted(folder.glob("*.json")))
+
+
+def passport_line(model: str, source: str) -> str:
+    """Sentences on the passports of a model whose source has this digest, or that there is none."""
+    known = [record for record in passports() if record["model"] == model]
+    if not known:
+        return "none: this model has not been calibrated by simulation"
+    texts = [
+        sentence(record)
+        + ("" if record["source"] == source else "; made with an earlier text of the model")
+        for record in known
+    ]
+    return ". ".join(texts)
+
+
+def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Distribution of ranks minus the uniform one, an answer a panel, with its band."""
+    from her2bayes.reports import style
+
+    table = calibration.summary(rows)
+    grid, lower, upper = calibration.band(len(rows), calibration.LEVEL / len(table))
+    lines = -(-len(table) // COLUMNS)
+    with style.drawing():
+        canvas, panels = style.new_figure(
+            900, 96 * lines + 40, nrows=lines, ncols=COLUMNS, sharex=True, sharey=True,
+            squeeze=False, gridspec_kw={"hspace": 0.55, "top": 0.97, "bottom": 0.06},
+        )  # fmt: skip
+        for panel in panels.flat[len(table) :]:
+            panel.set_visible(False)
+        for panel, row in zip(panels.flat, table.to_dict("records"), strict=False):
+            ranks = np.sort([r["answers"][row["answer"]]["rank"] for r in rows])
+            below = np.searchsorted(ranks, grid, side="right") / len(ranks)
+            panel.fill_between(grid, lower - grid, upper - grid, color=style.FAINT, linewidth=0)
+            good = style.BLUE if row["uniform"] else style.VERMILLION
+            panel.plot(grid, below - grid, color=good, linewidth=1)
+            panel.set_title(row["answer"], fontsize=9, loc="left")
+            panel.set_xticks([0, 0.5, 1])
+        drawing = style.svg(canvas)
+    caption = (
+        "Empirical distribution of the rank of the truth among the draws, minus the uniform one, "
+        f"in {len(rows)} simulated studies. The grey band holds all points at once with "
+        f"probability {100 * (1 - calibration.LEVEL / len(table)):.2f} %, 95 % over all answers."
+    )
+    return Figure("calibration", title, drawing, caption)
+
+
+def write(folder: Path, record: Mapping[str, Any], drawing: Figure) -> Path:
+    """Write ``<model>-<design>.json`` and ``.svg``; return the path of the first."""
+    name = f"{record['model']}-{record['design']}"
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    (drawn,) = figure_files([drawing]).values()
+    publish(folder, {f"{name}.json": text, f"{name}.svg": drawn})
+    return folder / f"{name}.json"
