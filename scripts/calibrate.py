@@ -37,7 +37,7 @@ def main(
     from time import monotonic
 
     from her2bayes.analysis import calibration
-    from her2bayes.analysis.calibration_designs import chosen
+    from her2bayes.analysis.calibration_kinds import chosen
     from her2bayes.inference.workers import cluster
     from her2bayes.reports import calibration as report
 

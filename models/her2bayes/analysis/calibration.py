@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from her2bayes.analysis.calibration_designs import KINDS, Design
+from her2bayes.analysis.calibration_designs import Design
+from her2bayes.analysis.calibration_kinds import KINDS
 from her2bayes.errors import BadInput, Fault
 from her2bayes.inference import digest
 from her2bayes.inference.sampling import Sampling
@@ -94,7 +95,7 @@ class Plan:
 
 
 def stored(plan: Plan) -> dict[int, dict[str, Any]]:
-    """Results of an earlier run, without a line cut off by a kill; of another plan: ``BadInput``."""
+    """Results of an earlier run, without a line cut off by a kill; ``BadInput`` if another's."""
     if not plan.file.exists():
         return {}
     lines = plan.file.read_text("utf-8").splitlines()

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.simulate import HER2, status_counts
 
 Truth = dict[str, float]
@@ -236,47 +235,3 @@ def transitions_of(design: Design, data: xr.Dataset, posterior: xr.Dataset) -> D
     counts = counts.drop_vars(design.factor)
     terms = counts * np.log(np.maximum(primary * rows, 1e-300))
     return found | {"log_likelihood": terms.sum(("stratum", "her2_primary", "her2"))}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a model is calibrated: its simulator and its answers."""
-
-    draw: Callable[[np.random.Generator, Design], Simulated]
-    answers: Callable[[Design, Any, xr.Dataset], Draws]
-
-
-KINDS: Mapping[str, Kind] = {
-    "her2_distribution": Kind(draw_multinomial, shares_of),
-    "her2_distribution_dirichlet": Kind(draw_dirichlet, shares_of),
-    "her2_distribution_ordered": Kind(draw_ordered, shares_of),
-    "her2_transition": Kind(draw_transition, transitions_of),
-    "her2_transition_dirichlet": Kind(draw_transition_dirichlet, transitions_of),
-}
-
-MSK_PAIRS = {"positive": 482, "negative": 89}
-"""Pairs with one class at both ends by receptor status of the primary (MSK 2018, 571 pairs)."""
-
-
-def chosen(model: str, study: str, by: str) -> Design:
-    """Design of a model: a study's printed table by a factor, or the pairs of MSK 2018.
-
-    Raises ``BadInput`` for a model without a simulator and for a factor without a table.
-    """
-    from her2bayes.evidence.study import load_study, study_folder
-
-    if model not in KINDS:
-        raise BadInput(Fault("no simulator for this model", value=model, allowed=", ".join(KINDS)))
-    if KINDS[model].draw in (draw_transition, draw_transition_dirichlet):
-        return Design(model, "msk2018-hr_status", MSK_PAIRS, factor="hr_status")
-    tables = load_study(study_folder(study)).status_counts()
-    if by not in tables or not by:
-        allowed = ", ".join(name for name in tables if name) or "none"
-        raise BadInput(Fault("no HER2 table by this factor", value=by, allowed=allowed))
-    table = tables[by]
-    patients = {
-        str(name): int(number)
-        for name, number in zip(table["subgroup"].values, table.sum("her2").values, strict=True)
-    }
-    parent = tuple(str(v) for v in table["parent"].values) if "parent" in table.coords else ()
-    return Design(model, f"{study}-{by}", patients, parent if len(set(parent)) > 1 else (), by)

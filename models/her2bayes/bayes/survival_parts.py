@@ -99,7 +99,13 @@ def information(cells: xr.Dataset) -> xr.DataArray:
 
 
 def event_weights(cells: xr.Dataset) -> xr.DataArray:
-    """Share of the events in each interval (of the person-months where there are none)."""
+    """Weight of each interval in the walk's average: share of the events, or ``baseline_weight``.
+
+    Without events it is the share of the person-months. ``baseline_weight`` (interval), where the
+    cells hold it, keeps the prior from looking at the data.
+    """
+    if "baseline_weight" in cells:
+        return cells["baseline_weight"]
     source = cells["events"] if int(cells["events"].sum()) else cells["person_months"]
     weight = source.sum([dim for dim in source.dims if dim != "interval"])
     return weight / float(weight.sum())

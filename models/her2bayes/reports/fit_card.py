@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from her2bayes.inference.convergence import RHAT_MAX
+from her2bayes.reports.calibration import passport_line
 from her2bayes.reports.numbers import number
 from her2bayes.reports.section import FitCard
 
@@ -45,7 +46,10 @@ def fit_card(
         priors={n: f"{text}: {meaning[n]}" if n in meaning else text for n, text in priors.items()},
         diagnostics=_diagnostics(fit),
         convergence=worst(reported),
-        provenance=_provenance(fit.provenance),
+        provenance={
+            "Calibration": passport_line(fit.model, str(fit.provenance.get("source", ""))),
+            **_provenance(fit.provenance),
+        },
     )
 
 

@@ -1,0 +1,164 @@
+"""Calibration: simulators agree with the stated priors, mutants are caught, runs resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from her2bayes.analysis import calibration
+from her2bayes.analysis.calibration_designs import Design, draw_transition_dirichlet, transitions_of
+from her2bayes.analysis.calibration_kinds import KINDS, chosen
+from her2bayes.errors import BadInput
+from her2bayes.inference import densities, engine
+from her2bayes.reports import calibration as report
+
+PAIRS = Design("her2_transition_dirichlet", "pairs", {"a": 60, "b": 25}, factor="group")
+
+
+def exact_rows(rng: np.random.Generator, data: xr.Dataset, mutant: str = "") -> xr.Dataset:
+    """Exact posterior of the Dirichlet rows (conjugate), or a wrong one."""
+    counts = data["counts"].values
+    if mutant == "transposed":
+        counts = counts.transpose(0, 2, 1)
+    if mutant == "prior returned":
+        counts = counts * 0
+    weight = 3.0 * (np.full((3, 3), 0.2) + np.eye(3) * 0.4)
+    if mutant == "prior too strong":
+        weight = weight * 10
+    rows = np.array(
+        [[rng.dirichlet(weight[i] + counts[s, i], 1000) for i in range(3)] for s in range(2)]
+    )
+    share = np.array([rng.dirichlet(1.0 + counts[s].sum(1), 1000) for s in range(2)])
+    names = {"stratum": data["stratum"].values, "her2_primary": data["her2"].values}
+    return xr.Dataset(
+        {
+            "transition": (("stratum", "her2_primary", "draw", "her2"), rows),
+            "primary_share": (("stratum", "draw", "her2_primary"), share),
+        },
+        coords={**names, "her2": data["her2"].values},
+    ).expand_dims(chain=1)
+
+
+def study_by_study(mutant: str, number: int = 300) -> Any:
+    """Summary of exact posteriors of simulated studies."""
+    rows = []
+    for n in range(number):
+        rng = np.random.default_rng([7, n])
+        made = draw_transition_dirichlet(rng, PAIRS)
+        answers = transitions_of(PAIRS, made.data, exact_rows(rng, made.data, mutant))
+        found = {
+            name: calibration._answer(rng, answers[name].transpose("chain", "draw").values, truth)
+            for name, truth in made.truth.items()
+        }
+        rows.append({"number": n, "failed": "", "answers": found})
+    return calibration.summary(rows)
+
+
+def test_exact_posteriors_are_calibrated() -> None:
+    table = study_by_study("")
+    assert table["uniform"].all()
+    assert table["coverage"].between(0.91, 0.98).all()
+    assert table["z_sd"].between(0.8, 1.2).all()
+
+
+@pytest.mark.parametrize("mutant", ["transposed", "prior returned", "prior too strong"])
+def test_wrong_posteriors_are_caught(mutant: str) -> None:
+    table = study_by_study(mutant)
+    assert not table["uniform"].all()
+    if mutant == "prior returned":
+        # each margin alone is calibrated when nothing was learned: the joint density tells
+        bad = set(table.loc[~table["uniform"], "answer"])
+        assert "log_likelihood" in bad
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", sorted(KINDS))
+def test_simulator_draws_from_the_stated_prior(model: str) -> None:
+    """Median and spread of every answer over NumPy draws against the graph's own prior draws."""
+    design = chosen(model, "shi2023", "site")
+    kind = KINDS[model]
+    number = 400 if model == "survival" else 1500  # its patients pass through the aggregation
+    drawn = [kind.draw(np.random.default_rng([3, n]), design) for n in range(number)]
+    with engine.compiler_flags():
+        prior, _ = densities.prior_draws(design.build(drawn[0].data), 1)
+    answers = kind.answers(design, drawn[0].data, prior)
+    for name in drawn[0].truth:
+        if name == "log_likelihood":
+            continue
+        mine = np.array([study.truth[name] for study in drawn])
+        theirs = np.asarray(answers[name]).ravel()
+        if mine.min() > 0:  # heavy tails on the natural scale
+            mine, theirs = np.log(mine), np.log(np.maximum(theirs, 1e-300))
+        sd = np.hypot(mine.std(), theirs.std())
+        error = sd * np.sqrt(1 / len(mine) + 1 / len(theirs))
+        assert abs(np.median(mine) - np.median(theirs)) < 6 * error, name
+        spread = [np.subtract(*np.quantile(v, [0.84, 0.16])) for v in (mine, theirs)]
+        assert spread[0] / spread[1] == pytest.approx(1.0, abs=0.15 if number > 1000 else 0.25), (
+            name
+        )
+
+
+@pytest.mark.slow
+def test_the_distribution_model_is_calibrated_in_a_short_run() -> None:
+    """50 studies of 247 patients: the reduced form of ``bash scripts/run calibrate``."""
+    design = chosen("her2_distribution", "shi2023", "hr_status")
+    rows = [calibration.simulate(design, 11, n) for n in range(50)]
+    table = calibration.summary(rows)
+    assert table["uniform"].all()
+    assert table["coverage"].mean() == pytest.approx(0.95, abs=0.03)
+    assert sum(bool(row["failed"]) for row in rows) <= 5
+
+
+class Here:
+    """A client that computes at once, in this process."""
+
+    def map(self, function: Any, *columns: Any, **_: Any) -> list[Any]:
+        return [function(*row) for row in zip(*columns, strict=True)]
+
+
+def test_a_stopped_run_goes_on_and_another_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    calls: list[int] = []
+
+    def fake(design: Design, seed: int, number: int) -> Any:
+        calls.append(number)
+        row = {"number": number, "failed": "", "answers": {}, "seconds": {}}
+        return type("Done", (), {"result": lambda self: row})()
+
+    monkeypatch.setattr(calibration, "simulate", fake)
+    monkeypatch.setattr(distributed, "as_completed", iter)
+    plan = calibration.Plan(PAIRS, 1, 6, tmp_path / "run.jsonl")
+    assert [row["number"] for row in calibration.run(plan, Here)] == list(range(6))
+    text = plan.file.read_text("utf-8").splitlines()
+    plan.file.write_text("\n".join([*text[:4], text[4][:9]]), "utf-8")  # killed in a write
+    calls.clear()
+    assert len(calibration.run(plan, Here)) == 6
+    assert calls == [3, 4, 5]
+    other = calibration.Plan(PAIRS, 2, 6, plan.file)
+    with pytest.raises(BadInput, match="another model, design, seed or version"):
+        calibration.run(other, Here)
+
+
+def test_passports_in_the_package_say_what_made_them() -> None:
+    for record in report.passports():
+        assert record["runs"][-1]["simulations"] >= 1000
+        assert record["command"].startswith("bash scripts/run calibrate ")
+        assert record["passed"] == (record["runs"][-1]["uniform"] and record["runs"][-1]["covers"])
+        json.dumps(record)
+        assert record["model"] in KINDS
+    assert "none" in report.passport_line("no_such_model", "")
+
+
+def test_unknown_model_and_factor() -> None:
+    with pytest.raises(BadInput, match="no simulator"):
+        chosen("horoscope", "shi2023", "site")
+    with pytest.raises(BadInput, match="no HER2 table"):
+        chosen("her2_distribution", "shi2023", "shoe_size")
