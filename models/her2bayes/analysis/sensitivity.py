@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.analysis import sensitivity_work as worker
-from her2bayes.analysis.conclusion_target import IMPOSSIBLE, REWEIGHTED, Drawn, Target, unanswered
+from her2bayes.analysis.conclusion_target import EXACT, IMPOSSIBLE, REWEIGHTED, Drawn, Target, unanswered
 from her2bayes.analysis.scenarios import (
     BASE,
     Axis,
@@ -164,6 +164,7 @@ def run(
     planned = [plan(target, grid) for target in targets]
     targets = [target for target, _ in planned]
     scenarios = [found for _, found in planned]
+    known: dict[tuple[int, str], list[dict[str, Any]]] = {}
 
     def done(scenarios: Sequence[Sequence[Scenario]]) -> tuple[pd.DataFrame, Mapping[str, float]]:
         wanted = jobs(targets, scenarios, sampling, reweight=reweight)
@@ -171,11 +172,11 @@ def run(
         store = Store(folder.resolve())
         rows = []
         for job in wanted:
-            target = targets[job.target]
-            found = worker.stored(store, target, job.key)
-            if found is None:
-                raise RuntimeError(f"a finished scenario is gone from {folder}: {job.key}")
-            rows += list(_rows(target, job.scenario, found, limits))
+            if (job.target, job.key) not in known:
+                target = targets[job.target]
+                found = _found(target, job, sampling, store)
+                known[job.target, job.key] = list(_rows(target, job.scenario, found, limits))
+            rows += known[job.target, job.key]
         return pd.DataFrame(rows, columns=list(COLUMNS) + ["power"]), spent
 
     table, seconds = done(scenarios)
@@ -197,6 +198,15 @@ def run(
         limits,
         seconds,
     )
+
+
+def _found(target: Target, job: worker.Job, sampling: Sampling, store: Store) -> Drawn:
+    if target.closed_form:
+        return worker.compute(job, target, sampling, store)
+    found = worker.stored(store, target, job.key)
+    if found is None:
+        raise RuntimeError(f"a finished scenario is gone from {store.folder}: {job.key}")
+    return found
 
 
 def _of(target: Target, chosen: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
@@ -234,7 +244,9 @@ def _rows(
                 **row,
                 **numbers,
                 "stance": limits.stance(numbers["probability"]),
-                "convergence": str(verdict(found.draws[text][0], found.diagnostics)),
+                "convergence": "converged"
+                if found.method == EXACT
+                else str(verdict(found.draws[text][0], found.diagnostics)),
             }
 
 

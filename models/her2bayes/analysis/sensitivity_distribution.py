@@ -43,11 +43,11 @@ _MODELS = {words: name for name, words in _WORDS.items()}
 def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
     """One target for each printed table that answers some of the conclusions."""
     tables = study.status_counts()
-    nested = {study.factors[name].parent: name for name in tables if name}
+    nested = {parent: n for n in tables if n and (parent := study.factors[n].parent)}
     found: dict[str, list[Conclusion]] = {}
     for conclusion in conclusions:
         factor = factor_of(conclusion.estimand)
-        table = nested.get(factor, factor) if factor else factor
+        table = nested.get(factor or "", factor)
         if factor is not None and table in tables and _answers(conclusion, tables[table], factor):
             found.setdefault(table, []).append(conclusion)
     return [
@@ -60,9 +60,7 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
                 "factor": table,
                 "parent": study.factors[table].parent if table else "",
                 "counts": tables[table],
-                "others": {n: t for n, t in tables.items() if n and n not in nested.values()}
-                if not table
-                else {},
+                "others": {} if table else {n: t for n, t in tables.items() if n},
             },
         )
         for table, asked in found.items()

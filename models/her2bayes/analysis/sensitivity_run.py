@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from her2bayes.analysis import sensitivity_work as worker
 from her2bayes.analysis.conclusion_target import Target
-from her2bayes.analysis.scenarios import Scenario
+from her2bayes.analysis.scenarios import STRUCTURE, Scenario
 from her2bayes.analysis.sensitivity_work import Job
 from her2bayes.errors import BadInput, Fault
 from her2bayes.inference.sampling import Sampling
@@ -88,27 +89,22 @@ def run(
 ) -> Mapping[str, float]:
     """Do what is not stored yet; return seconds summed over workers (compile, sample, all).
 
-    ``client`` is asked for only where something has to be sampled. Raises ``BadInput`` where a
+    Closed forms are left to the caller. ``client`` is asked for only where something is to do. Raises ``BadInput`` where a
     scenario's input is bad, ``RuntimeError`` with the worker's traceback for an internal fault.
     """
     store = Store(folder.resolve())
     with store.lock("run"):  # makes the folder, or says why it cannot be
         pass
-    todo = [job for job in planned if worker.stored(store, targets[job.target], job.key) is None]
+    planned = [job for job in planned if not targets[job.target].closed_form]
+    todo = [job for job in planned if not worker.is_stored(store, targets[job.target], job.key)]
     done = len(planned) - len(todo)
     seconds: dict[str, float] = {"compile": 0.0, "sample": 0.0, "all": 0.0, "scenarios": 0.0}
     progress(done, len(planned), f"{done} found in the store" if done else "starting")
-    near = [job for job in todo if targets[job.target].closed_form]
-    for job in near:
-        _told(worker.remote(job, targets[job.target], sampling, store), seconds)
-        done += 1
-        progress(done, len(planned), _words(targets, job))
-    far = [job for job in todo if not targets[job.target].closed_form]
-    if far:
-        for job, result in _remote(targets, far, sampling, store, client()):
+    if todo:
+        for job, result in _remote(targets, todo, sampling, store, client()):
             _told(result, seconds)
             done += 1
-            progress(done, len(planned), _words(targets, job))
+            progress(done, len(planned), f"{targets[job.target].name}: {job.scenario}")
     return seconds
 
 
@@ -119,16 +115,26 @@ def _remote(
 
     data = {place: client.scatter(targets[place], broadcast=True, hash=False)
             for place in dict.fromkeys(job.target for job in todo)}  # fmt: skip
+    addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
     futures = {
         client.submit(
             worker.remote, job, data[job.target], sampling, store, pure=False, retries=1,
-            priority=-place,
+            priority=-place, workers=_workers(targets[job.target], job.scenario, addresses),
         ): job
         for place, job in enumerate(todo)
     }  # fmt: skip
     for future in as_completed(list(futures)):
         yield futures[future], future.result()
         future.release()
+
+
+def _workers(target: Target, of: Scenario, addresses: Sequence[str]) -> list[str] | None:
+    """One worker for all scenarios of another model, so that it is compiled once; any, else."""
+    kind = {axis.name: axis.kind for axis in target.axes}
+    changed = [f"{name}={value}" for name, value in of.changes if kind[name] == STRUCTURE]
+    if not changed or not addresses:
+        return None
+    return [addresses[int(sha256(repr(changed).encode()).hexdigest(), 16) % len(addresses)]]
 
 
 def _told(result: tuple[str, Any], seconds: dict[str, float]) -> None:
@@ -140,7 +146,3 @@ def _told(result: tuple[str, Any], seconds: dict[str, float]) -> None:
     for name in ("compile", "sample", "all"):
         seconds[name] += float(content[name])
     seconds["scenarios"] += 1
-
-
-def _words(targets: Sequence[Target], job: Job) -> str:
-    return f"{targets[job.target].name}: {job.scenario}"

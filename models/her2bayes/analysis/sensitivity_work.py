@@ -83,9 +83,25 @@ def _digestible(data: Any) -> Any:
 
 
 def stored(store: Store, target: Target, name: str) -> Drawn | None:
-    """Read a finished scenario; None where there is none."""
-    tree = store.load(f"scenario_{target.family}", name)
+    """Read a finished scenario; None where there is none or its file is damaged."""
+    with _plain_locks():
+        tree = store.load(f"scenario_{target.family}", name)
     return None if tree is None else read_drawn(tree)
+
+
+def is_stored(store: Store, target: Target, name: str) -> bool:
+    """Whether a finished scenario is there, whole."""
+    return any(
+        path.stem.rsplit("-", 1)[1] == store.checksum(path)
+        for path in store.folder.glob(f"scenario_{target.family}-{name}-*.nc")
+    )
+
+
+def _plain_locks() -> Any:
+    """Keep xarray from asking a cluster for a lock on every file it writes."""
+    import dask
+
+    return dask.config.set(scheduler="threads")
 
 
 def remote(job: Job, target: Target, sampling: Sampling, store: Store) -> tuple[str, Any]:
@@ -93,7 +109,8 @@ def remote(job: Job, target: Target, sampling: Sampling, store: Store) -> tuple[
     logging.getLogger("pymc").setLevel(logging.WARNING)
     logging.getLogger("pymc.sampling.forward").setLevel(logging.WARNING)
     try:
-        return "done", work(job, target, sampling, store)
+        with _plain_locks():
+            return "done", work(job, target, sampling, store)
     except BadInput as fault:
         return "bad input", fault.faults
     except Exception:  # the caller raises it again with this text
