@@ -1,8 +1,8 @@
 """Ask whether conclusions survive other priors, models, counts and readings of a study or cohort.
 
 A paper: --study names a shipped study or a study folder, whose conclusions.csv is tested unless
---conclusions names another file. Patients: --cohort with --time, --event and --by (survival, as
-fit_survival), or --cohort with --map (change of HER2 status, as fit_transitions), and --conclusions.
+--conclusions names another file. Patients: --conclusions, and --cohort with --time, --event and
+--by (survival, as fit_survival), or with --map (change of HER2 status, as fit_transitions).
 Writes sensitivity.csv (a row for each conclusion and scenario), sensitivity_summary.csv and
 sensitivity.html into OUT/STUDY. Every finished scenario is kept in OUT/STUDY/scenarios, and a
 restarted run continues there. --grid is a TOML file: [axes] with lists of values by name of the
@@ -163,9 +163,7 @@ def _patients(
         study=survival_files.slug(cohort.stem), title=title, model=model, cuts=scheme,
         intervals=number or DEFAULT_INTERVALS,
     )  # fmt: skip
-    follow_up = read_follow_up(
-        source, time=time, event=event, by=survival_files.factors(by or [])
-    )
+    follow_up = read_follow_up(source, time=time, event=event, by=survival_files.factors(by or []))
     for line in survival_files.cohort_text(follow_up, title):
         log.print(plain(line))
     return files.from_follow_up(follow_up, question, conclusions, cohort, out_folder)
@@ -174,8 +172,14 @@ def _patients(
 @contextmanager
 def watching() -> Iterator[Any]:
     """Show a bar with the time left on a terminal, else a line now and then."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     start = monotonic()
     if not log.is_terminal:

@@ -1,4 +1,4 @@
-"""What a sensitivity analysis asks one model: conclusions, axes, data, and what came out of a run."""
+"""What a sensitivity analysis asks one model, and what one run of it gives back."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ class Target:
     @property
     def widest(self) -> Scenario:
         """Every axis of prior scales at its largest value: where re-weighting starts from."""
-        scales = {
-            a.name: a.ordered[-1] for a in self.axes if a.kind == PRIOR and is_scale(a)
-        }
+        scales = {a.name: a.ordered[-1] for a in self.axes if a.kind == PRIOR and is_scale(a)}
         return scenario(self.axes, scales)
 
     def scales_only(self, of: Scenario) -> bool:
@@ -138,5 +136,5 @@ def unanswered(conclusions: Sequence[Conclusion], targets: Sequence[Target]) -> 
 
 
 def _bare(draws: xr.DataArray) -> xr.DataArray:
-    kept = draws.drop_vars([name for name in draws.coords], errors="ignore")
+    kept = draws.drop_vars(list(draws.coords), errors="ignore")
     return kept.transpose("chain", "draw").astype(float)

@@ -50,7 +50,7 @@ class Axis:
     def ordered(self) -> tuple[Value, ...]:
         """All values, numbers in ascending order, else the base first."""
         known = tuple(dict.fromkeys((self.base, *self.values)))
-        return tuple(sorted(known)) if self.surface else known  # type: ignore[type-var]
+        return tuple(sorted(known)) if self.surface else known
 
 
 @dataclass(frozen=True)

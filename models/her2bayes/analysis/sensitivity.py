@@ -17,7 +17,14 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.analysis import sensitivity_work as worker
-from her2bayes.analysis.conclusion_target import EXACT, IMPOSSIBLE, REWEIGHTED, Drawn, Target, unanswered
+from her2bayes.analysis.conclusion_target import (
+    EXACT,
+    IMPOSSIBLE,
+    REWEIGHTED,
+    Drawn,
+    Target,
+    unanswered,
+)
 from her2bayes.analysis.scenarios import (
     BASE,
     Axis,
@@ -152,7 +159,7 @@ def run(
     client: Callable[[], Any],
     *,
     grid: Grid | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = Limits(),
     reweight: bool = True,
     surfaces: bool = True,
     progress: Progress = lambda *_: None,
@@ -177,7 +184,7 @@ def run(
                 found = _found(target, job, sampling, store)
                 known[job.target, job.key] = list(_rows(target, job.scenario, found, limits))
             rows += known[job.target, job.key]
-        return pd.DataFrame(rows, columns=list(COLUMNS) + ["power"]), spent
+        return pd.DataFrame(rows, columns=[*COLUMNS, "power"]), spent
 
     table, seconds = done(scenarios)
     chosen = _surfaces(targets, table) if surfaces else {}
@@ -214,9 +221,7 @@ def _of(target: Target, chosen: Mapping[str, tuple[str, str]]) -> list[tuple[str
     return list(dict.fromkeys(found))
 
 
-def _rows(
-    target: Target, of: Scenario, found: Drawn, limits: Limits
-) -> Iterator[dict[str, Any]]:
+def _rows(target: Target, of: Scenario, found: Drawn, limits: Limits) -> Iterator[dict[str, Any]]:
     for conclusion in target.conclusions:
         text = str(conclusion.estimand)
         unit = "%" if conclusion.estimand.kind in PERCENT_KINDS else ""
@@ -293,8 +298,8 @@ def influence(table: pd.DataFrame, axes: Sequence[Axis], conclusion: str) -> pd.
                     "kind": axis.kind,
                     "least": here["probability"].min(),
                     "most": here["probability"].max(),
-                    "least_when": here.loc[here["probability"].idxmin(), "changed"],
-                    "most_when": here.loc[here["probability"].idxmax(), "changed"],
+                    "least_when": here["changed"].iloc[int(here["probability"].to_numpy().argmin())],
+                    "most_when": here["changed"].iloc[int(here["probability"].to_numpy().argmax())],
                     "shift": here["median"].max() - here["median"].min(),
                 }
             )
@@ -322,9 +327,7 @@ def _surfaces(targets: Sequence[Target], table: pd.DataFrame) -> dict[str, tuple
     return chosen
 
 
-def summary(
-    conclusions: Sequence[Conclusion], table: pd.DataFrame, limits: Limits
-) -> pd.DataFrame:
+def summary(conclusions: Sequence[Conclusion], table: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     """One row a conclusion: stance as reported, range of P, whether it is robust, what breaks it.
 
     *robust*: the same stance in every scenario that gives one; *fragile* otherwise.

@@ -1,4 +1,4 @@
-"""Conclusions on shares of HER2 classes: one model a partition, changed along priors, model, counts.
+"""Conclusions on shares of HER2 classes: a model for each table, other priors, models, counts.
 
 Moving a fraction of one class to its neighbour in every subgroup stands for another reading of the
 boundary between them (IHC 0 against 1+, IHC 2+ against ISH).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def axes(tables: Mapping[str, xr.DataArray], table: str) -> tuple[Axis, ...]:
             Axis(SPREAD, PRIOR, 1.0, SCALES, "scale of the prior of how levels differ, times")
         )
     classes = [str(name) for name in counts["her2"].to_numpy()]
-    for below, above in zip(classes[:-1], classes[1:], strict=True):
+    for below, above in pairwise(classes):
         found.append(
             Axis(
                 boundary(below, above),
@@ -174,8 +175,15 @@ def specification(target: Target, of: Scenario) -> Specification:
     def transport(draws: xr.Dataset, other: Specification) -> xr.Dataset:
         return _transported(draws, priors, other.priors, learned)
 
+    labels = [f"{v}" for v in counts["subgroup"].to_numpy()], parents(counts)
     return Specification(
-        build, counts, priors, options, top, transport if name == MODELS[0] else None
+        build,
+        counts,
+        priors,
+        options,
+        top,
+        transport if name == MODELS[0] else None,
+        prior_key=repr((name, sorted(priors.items()), options, labels)),
     )
 
 
@@ -236,7 +244,7 @@ def scenario_counts(target: Target, of: Scenario) -> xr.DataArray:
     values = counts.to_numpy().copy()
     classes = [str(name) for name in counts["her2"].to_numpy()]
     moves = np.zeros_like(values)
-    for place, (below, above) in enumerate(zip(classes[:-1], classes[1:], strict=True)):
+    for place, (below, above) in enumerate(pairwise(classes)):
         share = float(of.get(boundary(below, above), 0.0))
         source, to = (place, place + 1) if share > 0 else (place + 1, place)
         moved = np.floor(abs(share) * values[:, source] + 0.5).astype(values.dtype)

@@ -57,9 +57,9 @@ def _target(cohort: Cohort, factors: tuple[str, ...], asked: tuple[Conclusion, .
     overall = transition_counts(cohort, factors)
     read = {ALL_READINGS: overall}
     if not factors:
-        for name, data in scenarios(cohort, overall).items():
-            if name != ALL and not data.equals(overall):
-                read[name] = data
+        for name, part in scenarios(cohort, overall).items():
+            if name != ALL and not part.equals(overall):
+                read[name] = part
     out = {} if factors else _without(cohort, overall)
     axes = [
         Axis(paper.CENTRE, PRIOR, 0.0, (-1.0, -0.5, 0.5, 1.0), "added to the prior mean"),

@@ -1,6 +1,6 @@
-"""Conclusions that rest on printed numbers alone: a hazard ratio with its interval, a rate's counts.
+"""Conclusions that rest on printed numbers alone: a ratio with its interval, counts of a rate.
 
-    log HR     ~ Normal(log printed HR, SE),   log HR ~ Normal(0, scale)     from the printed interval
+    log HR     ~ Normal(log printed HR, SE),   log HR ~ Normal(0, scale)
     responders ~ Binomial(patients, rate),     rate   ~ Beta(m/2, m/2)       m prior patients
 
 Both posteriors are closed forms. The SE is that of the printed interval, (log upper - log lower) /
@@ -64,7 +64,7 @@ def _target(
     ledger: pd.DataFrame, estimand: Estimand, asked: tuple[Conclusion, ...]
 ) -> Target | None:
     if estimand.kind == "hazard_ratio":
-        rows = _ratios(ledger, estimand)
+        rows: dict[str, Any] = _ratios(ledger, estimand)
         axes: tuple[Axis, ...] = _ratio_axes(rows)
     elif estimand.kind in RATES:
         rows = {"": _counts(ledger, estimand)}
@@ -91,7 +91,7 @@ def _parts(estimand: Estimand) -> list[Estimand]:
 
 
 def _ratios(ledger: pd.DataFrame, estimand: Estimand) -> dict[str, dict[str, float]]:
-    """Printed ratios by claim: log HR, SE from the interval, SE from P (NaN where there is none)."""
+    """Printed ratios by claim: log HR, SE from the interval, SE from P (NaN without one)."""
     contrast = estimand.contrast
     if contrast is None or not contrast.a:
         return {}
@@ -219,5 +219,3 @@ def _rate(
 def _normal(rng: np.random.Generator, size: int) -> np.ndarray:
     """Evenly spread quantiles in random order: probabilities exact to 1/size."""
     return stats.norm.ppf(rng.permutation((np.arange(size) + 0.5) / size))
-
-

@@ -89,8 +89,9 @@ def run(
 ) -> Mapping[str, float]:
     """Do what is not stored yet; return seconds summed over workers (compile, sample, all).
 
-    Closed forms are left to the caller. ``client`` is asked for only where something is to do. Raises ``BadInput`` where a
-    scenario's input is bad, ``RuntimeError`` with the worker's traceback for an internal fault.
+    Closed forms are left to the caller. ``client`` is asked for only where something is to do.
+    Raises ``BadInput`` where a scenario's input is bad, ``RuntimeError`` with the worker's
+    traceback for an internal fault.
     """
     store = Store(folder.resolve())
     with store.lock("run"):  # makes the folder, or says why it cannot be

@@ -64,7 +64,7 @@ def target(follow_up: FollowUp, question: Question, conclusions: Sequence[Conclu
         ]
     )  # fmt: skip
     schemes = {AS_ASKED: (question.cuts, question.intervals), **SCHEMES}
-    cells = {}
+    cells: dict[str, xr.Dataset] = {}
     for name, (cuts, number) in schemes.items():
         points = cut_points(follow_up, cuts, number, 0.0)
         made = survival_cells(follow_up, points, question.nested)
@@ -73,9 +73,7 @@ def target(follow_up: FollowUp, question: Question, conclusions: Sequence[Conclu
     data = {
         "cells": cells,
         "options": {
-            (model, crossed): survival.model_options(
-                follow_up, _changed(question, model, crossed)
-            )
+            (model, crossed): survival.model_options(follow_up, _changed(question, model, crossed))
             for model in ("ph", "nonph")
             for crossed in ("yes", "no")
         },
@@ -84,9 +82,7 @@ def target(follow_up: FollowUp, question: Question, conclusions: Sequence[Conclu
         "priors": {**DEFAULT_PRIORS, **question.priors},
         "factors": {n: list(map(str, v)) for n, v in follow_up.factors.items()},
     }
-    return Target(
-        "survival", f"survival: {question.title}", tuple(conclusions), _axes(data), data
-    )
+    return Target("survival", f"survival: {question.title}", tuple(conclusions), _axes(data), data)
 
 
 def _changed(question: Question, model: str, crossed: str) -> Question:
@@ -237,9 +233,7 @@ def _ratio(estimand: Estimand, draws: xr.Dataset, cells: xr.Dataset) -> xr.DataA
             within = hazard_ratios.ratio_within(draws, cells, *names, other)
             return within.sel({other: level}, drop=True)
     if estimand.time is not None:
-        return hazard_ratios.ratio_at(draws, cells, *names, [estimand.time]).isel(
-            time=0, drop=True
-        )
+        return hazard_ratios.ratio_at(draws, cells, *names, [estimand.time]).isel(time=0, drop=True)
     return hazard_ratios.ratio(draws, cells, *names)
 
 
@@ -251,10 +245,8 @@ def _mean(
     inside = rows.where(cells[factor].astype(str) == level, 0.0) if factor else rows
     share = inside / float(inside.sum())
     if kind == "survival":
-        times = np.array([months])
-        functions = {kind: lambda hazard: post.survival(hazard, times=times).isel(time=0, drop=True)}
+        at = np.array([months])
+        functions = {kind: lambda hazard: post.survival(hazard, at).isel(time=0, drop=True)}
     else:
-        functions = {kind: lambda hazard: post.rmst(hazard, horizon=months)}
+        functions = {kind: lambda hazard: post.rmst(hazard, months)}
     return standardised(draws, cells, {"all": share}, functions)["all"][kind]
-
-

@@ -130,7 +130,8 @@ def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
         text = f"no table agrees with all of: {', '.join(contradicting)}"
         return impossible("latent_table", text)
     choices = row_priors(len(classes))
-    name = str(of.get(ROWS, next(iter(choices))))
+    base = {axis.name: axis.base for axis in target.axes}
+    name = str(of.get(ROWS, base.get(ROWS, next(iter(choices)))))
     choice = choices[name]
     if choice.rows == LOGISTIC:
         choice = RowPrior(LOGISTIC, tuple(row_prior_values(of).items()))
@@ -220,8 +221,10 @@ def quantity(
     if estimand.kind in ("discordance", "true_discordance"):
         return tr.discordance(flow)
     if estimand.kind in ("gain", "loss"):
-        return tr.gain(flow, estimand.outcome) if estimand.kind == "gain" else tr.loss(
-            flow, estimand.outcome
+        return (
+            tr.gain(flow, estimand.outcome)
+            if estimand.kind == "gain"
+            else tr.loss(flow, estimand.outcome)
         )
     start, end = (name.strip() for name in estimand.outcome.split("->"))
     if estimand.kind == "flow_difference":

@@ -28,7 +28,7 @@ from her2bayes.analysis.conclusion_target import (
 from her2bayes.analysis.scenarios import Scenario
 from her2bayes.errors import BadInput
 from her2bayes.inference import digest
-from her2bayes.inference.refit import Refit, Specification, refit
+from her2bayes.inference.refit import Refit, Specification, drawn_prior, refit, without_padding
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 
@@ -122,9 +122,7 @@ def work(job: Job, target: Target, sampling: Sampling, store: Store) -> dict[str
     start = perf_counter()
     found = compute(job, target, sampling, store)
     seconds = {"compile": 0.0, "sample": 0.0, **found.seconds, "all": perf_counter() - start}
-    store.save(
-        f"scenario_{target.family}", job.key, replace(found, seconds=seconds).tree()
-    )
+    store.save(f"scenario_{target.family}", job.key, replace(found, seconds=seconds).tree())
     return seconds
 
 
@@ -181,7 +179,6 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
 
     ``method`` is "refit" where the weights are refused: there are no draws then.
     """
-    from her2bayes.inference.densities import prior_draws
     from her2bayes.inference.engine import compiler_flags
     from her2bayes.inference.reweight import joint, smoothed
 
@@ -197,14 +194,10 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
     weights = smoothed(after - before, _relative_ess(posterior))
     seconds = {"all": perf_counter() - start}
     if not weights.accepted:
-        return Drawn(
-            model, REFIT, {}, diagnostics, seconds, None, weights.k_hat, weights.ess
-        )
+        return Drawn(model, REFIT, {}, diagnostics, seconds, None, weights.k_hat, weights.ess)
     with compiler_flags():
-        prior, _ = prior_draws(spec.model(), sampling.seed)
-    from her2bayes.inference.refit import without_padding
-
-    before_data = module.quantities(target, job.scenario, without_padding(prior))
+        prior = drawn_prior(spec, spec.model(), sampling.seed)
+    before_data = module.quantities(target, job.scenario, prior)
     draws = {name: (posterior[name], before_data[name]) for name in posterior}
     return Drawn(
         model, REWEIGHTED, draws, diagnostics, {"all": perf_counter() - start},
@@ -213,8 +206,6 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
 
 
 def _named(moved: xr.Dataset, derived: xr.Dataset) -> dict[str, xr.DataArray]:
-    from her2bayes.inference.refit import without_padding
-
     kept = without_padding(moved)
     return {str(name): kept[name] for name in kept.data_vars if name not in derived}
 

@@ -94,7 +94,7 @@ def _out_of_range(kind: str, number: float) -> list[Fault]:
     return [Fault(f"no {kind} can be {number:g}", value=number, allowed=allowed, remedy=remedy)]
 
 
-def conclusions_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Conclusion, ...]:
+def conclusions_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Conclusion, ...]:
     """Conclusions of checked rows of ``conclusions.csv``."""
     found = []
     for row in rows:
@@ -134,9 +134,7 @@ def load_conclusions(file: Path, words: Vocabulary) -> tuple[Conclusion, ...]:
     return conclusions_of([row.cells for row in read.rows])
 
 
-def vocabulary(
-    factors: Mapping[str, Sequence[str]], endpoints: Sequence[str] = ()
-) -> Vocabulary:
+def vocabulary(factors: Mapping[str, Sequence[str]], endpoints: Sequence[str] = ()) -> Vocabulary:
     """Names that exist in a cohort: factors with their levels, and endpoints."""
     named = {name: Factor(name, name, tuple(levels)) for name, levels in factors.items()}
     return Vocabulary(Design({}, named, {}, {name: {} for name in endpoints}))

@@ -26,6 +26,7 @@ class Specification:
     ``top_level`` names the parameters whose priors are power-scaled: never effects of groups.
     ``transport`` (draws, other) moves draws of the same model under ``other`` priors to where they
     mean the same quantities under these; it may change volumes by a constant factor only.
+    ``prior_key``, where given, is equal for models with equal priors of everything derived.
     """
 
     build: Callable[..., Any]
@@ -34,6 +35,7 @@ class Specification:
     options: Mapping[str, Any] = field(default_factory=dict)
     top_level: tuple[str, ...] = ()
     transport: Callable[[xr.Dataset, Specification], xr.Dataset] | None = None
+    prior_key: str = ""
 
     def model(self) -> Any:
         """Build the model; call within ``engine.compiler_flags``."""
@@ -69,17 +71,33 @@ def refit(spec: Specification, sampling: Sampling, *, densities: bool = False) -
     with engine.compiler_flags():
         model = spec.model()
         posterior, stats, seconds = engine.sample(model, sampling, cores=1)
-        prior, _ = log_density.prior_draws(model, sampling.seed)
+        prior = drawn_prior(spec, model, sampling.seed)
         logs = log_density.log_densities(model, posterior) if densities else None
     seconds["all"] = perf_counter() - start
     return Refit(
         without_padding(posterior),
-        without_padding(prior),
+        prior,
         posterior,
         diagnostics(stats),
         {name: round(value, 3) for name, value in seconds.items()},
         None if logs is None else (without_padding(logs[0]), without_padding(logs[1])),
     )
+
+
+_PRIORS: dict[str, xr.Dataset] = {}  # of this process, by prior_key and seed
+
+
+def drawn_prior(spec: Specification, model: Any, seed: int) -> xr.Dataset:
+    """Prior draws without padding; those of an equal ``prior_key`` are drawn once."""
+    from her2bayes.inference.densities import prior_draws
+
+    name = f"{seed} {spec.prior_key}"
+    if spec.prior_key and name in _PRIORS:
+        return _PRIORS[name]
+    draws = without_padding(prior_draws(model, seed)[0])
+    if spec.prior_key:
+        _PRIORS[name] = draws
+    return draws
 
 
 def without_padding(group: xr.Dataset) -> xr.Dataset:
