@@ -281,7 +281,7 @@ def _numbers(
 
 
 def influence(table: pd.DataFrame, axes: Sequence[Axis], conclusion: str) -> pd.DataFrame:
-    """How far each axis alone moves a conclusion: columns axis, kind, least, most (P), shift.
+    """How far each axis alone moves a conclusion: columns axis, kind, least and most P, shift.
 
     ``shift`` is the range of the estimate's median; axes are ordered by the range of P, then by
     it. Includes the reported analysis.
@@ -298,12 +298,10 @@ def influence(table: pd.DataFrame, axes: Sequence[Axis], conclusion: str) -> pd.
                     "kind": axis.kind,
                     "least": here["probability"].min(),
                     "most": here["probability"].max(),
-                    "least_when": here["changed"].iloc[int(here["probability"].to_numpy().argmin())],
-                    "most_when": here["changed"].iloc[int(here["probability"].to_numpy().argmax())],
                     "shift": here["median"].max() - here["median"].min(),
                 }
             )
-    columns = ["axis", "kind", "least", "most", "least_when", "most_when", "shift"]
+    columns = ["axis", "kind", "least", "most", "shift"]
     frame = pd.DataFrame(found, columns=columns)
     order = (frame["most"] - frame["least"]).round(3)
     return (

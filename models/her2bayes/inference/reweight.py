@@ -55,7 +55,8 @@ def smoothed(log_ratio: xr.DataArray, relative_ess: float = 1.0) -> Weights:
     if np.ptp(values) < 1e-9:  # the same density: every draw counts alike
         equal = xr.full_like(log_ratio, 1 / log_ratio.size)
         return Weights(equal, -np.inf, log_ratio.size * min(1.0, relative_ess))
-    log_weight, k_hat = array_stats.psislw(values.ravel(), r_eff=min(1.0, relative_ess))
+    # ArviZ takes what is to be left out, the negative of the log ratio
+    log_weight, k_hat = array_stats.psislw(-values.ravel(), r_eff=min(1.0, relative_ess))
     weight = np.exp(log_weight - log_weight.max())
     weight = weight / weight.sum()
     ess = min(1.0, relative_ess) / float(np.square(weight).sum())
