@@ -398,8 +398,9 @@ def _percent(value: float) -> str:
     if np.isnan(value):
         return "unknown"
     if value > 0.999:
-        return ">99.9 %"
-    return "<0.1 %" if value < 0.001 else f"{100 * value:.1f} %"
+        return ">99.9\N{NO-BREAK SPACE}%"
+    text = "<0.1" if value < 0.001 else f"{100 * value:.1f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
 
 
 def methods_used(table: pd.DataFrame) -> dict[str, int]:

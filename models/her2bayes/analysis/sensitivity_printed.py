@@ -166,7 +166,7 @@ def _rate_axes(rows: Mapping[str, tuple[int, int]]) -> tuple[Axis, ...]:
             DATA,
             0.0,
             (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0),
-            "patients more (or fewer) counted as having the outcome",
+            "patients more (or fewer) with the outcome; of a difference, in its first group",
         ),
     ]
     names = tuple(rows)
@@ -184,7 +184,12 @@ def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
     if estimand.kind == "hazard_ratio":
         posterior, prior = _ratio(rows, of, rng, size)
     else:
-        pairs = [_rate(counts, of, rng, size) for counts in rows.values()]
+        moved = int(of.get(MOVED, 0.0))
+        shifts = [moved, *[0] * (len(rows) - 1)]  # of a difference, in the first group only
+        pairs = [
+            _rate(counts, of, shift, rng, size)
+            for counts, shift in zip(rows.values(), shifts, strict=True)
+        ]
         posterior, prior = pairs[0]
         if len(pairs) == 2:
             posterior, prior = (one - other for one, other in zip(*pairs, strict=True))
@@ -206,10 +211,14 @@ def _ratio(
 
 
 def _rate(
-    rows: Mapping[str, tuple[int, int]], of: Scenario, rng: np.random.Generator, size: int
+    rows: Mapping[str, tuple[int, int]],
+    of: Scenario,
+    shift: int,
+    rng: np.random.Generator,
+    size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     count, patients = rows[str(of.get(ROW, next(iter(rows))))]
-    count = min(patients, max(0, count + int(of.get(MOVED, 0.0))))
+    count = min(patients, max(0, count + shift))
     half = float(of.get(PATIENTS, 2.0)) / 2
     uniform = (np.arange(size) + 0.5) / size
     after = stats.beta(half + count, half + patients - count).ppf(rng.permutation(uniform))

@@ -119,7 +119,7 @@ def _conclusion_figure(result: Result, conclusion: Conclusion) -> Figure:
         if conclusion.id in result.surfaces:
             panels.append(_surface(result, target, conclusion))
         drawing = figures.side_by_side(*panels)
-    most = f" {rows[0][0].capitalize()} moves it most." if rows else ""
+    most = f" {rows[0][0][:1].upper()}{rows[0][0][1:]} moves it most." if rows else ""
     return Figure(
         id=f"figure-sensitivity-{conclusion.id.replace('.', '-').replace('_', '-')}",
         title=f"{_numbered(result)[conclusion.id]}. {conclusion}",
