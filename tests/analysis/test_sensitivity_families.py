@@ -10,6 +10,7 @@ import xarray as xr
 from her2bayes.analysis import sensitivity_distribution as shares
 from her2bayes.analysis import sensitivity_pairs as pairs
 from her2bayes.analysis import sensitivity_survival as survival
+from her2bayes.analysis import sensitivity_transition as change
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import BASE, one_at_a_time, scenario
 from her2bayes.analysis.sensitivity_work import identity, key
@@ -221,7 +222,7 @@ def test_scenarios_of_pairs():
     total = int(pairs.scenario_data(everyone, BASE)["counts"].sum())
     no_bone = scenario(everyone.axes, {pairs.OUT: "site=bone"})
     assert int(pairs.scenario_data(everyone, no_bone)["counts"].sum()) == 184 < total == 550
-    change = pairs.paper
+
     for target, changes in (
         (everyone, {}),
         (everyone, {pairs.OUT: "site=bone"}),
@@ -248,3 +249,35 @@ def test_pairs_ask_only_what_pairs_answer():
 
     with pytest.raises(BadInput, match=r"discordance\[\| hr_status=...\]"):
         pairs.targets(Nobody(), asked("share[her2=low] > 0.5"))  # type: ignore[arg-type]
+
+
+def test_facts_of_few_tables_are_one_model(shi):
+    (target,) = change.targets(shi, shi.conclusions)
+    chosen = (
+        BASE,
+        scenario(target.axes, {change.SCALE: 0.5}),
+        scenario(target.axes, {change.CENTRE: 1.0}),
+        scenario(target.axes, {change.ASSAY: 1.0}),
+    )
+    structures, shift = set(), {}
+    for of in chosen:
+        spec = change.specification(target, of)
+        assert spec is not None
+        with engine.compiler_flags():
+            structures.add(engine.structure(spec.model()))
+        found = change.quantities(target, of, prior_of(spec))
+        assert set(found) == set(target.estimands)
+        shift[str(of)] = float(found["discordance[]"].mean())
+    assert len(structures) == 1
+    assert shift["prior log odds of change, shift 1"] > shift["as reported"] + 0.1
+    for changes in ({change.READ: "results"}, {change.ROWS: "Dirichlet(1, ..., 1)"}):
+        assert change.specification(target, scenario(target.axes, changes)) is None
+    impossible = change.drawn(target, scenario(target.axes, {change.READ: "results"}), Sampling())
+    assert impossible.method == "impossible"
+    assert "all.zero_low.results" in impossible.reason
+    exact = change.drawn(
+        target, scenario(target.axes, {change.ROWS: "Dirichlet(1, ..., 1)"}), Sampling()
+    )
+    posterior, _ = exact.draws["transition[zero -> low]"]
+    # row of 51 patients of whom 25 went to low, Dirichlet(1, 1, 1): Beta(26, 28)
+    assert float(posterior.mean()) == pytest.approx(26 / 54, abs=0.005)

@@ -34,7 +34,7 @@ def jobs(
     found = []
     for place, (target, planned) in enumerate(zip(targets, scenarios, strict=True)):
         about = worker.identity(target, sampling)
-        again = reweight and hasattr(worker.family(target), "specification")
+        again = reweight and worker.specification(target, target.widest) is not None
         wide = worker.key(about, target.widest, "wide") if again else ""
         part = "reweight" if again else "refit"
         for of in dict.fromkeys(planned):

@@ -7,8 +7,10 @@ multiple of the default error rates: the flow of true classes is solved draw by 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from her2bayes.analysis.conclusion_target import REFIT, Drawn, Target, impossible
@@ -24,6 +26,7 @@ from her2bayes.bayes.prior import Prior, prior
 from her2bayes.bayes.transition_rows import ROW_PRIORS
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.conclusions import Conclusion
+from her2bayes.inference.refit import Specification
 from her2bayes.posterior import transitions as tr
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ SCALE, SPREAD, CENTRE = (
     "prior log odds of change, shift",
 )
 SCALES = (0.25, 0.5, 2.0, 4.0)
+TOP_LEVEL = ("centre", "deviation_sd", "primary_share")
 
 
 def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
@@ -116,23 +120,75 @@ def axes(facts: Any, classes: Sequence[str], factors: tuple[str, ...]) -> tuple[
     return tuple(found)
 
 
+def _tables(target: Target, of: Scenario) -> Any:
+    from her2bayes.reconstruction.table_facts import readings, table_set
+
+    facts, classes, factors = (target.data[k] for k in ("facts", "classes", "factors"))
+    return table_set(facts, classes, factors, str(of.get(READ, readings(facts)[0])))
+
+
+def _rows(target: Target, of: Scenario) -> tuple[str, RowPrior]:
+    choices = row_priors(len(target.data["classes"]))
+    base = {axis.name: axis.base for axis in target.axes}
+    name = str(of.get(ROWS, base.get(ROWS, next(iter(choices)))))
+    return name, choices[name]
+
+
+def specification(target: Target, of: Scenario) -> Specification | None:
+    """Model that sums over all tables, where they are few and the primary margin is printed."""
+    from her2bayes.bayes import latent_table
+    from her2bayes.inference.table_fit import LOGISTIC, _listed
+    from her2bayes.reconstruction.latent_tables import conflict
+    from her2bayes.reconstruction.table_groups import listed_tables
+
+    tables = _tables(target, of)
+    if _rows(target, of)[1].rows != LOGISTIC or conflict(tables) or not _listed(tables):
+        return None
+    if _primary(tables) is None:
+        return None
+    data = listed_tables([tables])
+    return Specification(latent_table.build, data, row_prior_values(of), {}, TOP_LEVEL)
+
+
+def _primary(tables: Any) -> np.ndarray | None:
+    """Patients by stratum and primary class, None where they are not determined."""
+    from her2bayes.reconstruction.latent_tables import row_bounds
+
+    least, most = row_bounds(tables)
+    return least if (least == most).all() else None
+
+
+def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Draws (chain, draw) of each estimand, from a model of listed tables."""
+    tables = _tables(target, of)
+    primary = _primary(tables)
+    assert primary is not None  # else there is no such model
+    by = {}
+    for place, (given, name) in enumerate(zip(tables.strata, tables.names, strict=True)):
+        rows = primary[place] / primary[place].sum()
+        by[tuple(level for _, level in given)] = SimpleNamespace(
+            transition=draws["transition"].sel(stratum=name, drop=True),
+            observed=xr.DataArray(rows, {"her2_primary": list(tables.her2)}, "her2_primary"),
+        )
+    classes, scale = target.data["classes"], float(of.get(ASSAY, 0.0))
+    return {
+        str(c.estimand): quantity(c.estimand, by, "transition", classes, scale)
+        for c in target.conclusions
+    }
+
+
 def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
     """Fit the tables of a scenario and derive the estimands."""
     from her2bayes.inference.table_fit import LOGISTIC
     from her2bayes.reconstruction.latent_tables import conflict
-    from her2bayes.reconstruction.table_facts import readings, table_set
 
-    facts, classes, factors = (target.data[k] for k in ("facts", "classes", "factors"))
-    reading = str(of.get(READ, readings(facts)[0]))
-    tables = table_set(facts, classes, factors, reading)
+    classes, factors = (target.data[k] for k in ("classes", "factors"))
+    tables = _tables(target, of)
     contradicting = conflict(tables)
     if contradicting:
         text = f"no table agrees with all of: {', '.join(contradicting)}"
         return impossible("latent_table", text)
-    choices = row_priors(len(classes))
-    base = {axis.name: axis.base for axis in target.axes}
-    name = str(of.get(ROWS, base.get(ROWS, next(iter(choices)))))
-    choice = choices[name]
+    name, choice = _rows(target, of)
     if choice.rows == LOGISTIC:
         choice = RowPrior(LOGISTIC, tuple(row_prior_values(of).items()))
     fitted = _fitted(tables, choice, sampling)
@@ -192,8 +248,7 @@ def _power(fitted: Any, found: Mapping[str, xr.DataArray], of: Scenario) -> dict
     if of.changes or not {"log_likelihood", "log_prior"} <= set(groups):
         return {}
     densities = [groups[name].to_dataset() for name in ("log_likelihood", "log_prior")]
-    top = ("centre", "deviation_sd", "primary_share")
-    return power_scaling(found, densities[0], densities[1], top)
+    return power_scaling(found, densities[0], densities[1], TOP_LEVEL)
 
 
 def quantity(

@@ -82,6 +82,13 @@ def _digestible(data: Any) -> Any:
     return data
 
 
+def specification(target: Target, of: Scenario) -> Specification | None:
+    """Model of a scenario as PyMC has it; None where the family draws in its own way."""
+    make = getattr(family(target), "specification", None)
+    spec: Specification | None = make(target, of) if make else None
+    return spec
+
+
 def stored(store: Store, target: Target, name: str) -> Drawn | None:
     """Read a finished scenario; None where there is none or its file is damaged."""
     with _plain_locks():
@@ -129,7 +136,7 @@ def work(job: Job, target: Target, sampling: Sampling, store: Store) -> dict[str
 def compute(job: Job, target: Target, sampling: Sampling, store: Store) -> Drawn:
     """Draws of a scenario: re-weighted where that is allowed and good enough, else refitted."""
     module = family(target)
-    if not hasattr(module, "specification"):
+    if specification(target, job.scenario) is None:
         drawn: Drawn = module.drawn(target, job.scenario, sampling)
         return drawn
     refused = None
@@ -147,7 +154,8 @@ def compute(job: Job, target: Target, sampling: Sampling, store: Store) -> Drawn
 def refitted(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
     """Full refit of a scenario; the reported analysis is power-scaled too."""
     module = family(target)
-    spec: Specification = module.specification(target, of)
+    spec = specification(target, of)
+    assert spec is not None  # asked by the caller
     result = refit(spec, sampling, densities=not of.changes)
     posterior = module.quantities(target, of, result.posterior)
     prior = module.quantities(target, of, result.prior)
