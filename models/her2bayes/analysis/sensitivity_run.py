@@ -99,7 +99,7 @@ def run(
     planned = [job for job in planned if not targets[job.target].closed_form]
     todo = [job for job in planned if not worker.is_stored(store, targets[job.target], job.key)]
     done = len(planned) - len(todo)
-    seconds: dict[str, float] = {"compile": 0.0, "sample": 0.0, "all": 0.0, "scenarios": 0.0}
+    seconds = dict.fromkeys(("compile", "sample", "all", "cpu", "scenarios"), 0.0)
     progress(done, len(planned), f"{done} found in the store" if done else "starting")
     if todo:
         for job, result in _remote(targets, todo, sampling, store, client()):
@@ -144,6 +144,6 @@ def _told(result: tuple[str, Any], seconds: dict[str, float]) -> None:
         raise BadInput(content)
     if kind == "fault":
         raise RuntimeError(f"in a worker process: {content}")
-    for name in ("compile", "sample", "all"):
+    for name in ("compile", "sample", "all", "cpu"):
         seconds[name] += float(content[name])
     seconds["scenarios"] += 1

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import pandas as pd
@@ -126,9 +126,10 @@ def remote(job: Job, target: Target, sampling: Sampling, store: Store) -> tuple[
 
 def work(job: Job, target: Target, sampling: Sampling, store: Store) -> dict[str, float]:
     """Compute a scenario, store it, and return the seconds spent."""
-    start = perf_counter()
+    start, busy = perf_counter(), process_time()
     found = compute(job, target, sampling, store)
     seconds = {"compile": 0.0, "sample": 0.0, **found.seconds, "all": perf_counter() - start}
+    seconds["cpu"] = process_time() - busy
     store.save(f"scenario_{target.family}", job.key, replace(found, seconds=seconds).tree())
     return seconds
 

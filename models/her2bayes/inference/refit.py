@@ -84,6 +84,7 @@ def refit(spec: Specification, sampling: Sampling, *, densities: bool = False) -
     )
 
 
+_KEPT = 8  # sets of prior draws, a few MB each
 _PRIORS: dict[str, xr.Dataset] = {}  # of this process, by prior_key and seed
 
 
@@ -96,6 +97,8 @@ def drawn_prior(spec: Specification, model: Any, seed: int) -> xr.Dataset:
         return _PRIORS[name]
     draws = without_padding(prior_draws(model, seed)[0])
     if spec.prior_key:
+        if len(_PRIORS) >= _KEPT:
+            _PRIORS.pop(next(iter(_PRIORS)))
         _PRIORS[name] = draws
     return draws
 
