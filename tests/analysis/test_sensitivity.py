@@ -208,3 +208,21 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return fields[0] != "Z"
+
+
+@pytest.mark.slow
+def test_a_scheduler_elsewhere_is_used_by_its_address():
+    from her2bayes.analysis.sensitivity_run import cluster
+
+    with cluster(workers=1) as local, cluster(local.scheduler.address) as client:
+        assert client.scheduler.address == local.scheduler.address
+        assert client.submit(sum, (1, 2)).result() == 3
+        threads = [w["nthreads"] for w in client.scheduler_info(n_workers=-1)["workers"].values()]
+    assert threads == [1]
+
+
+def test_an_address_that_is_none_is_bad_input():
+    from her2bayes.analysis.sensitivity_run import cluster
+
+    with pytest.raises(BadInput, match="no scheduler answers"), cluster("nowhere://here:1"):
+        pass
