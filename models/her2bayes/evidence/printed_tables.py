@@ -9,6 +9,7 @@ from pathlib import Path
 
 from her2bayes.errors import Fault
 from her2bayes.evidence.cells import number, whole
+from her2bayes.evidence.conclusions import read_conclusion
 from her2bayes.evidence.ledger import repeated
 from her2bayes.evidence.nearest import suggestion
 from her2bayes.evidence.printed_csv import Row
@@ -20,6 +21,7 @@ _KEYS = {
     "survival.csv": ("endpoint", "factor", "level"),
     "responses.csv": ("factor", "level", "category"),
     "adverse_events.csv": ("event", "severity"),
+    "conclusions.csv": ("conclusion_id",),
 }
 
 
@@ -104,6 +106,12 @@ def _response(row: Row, words: Vocabulary) -> Iterator[Fault]:
         yield Fault("unknown response", None, None, "category", row["category"], allowed, remedy)
 
 
+def _conclusion(row: Row, words: Vocabulary) -> Iterator[Fault]:
+    if row["conclusion"]:
+        _, faults = read_conclusion(row["conclusion"], words)
+        yield from (replace(fault, column="conclusion") for fault in faults)
+
+
 def _nothing(row: Row, words: Vocabulary) -> Iterator[Fault]:
     yield from ()
 
@@ -114,6 +122,7 @@ _ROW_CHECKS: dict[str, Callable[[Row, Vocabulary], Iterator[Fault]]] = {
     "survival.csv": _endpoint,
     "responses.csv": _response,
     "adverse_events.csv": _nothing,
+    "conclusions.csv": _conclusion,
 }
 
 

@@ -182,5 +182,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         *_VALUES,
         _NOTE,
     ),
+    "conclusions.csv": (
+        Column("conclusion_id", "name", "id of the conclusion, unique in the file", True),
+        Column("conclusion", "text", "estimand, > or <, number; shares between 0 and 1", True),
+        Column("locator", "text", "where the paper draws it: Abstract, Conclusion", True),
+        Column("note", "text", "how the words of the paper were read"),
+    ),
 }
 """Columns of every file of a study folder, in the order in which they are written."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.cells import check_cells
+from her2bayes.evidence.conclusions import FILE as CONCLUSIONS
+from her2bayes.evidence.conclusions import Conclusion, conclusions_of
 from her2bayes.evidence.design import DESIGN, Design, Factor, read_design
 from her2bayes.evidence.ledger import check_ledger, remarks
 from her2bayes.evidence.nearest import suggestion
@@ -73,6 +75,26 @@ class Study:
     def external(self) -> pd.DataFrame:
         """Estimates of other studies that this one quotes."""
         return self.tables[EXTERNAL]
+
+    @property
+    def conclusions(self) -> tuple[Conclusion, ...]:
+        """Conclusions the paper draws, as statements on estimands."""
+        return conclusions_of(self.tables[CONCLUSIONS].to_dict("records"))
+
+    @property
+    def words(self) -> Vocabulary:
+        """Names the study declares, against which estimands are checked."""
+        events = self.adverse_events
+        return Vocabulary(
+            Design(
+                self.meta,
+                self.factors,
+                self.meta.get("measures", {}),
+                self.meta.get("endpoints", {}),
+            ),
+            tuple(dict.fromkeys(events["event"])),
+            tuple(dict.fromkeys(events["severity"])),
+        )
 
     def status_counts(self) -> dict[str, xr.DataArray]:
         """HER2 counts: factor name (empty = all patients) -> int64 array (subgroup, her2).

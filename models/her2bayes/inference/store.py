@@ -40,6 +40,11 @@ class Store:
             log.warning("stored fit %s is damaged (checksum differs): it is computed again", path)
         return None
 
+    @staticmethod
+    def checksum(path: Path) -> str:
+        """Checksum of a file as its name carries it."""
+        return _checksum(path.read_bytes())
+
     def save(self, model: str, fit_id: str, tree: xr.DataTree) -> Path:
         """Write a fit: temporary name, sync, rename; older files of the same fit are removed.
 

@@ -107,6 +107,30 @@ def render_index(records: Sequence[Mapping[str, Any]]) -> str:
     return _render("index.html.j2", studies=cards)
 
 
+def render_analysis(
+    study: Mapping[str, str],
+    heading: str,
+    summary: str,
+    sections: Sequence[Section],
+    methods: Sequence[str],
+    notices: Sequence[str],
+    run: Mapping[str, Any],
+    report: str = "",
+) -> str:
+    """Render one analysis as a page of its own; ``report`` links to the study's report."""
+    return _render(
+        "analysis.html.j2",
+        study=study,
+        heading=heading,
+        summary=summary,
+        sections=[_section(s) for s in sections],
+        methods=methods,
+        notices=notices,
+        provenance=_flat(run),
+        report=report,
+    )
+
+
 def _failures(record: Mapping[str, Any]) -> list[str]:
     notices = [f"Not converged: {line}" for line in record["failed_fits"]]
     if record["quick"]:

@@ -1,0 +1,296 @@
+"""Conclusions on the change of HER2 class, from a paper's printed facts on pairs.
+
+With "assay errors" above 0 the classes are taken as readings of a fallible assay, known, with that
+multiple of the default error rates: the flow of true classes is solved draw by draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.analysis.conclusion_target import REFIT, Drawn, Target, impossible
+from her2bayes.analysis.latent_transition import (
+    RowPrior,
+    TableAnalysis,
+    partitions,
+    row_priors,
+)
+from her2bayes.analysis.scenarios import PRIOR, READING, Axis, Scenario
+from her2bayes.analysis.transition_assay import has_prior, known_assay
+from her2bayes.bayes.prior import Prior, prior
+from her2bayes.bayes.transition_rows import ROW_PRIORS
+from her2bayes.estimand import Estimand
+from her2bayes.evidence.conclusions import Conclusion
+from her2bayes.inference.refit import Specification
+from her2bayes.posterior import transitions as tr
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+    from her2bayes.inference.sampling import Sampling
+
+KINDS = (
+    "discordance",
+    "true_discordance",
+    "discordance_difference",
+    "transition",
+    "gain",
+    "loss",
+    "flow_difference",
+)
+ROWS, READ, ASSAY = "prior of the rows", "reading", "assay errors"
+SCALE, SPREAD, CENTRE = (
+    "prior scale of change",
+    "prior scale of differences between levels",
+    "prior log odds of change, shift",
+)
+SCALES = (0.25, 0.5, 2.0, 4.0)
+TOP_LEVEL = ("centre", "deviation_sd", "primary_share")
+
+
+def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
+    """One target for each printed partition of the pairs that answers some of the conclusions."""
+    facts = study.transition_facts
+    if facts.empty:
+        return []
+    classes = tuple(study.factors["her2"].names)
+    known = partitions(facts)
+    found: dict[tuple[str, ...], list[Conclusion]] = {}
+    for conclusion in conclusions:
+        names = factors_of(conclusion.estimand)
+        if names in known:
+            found.setdefault(names, []).append(conclusion)
+    return [
+        Target(
+            "transition",
+            f"change of HER2 status by {names[0].replace('_', ' ')}"
+            if names
+            else "change of HER2 status, all patients",
+            tuple(asked),
+            axes(facts, classes, names),
+            {"facts": facts, "classes": classes, "factors": names},
+        )
+        for names, asked in found.items()
+    ]
+
+
+def factors_of(estimand: Estimand) -> tuple[str, ...] | None:
+    """Factors whose tables hold the estimand, None for another kind."""
+    if estimand.kind not in KINDS:
+        return None
+    if estimand.kind == "discordance_difference":
+        return (estimand.contrast.factor,) if estimand.contrast else None
+    return tuple(factor for factor, _ in estimand.given)
+
+
+def available(study: Study) -> Iterator[str]:
+    """What this family could answer, in words."""
+    if study.transition_facts.empty:
+        return
+    yield from ("discordance[]", "transition[a -> b]", "gain[...]", "loss[...]")
+    yield "flow_difference[a -> b]"
+    for names in partitions(study.transition_facts)[1:]:
+        yield f"discordance[| {names[0]}=...]"
+
+
+def axes(facts: Any, classes: Sequence[str], factors: tuple[str, ...]) -> tuple[Axis, ...]:
+    """Axes of the tables of one partition."""
+    from her2bayes.reconstruction.table_facts import readings
+
+    first, *others = row_priors(len(classes))
+    found = [
+        Axis(CENTRE, PRIOR, 0.0, (-1.0, -0.5, 0.5, 1.0), "added to the prior mean of log odds"),
+        Axis(SCALE, PRIOR, 1.0, SCALES, "scale of the prior of log odds of a change, times"),
+        Axis(ROWS, PRIOR, first, tuple(others), "family and parameters of the prior of the rows"),
+    ]
+    if factors:
+        meaning = "scale of the prior of how levels differ, times"
+        found.append(Axis(SPREAD, PRIOR, 1.0, SCALES, meaning))
+    read = readings(facts)
+    if len(read) > 1:
+        found.append(Axis(READ, READING, read[0], tuple(read[1:]), "which printed number is right"))
+    if has_prior(classes):
+        found.append(
+            Axis(ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), "error rates, times the default")
+        )
+    return tuple(found)
+
+
+def _tables(target: Target, of: Scenario) -> Any:
+    from her2bayes.reconstruction.table_facts import readings, table_set
+
+    facts, classes, factors = (target.data[k] for k in ("facts", "classes", "factors"))
+    return table_set(facts, classes, factors, str(of.get(READ, readings(facts)[0])))
+
+
+def _rows(target: Target, of: Scenario) -> tuple[str, RowPrior]:
+    choices = row_priors(len(target.data["classes"]))
+    base = {axis.name: axis.base for axis in target.axes}
+    name = str(of.get(ROWS, base.get(ROWS, next(iter(choices)))))
+    return name, choices[name]
+
+
+def specification(target: Target, of: Scenario) -> Specification | None:
+    """Model that sums over all tables, where they are few and the primary margin is printed."""
+    from her2bayes.bayes import latent_table
+    from her2bayes.inference.table_fit import LOGISTIC, _listed
+    from her2bayes.reconstruction.latent_tables import conflict
+    from her2bayes.reconstruction.table_groups import listed_tables
+
+    tables = _tables(target, of)
+    if _rows(target, of)[1].rows != LOGISTIC or conflict(tables) or not _listed(tables):
+        return None
+    if _primary(tables) is None:
+        return None
+    data = listed_tables([tables])
+    return Specification(latent_table.build, data, row_prior_values(of), {}, TOP_LEVEL)
+
+
+def _primary(tables: Any) -> np.ndarray | None:
+    """Patients by stratum and primary class, None where they are not determined."""
+    from her2bayes.reconstruction.latent_tables import row_bounds
+
+    least, most = row_bounds(tables)
+    return least if (least == most).all() else None
+
+
+def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Draws (chain, draw) of each estimand, from a model of listed tables."""
+    tables = _tables(target, of)
+    primary = _primary(tables)
+    assert primary is not None  # else there is no such model
+    by = {}
+    for place, (given, name) in enumerate(zip(tables.strata, tables.names, strict=True)):
+        rows = primary[place] / primary[place].sum()
+        by[tuple(level for _, level in given)] = SimpleNamespace(
+            transition=draws["transition"].sel(stratum=name, drop=True),
+            observed=xr.DataArray(rows, {"her2_primary": list(tables.her2)}, "her2_primary"),
+        )
+    classes, scale = target.data["classes"], float(of.get(ASSAY, 0.0))
+    return {
+        str(c.estimand): quantity(c.estimand, by, "transition", classes, scale)
+        for c in target.conclusions
+    }
+
+
+def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
+    """Fit the tables of a scenario and derive the estimands."""
+    from her2bayes.inference.table_fit import LOGISTIC
+    from her2bayes.reconstruction.latent_tables import conflict
+
+    classes, factors = (target.data[k] for k in ("classes", "factors"))
+    tables = _tables(target, of)
+    contradicting = conflict(tables)
+    if contradicting:
+        text = f"no table agrees with all of: {', '.join(contradicting)}"
+        return impossible("latent_table", text)
+    name, choice = _rows(target, of)
+    if choice.rows == LOGISTIC:
+        choice = RowPrior(LOGISTIC, tuple(row_prior_values(of).items()))
+    fitted = _fitted(tables, choice, sampling)
+    matrices = TableAnalysis(factors, name, tables, fitted).matrices
+    by = {tuple(level for _, level in m.given): m for m in matrices}
+    scale = float(of.get(ASSAY, 0.0))
+    found = {}
+    for text, conclusion in {str(c.estimand): c for c in target.conclusions}.items():
+        found[text] = (
+            quantity(conclusion.estimand, by, "transition", classes, scale),
+            quantity(conclusion.estimand, by, "prior", classes, scale),
+        )
+    return Drawn(
+        fitted.model,
+        REFIT,
+        found,
+        fitted.diagnostics,
+        fitted.provenance["seconds"],
+        power=_power(fitted, {name: pair[0] for name, pair in found.items()}, of),
+    )
+
+
+_LAST: dict[str, Any] = {}  # fits of this process; scenarios that differ in the assay share one
+
+
+def _fitted(tables: Any, choice: RowPrior, sampling: Sampling) -> Any:
+    from her2bayes.inference.table_fit import fit_tables
+
+    key = repr((tables.reading, tables.names, choice, sampling))
+    if key not in _LAST:
+        _LAST.clear()
+        _LAST[key] = fit_tables(
+            tables, dict(choice.priors), rows=choice.rows, sampling=sampling, store=None, cores=1
+        )
+    return _LAST[key]
+
+
+def row_prior_values(of: Scenario) -> dict[str, Prior]:
+    """Priors of logistic-normal rows in a scenario."""
+    odds = ROW_PRIORS["log_odds"]
+    return {
+        **ROW_PRIORS,
+        "log_odds": prior(
+            "Normal",
+            mu=odds["mu"] + float(of.get(CENTRE, 0.0)),
+            sigma=odds["sigma"] * float(of.get(SCALE, 1.0)),
+        ),
+        "stratum_sd": ROW_PRIORS["stratum_sd"].scaled(float(of.get(SPREAD, 1.0))),
+    }
+
+
+def _power(fitted: Any, found: Mapping[str, xr.DataArray], of: Scenario) -> dict[str, Any]:
+    """Power-scaling of the reported analysis, where the fit has densities."""
+    from her2bayes.inference.power_scaling import power_scaling
+
+    groups = fitted.tree.children
+    if of.changes or not {"log_likelihood", "log_prior"} <= set(groups):
+        return {}
+    densities = [groups[name].to_dataset() for name in ("log_likelihood", "log_prior")]
+    return power_scaling(found, densities[0], densities[1], TOP_LEVEL)
+
+
+def quantity(
+    estimand: Estimand,
+    by: Mapping[tuple[str, ...], Any],
+    part: str,
+    classes: Sequence[str],
+    assay: float = 0.0,
+) -> xr.DataArray:
+    """Draws of an estimand from matrices by level; ``part`` is "transition" or "prior".
+
+    Primary shares are those of the cohort. With ``assay`` above 0 the flow of true classes is
+    solved for an assay known with that multiple of the default error rates; ``true_discordance``
+    then defaults to 1.
+    """
+    if estimand.kind == "discordance_difference" and estimand.contrast is not None:
+        a, b = (
+            tr.discordance(_flow(by[(level,)], part, classes, assay))
+            for level in (estimand.contrast.a, estimand.contrast.b)
+        )
+        return a - b
+    if estimand.kind == "true_discordance":
+        assay = assay or 1.0
+    flow = _flow(by[tuple(level for _, level in estimand.given)], part, classes, assay)
+    if estimand.kind in ("discordance", "true_discordance"):
+        return tr.discordance(flow)
+    if estimand.kind in ("gain", "loss"):
+        return (
+            tr.gain(flow, estimand.outcome)
+            if estimand.kind == "gain"
+            else tr.loss(flow, estimand.outcome)
+        )
+    start, end = (name.strip() for name in estimand.outcome.split("->"))
+    if estimand.kind == "flow_difference":
+        return tr.flow_difference(flow, start, end)
+    return tr.rows(flow).sel(her2_primary=start, her2=end, drop=True)
+
+
+def _flow(matrix: Any, part: str, classes: Sequence[str], assay: float) -> xr.DataArray:
+    transition = getattr(matrix, part)
+    observed = matrix.observed
+    if part == "prior" and "chain" in observed.dims:
+        observed = observed.mean(("chain", "draw"))  # prior and posterior draws differ in number
+    flow = tr.flows(transition, observed)
+    return tr.true_flow(flow, known_assay(classes, assay)) if assay else flow

@@ -1,0 +1,253 @@
+"""One scenario of one target, from store or model: what a worker process does.
+
+A finished scenario is stored at once under what it depends on: conclusions' estimands, data,
+scenario, sampling, text of all source files it uses, versions. A restarted run finds it there.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from time import perf_counter, process_time
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from her2bayes import __version__
+from her2bayes.analysis.conclusion_target import (
+    REFIT,
+    REWEIGHTED,
+    Drawn,
+    Target,
+    read_drawn,
+)
+from her2bayes.analysis.scenarios import Scenario
+from her2bayes.errors import BadInput
+from her2bayes.inference import digest
+from her2bayes.inference.refit import Refit, Specification, drawn_prior, refit, without_padding
+from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scenario of a target and the name under which its result is stored.
+
+    ``wide`` names the draws under the widest prior, empty where nothing can be re-weighted.
+    """
+
+    target: int
+    scenario: Scenario
+    key: str
+    wide: str = ""
+
+
+def family(target: Target) -> Any:
+    """Module that knows a target's model."""
+    return import_module(f"her2bayes.analysis.sensitivity_{target.family}")
+
+
+def identity(target: Target, sampling: Sampling) -> dict[str, Any]:
+    """What every scenario of a target depends on, besides the scenario itself."""
+    module = family(target)
+    entry = getattr(module, "specification", None) or module.drawn
+    return {
+        "package": __version__,
+        "family": target.family,
+        "estimands": target.estimands,
+        "data": digest.data_digest(_digestible(target.data)),
+        "source": [digest.source_digest(entry), digest.source_digest(work)],
+        "engine": digest.engine_digest(),
+        "sampling": asdict(sampling),
+        "versions": digest.versions(),
+    }
+
+
+def key(about: Mapping[str, Any], of: Scenario, part: str) -> str:
+    """Name of a stored result."""
+    return digest.key({**about, "scenario": of.canonical, "part": part})
+
+
+def _digestible(data: Any) -> Any:
+    if isinstance(data, pd.DataFrame):
+        return data.to_csv(index=False)
+    if isinstance(data, Mapping) and not isinstance(data, xr.Dataset):
+        return {str(name): _digestible(part) for name, part in data.items()}
+    if isinstance(data, tuple):
+        return list(data)
+    return data
+
+
+def specification(target: Target, of: Scenario) -> Specification | None:
+    """Model of a scenario as PyMC has it; None where the family draws in its own way."""
+    make = getattr(family(target), "specification", None)
+    spec: Specification | None = make(target, of) if make else None
+    return spec
+
+
+def stored(store: Store, target: Target, name: str) -> Drawn | None:
+    """Read a finished scenario; None where there is none or its file is damaged."""
+    with _plain_locks():
+        tree = store.load(f"scenario_{target.family}", name)
+    return None if tree is None else read_drawn(tree)
+
+
+def is_stored(store: Store, target: Target, name: str) -> bool:
+    """Whether a finished scenario is there, whole."""
+    return any(
+        path.stem.rsplit("-", 1)[1] == store.checksum(path)
+        for path in store.folder.glob(f"scenario_{target.family}-{name}-*.nc")
+    )
+
+
+def _plain_locks() -> Any:
+    """Keep xarray from asking a cluster for a lock on every file it writes."""
+    import dask
+
+    return dask.config.set(scheduler="threads")
+
+
+def remote(job: Job, target: Target, sampling: Sampling, store: Store) -> tuple[str, Any]:
+    """Run in a worker; faults travel as plain values, since not every exception can be pickled."""
+    logging.getLogger("pymc").setLevel(logging.WARNING)
+    logging.getLogger("pymc.sampling.forward").setLevel(logging.WARNING)
+    try:
+        with _plain_locks():
+            return "done", work(job, target, sampling, store)
+    except BadInput as fault:
+        return "bad input", fault.faults
+    except Exception:  # the caller raises it again with this text
+        return "fault", traceback.format_exc()
+
+
+def work(job: Job, target: Target, sampling: Sampling, store: Store) -> dict[str, float]:
+    """Compute a scenario, store it, and return the seconds spent."""
+    start, busy = perf_counter(), process_time()
+    found = compute(job, target, sampling, store)
+    seconds = {"compile": 0.0, "sample": 0.0, **found.seconds, "all": perf_counter() - start}
+    seconds["cpu"] = process_time() - busy
+    store.save(f"scenario_{target.family}", job.key, replace(found, seconds=seconds).tree())
+    return seconds
+
+
+def compute(job: Job, target: Target, sampling: Sampling, store: Store) -> Drawn:
+    """Draws of a scenario: re-weighted where that is allowed and good enough, else refitted."""
+    module = family(target)
+    if specification(target, job.scenario) is None:
+        drawn: Drawn = module.drawn(target, job.scenario, sampling)
+        return drawn
+    refused = None
+    if job.wide:
+        found = reweighted(job, target, sampling, store)
+        if found.method == REWEIGHTED:
+            return found
+        refused = found
+    fresh = refitted(target, job.scenario, sampling)
+    if refused is None:
+        return fresh
+    return replace(fresh, k_hat=refused.k_hat, ess=refused.ess)
+
+
+def refitted(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
+    """Full refit of a scenario; the reported analysis is power-scaled too."""
+    module = family(target)
+    spec = specification(target, of)
+    assert spec is not None  # asked by the caller
+    result = refit(spec, sampling, densities=not of.changes)
+    posterior = module.quantities(target, of, result.posterior)
+    prior = module.quantities(target, of, result.prior)
+    return Drawn(
+        spec.name,
+        REFIT,
+        {name: (posterior[name], prior[name]) for name in posterior},
+        result.diagnostics,
+        result.seconds,
+        power=_power(spec, result, posterior),
+    )
+
+
+def _power(
+    spec: Specification, result: Refit, posterior: Mapping[str, xr.DataArray]
+) -> dict[str, tuple[float, float]]:
+    from her2bayes.inference.power_scaling import power_scaling
+
+    if result.densities is None:
+        return {}
+    return power_scaling(posterior, *result.densities, spec.top_level)
+
+
+_WIDE: dict[str, Any] = {}  # of this process, by key
+
+
+def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Drawn:
+    """Weighted draws of a scenario from those under the widest prior.
+
+    ``method`` is "refit" where the weights are refused: there are no draws then.
+    """
+    from her2bayes.inference.engine import compiler_flags
+    from her2bayes.inference.reweight import joint, smoothed
+
+    module = family(target)
+    start = perf_counter()
+    raw, diagnostics, model = _wide(job, target, sampling, store)
+    other: Specification = module.specification(target, target.widest)
+    spec: Specification = module.specification(target, job.scenario)
+    moved = spec.transport(raw, other) if spec.transport else raw
+    before, _ = joint(other, raw)
+    after, derived = joint(spec, moved)
+    posterior = module.quantities(target, job.scenario, derived.assign(_named(moved, derived)))
+    weights = smoothed(after - before, _relative_ess(posterior))
+    seconds = {"all": perf_counter() - start}
+    if not weights.accepted:
+        return Drawn(model, REFIT, {}, diagnostics, seconds, None, weights.k_hat, weights.ess)
+    with compiler_flags():
+        prior = drawn_prior(spec, spec.model(), sampling.seed)
+    before_data = module.quantities(target, job.scenario, prior)
+    draws = {name: (posterior[name], before_data[name]) for name in posterior}
+    return Drawn(
+        model, REWEIGHTED, draws, diagnostics, {"all": perf_counter() - start},
+        weights.weight, weights.k_hat, weights.ess,
+    )  # fmt: skip
+
+
+def _named(moved: xr.Dataset, derived: xr.Dataset) -> dict[str, xr.DataArray]:
+    kept = without_padding(moved)
+    return {str(name): kept[name] for name in kept.data_vars if name not in derived}
+
+
+def _relative_ess(posterior: Mapping[str, xr.DataArray]) -> float:
+    """Least bulk ESS of the quantities, as a share of the draws."""
+    from arviz_stats.base import array_stats
+
+    least = 1.0
+    for draws in posterior.values():
+        values = draws.transpose("chain", "draw").to_numpy()
+        least = min(least, float(array_stats.ess(values, method="bulk")) / values.size)
+    return least
+
+
+def _wide(job: Job, target: Target, sampling: Sampling, store: Store) -> Any:
+    """Draws under the widest prior: from this process, the store, or the sampler."""
+    import json
+
+    from her2bayes.inference.convergence import Diagnostics
+
+    if job.wide not in _WIDE:
+        name = f"wide_{target.family}"
+        with store.lock(job.wide):
+            tree = store.load(name, job.wide)
+            if tree is None:
+                spec: Specification = family(target).specification(target, target.widest)
+                result = refit(spec, sampling)
+                tree = xr.DataTree.from_dict({"posterior": result.raw})
+                about = {"diagnostics": asdict(result.diagnostics), "model": spec.name}
+                tree.attrs["wide"] = json.dumps(about)
+                store.save(name, job.wide, tree)
+        said = json.loads(tree.attrs["wide"])
+        raw = tree["posterior"].to_dataset()
+        _WIDE[job.wide] = (raw, Diagnostics(**said["diagnostics"]), said["model"])
+    return _WIDE[job.wide]

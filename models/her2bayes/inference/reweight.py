@@ -1,0 +1,154 @@
+"""Posterior of one prior from draws under a wider one, where importance weights allow it.
+
+Weights are the ratio of the joint densities p(parameters, data) of the two models at the same
+parameters, Pareto-smoothed (Vehtari, Simpson, Gelman, Yao and Gabry 2024, Journal of Machine
+Learning Research 25:72). From a wider prior to a narrower one they are bounded. They are refused,
+and the scenario refitted, unless Pareto k-hat < min(0.7, 1 - 1/log10 S) and the effective sample
+size of the weighted draws is 400 or more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.inference.convergence import ESS_MIN
+from her2bayes.inference.refit import Specification, without_padding
+
+_CACHE: dict[str, tuple[Any, Any, list[str], list[str], int]] = {}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Smoothed weights (chain, draw) that sum to 1, with what judges them."""
+
+    weight: xr.DataArray
+    k_hat: float
+    ess: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether estimates from these weights can be trusted."""
+        draws = self.weight.size
+        return bool(self.k_hat < k_limit(draws) and self.ess >= ESS_MIN)
+
+
+def k_limit(draws: int) -> float:
+    """Largest Pareto k-hat at which ``draws`` draws suffice: min(0.7, 1 - 1/log10 S)."""
+    return min(0.7, 1 - 1 / np.log10(draws))
+
+
+def smoothed(log_ratio: xr.DataArray, relative_ess: float = 1.0) -> Weights:
+    """Pareto-smooth log importance ratios (chain, draw).
+
+    ``relative_ess``: effective over actual number of the draws themselves; the effective sample
+    size of the weighted ones is Kish's, 1 / sum w^2, times it.
+    """
+    from arviz_stats.base import array_stats
+
+    values = log_ratio.transpose("chain", "draw").to_numpy()
+    if not np.isfinite(values).all():
+        return Weights(xr.full_like(log_ratio, 1 / log_ratio.size), np.inf, 0.0)
+    if np.ptp(values) < 1e-9:  # the same density: every draw counts alike
+        equal = xr.full_like(log_ratio, 1 / log_ratio.size)
+        return Weights(equal, -np.inf, log_ratio.size * min(1.0, relative_ess))
+    # ArviZ takes what is to be left out, the negative of the log ratio
+    log_weight, k_hat = array_stats.psislw(-values.ravel(), r_eff=min(1.0, relative_ess))
+    weight = np.exp(log_weight - log_weight.max())
+    weight = weight / weight.sum()
+    ess = min(1.0, relative_ess) / float(np.square(weight).sum())
+    shaped = log_ratio.transpose("chain", "draw").copy(data=weight.reshape(values.shape))
+    return Weights(shaped, float(k_hat), ess)
+
+
+def joint(spec: Specification, draws: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:
+    """Log joint density of a model at draws of its parameters, and its derived variables there.
+
+    ``draws`` as sampled (padding included), from a model of the same structure. The function is
+    made once for a structure; data and priors enter as values.
+    """
+    from her2bayes.inference import engine
+
+    with engine.compiler_flags():
+        model = spec.model()
+        name = engine.structure(model)
+        if name not in _CACHE:
+            _CACHE[name] = _function(model)
+        function, plain, inputs, derived, terms = _CACHE[name]
+        values = {data.name: data.get_value() for data in model.data_vars}
+        for data in plain.data_vars:
+            data.set_value(values[data.name])
+        flat = [_flat(draws[variable]) for variable in inputs]
+        found = function(*flat)
+    size = (draws.sizes["chain"], draws.sizes["draw"])
+    total = np.zeros(size)
+    for term in found[:terms]:
+        total = total + np.asarray(term).reshape(size[0] * size[1], -1).sum(axis=1).reshape(size)
+    coords = {dim: draws[dim] for dim in ("chain", "draw")}
+    variables = {}
+    for variable, value in zip(derived, found[terms:], strict=True):
+        dims = model.named_vars_to_dims.get(variable) or ()
+        labels = {dim: list(model.coords[dim]) for dim in dims if model.coords.get(dim) is not None}
+        shape = (*size, *value.shape[1:])
+        variables[variable] = xr.DataArray(
+            value.reshape(shape), dims=("chain", "draw", *dims), coords={**coords, **labels}
+        )
+    log_joint = xr.DataArray(total, dims=("chain", "draw"), coords=coords)
+    return log_joint, without_padding(xr.Dataset(variables))
+
+
+def _flat(draws: xr.DataArray) -> np.ndarray:
+    values = draws.transpose("chain", "draw", ...).values
+    return values.reshape(-1, *values.shape[2:]).astype("float64")
+
+
+def _function(model: Any) -> tuple[Any, Any, list[str], list[str], int]:
+    """Function of batches of parameters: log densities and derived variables."""
+    from pymc.model.transform.conditioning import remove_value_transforms
+    from pymc.pytensorf import compile as compile_function
+    from pytensor.xtensor.vectorization import vectorize_graph
+
+    from her2bayes.inference.densities import _batched
+
+    plain = remove_value_transforms(model)
+    free = list(plain.free_RVs)
+    terms = plain.logp(vars=[*plain.observed_RVs, *free], sum=False)
+    derived = plain.replace_rvs_by_values(list(plain.deterministics))
+    inputs = {plain.rvs_to_values[rv]: rv.name for rv in free}
+    batch = {variable: _batched(variable) for variable in inputs}
+    ordinary = any(not hasattr(variable.type, "dims") for variable in inputs)
+    dims = ("sample",) if ordinary else ()
+    outputs = vectorize_graph([*terms, *_unwrapped(derived)], batch, new_tensor_dims=dims)
+    function = compile_function(
+        list(batch.values()), outputs, mode="FAST_COMPILE", on_unused_input="ignore"
+    )
+    names = [variable.name for variable in plain.deterministics]
+    return function, plain, list(inputs.values()), names, len(terms)
+
+
+def _unwrapped(variables: list[Any]) -> list[Any]:
+    """Without the identity that ``Deterministic`` puts in front, which has no batched form."""
+    from pytensor.compile.ops import ViewOp
+
+    return [
+        v.owner.inputs[0] if v.owner is not None and isinstance(v.owner.op, ViewOp) else v
+        for v in variables
+    ]
+
+
+def weighted_mean(values: xr.DataArray, weight: xr.DataArray) -> float:
+    """Mean of draws under weights that sum to 1."""
+    return float((values * weight).sum())
+
+
+def weighted_quantiles(
+    values: np.ndarray, weight: np.ndarray, at: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Quantiles of weighted draws: interpolated between the midpoints of the cumulated weights."""
+    order = np.argsort(values)
+    cumulated = np.cumsum(weight[order])
+    middle = (cumulated - 0.5 * weight[order]) / cumulated[-1]
+    return tuple(float(q) for q in np.interp(at, middle, values[order]))

@@ -1,0 +1,209 @@
+"""Ask whether conclusions survive other priors, models, counts and readings of a study or cohort.
+
+A paper: --study names a shipped study or a study folder, whose conclusions.csv is tested unless
+--conclusions names another file. Patients: --conclusions, and --cohort with --time, --event and
+--by (survival, as fit_survival), or with --map (change of HER2 status, as fit_transitions).
+Writes sensitivity.csv (a row for each conclusion and scenario), sensitivity_summary.csv and
+sensitivity.html into OUT/STUDY. Every finished scenario is kept in OUT/STUDY/scenarios, and a
+restarted run continues there. --grid is a TOML file: [axes] with lists of values by name of the
+choice, and cross = [["choice", "choice"]]. Exit code 3: all is written, but a scenario did not
+converge and says so.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from her2bayes.cli import log, out, plain, run
+from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
+
+if TYPE_CHECKING:
+    from her2bayes.reports.sensitivity_files import Asked
+
+
+def main(
+    study: Annotated[str, typer.Option(help="A shipped study, or a study folder.")] = "",
+    cohort: Annotated[
+        Path | None, typer.Option(help="Instead: file with patients, or folder of a study.")
+    ] = None,
+    conclusions: Annotated[
+        Path | None, typer.Option(help="CSV of conclusions (data/README.md).")
+    ] = None,
+    grid: Annotated[Path | None, typer.Option(help="TOML file of choices and values.")] = None,
+    scheduler: Annotated[
+        str, typer.Option(help="Address of a dask scheduler; its workers must see OUT.")
+    ] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Local worker processes.")] = 2,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Keep finished scenarios, or start anew.")
+    ] = True,
+    reweight: Annotated[
+        bool, typer.Option("--reweight/--refit", help="Allow re-weighting, or refit everything.")
+    ] = True,
+    surfaces: Annotated[
+        bool, typer.Option("--surfaces/--no-surfaces", help="Cross the two strongest choices.")
+    ] = True,
+    holds: Annotated[float, typer.Option(help="A conclusion holds from this P.")] = 0.975,
+    fails: Annotated[float, typer.Option(help="A conclusion fails up to this P.")] = 0.5,
+    time: Annotated[str, typer.Option(help="Column of follow-up time (--cohort).")] = "",
+    event: Annotated[str, typer.Option(help="Column of the event, 0 or 1.")] = "",
+    by: Annotated[list[str] | None, typer.Option(help="Factor, or factor=level,level.")] = None,
+    map_: Annotated[str, typer.Option("--map", help="Column map of paired readings.")] = "",
+    model: Annotated[str, typer.Option(help="ph, or nonph: ratios change over time.")] = "ph",
+    cuts: Annotated[str, typer.Option(help="40, equal:20, or months: 6,12,24.")] = "quantile",
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
+        "reports/out"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
+    ] = False,
+) -> int | None:
+    from her2bayes.analysis import sensitivity as analysis
+    from her2bayes.analysis.scenarios import read_grid
+    from her2bayes.analysis.sensitivity_run import cluster
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.reports import sensitivity_files as files
+
+    limits = analysis.Limits(holds, fails)
+    if bool(study) == bool(cohort):
+        raise BadInput(Fault("give either --study or --cohort", allowed="one of them"))
+    if study:
+        asked = files.from_study(study, conclusions, out_folder)
+    else:
+        asked = _patients(cohort, conclusions, out_folder, map_, time, event, by, model, cuts)
+    axes = [axis for target in asked.targets for axis in target.axes]
+    wanted = read_grid(grid, axes) if grid else None
+    target_accept = 0.95 if any(t.family == "survival" for t in asked.targets) else 0.9
+    sampling = (
+        Sampling(draws=600, tune=400, chains=2, seed=seed, target_accept=target_accept)
+        if quick
+        else Sampling(seed=seed, target_accept=target_accept)
+    )
+    store = asked.folder / "scenarios"
+    if not resume:
+        files.forget(store)
+    start = monotonic()
+    with ExitStack() as stack:
+        held: list[Any] = []
+
+        def client() -> Any:
+            if not held:
+                held.append(stack.enter_context(cluster(scheduler, workers)))
+            return held[0]
+
+        result = analysis.run(
+            asked.targets,
+            sampling,
+            store,
+            client,
+            grid=wanted,
+            limits=limits,
+            reweight=reweight,
+            surfaces=surfaces,
+            progress=stack.enter_context(watching()),
+        )
+    spent = monotonic() - start
+    lines, failed = files.write(asked, result, sampling, quick, spent / 60)
+    for line in lines:
+        out.print(plain(line), soft_wrap=True)
+    log.print(
+        plain(
+            f"{result.seconds['scenarios']:.0f} scenarios computed in {spent:.0f} s; the workers "
+            f"spent {result.seconds['compile']:.0f} s compiling, "
+            f"{result.seconds['all'] - result.seconds['compile']:.0f} s on everything else."
+        )
+    )
+    for line in failed:
+        out.print(plain(f"Not converged: {line}"), style="bold red", soft_wrap=True)
+    out.print(plain(asked.folder / "sensitivity.html"), soft_wrap=True)
+    return EXIT_NOT_CONVERGED if failed else None
+
+
+def _patients(
+    cohort: Path | None,
+    conclusions: Path | None,
+    out_folder: Path,
+    map_: str,
+    time: str,
+    event: str,
+    by: list[str] | None,
+    model: str,
+    cuts: str,
+) -> "Asked":
+    """Read a cohort and say who is in it; faults come before anything is fitted."""
+    from her2bayes.reports import sensitivity_files as files
+
+    if conclusions is None or cohort is None:
+        remedy = "give --conclusions FILE (format: conclusions.csv in data/README.md)"
+        raise BadInput(Fault("a cohort has no conclusions of its own", remedy=remedy))
+    if map_ and not time:
+        from her2bayes.reports.transition_files import flow_text, read_cohorts
+
+        pooled = read_cohorts([cohort], [map_])
+        log.print(plain(flow_text(pooled)))
+        return files.from_pairs(pooled, conclusions, out_folder)
+    if not (time and event):
+        remedy = "give --time and --event for survival, or --map for paired readings"
+        raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
+    from her2bayes.analysis.survival import DEFAULT_INTERVALS, Question
+    from her2bayes.evidence.follow_up import read_follow_up
+    from her2bayes.reports import survival_files
+
+    source: Any = cohort
+    title = cohort.stem
+    if map_:
+        source, title = survival_files.cohort_frame(cohort, map_)
+    scheme, number = survival_files.cuts(cuts)
+    question = Question(
+        study=survival_files.slug(cohort.stem), title=title, model=model, cuts=scheme,
+        intervals=number or DEFAULT_INTERVALS,
+    )  # fmt: skip
+    follow_up = read_follow_up(source, time=time, event=event, by=survival_files.factors(by or []))
+    for line in survival_files.cohort_text(follow_up, title):
+        log.print(plain(line))
+    return files.from_follow_up(follow_up, question, conclusions, cohort, out_folder)
+
+
+@contextmanager
+def watching() -> Iterator[Any]:
+    """Show a bar with the time left on a terminal, else a line now and then."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    start = monotonic()
+    if not log.is_terminal:
+        last = [-1e9]
+
+        def say(done: int, total: int, text: str) -> None:
+            if monotonic() - last[0] > 10 or done == total:
+                last[0] = monotonic()
+                log.print(plain(f"{monotonic() - start:4.0f} s  {done} of {total}: {text}"))
+
+        yield say
+        return
+    columns = (
+        BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(), TextColumn("{task.description}", markup=False),
+    )  # fmt: skip
+    with Progress(*columns, console=log) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def show(done: int, total: int, text: str) -> None:
+            progress.update(task, completed=done, total=total, description=str(plain(text)))
+
+        yield show
+
+
+if __name__ == "__main__":
+    run(main)
