@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def simulate(
 
     rng = np.random.default_rng([seed, number])
     kind = KINDS[design.model]
+    sampling = replace(sampling, target_accept=max(sampling.target_accept, kind.target_accept))
     made = kind.draw(rng, design)
     with engine.compiler_flags():
         model = design.build(made.data)

@@ -17,10 +17,11 @@ from her2bayes.errors import BadInput, Fault
 
 @dataclass(frozen=True)
 class Kind:
-    """How a model is calibrated: its simulator and its answers."""
+    """How a model is calibrated: its simulator, its answers, and how small the steps must be."""
 
     draw: Callable[[np.random.Generator, Design], Simulated]
     answers: Callable[[Design, Any, xr.Dataset], Draws]
+    target_accept: float = 0.9
 
 
 KINDS: Mapping[str, Kind] = {
@@ -29,7 +30,7 @@ KINDS: Mapping[str, Kind] = {
     "her2_distribution_ordered": Kind(designs.draw_ordered, designs.shares_of),
     "her2_transition": Kind(designs.draw_transition, designs.transitions_of),
     "her2_transition_dirichlet": Kind(designs.draw_transition_dirichlet, designs.transitions_of),
-    "survival": Kind(draw_survival, survival_of),
+    "survival": Kind(draw_survival, survival_of, target_accept=0.97),
 }
 
 MSK_PAIRS = {"positive": 482, "negative": 89}
