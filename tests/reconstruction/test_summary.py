@@ -171,7 +171,7 @@ def test_compiled_statistics_agree_with_greenwood(rng):
     rows = pd.DataFrame({"time": time / 10, "event": event, "group": pd.Categorical(group),
                          "entry": 0.0, "patients": 1})  # fmt: skip
     order = np.argsort(time, kind="stable")
-    memory = np.zeros((n, kernel.GROUPS), np.int64), np.zeros((n, kernel.GROUPS), np.int64)
+    memory = kernel.memory(n)
 
     def compiled(kind, groups, group_of):
         out = np.zeros(kernel.VALUES)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from her2bayes.errors import BadInput, Fault
-from her2bayes.reconstruction import summary_moves as kernel
+from her2bayes.reconstruction import summary_kernel as kernel
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_problem import (
     TENTHS,

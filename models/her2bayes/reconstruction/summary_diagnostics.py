@@ -74,8 +74,7 @@ def _log_ratios(
             kernel.COX, len(levels), analysis.groups(summary.cells),
             np.round(10 * months).astype(np.int64), event.astype(np.int64), cell, cell.size,
             np.zeros(kernel.GROUPS), kernel.FAR,
-            np.zeros((cell.size, kernel.GROUPS), np.int64),
-            np.zeros((cell.size, kernel.GROUPS), np.int64), out,
+            *kernel.memory(cell.size), out,
         )  # fmt: skip
         where = ", ".join(conditions.values())
         for k, level in enumerate(levels[1:]):

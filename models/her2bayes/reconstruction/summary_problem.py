@@ -16,8 +16,9 @@ import numpy as np
 
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary_design import Cells, Summary
-from her2bayes.reconstruction.summary_moves import MOVES, Patients, Printed, Undo, Work
+from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_reference import Hazards, Model
+from her2bayes.reconstruction.summary_state import Patients, Printed, Undo, Work
 
 TENTHS = 10.0  # of a month: the grid of recorded times
 INTERVALS = 8
@@ -142,6 +143,8 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
             width[t, target.position] = _unit(target.scale)
         if statistic.kind == kernel.COX:
             near[t], reach[t] = _looked_for(low[t], high[t], groups[t])
+    ranked = np.flatnonzero(kind < kernel.FIRST_OF_TIME)[: len(statistics)]
+    test, test_group, tests = _tests_of_cells(ranked, group_of)
     facts = summary.facts
     fact = np.zeros((size, 2, len(facts)), np.int64)
     for f, item in enumerate(facts):
@@ -154,16 +157,22 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         kind=kind if statistics else kind[:0],
         groups=groups,
         group_of=group_of,
+        everyone=(group_of == 0).all(axis=1),
         low=low,
         high=high,
         width=width,
         near=near,
         reach=reach,
+        test=test,
+        test_group=test_group,
+        tests=tests,
+        ranked=ranked,
         fact=fact,
         fact_low=np.array([f.low for f in facts], np.int64),
         fact_high=np.array([f.high for f in facts], np.int64),
         label=cells.label.astype(np.int64),
         stride=cells.stride,
+        levels=cells.label.max(axis=1).astype(np.int64) + 1,
         model_cell=model_cell.astype(np.int64),
         table_move=np.zeros((1, 1, 1), np.int64) if moves is None else moves.astype(np.int64),
         table_factor=np.array([names.index(p) if p else 0 for p in pair], np.int64),
@@ -173,6 +182,21 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
     )
     printed.chance[:] = _chances(summary, moves is not None and len(moves) > 0)
     return printed
+
+
+def _tests_of_cells(
+    ranked: np.ndarray, group_of: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rank statistics that each cell is in, its groups there, their number."""
+    inside = group_of[ranked] >= 0
+    tests = inside.sum(axis=0)
+    test = np.zeros((group_of.shape[1], max(int(tests.max(initial=0)), 1)), np.int64)
+    group = np.zeros_like(test)
+    for cell in range(group_of.shape[1]):
+        chosen = ranked[inside[:, cell]]
+        test[cell, : chosen.size] = chosen
+        group[cell, : chosen.size] = group_of[chosen, cell]
+    return test, group, tests.astype(np.int64)
 
 
 def _unit(scale: str) -> float:
@@ -213,8 +237,7 @@ def scratch(printed: Printed, patients: int) -> tuple[Undo, Work]:
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
-        np.zeros((n, kernel.GROUPS), np.int64),
-        np.zeros((n, kernel.GROUPS), np.int64),
+        *kernel.memory(n),
         np.zeros(kernel.VALUES),
         np.zeros(printed.kind.size),
         np.zeros(n + 1, np.int64),
@@ -234,7 +257,17 @@ def cohort(printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray)
     order = np.argsort(time, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
-    statistics = printed.kind.size
+    statistics, rows = printed.kind.size, order.size + 1
+    inside = printed.group_of[:statistics, cell]
+    members = np.stack([(inside == a).sum(axis=1) for a in range(kernel.GROUPS)], axis=1)
+    row_time, row_deaths = np.unique(time[event == 1], return_counts=True)
+    risk, dead = np.zeros((2, statistics, kernel.GROUPS, rows))
+    for t in printed.ranked:
+        for a in range(printed.groups[t]):
+            mine = inside[t] == a
+            for r, at in enumerate(row_time):
+                risk[t, a, r] = (mine & (time >= at)).sum()
+                dead[t, a, r] = (mine & (time == at) & (event == 1)).sum()
     return Patients(
         s=s.astype(float).copy(),
         time=time,
@@ -247,6 +280,13 @@ def cohort(printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray)
         distance=np.zeros(statistics),
         sequence=np.arange(statistics),
         refused=np.zeros(statistics, np.int64),
+        row_time=np.append(row_time, np.zeros(rows - row_time.size, np.int64)),
+        row_deaths=np.append(row_deaths, np.zeros(rows - row_deaths.size, np.int64)),
+        rows=np.array([row_time.size]),
+        risk=risk,
+        dead=dead,
+        members=members,
+        beta=printed.near[:statistics].copy(),
     )
 
 

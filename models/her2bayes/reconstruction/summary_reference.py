@@ -21,6 +21,8 @@ import numba
 import numpy as np
 
 _jit = numba.njit(cache=True, nogil=True)
+# Without reference counting, which would cost more than the arithmetic: nothing may be allocated.
+_fast = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 
 class Model(NamedTuple):
@@ -45,14 +47,14 @@ class Hazards(NamedTuple):
     leave: np.ndarray
 
 
-@_jit
+@_fast
 def interval_of(model, s):
     """Interval that holds a time; the last is open."""
     width = model.start[1] if model.start.size > 1 else np.inf
     return min(int(s / width), model.start.size - 1)
 
 
-@_jit
+@_fast
 def log_density(model, hazards, m, s, event):
     """Log density of leaving at s with or without an event, in model cell m."""
     j = interval_of(model, s)
@@ -62,14 +64,14 @@ def log_density(model, hazards, m, s, event):
     return (rate if event else leave) - spent
 
 
-@_jit
+@_fast
 def sizes(model):
     """Intervals, columns, scales, and where the censoring part of theta begins."""
     intervals, columns, scales = model.start.size, model.block.size, model.scale_sd.size
     return intervals, columns, scales, intervals + 1 + columns + scales
 
 
-@_jit
+@_fast
 def column_scale(model, theta, p):
     """Prior sd of a column's effect."""
     if model.block[p] < 0:
@@ -77,7 +79,7 @@ def column_scale(model, theta, p):
     return np.exp(theta[model.start.size + 1 + model.block.size + model.block[p]])
 
 
-@_jit
+@_fast
 def fill_log_rates(model, theta, log_death, log_leave):
     """Log hazards of all cells and intervals."""
     intervals, columns, _, second = sizes(model)
@@ -98,7 +100,7 @@ def fill_log_rates(model, theta, log_death, log_leave):
                 log_death[m, j] += model.columns[m, p] * effect
 
 
-@_jit
+@_fast
 def fill_hazards(model, theta, hazards):
     """Log and cumulative hazards."""
     fill_log_rates(model, theta, hazards.log_death, hazards.log_leave)
@@ -114,7 +116,7 @@ def fill_hazards(model, theta, hazards):
             )
 
 
-@_jit
+@_fast
 def exposure(model, s, event, m, deaths, months, leaves, follow):
     """Add one patient's time and exit to the counts by cell and interval."""
     last = interval_of(model, s)
@@ -180,7 +182,7 @@ def log_posterior(model, theta, counts, log_death, log_leave, gradient):  # noqa
     return total
 
 
-@_jit
+@_fast
 def half_normal(log_value, sd):
     """Log density of the logarithm of a half-normal value, up to a constant."""
     return log_value - 0.5 * np.exp(2 * log_value) / sd**2
