@@ -3,9 +3,9 @@
     p(D, theta | printed)  ~  p(theta) p(D | theta) prod_j 1{T_j(D) in the rounding cell of t_j}
 
 Replicas run at p(theta) p(D | theta) exp(-sharpness_k * distance(D)), sharpness rising from one in
-which printed numbers hardly matter; neighbours exchange places, even and odd pairs in turn (Syed,
-Bouchard-Cote, Deligiannidis & Doucet 2022). States of the sharpest replica whose distance is 0 are
-draws from the target itself. The ladder is geometric.
+which patients move freely to one that no distance but 0 survives: the target itself. Neighbours
+exchange places, even and odd pairs in turn, and the places between are spaced in the warm-up so
+that exchanges are refused alike (Syed, Bouchard-Cote, Deligiannidis & Doucet 2022).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from her2bayes.reconstruction.summary_problem import (
 
 LEAPS = 12
 THREADS = 2
-SOFTEST, SHARPEST = 1.0, 2000.0
+SOFTEST, SHARPEST, TARGET = 1.5, 500.0, 1e9
+RESPACED = 4  # times in a warm-up that the places are spaced anew
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
@@ -60,10 +61,10 @@ class Settings:
     """Chains, replicas in each, sweeps left out and kept, moves of a replica in a sweep."""
 
     chains: int = 4
-    replicas: int = 36
-    warm: int = 400
-    sweeps: int = 600
-    moves: int = 500
+    replicas: int = 18
+    warm: int = 240
+    sweeps: int = 720
+    moves: int = 1500
     seed: int = 20230221
 
 
@@ -97,7 +98,8 @@ class Ladder:
     def __init__(self, posed: Problem, settings: Settings, seed: int) -> None:
         self.settings = settings
         self.rng = np.random.default_rng(seed)
-        self.sharpness = np.geomspace(SOFTEST, SHARPEST, settings.replicas)
+        softer = np.geomspace(SOFTEST, SHARPEST, settings.replicas - 1)
+        self.sharpness = np.append(softer, TARGET)
         self.replicas = []
         for stream in self.rng.spawn(settings.replicas):
             counts = counts_of_facts(posed.summary, stream)
@@ -136,6 +138,14 @@ class Ladder:
             self.replicas[low : low + 2] = [other, one]
             self.identity[low : low + 2] = self.identity[low : low + 2][::-1]
 
+    def respace(self) -> None:
+        """Move the places between softest and sharpest so that all exchanges are refused alike."""
+        refused = self.refused[:-1] / np.maximum(self.tried[:-1], 1)
+        barrier = np.concatenate([[0.0], np.cumsum(np.maximum(refused, 0.02))])
+        wanted = np.linspace(0, barrier[-1], barrier.size)
+        self.sharpness[:-1] = np.exp(np.interp(wanted, barrier, np.log(self.sharpness[:-1])))
+        self.forget()
+
     def forget(self) -> None:
         """Start counting anew."""
         self.refused[:], self.tried[:], self.tally[:] = 0, 0, 0
@@ -170,9 +180,11 @@ def _warm(ladder: Ladder) -> bool:
     """Warm up; whether a cohort that meets all printed numbers turned up in time."""
     for _ in range(PATIENCE):
         met = False
-        for _ in range(ladder.settings.warm):
+        for sweep in range(1, ladder.settings.warm + 1):
             ladder.sweep(adapt=True)
             met = met or ladder.replicas[-1].distance == 0
+            if sweep % max(ladder.settings.warm // RESPACED, 1) == 0:
+                ladder.respace()
         if met:
             ladder.forget()
             return True

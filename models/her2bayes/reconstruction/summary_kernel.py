@@ -30,6 +30,7 @@ from her2bayes.reconstruction.summary_statistics import (
     FIRST_OF_TIME,
     FOLLOW_UP,
     VALUES,
+    Z,
     rank_statistic,
     statistic,
 )
@@ -39,7 +40,8 @@ from her2bayes.reconstruction.summary_table_move import move_table
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 _outer = numba.njit(cache=True, nogil=True)
 
-MISSING = 10.0  # distance of a statistic that does not exist, and the largest of any
+# Distance of a statistic that does not exist. Nothing near is as far: a flat stretch would be a trap.
+MISSING = 1000.0
 TIME, SWAP, PAIR, SHIFT, ONE, TABLE = 0, 1, 2, 3, 4, 5
 MOVES = 6
 
@@ -104,10 +106,28 @@ def compute(printed, patients, work, t, room):
 
 
 @_jit
+def centre(printed, t, out):
+    """Move ratios, and limits with them, into the ratios' cells as far as limits are concerned.
+
+    So limits measure the error alone, and it can settle while the ratio is still free. Inside the
+    cells nothing changes.
+    """
+    for a in range(printed.groups[t] - 1):
+        at = 4 * a
+        inside = min(max(out[at], printed.low[t, at]), printed.high[t, at])
+        error = (out[at + 2] - out[at + 1]) / (2 * Z)
+        out[at + 1] += inside - out[at]
+        out[at + 2] += inside - out[at]
+        out[at + 3] = (inside / error) ** 2
+
+
+@_jit
 def distance_of(printed, patients, work, t, room):
     """Distance of one statistic from its printed cells, 0 inside."""
     if not compute(printed, patients, work, t, room):
         return MISSING
+    if printed.kind[t] == COX:
+        centre(printed, t, work.out)
     total = 0.0
     for v in range(VALUES):
         if work.out[v] < printed.low[t, v]:

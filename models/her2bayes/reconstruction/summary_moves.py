@@ -54,10 +54,25 @@ def move_time(printed, patients, model, hazards, undo):
 
 
 @_jit
+def partner(printed, patients, i):
+    """Another patient: any, or one with the same level of some factor (as many as for its own)."""
+    n, factors = patients.order.size, printed.stride.size
+    a = np.random.randint(2 * factors)
+    j = np.random.randint(n)
+    if a >= factors:
+        return j
+    for _ in range(40):
+        if printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]] and j != i:
+            return j
+        j = np.random.randint(n)
+    return i
+
+
+@_jit
 def move_pair(printed, patients, model, hazards, undo):
     """Move two times in opposite directions."""
-    n = patients.order.size
-    i, j = np.random.randint(n), np.random.randint(n)
+    i = np.random.randint(patients.order.size)
+    j = partner(printed, patients, i)
     if i == j:
         return -np.inf, False
     shift = np.random.normal() * random_scale()
@@ -71,21 +86,6 @@ def move_pair(printed, patients, model, hazards, undo):
         printed, patients, model, hazards, undo, j, other, patients.event[j], patients.cell[j]
     )
     return ratio, True
-
-
-@_jit
-def partner(printed, patients, i):
-    """Another patient: any, or one with the same level of some factor (as many as for its own)."""
-    n, factors = patients.order.size, printed.stride.size
-    a = np.random.randint(2 * factors)
-    j = np.random.randint(n)
-    if a >= factors:
-        return j
-    for _ in range(40):
-        if printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]] and j != i:
-            return j
-        j = np.random.randint(n)
-    return i
 
 
 @_jit

@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary_design import Cells, Summary
+from her2bayes.reconstruction.summary_design import Cells, Summary, Target
 from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_reference import Hazards, Model
 from her2bayes.reconstruction.summary_state import Patients, Printed, Undo, Work
@@ -29,6 +29,7 @@ LOG_RATIO_SD = 0.75
 SPREAD_SD = 0.5
 INTERACTION_SD = 0.25
 ALPHA = 1.0
+RATIO_UNIT, LIMIT_UNIT, MONTHS_UNIT = 0.08, 0.01, 10.0  # log scale, log scale, month tenths
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         group_of[t] = statistic.groups(cells)
         for target in statistic.targets:
             low[t, target.position], high[t, target.position] = target.low, target.high
-            width[t, target.position] = _unit(target.scale)
+            width[t, target.position] = _unit(target)
         if statistic.kind == kernel.COX:
             near[t], reach[t] = _looked_for(low[t], high[t], groups[t])
     ranked = np.flatnonzero(kind < kernel.FIRST_OF_TIME)[: len(statistics)]
@@ -199,9 +200,11 @@ def _tests_of_cells(
     return test, group, tests.astype(np.int64)
 
 
-def _unit(scale: str) -> float:
-    """Distances are in units in which one death more or less matters about equally."""
-    return {"exp": 0.03, "months": 10.0, "sign": 1.0}.get(scale, 1.0)
+def _unit(target: Target) -> float:
+    """Units of distance: an error settles at softer places than its ratio, which moves easily."""
+    if target.scale == "exp":
+        return LIMIT_UNIT if target.position % 4 else RATIO_UNIT
+    return MONTHS_UNIT if target.scale == "months" else 1.0
 
 
 def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndarray, float]:
