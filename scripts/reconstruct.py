@@ -67,8 +67,8 @@ def summary(
     from her2bayes.evidence.study import load_study, study_folder
     from her2bayes.reconstruction.summary import Settings
     from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
-    from her2bayes.reconstruction.summary_evidence import endpoints
     from her2bayes.reconstruction.summary_evidence import summary as read_summary
+    from her2bayes.reconstruction.summary_readings import endpoints
 
     loaded = load_study(study_folder(study))
     readings = dict(_reading(text) for text in reading or [])

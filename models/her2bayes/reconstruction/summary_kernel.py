@@ -12,9 +12,9 @@ target with the indicator of all printed numbers in the last place. Counts are n
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from her2bayes.reconstruction.compiled import fast, outer
 from her2bayes.reconstruction.summary_moves import (
     move_one,
     move_pair,
@@ -36,17 +36,13 @@ from her2bayes.reconstruction.summary_statistics import (
 )
 from her2bayes.reconstruction.summary_table_move import move_table
 
-# Without reference counting, which would cost more than the arithmetic: nothing may be allocated.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-_outer = numba.njit(cache=True, nogil=True)
-
-# Distance of a statistic that does not exist. Nothing near is as far: a flat stretch would be a trap.
+# Distance of a statistic that does not exist; were others capped, flat stretches would be traps.
 MISSING = 1000.0
 TIME, SWAP, PAIR, SHIFT, ONE, TABLE = 0, 1, 2, 3, 4, 5
 MOVES = 6
 
 
-@_jit
+@fast
 def is_affected(printed, patients, undo, t, ranks):
     """Tell whether a statistic may have changed; ``ranks``: the order of exits has."""
     group_of = printed.group_of[t]
@@ -65,7 +61,7 @@ def is_affected(printed, patients, undo, t, ranks):
     return False
 
 
-@_jit
+@fast
 def times_of_everyone(patients, out):
     """Median, least and largest of all times."""
     n, order, time = patients.order.size, patients.order, patients.time
@@ -74,7 +70,7 @@ def times_of_everyone(patients, out):
     out[2] = time[order[n - 1]]
 
 
-@_jit
+@fast
 def compute(printed, patients, work, t, room):
     """Fill ``work.out`` with one statistic; False where it does not exist.
 
@@ -105,7 +101,7 @@ def compute(printed, patients, work, t, room):
     )  # fmt: skip
 
 
-@_jit
+@fast
 def centre(printed, t, out):
     """Move ratios, and limits with them, into the ratios' cells as far as limits are concerned.
 
@@ -118,15 +114,16 @@ def centre(printed, t, out):
         error = (out[at + 2] - out[at + 1]) / (2 * Z)
         out[at + 1] += inside - out[at]
         out[at + 2] += inside - out[at]
-        out[at + 3] = (inside / error) ** 2
+        if printed.kind[t] == COX:  # the others have the log-rank test there
+            out[at + 3] = (inside / error) ** 2
 
 
-@_jit
+@fast
 def distance_of(printed, patients, work, t, room):
     """Distance of one statistic from its printed cells, 0 inside."""
     if not compute(printed, patients, work, t, room):
         return MISSING
-    if printed.kind[t] == COX:
+    if COX <= printed.kind[t] < FIRST_OF_TIME:
         centre(printed, t, work.out)
     total = 0.0
     for v in range(VALUES):
@@ -137,7 +134,7 @@ def distance_of(printed, patients, work, t, room):
     return min(total, MISSING)
 
 
-@_jit
+@fast
 def gather(patients, work):
     """Copy the patients sorted by time."""
     for k in range(patients.order.size):
@@ -147,7 +144,7 @@ def gather(patients, work):
         work.cell[k] = patients.cell[i]
 
 
-@_jit
+@fast
 def accepted(printed, patients, undo, work, margin, sharpness, ranks):
     """Accept when the distance grows by no more than ``margin / sharpness``; keep distances."""
     room = margin / sharpness
@@ -176,7 +173,7 @@ def accepted(printed, patients, undo, work, margin, sharpness, ranks):
     return True
 
 
-@_jit
+@fast
 def propose(printed, patients, model, hazards, undo, work, which):
     """Apply one move; log ratio of target and proposals, and whether orders of exits changed."""
     if which == TIME:
@@ -192,7 +189,7 @@ def propose(printed, patients, model, hazards, undo, work, which):
     return move_table(printed, patients, model, hazards, undo, work)
 
 
-@_jit
+@fast
 def step(printed, patients, model, hazards, undo, work, sharpness, tally):
     """One Metropolis-Hastings step over patients."""
     u = np.random.random()
@@ -213,7 +210,7 @@ def step(printed, patients, model, hazards, undo, work, sharpness, tally):
         take_back(printed, patients, undo)
 
 
-@_jit
+@fast
 def count_exits(printed, patients, model, counts):
     """Deaths, censorings and time by model cell and interval."""
     deaths, months, leaves, follow = counts
@@ -226,21 +223,21 @@ def count_exits(printed, patients, model, counts):
         exposure(model, patients.s[i], patients.event[i], m, deaths, months, leaves, follow)
 
 
-@_jit
+@fast
 def refresh(printed, patients, work):
     """Compute all distances anew."""
     for t in range(printed.kind.size):
         patients.distance[t] = distance_of(printed, patients, work, t, 1e9)
 
 
-@_jit
+@fast
 def steps(printed, patients, model, hazards, undo, work, number, sharpness, tally):
     """Many steps."""
     for _ in range(number):
         step(printed, patients, model, hazards, undo, work, sharpness, tally)
 
 
-@_outer
+@outer
 def run(
     printed, patients, model, hazards, theta, undo, work, seed, sweeps, moves, leaps, pace,
     sharpness, adapt, tally,
@@ -269,3 +266,25 @@ def run(
                 pace[0] *= np.exp(0.05 * (rate - 0.8))
         fill_hazards(model, theta, hazards)
     return np.sum(patients.distance)
+
+
+@outer
+def parameters(printed, patients, model, theta, seed, warm, apart, leaps, found):
+    """Draws of theta given the patients as they are, every ``apart``-th into ``found``."""
+    np.random.seed(seed)
+    cells, intervals = model.columns.shape[0], model.start.size
+    counts = (
+        np.zeros((cells, intervals)),
+        np.zeros((cells, intervals)),
+        np.zeros(intervals),
+        np.zeros(intervals),
+    )
+    scratch = (np.zeros((cells, intervals)), np.zeros(intervals))
+    count_exits(printed, patients, model, counts)
+    pace = 0.1
+    for k in range(warm + apart * found.shape[0]):
+        rate = hamiltonian(model, theta, counts, pace, leaps, scratch)
+        if k < warm:
+            pace *= np.exp(0.1 * (rate - 0.8))
+        elif (k - warm) % apart == apart - 1:
+            found[(k - warm) // apart] = theta

@@ -11,16 +11,13 @@ Each returns the log ratio of target and proposals, and whether an order of exit
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_state import change, exchange_keeps_facts
 
-# Without reference counting, which would cost more than the arithmetic: nothing may be allocated.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
-
-@_jit
+@fast
 def crosses(patients, i, s):
     """Tell whether a new time of patient i could change any order of exits that matters."""
     now, then = patients.time[i], int(np.ceil(s))
@@ -35,13 +32,13 @@ def crosses(patients, i, s):
     return False
 
 
-@_jit
+@fast
 def random_scale():
     """Size of a move of time, from 0.05 to 40 months, in month tenths."""
     return 0.5 * np.exp(np.random.random() * 6.7)
 
 
-@_jit
+@fast
 def move_time(printed, patients, model, hazards, undo):
     """Move the time of one patient."""
     i = np.random.randint(patients.order.size)
@@ -53,7 +50,7 @@ def move_time(printed, patients, model, hazards, undo):
     return change(printed, patients, model, hazards, undo, i, s, event, cell), ranks
 
 
-@_jit
+@fast
 def partner(printed, patients, i):
     """Another patient: any, or one with the same level of some factor (as many as for its own)."""
     n, factors = patients.order.size, printed.stride.size
@@ -68,7 +65,7 @@ def partner(printed, patients, i):
     return i
 
 
-@_jit
+@fast
 def move_pair(printed, patients, model, hazards, undo):
     """Move two times in opposite directions."""
     i = np.random.randint(patients.order.size)
@@ -88,7 +85,7 @@ def move_pair(printed, patients, model, hazards, undo):
     return ratio, True
 
 
-@_jit
+@fast
 def exchanged(factors):
     """What two patients exchange, as bits: factors, event, time."""
     if np.random.random() < 0.5:
@@ -96,7 +93,7 @@ def exchanged(factors):
     return np.random.randint(1, 1 << (factors + 2))
 
 
-@_jit
+@fast
 def move_swap(printed, patients, model, hazards, undo):
     """Exchange labels of some factors, the event, or the time between two patients."""
     factors = printed.stride.size
@@ -125,7 +122,7 @@ def move_swap(printed, patients, model, hazards, undo):
     return ratio + change(printed, patients, model, hazards, undo, j, s_j, event_j, new_j), True
 
 
-@_jit
+@fast
 def move_one(printed, patients, model, hazards, undo):
     """Give one patient another level of one factor, or turn an event into a censoring and back."""
     i = np.random.randint(patients.order.size)
@@ -141,7 +138,7 @@ def move_one(printed, patients, model, hazards, undo):
     return change(printed, patients, model, hazards, undo, i, patients.s[i], event, cell), True
 
 
-@_jit
+@fast
 def first_at(patients, time):
     """Place of the first patient not before a time."""
     low, high = 0, patients.order.size
@@ -154,7 +151,7 @@ def first_at(patients, time):
     return low
 
 
-@_jit
+@fast
 def move_shift(printed, patients, model, hazards, undo, work):
     """Shift all patients of a stretch of time by whole tenths, overtaking nobody.
 

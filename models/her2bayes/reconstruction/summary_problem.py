@@ -17,7 +17,7 @@ import numpy as np
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary_design import Cells, Summary, Target
 from her2bayes.reconstruction.summary_kernel import MOVES
-from her2bayes.reconstruction.summary_reference import Hazards, Model
+from her2bayes.reconstruction.summary_reference import Hazards, Model, fill_hazards
 from her2bayes.reconstruction.summary_state import Patients, Printed, Undo, Work
 
 TENTHS = 10.0  # of a month: the grid of recorded times
@@ -63,7 +63,7 @@ def reference(
     Main effects of all factors, interactions of all pairs.
     """
     combos = cells.combinations
-    values = [tuple(cells._value(c, f) for f in factors) for c in combos]
+    values = [tuple(cells.value(c, f) for f in factors) for c in combos]
     distinct = list(dict.fromkeys(values))
     model_cell = np.array([distinct.index(v) for v in values])
     contrasts = {}
@@ -236,11 +236,14 @@ def scratch(printed: Printed, patients: int) -> tuple[Undo, Work]:
         np.zeros(n + 1, np.int64),
         np.zeros(1, np.int64),
     )
+    risk, dead, small = kernel.memory(n)
     work = Work(
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
-        *kernel.memory(n),
+        risk,
+        dead,
+        small,
         np.zeros(kernel.VALUES),
         np.zeros(printed.kind.size),
         np.zeros(n + 1, np.int64),
@@ -252,6 +255,28 @@ def hazards(model: Model) -> Hazards:
     """Memory for hazards."""
     shape = model.columns.shape[0], model.start.size
     return Hazards(np.zeros(shape), np.zeros(shape), np.zeros(shape[1]), np.zeros(shape[1]))
+
+
+def log_hazards(model: Model, theta: np.ndarray) -> np.ndarray:
+    """Log hazards of death per month tenth (draw, model cell, interval) of draws of theta."""
+    memory = hazards(model)
+    found = np.zeros((theta.shape[0], *memory.log_death.shape))
+    for k, one in enumerate(theta):
+        fill_hazards(model, one, memory)
+        found[k] = memory.log_death
+    return found
+
+
+def prior_theta(model: Model, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws (draw, parameter) of theta from its prior."""
+    intervals, columns, scales = model.start.size, model.block.size, model.scale_sd.size
+    second = intervals + 1 + columns + scales
+    theta = rng.normal(size=(number, second + intervals + 1))
+    sd = {intervals: model.smoothing_sd, second + intervals: model.smoothing_sd}
+    sd |= {intervals + 1 + columns + k: float(model.scale_sd[k]) for k in range(scales)}
+    for place, scale in sd.items():
+        theta[:, place] = np.log(scale * np.abs(theta[:, place]))
+    return np.asarray(theta)
 
 
 def cohort(printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray) -> Patients:

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_reference import log_density
-
-# Without reference counting, which would cost more than the arithmetic: nothing may be allocated.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 
 class Printed(NamedTuple):
@@ -97,7 +94,7 @@ class Work(NamedTuple):
     chosen: np.ndarray
 
 
-@_jit
+@fast
 def resort(patients, i):
     """Move patient i to its place in the order of times."""
     order, place, time = patients.order, patients.place, patients.time
@@ -114,7 +111,7 @@ def resort(patients, i):
     place[i] = k
 
 
-@_jit
+@fast
 def rows_until(patients, time):
     """Number of rows no later than a time."""
     low, high = 0, patients.rows[0]
@@ -127,7 +124,7 @@ def rows_until(patients, time):
     return low
 
 
-@_jit
+@fast
 def count_at_risk(printed, patients, cell, first, last, amount):
     """Add a patient to the risk sets of a stretch of rows, or take one away."""
     for k in range(printed.tests[cell]):
@@ -136,7 +133,7 @@ def count_at_risk(printed, patients, cell, first, last, amount):
             risk[r] += amount
 
 
-@_jit
+@fast
 def count_dead(printed, patients, cell, row, amount):
     """Add an event to a row, or take one away."""
     for k in range(printed.tests[cell]):
@@ -144,7 +141,7 @@ def count_dead(printed, patients, cell, row, amount):
     patients.row_deaths[row] += int(amount)
 
 
-@_jit
+@fast
 def close_row(printed, patients, row):
     """Remove a row without events."""
     rows = patients.rows[0]
@@ -160,7 +157,7 @@ def close_row(printed, patients, row):
     patients.rows[0] = rows - 1
 
 
-@_jit
+@fast
 def open_row(printed, patients, row, i):
     """A new row at the time of patient i: as the next later row, and those who leave before it."""
     rows, time = patients.rows[0], patients.time[i]
@@ -188,7 +185,7 @@ def open_row(printed, patients, row, i):
         k += 1
 
 
-@_jit
+@fast
 def slides(patients, i, row, time):
     """Tell whether the row of one event can move to a time without anybody in between."""
     if patients.row_deaths[row] > 1:
@@ -203,7 +200,7 @@ def slides(patients, i, row, time):
     )
 
 
-@_jit
+@fast
 def assign(printed, patients, i, s, event, cell):  # noqa: C901 (what changes decides what is counted)
     """Set one patient and all that depends on it; the log ratio of the prior of cells."""
     ratio = 0.0
@@ -255,7 +252,7 @@ def assign(printed, patients, i, s, event, cell):  # noqa: C901 (what changes de
     return ratio
 
 
-@_jit
+@fast
 def change(printed, patients, model, hazards, undo, i, s, event, cell):
     """Propose a new state of one patient, remembering the old; log ratio of the target."""
     k = undo.size[0]
@@ -269,14 +266,14 @@ def change(printed, patients, model, hazards, undo, i, s, event, cell):
     return ratio + log_density(model, hazards, printed.model_cell[cell], s, event)
 
 
-@_jit
+@fast
 def take_back(printed, patients, undo):
     """Undo all changes, last first."""
     for k in range(undo.size[0] - 1, -1, -1):
         assign(printed, patients, undo.who[k], undo.s[k], undo.event[k], undo.cell[k])
 
 
-@_jit
+@fast
 def facts_hold(printed, patients):
     """Tell whether all counts are as printed."""
     for f in range(printed.fact_low.size):
@@ -285,7 +282,7 @@ def facts_hold(printed, patients):
     return True
 
 
-@_jit
+@fast
 def exchange_keeps_facts(printed, patients, i, j, to_i, to_j):
     """Tell whether counts stay as printed when two patients get other (cell, event)."""
     cell_i, event_i = patients.cell[i], patients.event[i]

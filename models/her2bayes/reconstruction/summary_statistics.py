@@ -12,11 +12,9 @@ Rows of patients are sorted by time; ``group`` is each row's group in the statis
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-# Without reference counting, which would cost more than the arithmetic: nothing may be allocated.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+from her2bayes.reconstruction.compiled import fast
 
 LOG_RANK, COX, PETO, EXPECTED, OBSERVED = 0, 1, 2, 3, 4
 FOLLOW_UP, FOLLOW_UP_REVERSE, FOLLOW_UP_SURVIVORS, MEDIAN = 5, 6, 7, 8
@@ -29,7 +27,7 @@ NEWTON_STEPS = 30
 FAR = 15.0  # a log hazard ratio beyond is infinite: one group has no events
 
 
-@_jit
+@fast
 def event_table(time, event, cell, group_of, n, groups, risk, dead, small):
     """Numbers at risk and events by group at each event time, latest first; their number."""
     at_risk, fallen = small[0], small[1]
@@ -57,7 +55,7 @@ def event_table(time, event, cell, group_of, n, groups, risk, dead, small):
     return rows
 
 
-@_jit
+@fast
 def solve(matrix, right, size):
     """Solve a small symmetric system in place; False where it is singular."""
     for i in range(size):
@@ -75,7 +73,7 @@ def solve(matrix, right, size):
     return True
 
 
-@_jit
+@fast
 def copy(source, target, size):
     """Copy a small matrix."""
     for a in range(size):
@@ -83,7 +81,7 @@ def copy(source, target, size):
             target[a, b] = source[a, b]
 
 
-@_jit
+@fast
 def log_rank(risk, dead, rows, groups, difference, variance):
     """Observed minus expected events of the groups after the first, and their variance."""
     size = groups - 1
@@ -111,7 +109,7 @@ def log_rank(risk, dead, rows, groups, difference, variance):
             variance[b, a] = variance[a, b]
 
 
-@_jit
+@fast
 def cox_step(risk, dead, rows, groups, beta, score, information, small):  # noqa: C901 (one pass)
     """Score and information of the partial likelihood at beta, Efron's ties."""
     size = groups - 1
@@ -145,8 +143,8 @@ def cox_step(risk, dead, rows, groups, beta, score, information, small):  # noqa
             information[b, a] = information[a, b]
 
 
-@_jit
-def cox(risk, dead, rows, groups, near, reach, beta, error, small):  # noqa: C901 (one pass)
+@fast
+def cox(risk, dead, rows, groups, near, reach, beta, error, small):
     """Fit by Newton's method from ``beta``; False without a fit, or beyond ``reach`` of ``near``.
 
     It is given up when even the last step back could not bring it within reach.
@@ -180,7 +178,7 @@ def cox(risk, dead, rows, groups, near, reach, beta, error, small):  # noqa: C90
     return done
 
 
-@_jit
+@fast
 def two_group(kind, risk, dead, rows, difference, variance, out):
     """Log HR, its limits and the log-rank chi-square by an estimator of observed and expected."""
     first, second = 0.0, 0.0
@@ -204,7 +202,7 @@ def two_group(kind, risk, dead, rows, difference, variance, out):
     return True
 
 
-@_jit
+@fast
 def fill(out, at, ratio, error):
     """Log ratio, lower and upper limit, Wald chi-square."""
     out[at] = ratio
@@ -213,7 +211,7 @@ def fill(out, at, ratio, error):
     out[at + 3] = (ratio / error) ** 2
 
 
-@_jit
+@fast
 def crossing(time, event, cell, group_of, n, reverse):
     """Median by R's rule: where Kaplan-Meier falls below 1/2, midpoint where it equals 1/2."""
     left = 0
@@ -246,7 +244,7 @@ def crossing(time, event, cell, group_of, n, reverse):
     return (waiting + last) / 2 if waiting >= 0 else np.nan
 
 
-@_jit
+@fast
 def follow_up(kind, time, event, cell, group_of, n, out):
     """Median follow-up under a reading, and the range of the times it looks at."""
     if kind == FOLLOW_UP_REVERSE:
@@ -276,10 +274,8 @@ def follow_up(kind, time, event, cell, group_of, n, out):
     return True
 
 
-@_jit
-def statistic(  # noqa: PLR0911 (one exit a kind)
-    kind, groups, group_of, time, event, cell, n, near, reach, risk, dead, small, out
-):
+@fast
+def statistic(kind, groups, group_of, time, event, cell, n, near, reach, risk, dead, small, out):
     """Fill ``out`` with the numbers of one statistic; False where it does not exist.
 
     Times in month tenths; ``near`` and ``reach`` say where a Cox fit is looked for; ``risk``,
@@ -299,14 +295,14 @@ def statistic(  # noqa: PLR0911 (one exit a kind)
     return rank_statistic(kind, groups, risk, dead, rows, near, reach, beta, small, out)
 
 
-def memory(n):
+def memory(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scratch space of ``statistic`` for n patients."""
     return np.zeros((GROUPS, n)), np.zeros((GROUPS, n)), np.zeros((SMALL, GROUPS))
 
 
-@_jit
+@fast
 def rank_statistic(kind, groups, risk, dead, rows, near, reach, beta, small, out):
-    """Fill ``out`` from the numbers at risk and events (group, row); ``beta``: a Cox fit's start."""
+    """Fill ``out`` from numbers at risk and events (group, row); ``beta``: a Cox fit's start."""
     if kind == COX:
         error = small[SMALL - 2]
         if not cox(risk, dead, rows, groups, near, reach, beta, error, small):

@@ -9,16 +9,13 @@ drawn, so the ratio of proposals counts the ways there and back.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_state import change
 
-# Without reference counting, which would cost more than the arithmetic: nothing may be allocated.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
-
-@_jit
+@fast
 def draw_donors(printed, patients, primary, recurrence, number, chosen, at):
     """Draw distinct patients of one cell of the paired table; False where there are too few."""
     first, second = printed.table_factor
@@ -36,7 +33,7 @@ def draw_donors(printed, patients, primary, recurrence, number, chosen, at):
     return seen
 
 
-@_jit
+@fast
 def log_falling(n, k):
     """Log of n (n - 1) ... (n - k + 1)."""
     total = 0.0
@@ -45,7 +42,7 @@ def log_falling(n, k):
     return total
 
 
-@_jit
+@fast
 def move_table(printed, patients, model, hazards, undo, work):
     """Give patients of each recurrence class other primary classes, along a lattice move."""
     ratio = 0.0
