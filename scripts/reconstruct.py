@@ -55,7 +55,7 @@ def summary(
     reading: Annotated[
         list[str] | None, typer.Option(help="AXIS=VALUE, e.g. follow_up=reverse; repeat.")
     ] = None,
-    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 720,
+    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 1500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
 ) -> int | None:
     """Printed numbers of a paper to cohorts of patients that meet every one of them.

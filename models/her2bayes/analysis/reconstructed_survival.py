@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from her2bayes.inference.store import Store
 
 MEMBERS = 20  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
-STANDARD = Settings(warm=160, sweeps=320)
-QUICK = Settings(warm=80, sweeps=80)
+STANDARD = Settings(warm=200, sweeps=700)
+QUICK = Settings(warm=120, sweeps=120)
 MODEL = "reconstructed_survival"
 
 

@@ -34,6 +34,8 @@ LEAPS = 12
 THREADS = 2
 SOFTEST, SHARPEST, TARGET = 1.5, 500.0, 1e9
 RESPACED = 4  # times in a warm-up that the places are spaced anew
+# Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
+EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
@@ -63,8 +65,8 @@ class Settings:
     chains: int = 4
     replicas: int = 18
     warm: int = 240
-    sweeps: int = 720
-    moves: int = 1500
+    sweeps: int = 1500
+    moves: int = 750
     seed: int = 20230221
 
 
@@ -100,6 +102,8 @@ class Ladder:
         self.rng = np.random.default_rng(seed)
         softer = np.geomspace(SOFTEST, SHARPEST, settings.replicas - 1)
         self.sharpness = np.append(softer, TARGET)
+        share = np.interp(np.arange(settings.replicas) / settings.replicas, *EFFORT)
+        self.moves = np.rint(settings.moves * share).astype(int)
         self.replicas = []
         for stream in self.rng.spawn(settings.replicas):
             counts = counts_of_facts(posed.summary, stream)
@@ -118,7 +122,7 @@ class Ladder:
         """All replicas, then exchanges of neighbours."""
         for place, replica in enumerate(self.replicas):
             sharpness = float(self.sharpness[place])
-            replica.run(self.settings.moves, sharpness, adapt, self.tally[place])
+            replica.run(int(self.moves[place]), sharpness, adapt, self.tally[place])
         for low in range(self.sweep_number % 2, len(self.replicas) - 1, 2):
             self._exchange(low)
         self.sweep_number += 1

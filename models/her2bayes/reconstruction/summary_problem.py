@@ -222,7 +222,7 @@ def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndar
 def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     """Share of each move; labels and events of single patients change where no count forbids."""
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
-    weight = np.array([0.5, 0.25, 0.1, 0.1, 0.02 if tied else 0.15, 0.05 * has_table_moves])
+    weight = np.array([0.4, 0.35, 0.1, 0.08, 0.02 if tied else 0.15, 0.05 * has_table_moves])
     return weight / weight.sum()
 
 

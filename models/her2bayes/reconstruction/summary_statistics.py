@@ -167,7 +167,7 @@ def cox(risk, dead, rows, groups, near, reach, beta, error, small):
         for a in range(size):
             if abs(beta[a]) > FAR or abs(beta[a] - near[a]) - largest > reach:
                 return False
-        done = largest < 1e-6
+        done = largest < 3e-5  # the error left is of the order of its square
     for a in range(size):
         copy(information, work, size)
         for b in range(size):
