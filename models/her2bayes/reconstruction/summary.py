@@ -23,14 +23,11 @@ from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_problem import (
     TENTHS,
     Problem,
-    cohort,
     counts_of_facts,
-    hazards,
     problem,
-    scratch,
 )
+from her2bayes.reconstruction.summary_replica import Replica
 
-LEAPS = 12
 THREADS = 2
 SOFTEST, SHARPEST, TARGET = 1.5, 500.0, 1e9
 RESPACED = 4  # times in a warm-up that the places are spaced anew
@@ -68,30 +65,6 @@ class Settings:
     sweeps: int = 1500
     moves: int = 750
     seed: int = 20230221
-
-
-class Replica:
-    """One cohort with its parameters and memory."""
-
-    def __init__(self, posed: Problem, counts: np.ndarray, rng: np.random.Generator) -> None:
-        self.posed, self.rng = posed, rng
-        self.undo, self.work = scratch(posed.printed, posed.summary.patients)
-        self.hazards = hazards(posed.model)
-        self.pace = np.array([0.1])
-        self.theta = rng.normal(0, 0.1, posed.theta_size)
-        self.distance = np.inf
-        cell, event = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
-        u = rng.uniform(size=cell.size)
-        s = -np.log1p(-u * (1 - np.exp(-3.0))) / 3.0 * posed.printed.last
-        self.patients = cohort(posed.printed, np.maximum(s, 1e-3), event, cell)
-
-    def run(self, moves: int, sharpness: float, adapt: bool, tally: np.ndarray) -> None:
-        """One sweep at a sharpness."""
-        self.distance = kernel.run(
-            self.posed.printed, self.patients, self.posed.model, self.hazards, self.theta,
-            self.undo, self.work, int(self.rng.integers(2**31)), 1, moves, LEAPS, self.pace,
-            sharpness, adapt, tally,
-        )  # fmt: skip
 
 
 class Ladder:
@@ -197,15 +170,11 @@ def _warm(ladder: Ladder) -> bool:
 
 def chains(posed: Problem, settings: Settings) -> list[Chain]:
     """Independently started chains, on two threads; raises ``BadInput`` naming a conflict."""
-    from her2bayes.reconstruction.summary_conflict import describe, is_near, smallest_conflict
-
-    _check_counts(posed.summary)
+    _check(posed.summary)
     seeds = np.random.SeedSequence(settings.seed).generate_state(settings.chains)
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(lambda seed: chain(posed, settings, int(seed)), seeds))
     good = [c for c in found if c is not None]
-    if not good and not is_near(posed.summary):
-        raise BadInput(describe(posed.summary, smallest_conflict(posed.summary)))
     if len(good) < len(found):
         raise BadInput(
             Fault(
@@ -217,10 +186,12 @@ def chains(posed: Problem, settings: Settings) -> list[Chain]:
     return good
 
 
-def _check_counts(summary: Summary) -> None:
-    from her2bayes.reconstruction.summary_conflict import describe, smallest_conflict
+def _check(summary: Summary) -> None:
+    """Name a smallest conflicting set where a search comes nowhere near the printed numbers."""
+    from her2bayes.reconstruction.summary_conflict import describe, is_near, smallest_conflict
 
-    if counts_of_facts(summary, np.random.default_rng(0)) is None:
+    impossible = counts_of_facts(summary, np.random.default_rng(0)) is None
+    if impossible or not is_near(summary):
         raise BadInput(describe(summary, smallest_conflict(summary)))
 
 
