@@ -72,6 +72,8 @@ def summary(
     for row, estimand in rows:
         build.add(row, estimand)
     build.directions(given.get("better", ()))
+    if chosen["contradictory"] == "left_out":
+        build.relax(given.get("contradictory", ()))
     facts = facts_of(study, endpoint, cells, chosen["transition"])
     factors = tuple(
         name for name in (*cells.factors, PAIRED) if name != PAIR[0] and build.compares(name)
@@ -132,6 +134,7 @@ class _Builder:
         return tuple(
             Statistic(key[0], key[1], dict(key[2]), key[3], key[4], tuple(targets))
             for key, targets in self.found.items()
+            if targets
         )
 
     def add(self, row: Any, estimand: Estimand) -> None:
@@ -154,6 +157,20 @@ class _Builder:
             bounds = (1e-9, np.inf) if first else (-np.inf, -1e-9)
             words = f"{item['level']} better"
             self._put(key, Target(f"better {estimand}", "direction", words, 1, *bounds, "sign"))
+
+    def relax(self, given: Sequence[Mapping[str, str]]) -> None:
+        """Leave out parts of claims that contradict the rest, each with its reason."""
+        for item in given:
+            for key, targets in self.found.items():
+                kept = [
+                    t
+                    for t in targets
+                    if (t.claim_id, t.what) != (item["claim"], item.get("part", t.what))
+                ]
+                if len(kept) < len(targets):
+                    self.found[key] = kept
+                    text = f"{item.get('part', 'all')} left out: {item['why']}"
+                    self.left_out.append((item["claim"], text))
 
     def _put(self, key: tuple[Any, ...], target: Target) -> None:
         targets = self.found.setdefault(key, [])

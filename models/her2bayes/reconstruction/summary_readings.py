@@ -8,6 +8,7 @@ They stand in ``reconstruction.toml`` of the study folder:
     cox          joint | pairwise (hazard ratios against one reference: one model or several)
     hazard_ratio cox | compatible (the first estimator that the printed triplet is compatible with)
     words        used | left_out (significance claimed in words where no P is printed)
+    contradictory used | left_out (parts of claims listed there, each with the reason)
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ DEFAULTS = {
     "cox": "joint",
     "hazard_ratio": "cox",
     "words": "used",
+    "contradictory": "left_out",
 }
 FOLLOW_UP = {
     "observed": kernel.FOLLOW_UP,
@@ -65,6 +67,7 @@ def check_readings(chosen: Mapping[str, str]) -> None:
         "cox": ("joint", "pairwise"),
         "hazard_ratio": ("cox", "compatible"),
         "words": ("used", "left_out"),
+        "contradictory": ("used", "left_out"),
     }
     faults = [
         Fault("no such axis of readings", value=name, allowed=", ".join(DEFAULTS))
