@@ -28,7 +28,7 @@ from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, ensemble_of
 from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_problem import Problem, problem
-from her2bayes.reconstruction.summary_readings import choices, endpoints
+from her2bayes.reconstruction.summary_readings import reported
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
@@ -66,8 +66,8 @@ class Result:
 
 
 def applies(study: Study) -> bool:
-    """Whether the study names endpoints whose patients can be reconstructed."""
-    return bool(choices(study)) and bool(endpoints(study))
+    """Whether the study names endpoints that a report reconstructs."""
+    return bool(reported(study))
 
 
 def run(
@@ -80,7 +80,7 @@ def run(
     length = QUICK if sampling.draws < 1000 else STANDARD
     settings = Settings(**{**asdict(length), "seed": sampling.seed})
     found = []
-    for name in endpoints(study):
+    for name in reported(study):
         item = read_summary(study, name)
         say(f"patients behind the printed numbers of {name}")
         found.append(analyse(item, settings, store))

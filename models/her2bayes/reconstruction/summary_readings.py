@@ -60,6 +60,11 @@ def endpoints(study: Study) -> list[str]:
     return [name for name in study.meta.get("endpoints", {}) if ledger_rows(study, name)]
 
 
+def reported(study: Study) -> list[str]:
+    """Endpoints that a report reconstructs: those known to give cohorts in reasonable time."""
+    return [str(name) for name in choices(study).get("reported", ())]
+
+
 def check_readings(chosen: Mapping[str, str]) -> None:
     """Raise ``BadInput`` with every axis or value that does not exist."""
     allowed = {
