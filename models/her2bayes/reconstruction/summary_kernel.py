@@ -35,11 +35,12 @@ from her2bayes.reconstruction.summary_statistics import (
     statistic,
 )
 from her2bayes.reconstruction.summary_table_move import move_table
+from her2bayes.reconstruction.summary_warp import move_warp
 
 # Distance of a statistic that does not exist; were others capped, flat stretches would be traps.
 MISSING = 1000.0
-TIME, SWAP, PAIR, SHIFT, ONE, TABLE = 0, 1, 2, 3, 4, 5
-MOVES = 6
+TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP = 0, 1, 2, 3, 4, 5, 6
+MOVES = 7
 
 
 @fast
@@ -186,7 +187,9 @@ def propose(printed, patients, model, hazards, undo, work, which):
         return move_shift(printed, patients, model, hazards, undo, work)
     if which == ONE:
         return move_one(printed, patients, model, hazards, undo)
-    return move_table(printed, patients, model, hazards, undo, work)
+    if which == TABLE:
+        return move_table(printed, patients, model, hazards, undo, work)
+    return move_warp(printed, patients, model, hazards, undo, work)
 
 
 @fast

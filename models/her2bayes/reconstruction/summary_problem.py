@@ -29,6 +29,7 @@ LOG_RATIO_SD = 0.75
 SPREAD_SD = 0.5
 INTERACTION_SD = 0.25
 ALPHA = 1.0
+SHORTEST_STRETCH = 10.0  # month tenths
 RATIO_UNIT, LIMIT_UNIT, MONTHS_UNIT = 0.08, 0.01, 10.0  # log scale, log scale, month tenths
 
 
@@ -178,11 +179,25 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         table_move=np.zeros((1, 1, 1), np.int64) if moves is None else moves.astype(np.int64),
         table_factor=np.array([names.index(p) if p else 0 for p in pair], np.int64),
         alpha=ALPHA,
+        stretch=_stretches(summary),
         last=float(round(summary.last * TENTHS)),
         chance=np.zeros(MOVES),
     )
     printed.chance[:] = _chances(summary, moves is not None and len(moves) > 0)
     return printed
+
+
+def _stretches(summary: Summary) -> np.ndarray:
+    """Stretches of time in which no printed time lies (stretch, 2), month tenths."""
+    cuts = [0.0, float(round(summary.last * TENTHS))]
+    for statistic in summary.statistics:
+        for target in statistic.targets:
+            if target.scale == "months":
+                cuts += [float(np.ceil(target.low)) - 1, float(np.floor(target.high))]
+    edges = np.unique(np.clip(cuts, 0.0, cuts[1]))
+    found = np.column_stack([edges[:-1], edges[1:]])
+    wide = found[found[:, 1] - found[:, 0] >= SHORTEST_STRETCH]
+    return wide if len(wide) else np.array([[0.0, cuts[1]]])
 
 
 def _tests_of_cells(
@@ -222,7 +237,7 @@ def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndar
 def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     """Share of each move; labels and events of single patients change where no count forbids."""
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
-    weight = np.array([0.4, 0.35, 0.1, 0.08, 0.02 if tied else 0.15, 0.05 * has_table_moves])
+    weight = np.array([0.4, 0.35, 0.1, 0.08, 0.02 if tied else 0.15, 0.05 * has_table_moves, 0.004])
     return weight / weight.sum()
 
 

@@ -43,6 +43,7 @@ class Printed(NamedTuple):
     table_move: np.ndarray  # (move, primary, recurrence)
     table_factor: np.ndarray  # positions of primary and recurrence
     alpha: float
+    stretch: np.ndarray  # (stretch, 2) times between printed ones, in month tenths
     last: float  # no time beyond, in month tenths
     chance: np.ndarray  # (move) probabilities of the moves
 
