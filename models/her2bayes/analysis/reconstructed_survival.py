@@ -20,6 +20,7 @@ import xarray as xr
 
 from her2bayes import __version__
 from her2bayes.analysis import reconstructed_estimates as estimates
+from her2bayes.errors import BadInput
 from her2bayes.inference import digest
 from her2bayes.posterior.estimates import estimates_table
 from her2bayes.reconstruction import summary as reconstruction
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 MEMBERS = 20  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
 STANDARD = Settings(warm=200, sweeps=700)
-QUICK = Settings(warm=120, sweeps=120)
+QUICK = Settings(chains=2, warm=120, sweeps=60)
 MODEL = "reconstructed_survival"
 
 
@@ -63,6 +64,7 @@ class Result:
     estimates: pd.DataFrame
     classical: pd.DataFrame
     settings: Settings
+    failed: tuple[tuple[str, str], ...] = ()  # endpoint and why it has no cohorts
 
 
 def applies(study: Study) -> bool:
@@ -79,18 +81,22 @@ def run(
     """Reconstruct every endpoint, or read its chains from the store, and estimate from it."""
     length = QUICK if sampling.draws < 1000 else STANDARD
     settings = Settings(**{**asdict(length), "seed": sampling.seed})
-    found = []
+    found: list[Endpoint] = []
+    failed: list[tuple[str, str]] = []
     for name in reported(study):
-        item = read_summary(study, name)
         say(f"patients behind the printed numbers of {name}")
-        found.append(analyse(item, settings, store))
+        try:
+            found.append(analyse(read_summary(study, name), settings, store))
+        except BadInput as bad:  # contradictory numbers are a finding of the report, not its end
+            failed.append((name, str(bad)))
     return Result(
         study=study.id,
         labels={name: factor.label for name, factor in study.factors.items()},
         endpoints=tuple(found),
-        estimates=pd.concat([e.estimates for e in found], ignore_index=True),
-        classical=pd.concat([e.cohorts for e in found], ignore_index=True),
+        estimates=pd.concat([estimates_table([]), *(e.estimates for e in found)]),
+        classical=pd.concat([pd.DataFrame(), *(e.cohorts for e in found)]),
         settings=settings,
+        failed=tuple(failed),
     )
 
 

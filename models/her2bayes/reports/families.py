@@ -63,9 +63,4 @@ FAMILIES = (
         "HER2 status from primary to recurrence",
         "no fact on pairs of primary and recurrence is printed",
     ),
-    Family(
-        "reconstructed_survival",
-        "Survival from printed numbers",
-        "no choices for the reconstruction of patients (reconstruction.toml) stand beside it",
-    ),
 )

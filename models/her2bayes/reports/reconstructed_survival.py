@@ -63,6 +63,8 @@ def _paragraphs(result: Result) -> Iterator[str]:
     )
     for endpoint in result.endpoints:
         yield _endpoint_text(endpoint)
+    for name, why in result.failed:
+        yield f"{name.upper()} is not reconstructed: {why}"
     settings = result.settings
     yield (
         f"Made for this page from {settings.chains} chains of {settings.sweeps} sweeps each; the "
