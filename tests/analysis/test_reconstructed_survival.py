@@ -10,7 +10,8 @@ from her2bayes.inference.store import Store
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary import Settings
 from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic, Summary, Target
-from her2bayes.reconstruction.summary_problem import prior_theta, problem
+from her2bayes.reconstruction.summary_problem import problem
+from her2bayes.reconstruction.summary_start import prior_theta
 from her2bayes.reports import reconstructed_survival as report
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
@@ -78,9 +79,7 @@ def test_prior_draws_have_the_priors_of_the_page(rng) -> None:
 
 
 def test_section_says_what_the_cohorts_are(found) -> None:
-    result = analysis.Result(
-        "toy", {}, (found[0],), found[0].estimates, found[0].cohorts, SHORT
-    )
+    result = analysis.Result("toy", {}, (found[0],), found[0].estimates, found[0].cohorts, SHORT)
     section = report.section(result)
     text = " ".join(section.paragraphs)
     assert "No cohort is the paper's data" in text

@@ -14,8 +14,9 @@ from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic,
 from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_match import match, patients
-from her2bayes.reconstruction.summary_problem import cohort, counts_of_facts, problem, walk
+from her2bayes.reconstruction.summary_problem import counts_of_facts, problem, walk
 from her2bayes.reconstruction.summary_replica import Replica
+from her2bayes.reconstruction.summary_start import cohort
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
 INTERVALS, LAST, N, EVENTS, POSITIVE = 2, 60.0, 8, 3, 4

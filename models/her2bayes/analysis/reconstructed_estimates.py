@@ -26,7 +26,8 @@ from her2bayes.reconstruction.summary_design import PAIRED, Summary
 from her2bayes.reconstruction.summary_diagnostics import quantities
 from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, verdict_of
 from her2bayes.reconstruction.summary_given import parameters_given
-from her2bayes.reconstruction.summary_problem import TENTHS, Problem, log_hazards, prior_theta
+from her2bayes.reconstruction.summary_problem import TENTHS, Problem
+from her2bayes.reconstruction.summary_start import log_hazards, prior_theta
 
 TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
 PRIOR_DRAWS = 1000

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction import summary_kernel as kernel
-from her2bayes.reconstruction.summary_problem import Problem, cohort
+from her2bayes.reconstruction.summary_problem import Problem
+from her2bayes.reconstruction.summary_start import cohort
 
 LEAPS, WARM, APART = 12, 60, 3
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction import summary_kernel as kernel
-from her2bayes.reconstruction.summary_problem import Problem, cohort, hazards, scratch
+from her2bayes.reconstruction.summary_problem import Problem
+from her2bayes.reconstruction.summary_start import cohort, hazards, scratch
 
 LEAPS = 12
 
