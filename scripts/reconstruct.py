@@ -55,7 +55,7 @@ def summary(
     reading: Annotated[
         list[str] | None, typer.Option(help="AXIS=VALUE, e.g. follow_up=reverse; repeat.")
     ] = None,
-    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 600,
+    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 1500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
 ) -> int | None:
     """Printed numbers of a paper to cohorts of patients that meet every one of them.
@@ -67,8 +67,8 @@ def summary(
     from her2bayes.evidence.study import load_study, study_folder
     from her2bayes.reconstruction.summary import Settings
     from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
-    from her2bayes.reconstruction.summary_evidence import endpoints
     from her2bayes.reconstruction.summary_evidence import summary as read_summary
+    from her2bayes.reconstruction.summary_readings import endpoints
 
     loaded = load_study(study_folder(study))
     readings = dict(_reading(text) for text in reading or [])

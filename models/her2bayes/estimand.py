@@ -48,6 +48,7 @@ KINDS = {
     "hazard": "rate of events",
     "cumulative_hazard": "cumulative hazard",
     "hazard_ratio": "ratio of hazards",
+    "hazard_ratio_ratio": "ratio of the hazard ratios in two groups",
     "rmst": "restricted mean survival time",
     "rmst_difference": "difference of restricted mean survival times",
     "rmst_ratio": "ratio of restricted mean survival times",

@@ -1,5 +1,7 @@
 """Printed survival back to patients: against rejection sampling, and every printed number."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +12,11 @@ from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary import Settings, chain, chains
 from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.reconstruction.summary_evidence import summary as read_summary
+from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_match import match, patients
-from her2bayes.reconstruction.summary_problem import problem, walk
+from her2bayes.reconstruction.summary_problem import counts_of_facts, problem, walk
+from her2bayes.reconstruction.summary_replica import Replica
+from her2bayes.reconstruction.summary_start import cohort
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
 INTERVALS, LAST, N, EVENTS, POSITIVE = 2, 60.0, 8, 3, 4
@@ -101,8 +106,8 @@ def rejection(rng, number):
 def test_chain_equals_rejection_sampling(rng):
     """Means and variances of survival, total time, deaths by class, labels, death times."""
     item = small()
-    reference = rejection(rng, 1000)
-    settings = Settings(replicas=3, warm=100, sweeps=2500, moves=150)
+    reference = rejection(rng, 600)
+    settings = Settings(replicas=3, warm=100, sweeps=2500, moves=250)
     found = chain(problem(item, INTERVALS, LAST), settings, 1)
     assert found is not None
     cohorts = zip(found.months, found.event, found.cell, strict=True)
@@ -151,6 +156,38 @@ def test_contradictory_counts_are_named():
     assert "shi.results.evol.zero_to_low" in str(error.value)
 
 
+def test_impossible_p_value_is_named_with_what_it_contradicts():
+    item = small()
+    again = replace(item.statistics[0], estimand="the same test", targets=(
+        Target("other", "P", "", 0, 4.0, 5.0, "p1"),))  # fmt: skip
+    item = replace(item, statistics=(*item.statistics, again))
+    with pytest.raises(BadInput, match="smallest conflicting set") as error:
+        chains(problem(item, INTERVALS, LAST), Settings())
+    told = str(error.value)
+    assert "p (logrank" in told
+    assert "other (the same test" in told
+    assert "follow" not in told
+
+
+def test_risk_sets_are_those_counted_anew(rng):
+    """After many moves: rows, numbers at risk, deaths, members, counts, order."""
+    posed = problem(read_summary(load_study(study_folder("shi2023"))))
+    replica = Replica(posed, counts_of_facts(posed.summary, rng), rng)
+    for sharpness in (1.0, 30.0):
+        replica.run(4000, sharpness, True, np.zeros((MOVES, 2), np.int64))
+    kept = replica.patients
+    fresh = cohort(posed.printed, kept.s, kept.event, kept.cell)
+    rows = int(fresh.rows[0])
+    assert kept.rows[0] == rows
+    for name in ("row_time", "row_deaths", "risk", "dead"):
+        old, new = (getattr(state, name)[..., :rows] for state in (kept, fresh))
+        np.testing.assert_array_equal(old, new, name)
+    for name in ("time", "present", "held", "members"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(fresh, name), name)
+    assert (np.diff(kept.time[kept.order]) >= 0).all()
+    assert (kept.order[kept.place] == np.arange(247)).all()
+
+
 def test_every_printed_number_is_met_by_other_code():
     item = small()
     found = chain(problem(item, INTERVALS, LAST), Settings(replicas=3, warm=60, sweeps=40), 3)
@@ -171,7 +208,7 @@ def test_compiled_statistics_agree_with_greenwood(rng):
     rows = pd.DataFrame({"time": time / 10, "event": event, "group": pd.Categorical(group),
                          "entry": 0.0, "patients": 1})  # fmt: skip
     order = np.argsort(time, kind="stable")
-    memory = np.zeros((n, kernel.GROUPS), np.int64), np.zeros((n, kernel.GROUPS), np.int64)
+    memory = kernel.memory(n)
 
     def compiled(kind, groups, group_of):
         out = np.zeros(kernel.VALUES)

@@ -98,10 +98,10 @@ def _value(statistic: Statistic, cohort: Cohort) -> np.ndarray:
     tenths, event, cell = cohort
     order = np.argsort(tenths, kind="stable")
     out = np.full(kernel.VALUES, np.nan)
-    risk, dead = np.zeros((2, cell.size, kernel.GROUPS), np.int64)
     exists = kernel.statistic(
         statistic.kind, max(len(statistic.levels), 1), statistic.groups(CELLS), tenths[order],
-        event[order], cell[order], cell.size, np.zeros(kernel.GROUPS), kernel.FAR, risk, dead, out,
+        event[order], cell[order], cell.size, np.zeros(kernel.GROUPS), kernel.FAR,
+        *kernel.memory(cell.size), out,
     )  # fmt: skip
     return out if exists else np.full(kernel.VALUES, np.nan)
 

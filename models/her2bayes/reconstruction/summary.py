@@ -3,9 +3,9 @@
     p(D, theta | printed)  ~  p(theta) p(D | theta) prod_j 1{T_j(D) in the rounding cell of t_j}
 
 Replicas run at p(theta) p(D | theta) exp(-sharpness_k * distance(D)), sharpness rising from one in
-which printed numbers hardly matter; neighbours exchange places, even and odd pairs in turn (Syed,
-Bouchard-Cote, Deligiannidis & Doucet 2022). States of the sharpest replica whose distance is 0 are
-draws from the target itself. The ladder is geometric.
+which patients move freely to one that no distance but 0 survives: the target itself. Neighbours
+exchange places, even and odd pairs in turn, and the places between are spaced in the warm-up so
+that exchanges are refused alike (Syed, Bouchard-Cote, Deligiannidis & Doucet 2022).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from her2bayes.errors import BadInput, Fault
-from her2bayes.reconstruction import summary_moves as kernel
+from her2bayes.reconstruction import summary_kernel as kernel
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_problem import (
     TENTHS,
     Problem,
-    cohort,
     counts_of_facts,
-    hazards,
     problem,
-    scratch,
 )
+from her2bayes.reconstruction.summary_replica import Replica
 
-LEAPS = 12
 THREADS = 2
-SOFTEST, SHARPEST = 1.0, 2000.0
+SOFTEST, SHARPEST, TARGET = 1.5, 500.0, 1e9
+RESPACED = 4  # times in a warm-up that the places are spaced anew
+# Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
+EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
@@ -60,35 +60,11 @@ class Settings:
     """Chains, replicas in each, sweeps left out and kept, moves of a replica in a sweep."""
 
     chains: int = 4
-    replicas: int = 36
-    warm: int = 400
-    sweeps: int = 600
-    moves: int = 500
+    replicas: int = 18
+    warm: int = 240
+    sweeps: int = 1500
+    moves: int = 750
     seed: int = 20230221
-
-
-class Replica:
-    """One cohort with its parameters and memory."""
-
-    def __init__(self, posed: Problem, counts: np.ndarray, rng: np.random.Generator) -> None:
-        self.posed, self.rng = posed, rng
-        self.undo, self.work = scratch(posed.printed, posed.summary.patients)
-        self.hazards = hazards(posed.model)
-        self.pace = np.array([0.1])
-        self.theta = rng.normal(0, 0.1, posed.theta_size)
-        self.distance = np.inf
-        cell, event = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
-        u = rng.uniform(size=cell.size)
-        s = -np.log1p(-u * (1 - np.exp(-3.0))) / 3.0 * posed.printed.last
-        self.patients = cohort(posed.printed, np.maximum(s, 1e-3), event, cell)
-
-    def run(self, moves: int, sharpness: float, adapt: bool, tally: np.ndarray) -> None:
-        """One sweep at a sharpness."""
-        self.distance = kernel.run(
-            self.posed.printed, self.patients, self.posed.model, self.hazards, self.theta,
-            self.undo, self.work, int(self.rng.integers(2**31)), 1, moves, LEAPS, self.pace,
-            sharpness, adapt, tally,
-        )  # fmt: skip
 
 
 class Ladder:
@@ -97,7 +73,10 @@ class Ladder:
     def __init__(self, posed: Problem, settings: Settings, seed: int) -> None:
         self.settings = settings
         self.rng = np.random.default_rng(seed)
-        self.sharpness = np.geomspace(SOFTEST, SHARPEST, settings.replicas)
+        softer = np.geomspace(SOFTEST, SHARPEST, settings.replicas - 1)
+        self.sharpness = np.append(softer, TARGET)
+        share = np.interp(np.arange(settings.replicas) / settings.replicas, *EFFORT)
+        self.moves = np.rint(settings.moves * share).astype(int)
         self.replicas = []
         for stream in self.rng.spawn(settings.replicas):
             counts = counts_of_facts(posed.summary, stream)
@@ -116,7 +95,7 @@ class Ladder:
         """All replicas, then exchanges of neighbours."""
         for place, replica in enumerate(self.replicas):
             sharpness = float(self.sharpness[place])
-            replica.run(self.settings.moves, sharpness, adapt, self.tally[place])
+            replica.run(int(self.moves[place]), sharpness, adapt, self.tally[place])
         for low in range(self.sweep_number % 2, len(self.replicas) - 1, 2):
             self._exchange(low)
         self.sweep_number += 1
@@ -135,6 +114,14 @@ class Ladder:
         if np.log(self.rng.uniform()) < log_ratio:
             self.replicas[low : low + 2] = [other, one]
             self.identity[low : low + 2] = self.identity[low : low + 2][::-1]
+
+    def respace(self) -> None:
+        """Move the places between softest and sharpest so that all exchanges are refused alike."""
+        refused = self.refused[:-1] / np.maximum(self.tried[:-1], 1)
+        barrier = np.concatenate([[0.0], np.cumsum(np.maximum(refused, 0.02))])
+        wanted = np.linspace(0, barrier[-1], barrier.size)
+        self.sharpness[:-1] = np.exp(np.interp(wanted, barrier, np.log(self.sharpness[:-1])))
+        self.forget()
 
     def forget(self) -> None:
         """Start counting anew."""
@@ -170,9 +157,11 @@ def _warm(ladder: Ladder) -> bool:
     """Warm up; whether a cohort that meets all printed numbers turned up in time."""
     for _ in range(PATIENCE):
         met = False
-        for _ in range(ladder.settings.warm):
+        for sweep in range(1, ladder.settings.warm + 1):
             ladder.sweep(adapt=True)
             met = met or ladder.replicas[-1].distance == 0
+            if sweep % max(ladder.settings.warm // RESPACED, 1) == 0:
+                ladder.respace()
         if met:
             ladder.forget()
             return True
@@ -181,15 +170,11 @@ def _warm(ladder: Ladder) -> bool:
 
 def chains(posed: Problem, settings: Settings) -> list[Chain]:
     """Independently started chains, on two threads; raises ``BadInput`` naming a conflict."""
-    from her2bayes.reconstruction.summary_conflict import describe, is_near, smallest_conflict
-
-    _check_counts(posed.summary)
+    _check(posed.summary)
     seeds = np.random.SeedSequence(settings.seed).generate_state(settings.chains)
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(lambda seed: chain(posed, settings, int(seed)), seeds))
     good = [c for c in found if c is not None]
-    if not good and not is_near(posed.summary):
-        raise BadInput(describe(posed.summary, smallest_conflict(posed.summary)))
     if len(good) < len(found):
         raise BadInput(
             Fault(
@@ -201,10 +186,12 @@ def chains(posed: Problem, settings: Settings) -> list[Chain]:
     return good
 
 
-def _check_counts(summary: Summary) -> None:
-    from her2bayes.reconstruction.summary_conflict import describe, smallest_conflict
+def _check(summary: Summary) -> None:
+    """Name a smallest conflicting set where a search comes nowhere near the printed numbers."""
+    from her2bayes.reconstruction.summary_conflict import describe, is_near, smallest_conflict
 
-    if counts_of_facts(summary, np.random.default_rng(0)) is None:
+    impossible = counts_of_facts(summary, np.random.default_rng(0)) is None
+    if impossible or not is_near(summary):
         raise BadInput(describe(summary, smallest_conflict(summary)))
 
 

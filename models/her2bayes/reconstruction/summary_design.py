@@ -10,6 +10,7 @@ import numpy as np
 
 from her2bayes.reconstruction import summary_statistics as kernel
 
+PAIR = ("her2_primary", "her2")
 PAIRED = "her2_change"  # whether the classes of primary and recurrence differ
 CHANGED = {"concordant": False, "discordant": True}
 
@@ -65,13 +66,14 @@ class Cells:
         """Which cells meet all conditions, bool (cell)."""
         return np.array(
             [
-                all(self._value(levels, factor) == level for factor, level in given.items())
+                all(self.value(levels, factor) == level for factor, level in given.items())
                 for levels in self.combinations
             ],
             dtype=bool,
         )
 
-    def _value(self, levels: Mapping[str, str], factor: str) -> str:
+    def value(self, levels: Mapping[str, str], factor: str) -> str:
+        """Level of a factor, or of the derived one, in a cell."""
         if factor != PAIRED:
             return levels[factor]
         assert self.pair is not None

@@ -74,17 +74,26 @@ def _log_ratios(
             kernel.COX, len(levels), analysis.groups(summary.cells),
             np.round(10 * months).astype(np.int64), event.astype(np.int64), cell, cell.size,
             np.zeros(kernel.GROUPS), kernel.FAR,
-            np.zeros((cell.size, kernel.GROUPS), np.int64),
-            np.zeros((cell.size, kernel.GROUPS), np.int64), out,
+            *kernel.memory(cell.size), out,
         )  # fmt: skip
         where = ", ".join(conditions.values())
-        for k, level in enumerate(levels[1:]):
+        without = _without_events(analysis.groups(summary.cells), event, cell, len(levels))
+        for k, level in enumerate(levels[1:], 1):
             name = f"log hazard ratio {level} vs {levels[0]}" + (f" | {where}" if where else "")
-            found[name] = float(out[4 * k]) if exists else np.nan
+            infinite = kernel.FAR * (float(without[0]) - float(without[k]))
+            found[name] = float(out[4 * (k - 1)]) if exists else infinite
     return found
 
 
-def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 200) -> pd.DataFrame:
+def _without_events(
+    group: np.ndarray, event: np.ndarray, cell: np.ndarray, groups: int
+) -> np.ndarray:
+    """Groups without events, whose hazard ratios are infinite (here the largest looked for)."""
+    inside = group[cell[event]]
+    return np.asarray(np.bincount(inside[inside >= 0], minlength=groups) == 0)
+
+
+def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 400) -> pd.DataFrame:
     """Mean, sd, R-hat and effective sample size of every quantity over all chains."""
     import arviz as az
     import xarray as xr

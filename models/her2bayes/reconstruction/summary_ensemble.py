@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from her2bayes.reconstruction.ensemble import write_tables
 from her2bayes.reconstruction.summary import Chain, Settings, members, reconstruct
@@ -73,10 +74,28 @@ def summary_ensemble(
 ) -> SummaryEnsemble:
     """Cohorts that meet all printed numbers; raises ``BadInput`` naming a conflict."""
     _, chains = reconstruct(summary, settings)
+    return ensemble_of(summary, chains, number)
+
+
+def ensemble_of(summary: Summary, chains: Sequence[Chain], number: int) -> SummaryEnsemble:
+    """An ensemble of members spread over chains, matched and judged."""
     cohorts = [patients(summary, chains[c], d) for c, d in members(chains, number)]
     return SummaryEnsemble(
         summary, chains, cohorts, match(summary, cohorts), diagnose(summary, chains)
     )
+
+
+def verdict_of(draws: xr.DataArray) -> str:
+    """Whether chains (chain, draw) agree about one quantity, by the rule for ensembles."""
+    import arviz as az
+
+    values = draws.transpose("chain", "draw").to_numpy()
+    if len(values) < 2 or not values.std() > 0:
+        return "converged" if not values.std() > 0 else "not converged: one chain"
+    rhat, ess = float(az.rhat(values)), float(az.ess(values))
+    reasons = [f"R-hat {rhat:.2f}"] if not rhat <= LARGEST_RHAT else []
+    reasons += [f"ESS {ess:.0f}"] if not ess >= LEAST_ESS else []
+    return f"not converged: {'; '.join(reasons)}" if reasons else "converged"
 
 
 def write(ensemble: SummaryEnsemble, folder: Path) -> list[Path]:

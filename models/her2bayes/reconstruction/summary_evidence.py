@@ -3,26 +3,17 @@
 P value printed 0.0011: any P in [0.00105, 0.00115]; hazard ratios and limits on the log scale, each
 in its rounding cell; times on a grid of a tenth of a month, a patient's time being the end of the
 tenth in which it falls. Choices that the numbers leave open stand in ``reconstruction.toml`` of
-the study folder:
-
-    transition   reading of the paired table (a reading of transition_facts.csv)
-    duplicates   which of two P values of one analysis: the locator's first word, e.g. results
-    follow_up    observed | reverse | survivors
-    cox          joint | pairwise (hazard ratios against one reference: one model or several)
-    hazard_ratio cox | compatible (the first estimator that the printed triplet is compatible with)
-    words        used | left_out (significance claimed in words where no P is printed)
+the study folder and are explained in ``summary_readings``.
 """
 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from her2bayes.audit import hazard_ratios as triplets
@@ -31,32 +22,26 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary_design import (
+    PAIR,
     PAIRED,
     Cells,
-    CountFact,
     Statistic,
     Summary,
     Target,
 )
-from her2bayes.reconstruction.table_facts import cell_mask
+from her2bayes.reconstruction.summary_facts import facts_of, table_moves
+from her2bayes.reconstruction.summary_readings import (
+    DEFAULTS,
+    FOLLOW_UP,
+    check_readings,
+    choices,
+    endpoints,
+    ledger_rows,
+)
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
-CHOICES = "reconstruction.toml"
-DEFAULTS = {
-    "transition": "",
-    "duplicates": "results",
-    "follow_up": "observed",
-    "cox": "joint",
-    "hazard_ratio": "cox",
-    "words": "used",
-}
-_FOLLOW_UP = {
-    "observed": kernel.FOLLOW_UP,
-    "reverse": kernel.FOLLOW_UP_REVERSE,
-    "survivors": kernel.FOLLOW_UP_SURVIVORS,
-}
 _ESTIMATORS = {
     triplets.WALD: kernel.COX,
     triplets.LOG_RANK_P: kernel.COX,
@@ -64,27 +49,7 @@ _ESTIMATORS = {
     triplets.EXPECTED: kernel.EXPECTED,
     triplets.OBSERVED: kernel.OBSERVED,
 }
-_PAIR = ("her2_primary", "her2")
 ROUNDING = 1e-9  # relative slack of a rounding cell against floating-point error
-
-
-def choices(study: Study) -> dict[str, Any]:
-    """Content of ``reconstruction.toml``; empty where the study has none."""
-    path = study.folder / CHOICES
-    if not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(Fault(f"not a TOML file: {error}", file=path)) from error
-
-
-def endpoints(study: Study) -> list[str]:
-    """Endpoints whose patients can be reconstructed: those with events or tests printed."""
-    given = choices(study).get("endpoints")
-    if given:
-        return [str(name) for name in given]
-    return [name for name in study.meta.get("endpoints", {}) if _rows(study, name)]
 
 
 def summary(
@@ -100,16 +65,18 @@ def summary(
                   allowed=", ".join(known) or "none in this study")
         )  # fmt: skip
     chosen = {**DEFAULTS, **given.get("readings", {}), **(readings or {})}
-    _check_readings(chosen)
-    rows = _rows(study, endpoint)
+    check_readings(chosen)
+    rows = ledger_rows(study, endpoint)
     cells = _cells(study, [estimand for _, estimand in rows])
     build = _Builder(study, endpoint, cells, chosen)
     for row, estimand in rows:
         build.add(row, estimand)
     build.directions(given.get("better", ()))
-    facts = _facts(study, endpoint, cells, chosen["transition"])
+    if chosen["contradictory"] == "left_out":
+        build.relax(given.get("contradictory", ()))
+    facts = facts_of(study, endpoint, cells, chosen["transition"])
     factors = tuple(
-        name for name in (*cells.factors, PAIRED) if name != _PAIR[0] and build.compares(name)
+        name for name in (*cells.factors, PAIRED) if name != PAIR[0] and build.compares(name)
     )
     return Summary(
         study=study.id,
@@ -122,40 +89,8 @@ def summary(
         model_factors=factors,
         readings=chosen,
         left_out=tuple(build.left_out),
-        table_moves=_table_moves(study, cells, chosen["transition"]),
+        table_moves=table_moves(study, cells, chosen["transition"]),
     )
-
-
-def _check_readings(chosen: Mapping[str, str]) -> None:
-    allowed = {
-        "follow_up": (*_FOLLOW_UP, "left_out"),
-        "cox": ("joint", "pairwise"),
-        "hazard_ratio": ("cox", "compatible"),
-        "words": ("used", "left_out"),
-    }
-    faults = [
-        Fault("no such axis of readings", value=name, allowed=", ".join(DEFAULTS))
-        for name in chosen
-        if name not in DEFAULTS
-    ]
-    faults += [
-        Fault(f"reading of '{name}'", value=chosen[name], allowed=", ".join(values))
-        for name, values in allowed.items()
-        if chosen[name] not in values
-    ]
-    if faults:
-        raise BadInput(faults)
-
-
-def _rows(study: Study, endpoint: str) -> list[tuple[Any, Estimand]]:
-    """Rows of the ledger about one endpoint, unadjusted analyses only."""
-    kinds = ("survival_difference", "hazard_ratio", "follow_up", "median")
-    found = []
-    for row in study.ledger.itertuples():
-        estimand = parse(str(row.estimand))
-        if estimand.kind in kinds and estimand.outcome == endpoint and not row.reading:
-            found.append((row, estimand))
-    return found
 
 
 def _cells(study: Study, estimands: Sequence[Estimand]) -> Cells:
@@ -163,11 +98,11 @@ def _cells(study: Study, estimands: Sequence[Estimand]) -> Cells:
     for estimand in estimands:
         contrast = [estimand.contrast.factor] if estimand.contrast else []
         names += [name for name, _ in estimand.given] + contrast
-    wanted = set(names) | (set(_PAIR) if PAIRED in names else set())
+    wanted = set(names) | (set(PAIR) if PAIRED in names else set())
     order = [name for name in study.factors if name in wanted - {PAIRED}]
     return Cells(
         {name: tuple(study.factors[name].levels) for name in order},
-        _PAIR if PAIRED in names else None,
+        PAIR if PAIRED in names else None,
     )
 
 
@@ -199,6 +134,7 @@ class _Builder:
         return tuple(
             Statistic(key[0], key[1], dict(key[2]), key[3], key[4], tuple(targets))
             for key, targets in self.found.items()
+            if targets
         )
 
     def add(self, row: Any, estimand: Estimand) -> None:
@@ -221,6 +157,20 @@ class _Builder:
             bounds = (1e-9, np.inf) if first else (-np.inf, -1e-9)
             words = f"{item['level']} better"
             self._put(key, Target(f"better {estimand}", "direction", words, 1, *bounds, "sign"))
+
+    def relax(self, given: Sequence[Mapping[str, str]]) -> None:
+        """Leave out parts of claims that contradict the rest, each with its reason."""
+        for item in given:
+            for key, targets in self.found.items():
+                kept = [
+                    t
+                    for t in targets
+                    if (t.claim_id, t.what) != (item["claim"], item.get("part", t.what))
+                ]
+                if len(kept) < len(targets):
+                    self.found[key] = kept
+                    text = f"{item.get('part', 'all')} left out: {item['why']}"
+                    self.left_out.append((item["claim"], text))
 
     def _put(self, key: tuple[Any, ...], target: Target) -> None:
         targets = self.found.setdefault(key, [])
@@ -309,7 +259,7 @@ class _Builder:
         if reading == "left_out":
             self.left_out.append((row.claim_id, "follow-up left out"))
             return
-        key = (str(estimand), _FOLLOW_UP[reading], estimand.given, "", ())
+        key = (str(estimand), FOLLOW_UP[reading], estimand.given, "", ())
         self._put(key, _months(row.claim_id, "median follow-up", row.value, row.decimals, 0))
         if row.statistic == "median_range":
             self._put(key, _months(row.claim_id, "shortest follow-up", row.lower, row.decimals, 1))
@@ -377,82 +327,3 @@ def _triplet(study: Study, row: Any, estimand: Estimand) -> triplets.Triplet:
         (None, None),
         events,
     )
-
-
-def _facts(study: Study, endpoint: str, cells: Cells, reading: str) -> tuple[CountFact, ...]:
-    """All printed counts, each distinct one once."""
-    found = _survival_facts(study, endpoint, cells) + _status_facts(study, cells)
-    if cells.pair:
-        found += _transition_facts(study, cells, reading)
-    distinct: dict[tuple[bytes, bool, int], CountFact] = {}
-    for fact in found:
-        distinct.setdefault((fact.cells.tobytes(), fact.event, fact.low), fact)
-    return tuple(distinct.values())
-
-
-def _survival_facts(study: Study, endpoint: str, cells: Cells) -> list[CountFact]:
-    found = []
-    row: Any
-    for row in study.survival[study.survival["endpoint"] == endpoint].itertuples():
-        if row.factor and not cells.knows(row.factor):
-            continue
-        mask = cells.where({row.factor: row.level} if row.factor else {}).astype(np.int64)
-        where = f"{row.factor}={row.level}" if row.factor else "all patients"
-        for name, number in (("patients", row.patients), ("events", row.events)):
-            if pd.notna(number):
-                claim, count = f"survival.csv {where} {name}", int(number)
-                event = name == "events"
-                found.append(CountFact(claim, f"{name}, {where}", mask, event, count, count))
-    return found
-
-
-def _status_facts(study: Study, cells: Cells) -> list[CountFact]:
-    found = []
-    for factor, counts in study.status_counts().items():
-        if "her2" not in cells.factors or (factor and factor not in cells.factors):
-            continue
-        for level in counts["subgroup"].to_numpy():
-            for her2 in counts["her2"].to_numpy():
-                given = {"her2": str(her2), **({factor: str(level)} if factor else {})}
-                number = int(counts.sel(subgroup=level, her2=her2))
-                what = " ".join(given.values())
-                mask = cells.where(given).astype(np.int64)
-                claim = f"status_counts.csv {what}"
-                found.append(CountFact(claim, what, mask, False, number, number))
-    return found
-
-
-def _transition_facts(study: Study, cells: Cells, reading: str) -> list[CountFact]:
-    found = []
-    her2 = cells.factors["her2"]
-    fact: Any
-    for fact in study.transition_facts.fillna("").itertuples():
-        if fact.reading not in ("", reading) or (fact.factor and fact.factor not in cells.factors):
-            continue
-        coefficient = cell_mask(str(fact.cells), her2)
-        mask = np.zeros(len(cells.combinations), np.int64)
-        for position, levels in enumerate(cells.combinations):
-            if not fact.factor or levels[fact.factor] == fact.level:
-                primary, recurrence = (her2.index(levels[name]) for name in _PAIR)
-                mask[position] = coefficient[primary, recurrence]
-        value = int(fact.value)
-        least = {"=": value, ">=": value, ">": value + 1}.get(fact.relation, 0)
-        most = {"=": value, "<=": value, "<": value - 1}.get(fact.relation, 10**9)
-        found.append(CountFact(fact.claim_id, f"fact {fact.fact_id}", mask, False, least, most))
-    return found
-
-
-def _table_moves(study: Study, cells: Cells, reading: str) -> np.ndarray | None:
-    """Short moves between paired tables that keep the classes at recurrence."""
-    if cells.pair is None or study.transition_facts.empty:
-        return None
-    from her2bayes.reconstruction.table_facts import table_set
-    from her2bayes.reconstruction.table_moves import lattice_basis, short_moves
-
-    her2 = cells.factors["her2"]
-    try:
-        basis = lattice_basis(table_set(study.transition_facts, her2, (), reading))
-    except ValueError:  # no table agrees with the facts: said where a start is sought
-        return None
-    moves = short_moves(basis, limit=24).reshape(-1, len(her2), len(her2))
-    return moves[(moves.sum(axis=1) == 0).all(axis=1)]

@@ -15,9 +15,10 @@ from itertools import combinations
 import numpy as np
 
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary_design import Cells, Summary
-from her2bayes.reconstruction.summary_moves import MOVES, Patients, Printed, Undo, Work
-from her2bayes.reconstruction.summary_reference import Hazards, Model
+from her2bayes.reconstruction.summary_design import Cells, Summary, Target
+from her2bayes.reconstruction.summary_kernel import MOVES
+from her2bayes.reconstruction.summary_reference import Model
+from her2bayes.reconstruction.summary_state import Printed
 
 TENTHS = 10.0  # of a month: the grid of recorded times
 INTERVALS = 8
@@ -28,6 +29,8 @@ LOG_RATIO_SD = 0.75
 SPREAD_SD = 0.5
 INTERACTION_SD = 0.25
 ALPHA = 1.0
+SHORTEST_STRETCH = 10.0  # month tenths
+RATIO_UNIT, LIMIT_UNIT, MONTHS_UNIT = 0.08, 0.01, 10.0  # log scale, log scale, month tenths
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def reference(
     Main effects of all factors, interactions of all pairs.
     """
     combos = cells.combinations
-    values = [tuple(cells._value(c, f) for f in factors) for c in combos]
+    values = [tuple(cells.value(c, f) for f in factors) for c in combos]
     distinct = list(dict.fromkeys(values))
     model_cell = np.array([distinct.index(v) for v in values])
     contrasts = {}
@@ -139,9 +142,11 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         group_of[t] = statistic.groups(cells)
         for target in statistic.targets:
             low[t, target.position], high[t, target.position] = target.low, target.high
-            width[t, target.position] = _unit(target.scale)
+            width[t, target.position] = _unit(target)
         if statistic.kind == kernel.COX:
             near[t], reach[t] = _looked_for(low[t], high[t], groups[t])
+    ranked = np.flatnonzero(kind < kernel.FIRST_OF_TIME)[: len(statistics)]
+    test, test_group, tests = _tests_of_cells(ranked, group_of)
     facts = summary.facts
     fact = np.zeros((size, 2, len(facts)), np.int64)
     for f, item in enumerate(facts):
@@ -154,20 +159,27 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         kind=kind if statistics else kind[:0],
         groups=groups,
         group_of=group_of,
+        everyone=(group_of == 0).all(axis=1),
         low=low,
         high=high,
         width=width,
         near=near,
         reach=reach,
+        test=test,
+        test_group=test_group,
+        tests=tests,
+        ranked=ranked,
         fact=fact,
         fact_low=np.array([f.low for f in facts], np.int64),
         fact_high=np.array([f.high for f in facts], np.int64),
         label=cells.label.astype(np.int64),
         stride=cells.stride,
+        levels=cells.label.max(axis=1).astype(np.int64) + 1,
         model_cell=model_cell.astype(np.int64),
         table_move=np.zeros((1, 1, 1), np.int64) if moves is None else moves.astype(np.int64),
         table_factor=np.array([names.index(p) if p else 0 for p in pair], np.int64),
         alpha=ALPHA,
+        stretch=_stretches(summary),
         last=float(round(summary.last * TENTHS)),
         chance=np.zeros(MOVES),
     )
@@ -175,9 +187,39 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
     return printed
 
 
-def _unit(scale: str) -> float:
-    """Distances are in units in which one death more or less matters about equally."""
-    return {"exp": 0.03, "months": 10.0, "sign": 1.0}.get(scale, 1.0)
+def _stretches(summary: Summary) -> np.ndarray:
+    """Stretches of time in which no printed time lies (stretch, 2), month tenths."""
+    cuts = [0.0, float(round(summary.last * TENTHS))]
+    for statistic in summary.statistics:
+        for target in statistic.targets:
+            if target.scale == "months":
+                cuts += [float(np.ceil(target.low)) - 1, float(np.floor(target.high))]
+    edges = np.unique(np.clip(cuts, 0.0, cuts[1]))
+    found = np.column_stack([edges[:-1], edges[1:]])
+    wide = found[found[:, 1] - found[:, 0] >= SHORTEST_STRETCH]
+    return wide if len(wide) else np.array([[0.0, cuts[1]]])
+
+
+def _tests_of_cells(
+    ranked: np.ndarray, group_of: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rank statistics that each cell is in, its groups there, their number."""
+    inside = group_of[ranked] >= 0
+    tests = inside.sum(axis=0)
+    test = np.zeros((group_of.shape[1], max(int(tests.max(initial=0)), 1)), np.int64)
+    group = np.zeros_like(test)
+    for cell in range(group_of.shape[1]):
+        chosen = ranked[inside[:, cell]]
+        test[cell, : chosen.size] = chosen
+        group[cell, : chosen.size] = group_of[chosen, cell]
+    return test, group, tests.astype(np.int64)
+
+
+def _unit(target: Target) -> float:
+    """Units of distance: an error settles at softer places than its ratio, which moves easily."""
+    if target.scale == "exp":
+        return LIMIT_UNIT if target.position % 4 else RATIO_UNIT
+    return MONTHS_UNIT if target.scale == "months" else 1.0
 
 
 def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndarray, float]:
@@ -195,59 +237,8 @@ def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndar
 def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     """Share of each move; labels and events of single patients change where no count forbids."""
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
-    weight = np.array([0.5, 0.25, 0.1, 0.1, 0.02 if tied else 0.15, 0.05 * has_table_moves])
+    weight = np.array([0.4, 0.35, 0.1, 0.08, 0.02 if tied else 0.15, 0.05 * has_table_moves, 0.004])
     return weight / weight.sum()
-
-
-def scratch(printed: Printed, patients: int) -> tuple[Undo, Work]:
-    """Memory for undoing a move and for one evaluation."""
-    n = patients
-    undo = Undo(
-        np.zeros(n + 1, np.int64),
-        np.zeros(n + 1),
-        np.zeros(n + 1, np.int64),
-        np.zeros(n + 1, np.int64),
-        np.zeros(1, np.int64),
-    )
-    work = Work(
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros((n, kernel.GROUPS), np.int64),
-        np.zeros((n, kernel.GROUPS), np.int64),
-        np.zeros(kernel.VALUES),
-        np.zeros(printed.kind.size),
-        np.zeros(n + 1, np.int64),
-    )
-    return undo, work
-
-
-def hazards(model: Model) -> Hazards:
-    """Memory for hazards."""
-    shape = model.columns.shape[0], model.start.size
-    return Hazards(np.zeros(shape), np.zeros(shape), np.zeros(shape[1]), np.zeros(shape[1]))
-
-
-def cohort(printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray) -> Patients:
-    """State of a chain from exact times (month tenths), events and cells of patients."""
-    time = np.ceil(s).astype(np.int64)
-    order = np.argsort(time, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(order.size)
-    statistics = printed.kind.size
-    return Patients(
-        s=s.astype(float).copy(),
-        time=time,
-        event=event.astype(np.int64).copy(),
-        cell=cell.astype(np.int64).copy(),
-        order=order,
-        place=place,
-        present=np.bincount(cell, minlength=printed.label.shape[1]).astype(np.int64),
-        held=printed.fact[cell, event].sum(axis=0).astype(np.int64),
-        distance=np.zeros(statistics),
-        sequence=np.arange(statistics),
-        refused=np.zeros(statistics, np.int64),
-    )
 
 
 def counts_of_facts(summary: Summary, rng: np.random.Generator) -> np.ndarray | None:

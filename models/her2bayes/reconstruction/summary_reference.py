@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True)
+from her2bayes.reconstruction.compiled import fast, outer
 
 
 class Model(NamedTuple):
@@ -45,14 +44,14 @@ class Hazards(NamedTuple):
     leave: np.ndarray
 
 
-@_jit
+@fast
 def interval_of(model, s):
     """Interval that holds a time; the last is open."""
     width = model.start[1] if model.start.size > 1 else np.inf
     return min(int(s / width), model.start.size - 1)
 
 
-@_jit
+@fast
 def log_density(model, hazards, m, s, event):
     """Log density of leaving at s with or without an event, in model cell m."""
     j = interval_of(model, s)
@@ -62,14 +61,14 @@ def log_density(model, hazards, m, s, event):
     return (rate if event else leave) - spent
 
 
-@_jit
+@fast
 def sizes(model):
     """Intervals, columns, scales, and where the censoring part of theta begins."""
     intervals, columns, scales = model.start.size, model.block.size, model.scale_sd.size
     return intervals, columns, scales, intervals + 1 + columns + scales
 
 
-@_jit
+@fast
 def column_scale(model, theta, p):
     """Prior sd of a column's effect."""
     if model.block[p] < 0:
@@ -77,7 +76,7 @@ def column_scale(model, theta, p):
     return np.exp(theta[model.start.size + 1 + model.block.size + model.block[p]])
 
 
-@_jit
+@fast
 def fill_log_rates(model, theta, log_death, log_leave):
     """Log hazards of all cells and intervals."""
     intervals, columns, _, second = sizes(model)
@@ -98,7 +97,7 @@ def fill_log_rates(model, theta, log_death, log_leave):
                 log_death[m, j] += model.columns[m, p] * effect
 
 
-@_jit
+@fast
 def fill_hazards(model, theta, hazards):
     """Log and cumulative hazards."""
     fill_log_rates(model, theta, hazards.log_death, hazards.log_leave)
@@ -114,7 +113,7 @@ def fill_hazards(model, theta, hazards):
             )
 
 
-@_jit
+@fast
 def exposure(model, s, event, m, deaths, months, leaves, follow):
     """Add one patient's time and exit to the counts by cell and interval."""
     last = interval_of(model, s)
@@ -128,7 +127,7 @@ def exposure(model, s, event, m, deaths, months, leaves, follow):
         leaves[last] += 1
 
 
-@_jit
+@outer
 def log_posterior(model, theta, counts, log_death, log_leave, gradient):  # noqa: C901 (one pass)
     """Log p(theta | patients) up to a constant, and its gradient; counts as of ``exposure``."""
     deaths, months, leaves, follow = counts
@@ -180,13 +179,13 @@ def log_posterior(model, theta, counts, log_death, log_leave, gradient):  # noqa
     return total
 
 
-@_jit
+@fast
 def half_normal(log_value, sd):
     """Log density of the logarithm of a half-normal value, up to a constant."""
     return log_value - 0.5 * np.exp(2 * log_value) / sd**2
 
 
-@_jit
+@outer
 def hamiltonian(model, theta, counts, step, leaps, work):
     """One Hamiltonian Monte Carlo transition of theta; the probability of its acceptance."""
     log_death, log_leave = work

@@ -12,26 +12,27 @@ Rows of patients are sorted by time; ``group`` is each row's group in the statis
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True)
+from her2bayes.reconstruction.compiled import fast
 
 LOG_RANK, COX, PETO, EXPECTED, OBSERVED = 0, 1, 2, 3, 4
 FOLLOW_UP, FOLLOW_UP_REVERSE, FOLLOW_UP_SURVIVORS, MEDIAN = 5, 6, 7, 8
 FIRST_OF_TIME = 5  # kinds from here on depend on the times, not only on their order
 VALUES = 12  # numbers a statistic may hold: four for each of up to three ratios
 GROUPS = 4  # groups a statistic may compare
+SMALL = 16  # rows of scratch space
 Z = 1.959963984540054
 NEWTON_STEPS = 30
 FAR = 15.0  # a log hazard ratio beyond is infinite: one group has no events
 
 
-@_jit
-def event_table(time, event, cell, group_of, n, groups, risk, dead):
+@fast
+def event_table(time, event, cell, group_of, n, groups, risk, dead, small):
     """Numbers at risk and events by group at each event time, latest first; their number."""
-    at_risk = np.zeros(GROUPS, np.int64)
-    fallen = np.zeros(GROUPS, np.int64)
+    at_risk, fallen = small[0], small[1]
+    at_risk[:] = 0.0
+    fallen[:] = 0.0
     total = 0
     rows = 0
     for k in range(n - 1, -1, -1):
@@ -43,8 +44,8 @@ def event_table(time, event, cell, group_of, n, groups, risk, dead):
                 total += 1
         if total > 0 and (k == 0 or time[k - 1] != time[k]):
             for a in range(groups):
-                risk[rows, a] = at_risk[a]
-                dead[rows, a] = fallen[a]
+                risk[a, rows] = at_risk[a]
+                dead[a, rows] = fallen[a]
                 fallen[a] = 0
             rows += 1
             total = 0
@@ -54,7 +55,7 @@ def event_table(time, event, cell, group_of, n, groups, risk, dead):
     return rows
 
 
-@_jit
+@fast
 def solve(matrix, right, size):
     """Solve a small symmetric system in place; False where it is singular."""
     for i in range(size):
@@ -72,7 +73,15 @@ def solve(matrix, right, size):
     return True
 
 
-@_jit
+@fast
+def copy(source, target, size):
+    """Copy a small matrix."""
+    for a in range(size):
+        for b in range(size):
+            target[a, b] = source[a, b]
+
+
+@fast
 def log_rank(risk, dead, rows, groups, difference, variance):
     """Observed minus expected events of the groups after the first, and their variance."""
     size = groups - 1
@@ -84,37 +93,42 @@ def log_rank(risk, dead, rows, groups, difference, variance):
         n = 0.0
         d = 0.0
         for a in range(groups):
-            n += risk[k, a]
-            d += dead[k, a]
+            n += risk[a, k]
+            d += dead[a, k]
+        if d == 0:
+            continue
         spread = d * (n - d) / (n - 1.0) if n > 1 else 0.0
         for a in range(size):
-            share = risk[k, a + 1] / n
-            difference[a] += dead[k, a + 1] - d * share
-            for b in range(size):
-                other = risk[k, b + 1] / n
-                variance[a, b] += spread * ((share if a == b else 0.0) - share * other)
+            share = risk[a + 1, k] / n
+            difference[a] += dead[a + 1, k] - d * share
+            variance[a, a] += spread * share
+            for b in range(a + 1):
+                variance[a, b] -= spread * share * risk[b + 1, k] / n
+    for a in range(size):
+        for b in range(a):
+            variance[b, a] = variance[a, b]
 
 
-@_jit
-def cox_step(risk, dead, rows, groups, beta, score, information):  # noqa: C901 (one pass)
+@fast
+def cox_step(risk, dead, rows, groups, beta, score, information, small):  # noqa: C901 (one pass)
     """Score and information of the partial likelihood at beta, Efron's ties."""
     size = groups - 1
-    weight = np.ones(GROUPS)
+    weight, share = small[0], small[1]
+    weight[0] = 1.0
     for a in range(size):
         weight[a + 1] = np.exp(beta[a])
         score[a] = 0.0
         for b in range(size):
             information[a, b] = 0.0
-    share = np.zeros(GROUPS)
     for k in range(rows):
         d = 0
         for a in range(groups):
-            d += dead[k, a]
+            d += int(dead[a, k])
         for tie in range(d):
             part = tie / d
             total = 0.0
             for a in range(groups):
-                share[a] = weight[a] * (risk[k, a] - part * dead[k, a])
+                share[a] = weight[a] * (risk[a, k] - part * dead[a, k])
                 total += share[a]
             for a in range(size):
                 p = share[a + 1] / total
@@ -123,27 +137,26 @@ def cox_step(risk, dead, rows, groups, beta, score, information):  # noqa: C901 
                     found = (p if a == b else 0.0) - p * share[b + 1] / total
                     information[a, b] += found
         for a in range(size):
-            score[a] += dead[k, a + 1]
+            score[a] += dead[a + 1, k]
     for a in range(size):
         for b in range(a):
             information[b, a] = information[a, b]
 
 
-@_jit
-def cox(risk, dead, rows, groups, near, reach, beta, error):
-    """Fit by Newton's method from ``near``; False without a fit, or once it leaves ``reach``."""
+@fast
+def cox(risk, dead, rows, groups, near, reach, beta, error, small):
+    """Fit by Newton's method from ``beta``; False without a fit, or beyond ``reach`` of ``near``.
+
+    It is given up when even the last step back could not bring it within reach.
+    """
     size = groups - 1
-    score = np.zeros(GROUPS)
-    information = np.zeros((GROUPS, GROUPS))
-    work = np.zeros((GROUPS, GROUPS))
-    for a in range(size):
-        beta[a] = near[a]
+    score, information, work = small[2], small[3 : 3 + GROUPS], small[7 : 7 + GROUPS]
     done = False
     for _ in range(NEWTON_STEPS):
-        cox_step(risk, dead, rows, groups, beta, score, information)
+        cox_step(risk, dead, rows, groups, beta, score, information, small)
         if done:
             break
-        work[:, :] = information
+        copy(information, work, size)
         if not solve(work, score, size):
             return False
         largest = 0.0
@@ -151,11 +164,12 @@ def cox(risk, dead, rows, groups, near, reach, beta, error):
             step = min(max(score[a], -2.0), 2.0)
             beta[a] += step
             largest = max(largest, abs(step))
-            if abs(beta[a]) > FAR or abs(beta[a] - near[a]) > reach:
+        for a in range(size):
+            if abs(beta[a]) > FAR or abs(beta[a] - near[a]) - largest > reach:
                 return False
-        done = largest < 1e-9
+        done = largest < 3e-5  # the error left is of the order of its square
     for a in range(size):
-        work[:, :] = information
+        copy(information, work, size)
         for b in range(size):
             score[b] = 1.0 if a == b else 0.0
         if not solve(work, score, size):
@@ -164,29 +178,31 @@ def cox(risk, dead, rows, groups, near, reach, beta, error):
     return done
 
 
-@_jit
+@fast
 def two_group(kind, risk, dead, rows, difference, variance, out):
     """Log HR, its limits and the log-rank chi-square by an estimator of observed and expected."""
-    observed = np.zeros(2)
+    first, second = 0.0, 0.0
     for k in range(rows):
-        observed[0] += dead[k, 0]
-        observed[1] += dead[k, 1]
-    expected = np.array([observed[0] + difference[0], observed[1] - difference[0]])
+        first += dead[0, k]
+        second += dead[1, k]
+    expected, other = first + difference[0], second - difference[0]
     v = variance[0, 0]
-    if v < 1e-10 or expected.min() <= 0 or observed.min() <= 0:
+    if v < 1e-10 or min(expected, other) <= 0 or min(first, second) <= 0:
         return False
     if kind == PETO:
         ratio, error = difference[0] / v, 1 / np.sqrt(v)
     else:
-        ratio = np.log(observed[1] / expected[1]) - np.log(observed[0] / expected[0])
-        base = expected if kind == EXPECTED else observed
-        error = np.sqrt(1 / base[0] + 1 / base[1])
+        ratio = np.log(second / other) - np.log(first / expected)
+        if kind == EXPECTED:
+            error = np.sqrt(1 / expected + 1 / other)
+        else:
+            error = np.sqrt(1 / first + 1 / second)
     fill(out, 0, ratio, error)
     out[3] = difference[0] ** 2 / v
     return True
 
 
-@_jit
+@fast
 def fill(out, at, ratio, error):
     """Log ratio, lower and upper limit, Wald chi-square."""
     out[at] = ratio
@@ -195,7 +211,7 @@ def fill(out, at, ratio, error):
     out[at + 3] = (ratio / error) ** 2
 
 
-@_jit
+@fast
 def crossing(time, event, cell, group_of, n, reverse):
     """Median by R's rule: where Kaplan-Meier falls below 1/2, midpoint where it equals 1/2."""
     left = 0
@@ -228,7 +244,7 @@ def crossing(time, event, cell, group_of, n, reverse):
     return (waiting + last) / 2 if waiting >= 0 else np.nan
 
 
-@_jit
+@fast
 def follow_up(kind, time, event, cell, group_of, n, out):
     """Median follow-up under a reading, and the range of the times it looks at."""
     if kind == FOLLOW_UP_REVERSE:
@@ -258,38 +274,53 @@ def follow_up(kind, time, event, cell, group_of, n, out):
     return True
 
 
-@_jit
-def statistic(kind, groups, group_of, time, event, cell, n, near, reach, risk, dead, out):
+@fast
+def statistic(kind, groups, group_of, time, event, cell, n, near, reach, risk, dead, small, out):
     """Fill ``out`` with the numbers of one statistic; False where it does not exist.
 
-    Times in month tenths; ``near`` and ``reach`` say where a Cox fit is looked for.
+    Times in month tenths; ``near`` and ``reach`` say where a Cox fit is looked for; ``risk``,
+    ``dead`` and ``small`` are scratch space, of ``memory``.
     """
     if kind == MEDIAN:
         out[0] = crossing(time, event, cell, group_of, n, False)
         return not np.isnan(out[0])
     if kind >= FIRST_OF_TIME:
         return follow_up(kind, time, event, cell, group_of, n, out)
-    rows = event_table(time, event, cell, group_of, n, groups, risk, dead)
+    rows = event_table(time, event, cell, group_of, n, groups, risk, dead, small)
     if rows < 1:
         return False
+    beta = small[SMALL - 1]
+    for a in range(GROUPS):
+        beta[a] = near[a]
+    return rank_statistic(kind, groups, risk, dead, rows, near, reach, beta, small, out)
+
+
+def memory(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scratch space of ``statistic`` for n patients."""
+    return np.zeros((GROUPS, n)), np.zeros((GROUPS, n)), np.zeros((SMALL, GROUPS))
+
+
+@fast
+def rank_statistic(kind, groups, risk, dead, rows, near, reach, beta, small, out):
+    """Fill ``out`` from numbers at risk and events (group, row); ``beta``: a Cox fit's start."""
     if kind == COX:
-        beta, error = np.zeros(GROUPS), np.zeros(GROUPS)
-        if not cox(risk, dead, rows, groups, near, reach, beta, error):
+        error = small[SMALL - 2]
+        if not cox(risk, dead, rows, groups, near, reach, beta, error, small):
             return False
         for a in range(groups - 1):
             fill(out, 4 * a, beta[a], error[a])
         return True
-    difference, variance = np.zeros(GROUPS), np.zeros((GROUPS, GROUPS))
+    difference, scaled, variance = small[0], small[1], small[2 : 2 + GROUPS]
     log_rank(risk, dead, rows, groups, difference, variance)
     if kind != LOG_RANK:
         return two_group(kind, risk, dead, rows, difference, variance, out)
-    direction = difference[0]
-    scaled = difference.copy()
+    for a in range(groups - 1):
+        scaled[a] = difference[a]
     if not solve(variance, scaled, groups - 1):
         return False
     chi2 = 0.0
     for a in range(groups - 1):
         chi2 += difference[a] * scaled[a]
     out[0] = chi2
-    out[1] = direction
+    out[1] = difference[0]
     return True

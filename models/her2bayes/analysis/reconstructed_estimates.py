@@ -1,0 +1,319 @@
+"""Estimates from reconstructed cohorts and the reference model's parameters, and what they rest on.
+
+Survival of a group is the mean of S_i(t) over its patients, a hazard ratio of a group the mean log
+ratio over its patients. The share of variance due to reconstruction is
+Var_D(E[q | D]) / Var(q): parameters are drawn given each member's patients alone, and the variance
+of their means, less what few draws add to it, is set against that of all draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.estimand import Contrast, Estimand
+from her2bayes.inference.convergence import Diagnostics
+from her2bayes.posterior import survival as post
+from her2bayes.posterior.estimates import estimate
+from her2bayes.reconstruction.quality import survival_at
+from her2bayes.reconstruction.summary import Chain, members
+from her2bayes.reconstruction.summary_design import PAIRED, Summary
+from her2bayes.reconstruction.summary_diagnostics import quantities
+from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, verdict_of
+from her2bayes.reconstruction.summary_given import parameters_given
+from her2bayes.reconstruction.summary_problem import TENTHS, Problem
+from her2bayes.reconstruction.summary_start import log_hazards, prior_theta
+
+TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
+PRIOR_DRAWS = 1000
+GIVEN_DRAWS = 120  # parameters drawn for each member's patients
+Key = tuple[str, tuple[tuple[str, str], ...], Contrast | None, float | None]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Log hazards per month (chain, draw, cell, interval) and patients (chain, draw, cell)."""
+
+    log_hazard: xr.DataArray
+    patients: xr.DataArray
+    prior: xr.DataArray
+    given: Sequence[tuple[xr.DataArray, xr.DataArray]]  # the same for each member
+
+
+@dataclass(frozen=True)
+class _Source:
+    model: str
+    fit_id: str
+    diagnostics: Diagnostics
+
+
+def draws_of(posed: Problem, chains: Sequence[Chain], seed: int) -> Draws:
+    """Hazards of all draws, of the prior, and given each member's patients."""
+    size = min(chain.months.shape[0] for chain in chains)
+    kept = [slice(chain.months.shape[0] - size, None) for chain in chains]
+    theta = np.stack([chain.theta[part] for chain, part in zip(chains, kept, strict=True)])
+    cell = np.stack([chain.cell[part] for chain, part in zip(chains, kept, strict=True)])
+    rng = np.random.default_rng(seed)
+    given = []
+    for c, d in members(chains, 20):
+        chain = chains[c]
+        alone = parameters_given(
+            posed, chain.months[d] * TENTHS, chain.event[d], chain.cell[d], chain.theta[d],
+            GIVEN_DRAWS, int(rng.integers(2**31)),
+        )  # fmt: skip
+        same = np.repeat(chain.cell[d][None, None], alone.shape[0], axis=1)
+        given.append((_hazards(posed, alone[None]), _counts(posed, same)))
+    before = prior_theta(posed.model, PRIOR_DRAWS, rng)
+    return Draws(_hazards(posed, theta), _counts(posed, cell), _hazards(posed, before[None]), given)
+
+
+def _hazards(posed: Problem, theta: np.ndarray) -> xr.DataArray:
+    values = log_hazards(posed.model, theta.reshape(-1, theta.shape[-1])) + np.log(TENTHS)
+    start = posed.model.start / TENTHS
+    end = np.append(start[1:], posed.summary.last)
+    return xr.DataArray(
+        values.reshape(*theta.shape[:2], *values.shape[1:]),
+        dims=("chain", "draw", "cell", "interval"),
+        coords={
+            "interval": np.arange(start.size),
+            "interval_start": ("interval", start),
+            "interval_end": ("interval", end),
+        },
+    )
+
+
+def _counts(posed: Problem, cell: np.ndarray) -> xr.DataArray:
+    """Patients by cell of the model in each draw."""
+    size = posed.model.columns.shape[0]
+    found = np.zeros((*cell.shape[:2], size))
+    for m in range(size):
+        found[..., m] = (posed.printed.model_cell[cell] == m).sum(axis=-1)
+    return xr.DataArray(found, dims=("chain", "draw", "cell"))
+
+
+def rows(
+    item: Summary, draws: Draws, posed: Problem, ensemble: SummaryEnsemble, fit: tuple[str, str]
+) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Rows of estimates, and for each the share of its variance due to reconstruction."""
+    source = _Source(*fit, Diagnostics(draws.patients.sizes["chain"], 0, 0, np.inf))
+    levels = _levels(item, posed)
+    printed = {s.estimand for s in item.statistics}
+    found, shares = [], []
+    mean_mix = draws.patients.mean(["chain", "draw"])
+    for estimand in _asked(item):
+        values = _value(estimand, draws.log_hazard, draws.patients, levels)
+        before = _value(estimand, draws.prior, mean_mix, levels)
+        share = _share_of_reconstruction(estimand, draws, values, levels)
+        row = estimate(estimand, values, before, source, event=_event(estimand),
+                       note=_note(estimand, share), unit=_unit(estimand))  # fmt: skip
+        kind = "by_construction" if _is_printed(estimand, printed) else "implied"
+        found.append({**row, "convergence": verdict_of(values), "evidence_kind": kind})
+        shares.append({"estimand": str(estimand), "share": share})
+    return found, pd.DataFrame(shares)
+
+
+def _unit(estimand: Estimand) -> str | None:
+    return "months" if estimand.kind == "rmst" else None
+
+
+def _event(estimand: Estimand) -> Any:
+    return (lambda x: x < 1) if estimand.kind.startswith("hazard_ratio") else None
+
+
+def _note(estimand: Estimand, share: float) -> str:
+    event = "P(ratio < 1); " if estimand.kind.startswith("hazard_ratio") else ""
+    horizon = f"horizon {estimand.time:g} months; " if estimand.kind == "rmst" else ""
+    return (
+        f"{event}{horizon}reconstructed patients, reference model; {100 * share:.0f} % of the "
+        "posterior variance is due to not knowing the patients"
+    )
+
+
+def _is_printed(estimand: Estimand, printed: set[str]) -> bool:
+    if estimand.kind != "hazard_ratio" or estimand.contrast is None:
+        return False
+    bare = Estimand("hazard_ratio", estimand.outcome, estimand.given)
+    return f"{str(bare)[:-1]} ; {estimand.contrast.factor}]" in printed
+
+
+def _asked(item: Summary) -> Iterator[Estimand]:
+    """Estimands of an endpoint: by level of the first compared factor, ratios by subgroup."""
+    name = item.endpoint
+    times = [t for t in TIMES if t <= item.last]
+    horizon = min(HORIZON, item.last)
+    first = item.model_factors[0]
+    for given in ((), *(((first, level),) for level in item.cells.levels(first))):
+        for t in times:
+            yield Estimand("survival", name, given, None, t, "months")
+        yield Estimand("rmst", name, given, None, horizon, "months")
+    for factor in item.model_factors:
+        for contrast in _contrasts(item, factor):
+            yield Estimand("hazard_ratio", name, (), contrast)
+    for contrast in _contrasts(item, first):
+        yield from _by_subgroup(item, contrast)
+
+
+def _by_subgroup(item: Summary, contrast: Contrast) -> Iterator[Estimand]:
+    """Hazard ratio of one contrast in every subgroup, and ratios between two subgroups."""
+    for factor in item.model_factors[1:]:
+        levels = item.cells.levels(factor)
+        for level in levels:
+            yield Estimand("hazard_ratio", item.endpoint, ((factor, level),), contrast)
+        if factor != PAIRED and len(levels) == 2:
+            outcome = f"{item.endpoint}, {contrast}"
+            between = Contrast(factor, levels[1], levels[0])
+            yield Estimand("hazard_ratio_ratio", outcome, (), between)
+
+
+def _contrasts(item: Summary, factor: str) -> list[Contrast]:
+    """All levels against the reference of the printed ratios, or the first level."""
+    ratios = [s for s in item.statistics if s.factor == factor and s.estimand.startswith("hazard")]
+    levels = item.cells.levels(factor)
+    base = ratios[0].levels[0] if ratios else levels[0]
+    return [Contrast(factor, level, base) for level in levels if level != base]
+
+
+def _levels(item: Summary, posed: Problem) -> pd.DataFrame:
+    """Level of every model factor in each cell of the model."""
+    table = []
+    for m in range(posed.model.columns.shape[0]):
+        first = int(np.flatnonzero(posed.printed.model_cell == m)[0])
+        combination = item.cells.combinations[first]
+        table.append({f: item.cells.value(combination, f) for f in item.model_factors})
+    return pd.DataFrame(table)
+
+
+def _inside(levels: pd.DataFrame, given: Mapping[str, str]) -> np.ndarray:
+    inside = np.ones(len(levels), bool)
+    for factor, level in given.items():
+        inside &= (levels[factor] == level).to_numpy()
+    return inside
+
+
+def _value(
+    estimand: Estimand, log_hazard: xr.DataArray, patients: xr.DataArray, levels: pd.DataFrame
+) -> xr.DataArray:
+    """Draws (chain, draw) of one estimand."""
+    if estimand.kind == "hazard_ratio":
+        assert estimand.contrast is not None
+        ratio = _log_ratio(estimand.contrast, estimand.conditions, log_hazard, patients, levels)
+        return xr.ufuncs.exp(ratio)
+    if estimand.kind == "hazard_ratio_ratio":
+        assert estimand.contrast is not None
+        text = estimand.outcome.partition(", ")[2]
+        factor, _, pair = text.partition(": ")
+        a, _, b = pair.partition(" vs ")
+        parts = [
+            _log_ratio(Contrast(factor, a, b), {estimand.contrast.factor: level}, log_hazard,
+                       patients, levels)
+            for level in (estimand.contrast.a, estimand.contrast.b)
+        ]  # fmt: skip
+        return xr.ufuncs.exp(parts[0] - parts[1])
+    chosen = np.flatnonzero(_inside(levels, estimand.conditions))
+    weight = patients.isel(cell=chosen)
+    weight = weight / weight.sum("cell")
+    part = log_hazard.isel(cell=chosen)
+    assert estimand.time is not None
+    if estimand.kind == "rmst":
+        return (post.rmst(part, estimand.time) * weight).sum("cell").transpose("chain", "draw")
+    alive = post.survival(part, [estimand.time]).isel(time=0, drop=True)
+    return (alive * weight).sum("cell").transpose("chain", "draw")
+
+
+def _log_ratio(
+    contrast: Contrast,
+    given: Mapping[str, str],
+    log_hazard: xr.DataArray,
+    patients: xr.DataArray,
+    levels: pd.DataFrame,
+) -> xr.DataArray:
+    """Mean log hazard ratio over the patients of a group (proportional, so of any interval)."""
+    first = log_hazard.isel(interval=0, drop=True).drop_vars(
+        ["interval_start", "interval_end"], errors="ignore"
+    )
+    others = [name for name in levels.columns if name != contrast.factor]
+    inside = levels[_inside(levels, given)]
+    total: Any = 0.0
+    weights: Any = 0.0
+    groups = inside.groupby(others, sort=False) if others else [((), inside)]
+    for _, part in groups:
+        place = dict(zip(part[contrast.factor], part.index.to_list(), strict=True))
+        weight = patients.isel(cell=list(place.values())).sum("cell")
+        difference = first.isel(cell=place[contrast.a]) - first.isel(cell=place[contrast.b])
+        total = total + weight * difference
+        weights = weights + weight
+    found: xr.DataArray = total / weights
+    return found.transpose("chain", "draw")
+
+
+def _share_of_reconstruction(
+    estimand: Estimand, draws: Draws, values: xr.DataArray, levels: pd.DataFrame
+) -> float:
+    scale = np.log if estimand.kind.startswith("hazard_ratio") else (lambda x: x)
+    means, within = [], []
+    for log_hazard, patients in draws.given:
+        alone = scale(_value(estimand, log_hazard, patients, levels).to_numpy().ravel())
+        means.append(alone.mean())
+        within.append(alone.var())
+    total = float(np.var(scale(values.to_numpy())))
+    noise = float(np.mean(within)) / (GIVEN_DRAWS / 4)
+    return float(np.clip((np.var(means, ddof=1) - noise) / total, 0.0, 1.0))
+
+
+def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
+    """Cox hazard ratios of the first compared factor by subgroup in the cohorts themselves."""
+    item = ensemble.summary
+    first = next((s.factor for s in item.statistics if s.factor), "")
+    if not first:
+        return pd.DataFrame()
+    levels = item.cells.levels(first)
+    number = 60
+    found = [quantities(item, ensemble.chains[c], d) for c, d in members(ensemble.chains, number)]
+    table = pd.DataFrame(found)
+    made = []
+    for estimand in _asked(item):
+        contrast = estimand.contrast
+        if estimand.kind != "hazard_ratio" or contrast is None or contrast.factor != first:
+            continue
+        where = ", ".join(level for _, level in estimand.given)
+        values = [
+            table[_name(level, levels[0], where)] if level != levels[0] else 0 * table.iloc[:, 0]
+            for level in (contrast.a, contrast.b)
+        ]
+        ratio = np.exp(np.asarray(values[0]) - np.asarray(values[1]))
+        low, middle, high = np.quantile(ratio, [0.025, 0.5, 0.975])
+        made.append(
+            {
+                "estimand": str(estimand),
+                "reproduced": middle,
+                "reproduced_lower": low,
+                "reproduced_upper": high,
+                "method": f"Cox in each of {number} reconstructed cohorts: median, 95 % of cohorts",
+                "evidence_kind": "implied",
+            }
+        )
+    return pd.DataFrame(made)
+
+
+def _name(level: str, base: str, where: str) -> str:
+    return f"log hazard ratio {level} vs {base}" + (f" | {where}" if where else "")
+
+
+def curves_of(
+    ensemble: SummaryEnsemble, given: Mapping[str, str], grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kaplan-Meier survival (cohort, month) and patients at risk of a group in every cohort."""
+    survival, risk = [], []
+    for cohort in ensemble.cohorts:
+        rows_ = cohort
+        for factor, level in given.items():
+            rows_ = rows_[rows_[factor] == level]
+        time, event = rows_["time"].to_numpy(float), rows_["event"].to_numpy()
+        survival.append(survival_at((time, event), grid))
+        risk.append((time[None, :] >= grid[:, None]).sum(axis=1))
+    return np.array(survival), np.array(risk)

@@ -1,0 +1,189 @@
+"""Survival that a paper does not publish, from the patients its printed numbers allow.
+
+Cohorts D and parameters theta of the reference model come from one chain (``reconstruction``), so
+its draws of theta already mix over cohorts: p(theta | printed) = sum over D of p(theta | D)
+p(D | printed). That is exact for this model and these priors. Any other model fitted to the
+cohorts afterwards is multiple imputation by an uncongenial imputer, and must be called so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes import __version__
+from her2bayes.analysis import reconstructed_estimates as estimates
+from her2bayes.errors import BadInput
+from her2bayes.inference import digest
+from her2bayes.posterior.estimates import estimates_table
+from her2bayes.reconstruction import summary as reconstruction
+from her2bayes.reconstruction.summary import Chain, Settings
+from her2bayes.reconstruction.summary_design import Summary
+from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, ensemble_of
+from her2bayes.reconstruction.summary_evidence import summary as read_summary
+from her2bayes.reconstruction.summary_problem import Problem, problem
+from her2bayes.reconstruction.summary_readings import reported
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
+
+MEMBERS = 20  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
+STANDARD = Settings(warm=200, sweeps=700)
+QUICK = Settings(chains=2, warm=120, sweeps=60)
+MODEL = "reconstructed_survival"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint: its cohorts, what they and the reference model say, and the fit's name."""
+
+    ensemble: SummaryEnsemble
+    posed: Problem
+    fit_id: str
+    estimates: pd.DataFrame
+    cohorts: pd.DataFrame  # classical numbers over the cohorts
+    variance: pd.DataFrame  # share of posterior variance due to not knowing the patients
+
+
+@dataclass(frozen=True)
+class Result:
+    """All endpoints of a study, with their estimates and classical numbers in one table each."""
+
+    study: str
+    labels: Mapping[str, str]
+    endpoints: tuple[Endpoint, ...]
+    estimates: pd.DataFrame
+    classical: pd.DataFrame
+    settings: Settings
+    failed: tuple[tuple[str, str], ...] = ()  # endpoint and why it has no cohorts
+
+
+def applies(study: Study) -> bool:
+    """Whether the study names endpoints that a report reconstructs."""
+    return bool(reported(study))
+
+
+def run(
+    study: Study,
+    store: Store | None,
+    sampling: Sampling,
+    say: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Reconstruct every endpoint, or read its chains from the store, and estimate from it."""
+    length = QUICK if sampling.draws < 1000 else STANDARD
+    settings = Settings(**{**asdict(length), "seed": sampling.seed})
+    found: list[Endpoint] = []
+    failed: list[tuple[str, str]] = []
+    for name in reported(study):
+        say(f"patients behind the printed numbers of {name}")
+        try:
+            found.append(analyse(read_summary(study, name), settings, store))
+        except BadInput as bad:  # contradictory numbers are a finding of the report, not its end
+            failed.append((name, str(bad)))
+    return Result(
+        study=study.id,
+        labels={name: factor.label for name, factor in study.factors.items()},
+        endpoints=tuple(found),
+        estimates=pd.concat([estimates_table([]), *(e.estimates for e in found)]),
+        classical=pd.concat([pd.DataFrame(), *(e.cohorts for e in found)]),
+        settings=settings,
+        failed=tuple(failed),
+    )
+
+
+def analyse(item: Summary, settings: Settings, store: Store | None) -> Endpoint:
+    """Chains of one endpoint, their verdict, estimates and variance shares."""
+    posed = problem(item)
+    identity = _identity(item, settings)
+    fit_id = digest.key(identity)
+    chains = _chains(posed, settings, store, fit_id, identity)
+    ensemble = ensemble_of(item, chains, MEMBERS)
+    draws = estimates.draws_of(posed, chains, settings.seed)
+    rows, variance = estimates.rows(item, draws, posed, ensemble, (MODEL, fit_id))
+    return Endpoint(
+        ensemble, posed, fit_id, estimates_table(rows), estimates.over_cohorts(ensemble), variance
+    )
+
+
+def _identity(item: Summary, settings: Settings) -> dict[str, Any]:
+    folder = Path(reconstruction.__file__).parent
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("summary*.py")))
+    numbers = [(s.estimand, s.kind, dict(s.given), s.levels, s.targets) for s in item.statistics]
+    facts = [(f.what, f.cells.tolist(), f.event, f.low, f.high) for f in item.facts]
+    return {
+        "model": MODEL,
+        "package": __version__,
+        "source": digest.data_digest(sources.decode()),
+        "data": digest.data_digest([item.patients, item.last, item.endpoint, numbers, facts]),
+        "settings": asdict(settings),
+        "versions": digest.versions(),
+    }
+
+
+def _chains(
+    posed: Problem,
+    settings: Settings,
+    store: Store | None,
+    fit_id: str,
+    identity: Mapping[str, Any],
+) -> list[Chain]:
+    if store is None:
+        return reconstruction.chains(posed, settings)
+    tree = store.load(MODEL, fit_id)
+    if tree is None:
+        with store.lock(fit_id):
+            tree = store.load(MODEL, fit_id)
+            if tree is None:
+                found = reconstruction.chains(posed, settings)
+                store.save(MODEL, fit_id, _tree(found, identity))
+                return found
+    return _read(tree)
+
+
+def _tree(chains: Sequence[Chain], identity: Mapping[str, Any]) -> xr.DataTree:
+    parts = {}
+    for k, chain in enumerate(chains):
+        parts[f"chain_{k}"] = xr.Dataset(
+            {
+                "tenths": (("draw", "patient"), np.rint(10 * chain.months).astype(np.int16)),
+                "event": (("draw", "patient"), chain.event.astype(np.int8)),
+                "cell": (("draw", "patient"), chain.cell.astype(np.int16)),
+                "theta": (("draw", "parameter"), chain.theta),
+                "found": ("draw", chain.found),
+                "tally": (("move", "count"), chain.tally),
+                "refusals": ("place", chain.refusals),
+            },
+            attrs={"trips": chain.trips, "seconds": chain.seconds},
+        )
+    tree = xr.DataTree.from_dict(parts)
+    tree.attrs["provenance"] = json.dumps({**identity}, default=str)
+    return tree
+
+
+def _read(tree: xr.DataTree) -> list[Chain]:
+    chains = []
+    for name in sorted(tree.children, key=lambda text: int(text.rpartition("_")[2])):
+        part = tree[name].to_dataset()
+        chains.append(
+            Chain(
+                part["tenths"].to_numpy() / 10.0,
+                part["event"].to_numpy().astype(np.int64),
+                part["cell"].to_numpy().astype(np.int64),
+                part["theta"].to_numpy(),
+                part["found"].to_numpy(),
+                part["tally"].to_numpy(),
+                int(part.attrs["trips"]),
+                part["refusals"].to_numpy(),
+                float(part.attrs["seconds"]),
+            )
+        )
+    return chains

@@ -1,0 +1,99 @@
+"""Choices that a paper's printed survival leaves open: which endpoints, which readings.
+
+They stand in ``reconstruction.toml`` of the study folder:
+
+    transition   reading of the paired table (a reading of transition_facts.csv)
+    duplicates   which of two P values of one analysis: the locator's first word, e.g. results
+    follow_up    observed | reverse | survivors
+    cox          joint | pairwise (hazard ratios against one reference: one model or several)
+    hazard_ratio cox | compatible (the first estimator that the printed triplet is compatible with)
+    words        used | left_out (significance claimed in words where no P is printed)
+    contradictory used | left_out (parts of claims listed there, each with the reason)
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Estimand, parse
+from her2bayes.reconstruction import summary_statistics as kernel
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+
+CHOICES = "reconstruction.toml"
+DEFAULTS = {
+    "transition": "",
+    "duplicates": "results",
+    "follow_up": "observed",
+    "cox": "joint",
+    "hazard_ratio": "cox",
+    "words": "used",
+    "contradictory": "left_out",
+}
+FOLLOW_UP = {
+    "observed": kernel.FOLLOW_UP,
+    "reverse": kernel.FOLLOW_UP_REVERSE,
+    "survivors": kernel.FOLLOW_UP_SURVIVORS,
+}
+
+
+def choices(study: Study) -> dict[str, Any]:
+    """Content of ``reconstruction.toml``; empty where the study has none."""
+    path = study.folder / CHOICES
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(Fault(f"not a TOML file: {error}", file=path)) from error
+
+
+def endpoints(study: Study) -> list[str]:
+    """Endpoints whose patients can be reconstructed: those with events or tests printed."""
+    given = choices(study).get("endpoints")
+    if given:
+        return [str(name) for name in given]
+    return [name for name in study.meta.get("endpoints", {}) if ledger_rows(study, name)]
+
+
+def reported(study: Study) -> list[str]:
+    """Endpoints that a report reconstructs: those known to give cohorts in reasonable time."""
+    return [str(name) for name in choices(study).get("reported", ())]
+
+
+def check_readings(chosen: Mapping[str, str]) -> None:
+    """Raise ``BadInput`` with every axis or value that does not exist."""
+    allowed = {
+        "follow_up": (*FOLLOW_UP, "left_out"),
+        "cox": ("joint", "pairwise"),
+        "hazard_ratio": ("cox", "compatible"),
+        "words": ("used", "left_out"),
+        "contradictory": ("used", "left_out"),
+    }
+    faults = [
+        Fault("no such axis of readings", value=name, allowed=", ".join(DEFAULTS))
+        for name in chosen
+        if name not in DEFAULTS
+    ]
+    faults += [
+        Fault(f"reading of '{name}'", value=chosen[name], allowed=", ".join(values))
+        for name, values in allowed.items()
+        if chosen[name] not in values
+    ]
+    if faults:
+        raise BadInput(faults)
+
+
+def ledger_rows(study: Study, endpoint: str) -> list[tuple[Any, Estimand]]:
+    """Rows of the ledger about one endpoint, unadjusted analyses only."""
+    kinds = ("survival_difference", "hazard_ratio", "follow_up", "median")
+    found = []
+    for row in study.ledger.itertuples():
+        estimand = parse(str(row.estimand))
+        if estimand.kind in kinds and estimand.outcome == endpoint and not row.reading:
+            found.append((row, estimand))
+    return found

@@ -1,0 +1,35 @@
+"""One cohort with its parameters and memory, moved at a sharpness."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from her2bayes.reconstruction import summary_kernel as kernel
+from her2bayes.reconstruction.summary_problem import Problem
+from her2bayes.reconstruction.summary_start import cohort, hazards, scratch
+
+LEAPS = 12
+
+
+class Replica:
+    """One cohort with its parameters and memory."""
+
+    def __init__(self, posed: Problem, counts: np.ndarray, rng: np.random.Generator) -> None:
+        self.posed, self.rng = posed, rng
+        self.undo, self.work = scratch(posed.printed, posed.summary.patients)
+        self.hazards = hazards(posed.model)
+        self.pace = np.array([0.1])
+        self.theta = rng.normal(0, 0.1, posed.theta_size)
+        self.distance = np.inf
+        cell, event = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
+        u = rng.uniform(size=cell.size)
+        s = -np.log1p(-u * (1 - np.exp(-3.0))) / 3.0 * posed.printed.last
+        self.patients = cohort(posed.printed, np.maximum(s, 1e-3), event, cell)
+
+    def run(self, moves: int, sharpness: float, adapt: bool, tally: np.ndarray) -> None:
+        """One sweep at a sharpness."""
+        self.distance = kernel.run(
+            self.posed.printed, self.patients, self.posed.model, self.hazards, self.theta,
+            self.undo, self.work, int(self.rng.integers(2**31)), 1, moves, LEAPS, self.pace,
+            sharpness, adapt, tally,
+        )  # fmt: skip

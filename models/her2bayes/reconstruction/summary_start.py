@@ -1,0 +1,101 @@
+"""Where a chain starts: the state of a cohort, memory for its moves, parameters from the prior."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from her2bayes.reconstruction import summary_statistics as kernel
+from her2bayes.reconstruction.summary_reference import Hazards, Model, fill_hazards
+from her2bayes.reconstruction.summary_state import Patients, Printed, Undo, Work
+
+
+def scratch(printed: Printed, patients: int) -> tuple[Undo, Work]:
+    """Memory for undoing a move and for one evaluation."""
+    n = patients
+    undo = Undo(
+        np.zeros(n + 1, np.int64),
+        np.zeros(n + 1),
+        np.zeros(n + 1, np.int64),
+        np.zeros(n + 1, np.int64),
+        np.zeros(1, np.int64),
+    )
+    risk, dead, small = kernel.memory(n)
+    work = Work(
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        risk,
+        dead,
+        small,
+        np.zeros(kernel.VALUES),
+        np.zeros(printed.kind.size),
+        np.zeros(n + 1, np.int64),
+    )
+    return undo, work
+
+
+def hazards(model: Model) -> Hazards:
+    """Memory for hazards."""
+    shape = model.columns.shape[0], model.start.size
+    return Hazards(np.zeros(shape), np.zeros(shape), np.zeros(shape[1]), np.zeros(shape[1]))
+
+
+def log_hazards(model: Model, theta: np.ndarray) -> np.ndarray:
+    """Log hazards of death per month tenth (draw, model cell, interval) of draws of theta."""
+    memory = hazards(model)
+    found = np.zeros((theta.shape[0], *memory.log_death.shape))
+    for k, one in enumerate(theta):
+        fill_hazards(model, one, memory)
+        found[k] = memory.log_death
+    return found
+
+
+def prior_theta(model: Model, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws (draw, parameter) of theta from its prior."""
+    intervals, columns, scales = model.start.size, model.block.size, model.scale_sd.size
+    second = intervals + 1 + columns + scales
+    theta = rng.normal(size=(number, second + intervals + 1))
+    sd = {intervals: model.smoothing_sd, second + intervals: model.smoothing_sd}
+    sd |= {intervals + 1 + columns + k: float(model.scale_sd[k]) for k in range(scales)}
+    for place, scale in sd.items():
+        theta[:, place] = np.log(scale * np.abs(theta[:, place]))
+    return np.asarray(theta)
+
+
+def cohort(printed: Printed, s: np.ndarray, event: np.ndarray, cell: np.ndarray) -> Patients:
+    """State of a chain from exact times (month tenths), events and cells of patients."""
+    time = np.ceil(s).astype(np.int64)
+    order = np.argsort(time, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    statistics, rows = printed.kind.size, order.size + 1
+    inside = printed.group_of[:statistics, cell]
+    members = np.stack([(inside == a).sum(axis=1) for a in range(kernel.GROUPS)], axis=1)
+    row_time, row_deaths = np.unique(time[event == 1], return_counts=True)
+    risk, dead = np.zeros((2, statistics, kernel.GROUPS, rows))
+    for t in printed.ranked:
+        for a in range(printed.groups[t]):
+            mine = inside[t] == a
+            for r, at in enumerate(row_time):
+                risk[t, a, r] = (mine & (time >= at)).sum()
+                dead[t, a, r] = (mine & (time == at) & (event == 1)).sum()
+    return Patients(
+        s=s.astype(float).copy(),
+        time=time,
+        event=event.astype(np.int64).copy(),
+        cell=cell.astype(np.int64).copy(),
+        order=order,
+        place=place,
+        present=np.bincount(cell, minlength=printed.label.shape[1]).astype(np.int64),
+        held=printed.fact[cell, event].sum(axis=0).astype(np.int64),
+        distance=np.zeros(statistics),
+        sequence=np.arange(statistics),
+        refused=np.zeros(statistics, np.int64),
+        row_time=np.append(row_time, np.zeros(rows - row_time.size, np.int64)),
+        row_deaths=np.append(row_deaths, np.zeros(rows - row_deaths.size, np.int64)),
+        rows=np.array([row_time.size]),
+        risk=risk,
+        dead=dead,
+        members=members,
+        beta=printed.near[:statistics].copy(),
+    )
