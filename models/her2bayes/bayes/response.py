@@ -23,12 +23,12 @@ by quadrature.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from scipy.special import expit
 
+from her2bayes.bayes.binomial_mixture import first_share, observe
 from her2bayes.bayes.padding import padded, places
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.errors import Fault, raise_if
@@ -88,50 +88,10 @@ def build(
             "rate_together", pm.math.invlogit(together), dims="subgroup"
         )
         rate_alone = pm.Deterministic("rate_alone", pm.math.invlogit(alone), dims="subgroup")
-        pm.CustomDist(
-            "observed_responders",
-            patients,
-            together,
-            alone,
-            weight_together,
-            logp=_log_probability,
-            random=_random,
-            dtype="int64",
-            observed=y,
-            dims="subgroup",
-        )
-        gain = _log_likelihood(y, patients, together) - _log_likelihood(y, patients, alone)
-        share = weight_together / (weight_together + (1 - weight_together) * pm.math.exp(-gain))
+        observe("observed_responders", y, patients, together, alone, weight_together, "subgroup")
+        share = first_share(y, patients, together, alone, weight_together)
         pm.Deterministic("together", share, dims="subgroup")
     return model
-
-
-def _log_likelihood(responders: Any, patients: Any, log_odds: Any) -> Any:
-    """Binomial log likelihood without the coefficient, which both parts share."""
-    import pymc as pm
-
-    return responders * log_odds - patients * pm.math.log1pexp(log_odds)
-
-
-def _log_probability(
-    responders: Any, patients: Any, together: Any, alone: Any, weight: Any
-) -> Any:
-    """Log probability of the mixture; a weight of 0 or 1 leaves one part."""
-    import pytensor.tensor as pt
-
-    coefficient = (
-        pt.gammaln(patients + 1) - pt.gammaln(responders + 1) - pt.gammaln(patients - responders + 1)
-    )
-    parts = [_log_likelihood(responders, patients, log_odds) for log_odds in (together, alone)]
-    return coefficient + pt.logaddexp(pt.log(weight) + parts[0], pt.log1p(-weight) + parts[1])
-
-
-def _random(
-    patients: Any, together: Any, alone: Any, weight: Any, rng: Any = None, size: Any = None
-) -> Any:
-    """Draw responders."""
-    chosen = rng.uniform(size=size) < weight
-    return rng.binomial(np.asarray(patients), expit(np.where(chosen, together, alone)), size=size)
 
 
 def exchangeable_weight(priors: Mapping[str, Prior], pooling: str) -> float:
