@@ -62,7 +62,7 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
             pm.Data(name, data[name].values, dims=("stage", "event"))
             for name in ("count", "at_risk", "information")
         )
-        system_of = pm.Data("system_of", data["system_of"].values, dims="event")
+        member = pm.Data("member", data["member"].values, dims=("system", "event"))
         numbers = {
             f"{name}_{key}": pm.Data(f"{name}_{key}", np.float64(value))
             for name in DEFAULT_PRIORS
@@ -74,7 +74,8 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
         raw_system = pm.Normal("raw_system", 0, 1, dims=("stage", "system"))
         stretch = pm.math.sqrt(1 + information * tau_event[:, None] ** 2)
         raw = pm.Normal("raw", 0, stretch, dims=("stage", "event"))
-        level = mu[:, None] + (raw_system * tau_system[:, None])[:, system_of]
+        system = (raw_system[:, :, None] * member).sum(axis=1) * tau_system[:, None]
+        level = mu[:, None] + system
         log_odds = level + raw * tau_event[:, None] / stretch
         rate = pm.Deterministic("rate", pm.math.invlogit(log_odds), dims=("stage", "event"))
         pm.Deterministic("rate_severe", rate[0] * rate[1], dims="event")
@@ -103,13 +104,14 @@ def design(counts: xr.Dataset) -> xr.Dataset:
     count = np.stack([column("any"), column("severe")])
     at_risk = np.stack([column("patients"), severe_of])
     rate = (count + 0.5) / (at_risk + 1)
-    of = np.array([known.index(name) for name in systems] + [0] * (size - len(events)))
+    member = np.zeros((rooms, size))
+    member[[known.index(name) for name in systems], np.arange(len(systems))] = 1
     return xr.Dataset(
         {
             "count": (("stage", "event"), count),
             "at_risk": (("stage", "event"), at_risk),
             "information": (("stage", "event"), at_risk * rate * (1 - rate)),
-            "system_of": ("event", of),
+            "member": (("system", "event"), member),
         },
         coords={
             "stage": list(STAGES),

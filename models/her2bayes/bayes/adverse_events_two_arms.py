@@ -67,15 +67,16 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
         }
         column = {
             name: pm.Data(name, data[name].values, dims="event")
-            for name in ("control", "treated", "patients_control", "patients_treated", "system_of")
+            for name in ("control", "treated", "patients_control", "patients_treated")
         }
-        gamma = _effects("gamma", numbers, column["system_of"])
+        member = pm.Data("member", data["member"].values, dims=("system", "event"))
+        gamma = _effects("gamma", numbers, member)
         theta = pm.Deterministic(
-            "theta", _effects("theta", numbers, column["system_of"]), dims="event"
+            "theta", _effects("theta", numbers, member), dims="event"
         )
         shape = pm.Exponential("shape", numbers["shape_lam"], shape=2)
         same_prior = pm.Beta("same_prior", 1 + shape[0], 1 + shape[1], dims="system")
-        weight = same_prior[column["system_of"]]
+        weight = (same_prior[:, None] * member).sum(axis=0) + (1 - member.sum(axis=0)) / 2
         pm.Deterministic("rate_control", pm.math.invlogit(gamma), dims="event")
         pm.Deterministic("rate_different", pm.math.invlogit(gamma + theta), dims="event")
         pm.Binomial("observed_control", n=column["patients_control"], logit_p=gamma,
@@ -88,7 +89,7 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
     return model
 
 
-def _effects(name: str, numbers: Mapping[str, Any], system_of: Any) -> Any:
+def _effects(name: str, numbers: Mapping[str, Any], member: Any) -> Any:
     """Normal effects of events within systems, around a common mean."""
     import pymc as pm
 
@@ -97,7 +98,7 @@ def _effects(name: str, numbers: Mapping[str, Any], system_of: Any) -> Any:
     sigma = pm.HalfNormal(f"sigma_{name}", numbers[f"sigma_{name}_sigma"])
     system = pm.Normal(f"u_{name}", 0, 1, dims="system")
     event = pm.Normal(f"z_{name}", 0, 1, dims="event")
-    return mu + tau * system[system_of] + sigma * event
+    return mu + tau * (system[:, None] * member).sum(axis=0) + sigma * event
 
 
 def design(counts: xr.Dataset) -> xr.Dataset:
@@ -114,10 +115,12 @@ def design(counts: xr.Dataset) -> xr.Dataset:
         for name, prefix in (("count", ""), ("patients", "patients_"))
         for place, arm in enumerate(("control", "treated"))
     }  # fmt: skip
-    of = np.array([known.index(name) for name in systems] + [0] * (size - len(events)))
+    rooms = places(len(known), 16)
+    member = np.zeros((rooms, size))
+    member[[known.index(name) for name in systems], np.arange(len(systems))] = 1
     return xr.Dataset(
-        {**table, "system_of": ("event", of)},
-        coords={"event": padded(events, size), "system": padded(known, places(len(known), 16))},
+        {**table, "member": (("system", "event"), member)},
+        coords={"event": padded(events, size), "system": padded(known, rooms)},
     )
 
 

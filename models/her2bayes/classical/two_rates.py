@@ -95,11 +95,17 @@ def _score(a: int, m: int, b: int, n: int, ratio_: float) -> float:
     linear = ratio_ * (m + b) + a + n
     root = sqrt(max(linear**2 - 4 * ratio_ * total * (a + b), 0.0))
     rate_a = 2 * ratio_ * (a + b) / (linear + root)  # restricted rate of a, the smaller root
-    rate_b = rate_a / ratio_
-    if not 0 < rate_a < 1:
-        return 0.0 if a == m * rate_a else inf
-    first = (a - m * rate_a) ** 2 / (m * rate_a * (1 - rate_a))
-    return first * (1 + m * (ratio_ - rate_a) / (n * (1 - rate_a))) if rate_b < 1 else inf
+    rate_a = min(rate_a, 1.0, ratio_)
+    parts = ((a, m, rate_a), (b, n, rate_a / ratio_))
+    return sum(_squared(*part) for part in parts)
+
+
+def _squared(count: int, patients: int, rate: float) -> float:
+    """Squared residual in standard deviations; a rate of 0 or 1 has no residual or is excluded."""
+    residual, variance = count - patients * rate, patients * rate * (1 - rate)
+    if variance < 1e-9:
+        return 0.0 if abs(residual) < 1e-6 else inf
+    return residual**2 / variance
 
 
 def _table(count_a: int, total_a: int, count_b: int, total_b: int) -> np.ndarray:

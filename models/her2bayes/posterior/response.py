@@ -21,3 +21,8 @@ def rates(draws: xr.Dataset, seed: int, weight: float | None = None) -> xr.DataA
 def exchangeable(draws: xr.Dataset) -> xr.DataArray:
     """Return by level the posterior probability that it is exchangeable with the others."""
     return draws["together"].mean(("chain", "draw"))
+
+
+def group_rate(shares: xr.DataArray, categories: tuple[str, ...]) -> xr.DataArray:
+    """Return the rate of a group of best responses: the sum of their shares (dim ``category``)."""
+    return shares.sel(category=list(categories)).sum("category")
