@@ -31,6 +31,7 @@ READING = "borrowing_"
 WEIGHTS = np.linspace(0, 1, 41)
 SHOWN_WEIGHTS = (0.2, 0.5, 0.8)
 SHOWN_DISCOUNTS = (0.25, 0.5)
+DISTANCES = (-0.2, -0.1, 0.0, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
@@ -223,18 +224,12 @@ def operating_characteristics(
     """
     import pandas as pd
 
-    rows = []
+    distances = [d for d in DISTANCES if 0.02 < outside_rate + d < 0.98]
+    tables = []
     for choice in choices:
-        for distance in (-0.2, -0.1, 0.0, 0.1, 0.2):
-            rate = outside_rate + distance
-            if not 0.02 < rate < 0.98:
-                continue
-            found = performance(choice.prior, patients, [rate], threshold=rate)
-            rows.append(
-                {"choice": choice.label, "distance": distance}
-                | {name: float(values[0]) for name, values in found.items()}
-            )
-    return pd.DataFrame(rows)
+        found = performance(choice.prior, patients, [outside_rate + d for d in distances])
+        tables.append(pd.DataFrame({"choice": choice.label, "distance": distances, **found}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def rows(borrowing: Borrowing) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ depend on follow-up) are left to their own analyses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -41,12 +41,18 @@ def printed_shares(study: Study) -> dict[Estimand, tuple[int, int]]:
     return found
 
 
+def shares_fit(shares: Mapping[Any, tuple[int, int]]) -> ExactFit:
+    """Name of the computation that answers all these counts of patients."""
+    return ExactFit("cohort_shares", {str(name): f"{a} of {b}" for name, (a, b) in shares.items()})
+
+
 def share_rows(study: Study) -> Iterator[dict[str, Any]]:
     """Estimates of those shares."""
-    for asked, (count, patients) in printed_shares(study).items():
+    shares = printed_shares(study)
+    fit = shares_fit(shares)
+    for asked, (count, patients) in shares.items():
         places = lattice(patients)
         prior = beta(1, 1, places)
-        fit = ExactFit("cohort_shares", {"count": count, "patients": patients})
         note = f"{count} of {patients}; Beta(1, 1) prior"
         yield exact_row(asked, prior.updated(count, patients), prior, fit, note=note)
 

@@ -15,8 +15,14 @@ import xarray as xr
 
 from her2bayes.analysis import borrowing as borrowed
 from her2bayes.analysis.borrowing import Borrowing, Refused
-from her2bayes.analysis.cohort_shares import classical_share_rows, share_rows
+from her2bayes.analysis.cohort_shares import (
+    classical_share_rows,
+    printed_shares,
+    share_rows,
+    shares_fit,
+)
 from her2bayes.analysis.conversion import Prediction, conversion
+from her2bayes.analysis.exact_rows import ExactFit
 from her2bayes.analysis.response_classical import classical_rows, tests
 from her2bayes.bayes import best_response
 from her2bayes.bayes import response as model
@@ -84,6 +90,7 @@ class Result:
     refused: tuple[Refused, ...]
     conversions: tuple[Prediction, ...]
     tests: tuple[Mapping[str, Any], ...]
+    shares: ExactFit
     estimates: pd.DataFrame
     classical: pd.DataFrame
 
@@ -131,6 +138,7 @@ def run(
         borrowed.refusals(study),
         conversion(study),
         tuple(tests(printed.counts, labels)),
+        shares_fit(printed_shares(study)),
         estimates_table(rows),
         pd.DataFrame(classical),
     )

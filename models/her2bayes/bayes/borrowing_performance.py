@@ -22,22 +22,23 @@ def performance(
     prior: Rate,
     patients: int,
     rates: Sequence[float] | np.ndarray,
-    threshold: float,
+    threshold: float | None = None,
     certainty: float = 0.975,
 ) -> dict[str, np.ndarray]:
     """Operating characteristics of analysing ``patients`` with ``prior``, by true rate.
 
     A trial claims success where the posterior probability of a rate above ``threshold`` exceeds
-    ``certainty``. Returns the arrays of ``COLUMNS``.
+    ``certainty``; without ``threshold`` it is the true rate itself, the edge of the null hypothesis. Returns the arrays of ``COLUMNS``.
     """
     counts = np.arange(patients + 1)
     posteriors = [prior.updated(int(y), patients) for y in counts]
-    claims = np.array([1 - posterior.cdf(threshold) > certainty for posterior in posteriors])
     mean = np.array([posterior.mean() for posterior in posteriors])
     low, high = np.array([p.ppf(np.array([0.025, 0.975])) for p in posteriors]).T
     rows = []
     for rate in rates:
         chance = stats.binom.pmf(counts, patients, rate)
+        limit = rate if threshold is None else threshold
+        claims = np.array([1 - posterior.cdf(limit) > certainty for posterior in posteriors])
         error = mean - rate
         covered = (low <= rate) & (rate <= high)
         rows.append(
