@@ -124,9 +124,7 @@ def _rows(
             )
 
 
-def _whole(
-    events: AdverseEvents, thresholds: tuple[float, float]
-) -> Iterator[dict[str, Any]]:
+def _whole(events: AdverseEvents, thresholds: tuple[float, float]) -> Iterator[dict[str, Any]]:
     """Rates of any event at all: printed counts of their own, one binomial each."""
     for (severity, (count, patients)), limit in zip(events.whole.items(), thresholds, strict=False):
         places = lattice(patients)

@@ -115,7 +115,9 @@ def refusals(study: Study) -> tuple[Refused, ...]:
         reason = _reason(asked, row)
         if reason:
             where = ", ".join(f"{k} {v}" for k, v in asked.given)
-            quantity = f"{asked.kind.replace('_', ' ')} {asked.outcome}" + (f", {where}" * bool(where))
+            quantity = f"{asked.kind.replace('_', ' ')} {asked.outcome}" + (
+                f", {where}" * bool(where)
+            )
             found.append(Refused(quantity, str(row["text"]), str(row["population"]), reason))
     return tuple(found)
 
@@ -238,8 +240,8 @@ def rows(borrowing: Borrowing) -> Iterator[dict[str, Any]]:
     y, n = borrowing.outside.total
     for choice in borrowing.choices:
         note = (
-            f"{choice.label}: {y} of {n} outside ({borrowing.source}); P(rate < {100 * limit:.3g} %)"
-            f"; prior worth {choice.patients_worth:.0f} patients"
+            f"{choice.label}: {y} of {n} outside ({borrowing.source}); "
+            f"P(rate < {100 * limit:.3g} %); prior worth {choice.patients_worth:.0f} patients"
         )
         yield exact_row(
             Estimand("response_rate", borrowing.group),

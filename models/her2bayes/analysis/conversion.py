@@ -39,7 +39,9 @@ class Prediction:
     tail: float
 
 
-def predict(converted: int, patients: int, from_zero: int, from_low: int, source: str) -> Prediction:
+def predict(
+    converted: int, patients: int, from_zero: int, from_low: int, source: str
+) -> Prediction:
     """Beta-binomial prediction of the number converted; ``tail`` is its two-sided probability."""
     law = stats.betabinom(patients, 1 + from_zero, 1 + from_low)
     counts = np.arange(patients + 1)
@@ -93,4 +95,8 @@ def _cells(study: Study) -> tuple[int, int] | None:
         for low in values[_LOW]:
             if total and rest and zero + low + rest[0] == total[0]:
                 return zero, low
-    return None if len(values[_ZERO]) > 1 or len(values[_LOW]) > 1 else (values[_ZERO][0], values[_LOW][0])
+    return (
+        None
+        if len(values[_ZERO]) > 1 or len(values[_LOW]) > 1
+        else (values[_ZERO][0], values[_LOW][0])
+    )

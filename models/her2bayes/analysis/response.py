@@ -6,7 +6,7 @@ independent, so that they never share a likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,13 @@ from her2bayes.analysis.cohort_shares import (
     shares_fit,
 )
 from her2bayes.analysis.conversion import Prediction, conversion
-from her2bayes.analysis.exact_rows import ExactFit
+from her2bayes.analysis.exact_rows import ExactFit, exact_row
 from her2bayes.analysis.response_classical import classical_rows, tests
 from her2bayes.bayes import best_response
 from her2bayes.bayes import response as model
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.bayes.rate_exact import Hierarchy, Hyper, hierarchical
+from her2bayes.bayes.rate_lattice import beta, lattice
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.responses import OTHERS, Responses, read_responses
 from her2bayes.inference.fit import Fit, fit
@@ -142,6 +143,52 @@ def run(
         estimates_table(rows),
         pd.DataFrame(classical),
     )
+
+
+def run_counts(
+    name: str,
+    tables: Mapping[tuple[str, str], xr.Dataset],
+    borrowings: Sequence[Borrowing],
+    store: Store | None,
+    sampling: Sampling,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    priors: Mapping[str, Prior] | None = None,
+) -> Result:
+    """Analyse ResponseCounts of a user by (group of responses, factor), factor empty for all."""
+    labels = {factor: factor for _, factor in tables}
+    split = {key: table for key, table in tables.items() if key[1]}
+    analyses = fit_rates(split, store, sampling, say, labels=labels, priors=priors)
+    rows = [row for analysis in analyses for row in rate_rows(analysis, sampling.seed)]
+    whole = {group: table for (group, factor), table in tables.items() if not factor}
+    cells = {group: (int(t["responders"][0]), int(t["patients"][0])) for group, t in whole.items()}
+    shares = shares_fit({f"response_rate[{group}]": cell for group, cell in cells.items()})
+    rows += [rate_row(group, cell, shares) for group, cell in cells.items()]
+    rows += [row for one in borrowings for row in borrowed.rows(one)]
+    return Result(
+        name,
+        labels,
+        {},
+        tables,
+        analyses,
+        (),
+        tuple(borrowings),
+        (),
+        (),
+        tuple(tests(tables, labels)),
+        shares,
+        estimates_table(rows),
+        pd.DataFrame(list(classical_rows(tables))),
+    )
+
+
+def rate_row(group: str, cell: tuple[int, int], shares: ExactFit) -> dict[str, Any]:
+    """Rate of all patients: one binomial with a uniform prior."""
+    count, patients = cell
+    before = beta(1, 1, lattice(patients))
+    note = f"{count} of {patients}; Beta(1, 1) prior"
+    asked = Estimand("response_rate", group)
+    return exact_row(asked, before.updated(count, patients), before, shares, note=note)
 
 
 def fit_rates(

@@ -90,7 +90,7 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
 
 
 def design(counts: xr.Dataset) -> xr.Dataset:
-    """Pad AdverseEventCounts to one shape; raises ``BadInput`` for counts that exclude each other."""
+    """Pad AdverseEventCounts; raises ``BadInput`` for counts that exclude each other."""
     raise_if(_faults(counts))
     events = [str(label) for label in counts["event"].values]
     systems = [str(label) for label in counts["body_system"].values]
@@ -130,7 +130,9 @@ def _faults(counts: xr.Dataset) -> list[Fault]:
         if not (whole and 0 <= severe <= some <= patients):
             allowed = "whole numbers, 0 <= severe <= any <= patients"
             found = (severe, some, patients)
-            faults.append(Fault(f"{label}: counts exclude each other", value=found, allowed=allowed))
+            faults.append(
+                Fault(f"{label}: counts exclude each other", value=found, allowed=allowed)
+            )
     if len(set(labels)) != len(labels):
         faults.append(Fault("an event appears twice", value=labels, remedy="keep one row of each"))
     if not labels:

@@ -71,9 +71,7 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
         }
         member = pm.Data("member", data["member"].values, dims=("system", "event"))
         gamma = _effects("gamma", numbers, member)
-        theta = pm.Deterministic(
-            "theta", _effects("theta", numbers, member), dims="event"
-        )
+        theta = pm.Deterministic("theta", _effects("theta", numbers, member), dims="event")
         shape = pm.Exponential("shape", numbers["shape_lam"], shape=2)
         same_prior = pm.Beta("same_prior", 1 + shape[0], 1 + shape[1], dims="system")
         weight = (same_prior[:, None] * member).sum(axis=0) + (1 - member.sum(axis=0)) / 2

@@ -49,7 +49,9 @@ def observe(
 def _log_probability(count: Any, patients: Any, first: Any, second: Any, weight: Any) -> Any:
     import pytensor.tensor as pt
 
-    coefficient = pt.gammaln(patients + 1) - pt.gammaln(count + 1) - pt.gammaln(patients - count + 1)
+    coefficient = (
+        pt.gammaln(patients + 1) - pt.gammaln(count + 1) - pt.gammaln(patients - count + 1)
+    )
     parts = [log_likelihood(count, patients, log_odds) for log_odds in (first, second)]
     return coefficient + pt.logaddexp(pt.log(weight) + parts[0], pt.log1p(-weight) + parts[1])
 

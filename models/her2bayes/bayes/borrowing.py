@@ -34,7 +34,7 @@ from her2bayes.bayes.rate_lattice import Rate, beta, from_log_density, lattice, 
 from her2bayes.errors import Fault, raise_if
 
 COMMENSURATE_SPREAD = 0.5
-"""Scale of tau, log odds: median 0.34; the rate here lies within a third to three times the odds."""
+"""Scale of tau, log odds: median 0.34, 95 % below 1.1, an odds ratio of 3."""
 
 MAP = Hyper(mean=0.0, mean_sd=2.0, spread=1.0)
 """Mean of log odds Normal(0, 2), spread between studies HalfNormal(1), as RBesT recommends."""
@@ -52,7 +52,9 @@ class Outside:
     def __post_init__(self) -> None:
         """Refuse counts that are none."""
         y, n = self.responders, self.patients
-        good = len(y) == len(n) > 0 and all(0 <= a <= b and b > 0 for a, b in zip(y, n, strict=True))
+        good = len(y) == len(n) > 0 and all(
+            0 <= a <= b and b > 0 for a, b in zip(y, n, strict=True)
+        )
         if not good:
             allowed = "0 <= responders <= patients, one pair for each study, at least one"
             raise_if([Fault("external counts", value=list(zip(y, n, strict=False)),
@@ -223,9 +225,7 @@ def tipping(
     return {name: np.array(values) for name, values in columns.items()}
 
 
-def tips_at(
-    table: dict[str, np.ndarray], probability: float
-) -> tuple[float, ...]:
+def tips_at(table: dict[str, np.ndarray], probability: float) -> tuple[float, ...]:
     """Weights at which the probability ``above`` crosses ``probability``, by interpolation."""
     gap = table["above"] - probability
     cross = np.flatnonzero(np.sign(gap[:-1]) * np.sign(gap[1:]) < 0)

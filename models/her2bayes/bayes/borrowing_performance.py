@@ -28,7 +28,8 @@ def performance(
     """Operating characteristics of analysing ``patients`` with ``prior``, by true rate.
 
     A trial claims success where the posterior probability of a rate above ``threshold`` exceeds
-    ``certainty``; without ``threshold`` it is the true rate itself, the edge of the null hypothesis. Returns the arrays of ``COLUMNS``.
+    ``certainty``; without ``threshold`` it is the true rate itself, the edge of the null
+    hypothesis. Returns the arrays of ``COLUMNS``.
     """
     counts = np.arange(patients + 1)
     posteriors = [prior.updated(int(y), patients) for y in counts]

@@ -71,7 +71,7 @@ def own_sd(typical: float) -> float:
 def hierarchical(
     responders: Sequence[int] | np.ndarray,
     patients: Sequence[int] | np.ndarray,
-    hyper: Hyper = Hyper(),  # noqa: B008 (frozen)
+    hyper: Hyper = Hyper(),
 ) -> Hierarchy:
     """Posterior of every arm's rate; an arm without patients is answered by its prior.
 

@@ -63,7 +63,9 @@ def build(
     priors = complete(priors, DEFAULT_PRIORS, same_family=True)
     weight = exchangeable_weight(priors, pooling)
     data = design(counts)
-    data["information"] = weight * data["information"]  # what a level tells of the exchangeable part
+    data["information"] = (
+        weight * data["information"]
+    )  # what a level tells of the exchangeable part
     with pm.Model(coords={"subgroup": data["subgroup"].values}) as model:
         y, patients, information = (
             pm.Data(name, data[name].values, dims="subgroup")
@@ -84,10 +86,8 @@ def build(
         alone = pm.Normal(
             "alone", numbers["rate_alone_mu"], numbers["rate_alone_sigma"], dims="subgroup"
         )
-        rate_together = pm.Deterministic(
-            "rate_together", pm.math.invlogit(together), dims="subgroup"
-        )
-        rate_alone = pm.Deterministic("rate_alone", pm.math.invlogit(alone), dims="subgroup")
+        pm.Deterministic("rate_together", pm.math.invlogit(together), dims="subgroup")
+        pm.Deterministic("rate_alone", pm.math.invlogit(alone), dims="subgroup")
         observe("observed_responders", y, patients, together, alone, weight_together, "subgroup")
         share = first_share(y, patients, together, alone, weight_together)
         pm.Deterministic("together", share, dims="subgroup")

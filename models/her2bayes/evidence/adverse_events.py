@@ -112,8 +112,9 @@ def _event_faults(
                             "correct one of the two counts"))  # fmt: skip
     if int(high["patients"]) != int(low["patients"]):
         problem = f"{event}: the two severities have different patients"
-        faults.append(Fault(problem, file, line, "patients", int(high["patients"]),
-                            str(int(low["patients"])), "count both in the same patients"))  # fmt: skip
+        allowed = str(int(low["patients"]))
+        faults.append(Fault(problem, file, line, "patients", int(high["patients"]), allowed,
+                            "count both in the same patients"))  # fmt: skip
     return faults
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,10 +145,7 @@ def _best(
 def _chain(response: Factor, groups: list[str]) -> list[str]:
     """Groups in the order in which each holds the one before; empty where they do not nest."""
     ordered = sorted(groups, key=lambda name: len(response.groups[name]))
-    nested = all(
-        set(response.groups[a]) < set(response.groups[b])
-        for a, b in zip(ordered[:-1], ordered[1:], strict=True)
-    )
+    nested = all(set(response.groups[a]) < set(response.groups[b]) for a, b in pairwise(ordered))
     return ordered if nested else []
 
 

@@ -11,6 +11,11 @@ import numpy as np
 from her2bayes.reports import style
 
 _WIDTH, _ROW, _HEAD, _FOOT, _LEFT = 640, 30, 30, 40, 190  # px
+_RING: dict[str, Any] = {
+    "markerfacecolor": "none",
+    "markeredgecolor": style.MUTED,
+    "markeredgewidth": 1.2,
+}
 COLOURS = (style.BLUE, style.VERMILLION)
 
 
@@ -86,8 +91,7 @@ def _event(axes: Any, event: Event, top: float) -> None:
         colour = COLOURS[place % len(COLOURS)]
         value, low, high = dot.pooled
         axes.plot((low, high), (y, y), color=colour, linewidth=2.4)
-        axes.plot(dot.raw, y, "o", markersize=8, markerfacecolor="none", markeredgecolor=style.MUTED,
-                  markeredgewidth=1.2)  # fmt: skip
+        axes.plot(dot.raw, y, "o", markersize=8, **_RING)
         axes.plot(value, y, "o", markersize=5.5, color=colour, markeredgecolor=style.PAPER)
 
 
@@ -103,6 +107,6 @@ def _key(severities: Sequence[str]) -> Any:
         axes.plot(x + 12, 10, "o", markersize=5.5, color=COLOURS[place % 2],
                   markeredgecolor=style.PAPER)  # fmt: skip
         axes.text(x + 30, 10, "any severity" if name == "any" else name, va="center", size=10.5)
-    axes.plot(20, 30, "o", markersize=8, markerfacecolor="none", markeredgecolor=style.MUTED)
+    axes.plot(20, 30, "o", markersize=8, **_RING)
     axes.text(38, 30, "as counted; filled: posterior with 95 % interval", va="center", size=10.5)
     return figure

@@ -92,10 +92,10 @@ def join(
     tests = _index(classical if classical is not None else pd.DataFrame())
     used: set[tuple[str, str]] = set()
     rows = []
-    patients = dict(zip(study.ledger["claim_id"], study.ledger["denominator"], strict=True))
+    patients = study.ledger.set_index("claim_id").get("denominator", {})
     for row in audited.set_index("claim_id", drop=False).loc[order].to_dict(orient="records"):
         filled = {str(name): value for name, value in row.items()} | {"study": study.id}
-        filled["denominator"] = patients[filled["claim_id"]]
+        filled["denominator"] = patients.get(filled["claim_id"])
         for table, fill in ((tests, _with_classical), (fits, _with_posterior)):
             key = _match(table, filled)
             if key:
@@ -141,7 +141,12 @@ def _counted(row: Mapping[str, Any], estimate: Mapping[str, Any]) -> Mapping[str
         if name.endswith(("_median", "_lower", "_upper"))
     }
     note = f"posterior columns: the rate times {int(patients)} patients"  # type: ignore[call-overload]
-    return {**estimate, **scaled, "unit": "patients", "note": _sentences(estimate.get("note"), note)}
+    return {
+        **estimate,
+        **scaled,
+        "unit": "patients",
+        "note": _sentences(estimate.get("note"), note),
+    }
 
 
 def _with_posterior(row: dict[str, Any], estimate: Mapping[str, Any]) -> dict[str, Any]:

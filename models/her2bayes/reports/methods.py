@@ -36,9 +36,10 @@ _OF_FAMILY = {
     ),
     "response": (
         "Response rates of subgroups come from a hierarchical model with robust exchangeability "
-        "(EXNEX), single shares of patients from one binomial each with a uniform prior. Rates with "
-        "outside data are computed by quadrature under each named choice of borrowing, as readings "
-        "of the same rate; their operating characteristics are exact sums over all outcomes."
+        "(EXNEX), single shares of patients from one binomial each with a uniform prior. Rates "
+        "with outside data are computed by quadrature under each named choice of borrowing, as "
+        "readings of the same rate; their operating characteristics are exact sums over all "
+        "outcomes."
     ),
     "adverse_events": (
         "Rates of adverse events are shrunken within body systems, the severe ones as a share of "

@@ -35,15 +35,18 @@ class Row:
 
 
 def forest(
-    panels: Mapping[str, Sequence[Row]], reference: Mapping[str, float], key: Mapping[str, str]
+    panels: Mapping[str, Sequence[Row]],
+    reference: Mapping[str, float],
+    key: Mapping[str, str],
+    axis: str = "patients with a response, %",
 ) -> str:
     """Draw one panel of rates for each name; ``key`` maps words to colours of the marks."""
     with style.drawing():
-        figures = [_panel(name, rows, reference.get(name)) for name, rows in panels.items()]
+        figures = [_panel(name, rows, reference.get(name), axis) for name, rows in panels.items()]
         return style.svg(*figures, key=_key(key))
 
 
-def _panel(name: str, rows: Sequence[Row], reference: float | None) -> Any:
+def _panel(name: str, rows: Sequence[Row], reference: float | None, axis: str) -> Any:
     heights = [_ROW if row.marks else 24 for row in rows]
     total = sum(heights)
     height = _HEAD + total + _FOOT
@@ -52,7 +55,7 @@ def _panel(name: str, rows: Sequence[Row], reference: float | None) -> Any:
     axes.set_position((8 / _WIDTH, _FOOT / height, 1 - 16 / _WIDTH, total / height))
     axes.set(xlim=(0, 100), ylim=(total, 0), yticks=())
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("patients with a response, %")
+    axes.set_xlabel(axis)
     figure.text(8 / _WIDTH, 1 - 14 / height, name, weight="bold", size=12, va="center")
     if reference is not None:
         axes.axvline(reference, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=0)

@@ -210,8 +210,12 @@ def _cards(result: Result) -> Iterator[FitCard]:
             "discount, normalised power": "Beta(1, 1)",
         }
         yield exact_card(borrowed.fit, f"Borrowing: {borrowed.group.upper()}", priors)
+    if not result.shares.inputs:
+        return
     shares = count(len(result.shares.inputs), "share")
-    yield exact_card(result.shares, f"Printed shares of patients: {shares}", {"share": "Beta(1, 1)"})
+    yield exact_card(
+        result.shares, f"Printed shares of patients: {shares}", {"share": "Beta(1, 1)"}
+    )
 
 
 __all__ = ["ORDERED", "section"]

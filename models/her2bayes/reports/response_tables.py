@@ -100,7 +100,9 @@ def _test_rows(result: Result) -> Iterator[dict[str, str]]:
             "Counted": " vs ".join(f"{a}/{b}" for a, b in test["cells"]),
             "Difference": interval(*difference, unit="%"),
             "Ratio": interval(*test["ratio"], 2),
-            **{name.capitalize(): p_value(test[name]) for name in ("fisher", "barnard", "boschloo")},
+            **{
+                name.capitalize(): p_value(test[name]) for name in ("fisher", "barnard", "boschloo")
+            },
             "Holm": p_value(test["holm"]),
         }
 
