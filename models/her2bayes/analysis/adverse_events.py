@@ -79,14 +79,15 @@ def analyse(
     say("adverse events")
     careful = replace(sampling, target_accept=max(sampling.target_accept, CAREFUL))
     done = fit(model.build, events.counts, priors=priors, sampling=careful, store=store)
-    groups = [_by_severity(group, events) for group in (done.posterior, done.prior)]
-    rows = list(_rows(events, done, *groups, thresholds))
+    draws, before = (_by_severity(group, events) for group in (done.posterior, done.prior))
+    rows = list(_rows(events, done, draws, before, thresholds))
     rows += list(_whole(events, thresholds))
     return Result(
         name,
         events,
         done,
-        *groups,
+        draws,
+        before,
         thresholds,
         estimates_table(rows),
         pd.DataFrame(list(classical_rows(events))),

@@ -8,7 +8,7 @@ weights is reported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def outside_of(study: Study, group: str) -> tuple[Outside, str] | None:
     return Outside(responders, patients), "; ".join(dict.fromkeys(names))
 
 
-def _counts(row: Mapping[str, Any]) -> tuple[int, int] | None:
+def _counts(row: Mapping[Hashable, Any]) -> tuple[int, int] | None:
     """Responders and patients of a printed percentage; None where more than one count fits."""
     patients = row["denominator"]
     if _missing(patients):
@@ -122,7 +122,7 @@ def refusals(study: Study) -> tuple[Refused, ...]:
     return tuple(found)
 
 
-def _reason(asked: Estimand, row: Mapping[str, Any]) -> str:
+def _reason(asked: Estimand, row: Mapping[Hashable, Any]) -> str:
     if asked.kind == "response_rate":
         return "" if _counts(row) else "no number of patients: its precision is unknown"
     if not _missing(row["lower_number"]) and not _missing(row["upper_number"]):
@@ -133,7 +133,7 @@ def _reason(asked: Estimand, row: Mapping[str, Any]) -> str:
     )
 
 
-def _estimand(row: Mapping[str, Any]) -> Estimand | None:
+def _estimand(row: Mapping[Hashable, Any]) -> Estimand | None:
     return parse(row["estimand"]) if row["estimand"] else None
 
 

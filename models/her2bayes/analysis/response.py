@@ -297,8 +297,8 @@ def best_rows(
             yield _row(asked, one.sel(category=category), other.sel(category=category), best.fit)
         for group, members in groups.items():
             asked = Estimand("response_rate", group, given)
-            drawn = (group_rate(d, members) for d in (one, other))
-            yield _row(asked, *drawn, best.fit, reading=reading)
+            rate, rate_before = (group_rate(d, members) for d in (one, other))
+            yield _row(asked, rate, rate_before, best.fit, reading=reading)
 
 
 def _row(

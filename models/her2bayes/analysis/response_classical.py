@@ -41,7 +41,7 @@ def classical_rows(counts: Counts) -> Iterator[dict[str, Any]]:
 
 def tests(counts: Counts, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """Every comparison of two levels: difference, ratio, exact tests, P adjusted over all rows."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (group, factor), table in counts.items():
         cells = _cells(table)
         for a, b in combinations(cells, 2) if factor else ():

@@ -64,7 +64,7 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
         )
         member = pm.Data("member", data["member"].values, dims=("system", "event"))
         numbers = {
-            f"{name}_{key}": pm.Data(f"{name}_{key}", np.float64(value))
+            f"{name}_{key}": pm.Data(f"{name}_{key}", np.asarray(value, dtype=float))
             for name in DEFAULT_PRIORS
             for key, value in priors[name].parameters
         }

@@ -61,7 +61,7 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
     data = design(counts)
     with pm.Model(coords={dim: data[dim].values for dim in ("event", "system")}) as model:
         numbers = {
-            f"{name}_{key}": pm.Data(f"{name}_{key}", np.float64(value))
+            f"{name}_{key}": pm.Data(f"{name}_{key}", np.asarray(value, dtype=float))
             for name in DEFAULT_PRIORS
             for key, value in priors[name].parameters
         }

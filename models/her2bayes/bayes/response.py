@@ -72,7 +72,7 @@ def build(
             for name in ("responders", "patients", "information")
         )
         numbers = {
-            f"{name}_{key}": pm.Data(f"{name}_{key}", np.float64(value))
+            f"{name}_{key}": pm.Data(f"{name}_{key}", np.asarray(value, dtype=float))
             for name in ("mu", "tau", "rate_alone")
             for key, value in priors[name].parameters
         }
@@ -117,7 +117,7 @@ def design(counts: xr.Dataset) -> xr.Dataset:
     raise_if(_faults(counts))
     known = [str(label) for label in counts["subgroup"].values]
     size = places(len(known))
-    table = {
+    table: dict[str, np.ndarray] = {
         name: np.pad(counts[name].values.astype(np.int64), (0, size - len(known)))
         for name in ("responders", "patients")
     }

@@ -1,4 +1,4 @@
-"""A user's own tables of counts: responses, external responses, adverse events; CSV in, checked out.
+"""A user's own tables of counts: responses, external responses, adverse events.
 
 Every fault is told with file, row (as a spreadsheet counts), column, value and remedy, all of a
 file together; nothing is repaired.

@@ -124,7 +124,7 @@ def _table(result: Result, known: Known) -> Table:
                     "Severity": severity,
                     "Counted": f"{some} of {patients}",
                     "Clopper-Pearson": interval(
-                        100 * some / patients, *(100 * b for b in exact), unit="%"
+                        100 * some / patients, 100 * exact[0], 100 * exact[1], unit="%"
                     ),
                     "Posterior": interval(*_three(row), unit="%"),
                     "Threshold, %": f"{100 * limit:g}",

@@ -39,7 +39,7 @@ def section(result: Result) -> Section:
 def _figure(result: Result, severity: str) -> Figure:
     table = result.counts[severity]
     control, treated = map(str, table["arm"].values)
-    known = result.estimates.set_index("estimand")
+    known = {row["estimand"]: row for row in result.estimates.to_dict("records")}
     panels: dict[str, list[figures.Row]] = {arm: [] for arm in (control, treated)}
     part = result.differences[result.differences["severity"] == severity]
     for system, rows in part.groupby("body_system", sort=False):
@@ -49,7 +49,7 @@ def _figure(result: Result, severity: str) -> Figure:
             for arm, role in ((control, "control"), (treated, "treated")):
                 given = (("arm", arm), ("severity", severity))
                 asked = str(Estimand("event_rate", row["event"], given))
-                found = known.loc[asked]
+                found = known[asked]
                 some, patients = row[f"{role}_count"], row[f"{role}_patients"]
                 raw = (100 * some / patients,) * 3
                 pooled = tuple(float(found[f"posterior_{p}"]) for p in ("median", "lower", "upper"))
@@ -70,14 +70,14 @@ def _figure(result: Result, severity: str) -> Figure:
 
 
 def _table(result: Result) -> Table:
-    known = result.estimates.set_index("estimand")
+    known = {row["estimand"]: row for row in result.estimates.to_dict("records")}
     rows = []
     for row in result.differences.to_dict("records"):
         arms = result.counts[row["severity"]]["arm"].values
         contrast = Contrast("arm", str(arms[1]), str(arms[0]))
         given = (("severity", row["severity"]),)
-        found = known.loc[str(Estimand("event_rate_difference", row["event"], given, contrast))]
-        values = (found[f"posterior_{part}"] for part in ("median", "lower", "upper"))
+        found = known[str(Estimand("event_rate_difference", row["event"], given, contrast))]
+        median, low, high = (found[f"posterior_{part}"] for part in ("median", "lower", "upper"))
         rows.append(
             {
                 "Severity": row["severity"],
@@ -85,7 +85,7 @@ def _table(result: Result) -> Table:
                 "Event": row["event"],
                 str(arms[0]): f"{row['control_count']}/{row['control_patients']}",
                 str(arms[1]): f"{row['treated_count']}/{row['treated_patients']}",
-                "Difference": interval(*values, unit="%"),
+                "Difference": interval(median, low, high, unit="%"),
                 "P(no difference)": probability(row["no_difference"]),
                 "P(more)": probability(row["more_in_treated"]),
                 "Fisher P": p_value(row["fisher_p"]),

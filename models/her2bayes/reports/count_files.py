@@ -82,9 +82,11 @@ def write(
 def _told(estimates: pd.DataFrame, out: Path) -> Written:
     lines = []
     for row in estimates.to_dict("records"):
-        values = (row[f"posterior_{part}"] for part in ("median", "lower", "upper"))
+        median, low, high = (row[f"posterior_{part}"] for part in ("median", "lower", "upper"))
         reading = f" ({row['reading']})" if row["reading"] else ""
-        lines.append(f"{row['estimand']}{reading} {interval(*values, unit=row['unit'])} %")
+        lines.append(
+            f"{row['estimand']}{reading} {interval(median, low, high, unit=row['unit'])} %"
+        )
     bad = estimates[estimates["convergence"] != "converged"]
     failed = (f"Not converged: {len(bad)} of {len(estimates)} quantities",) if len(bad) else ()
     return Written((*lines, *failed, str(out / "report.html")), failed)

@@ -92,7 +92,7 @@ def join(
     tests = _index(classical if classical is not None else pd.DataFrame())
     used: set[tuple[str, str]] = set()
     rows = []
-    patients = study.ledger.set_index("claim_id").get("denominator", {})
+    patients: Mapping[str, Any] = study.ledger.set_index("claim_id").get("denominator", {})
     for row in audited.set_index("claim_id", drop=False).loc[order].to_dict(orient="records"):
         filled = {str(name): value for name, value in row.items()} | {"study": study.id}
         filled["denominator"] = patients.get(filled["claim_id"])
@@ -136,11 +136,11 @@ def _counted(row: Mapping[str, Any], estimate: Mapping[str, Any]) -> Mapping[str
     if not rate or row.get("statistic") != "count" or pd.isna(patients):
         return estimate
     scaled = {
-        name: _float(estimate.get(name)) * float(patients) / 100  # type: ignore[arg-type]
+        name: _float(estimate.get(name)) * float(patients) / 100
         for name in _POSTERIOR
         if name.endswith(("_median", "_lower", "_upper"))
     }
-    note = f"posterior columns: the rate times {int(patients)} patients"  # type: ignore[call-overload]
+    note = f"posterior columns: the rate times {int(patients)} patients"
     return {
         **estimate,
         **scaled,

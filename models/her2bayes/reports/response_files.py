@@ -132,11 +132,13 @@ def write_adverse_events(
     rows = read_event_table(table)
     store = Store(out / "fits")
     sampling = settings.sampling
-    if rows["arm"].nunique() > 1:
+    if len(set(rows["arm"])) > 1:
         counts = adverse_events_two_arms.read(rows, table)
         both = adverse_events_two_arms.run(slug(table), counts, store, sampling, say)
-        return write("adverse_events", table, out, two_arms_report.section(both), both.estimates,
-                     both.classical, sampling, settings.quick, {"differences": both.differences})  # fmt: skip
+        return write(
+            "adverse_events", table, out, two_arms_report.section(both), both.estimates,
+            both.classical, sampling, settings.quick, {"differences": both.differences},
+        )  # fmt: skip
     events = read_adverse_events(rows, table)
     result = adverse_events.analyse(
         slug(table), events, store, sampling, say, thresholds=thresholds

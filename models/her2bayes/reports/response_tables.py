@@ -92,14 +92,15 @@ def _rate_rows(analysis: Analysis, result: Result, known: Known) -> Iterator[dic
 
 def _test_rows(result: Result) -> Iterator[dict[str, str]]:
     for test in result.tests:
-        difference = [100 * v for v in test["difference"]]
+        gap, gap_low, gap_high = (100 * v for v in test["difference"])
+        ratio, ratio_low, ratio_high = test["ratio"]
         yield {
             "Response": str(test["group"]).upper(),
             "Factor": str(test["factor"]),
             "Compared": f"{test['a']} vs {test['b']}",
             "Counted": " vs ".join(f"{a}/{b}" for a, b in test["cells"]),
-            "Difference": interval(*difference, unit="%"),
-            "Ratio": interval(*test["ratio"], 2),
+            "Difference": interval(gap, gap_low, gap_high, unit="%"),
+            "Ratio": interval(ratio, ratio_low, ratio_high, 2),
             **{
                 name.capitalize(): p_value(test[name]) for name in ("fisher", "barnard", "boschloo")
             },
@@ -161,8 +162,8 @@ def _quantiles(rate: Any) -> str:
 
 
 def _estimate(row: Mapping[str, Any]) -> str:
-    values = (row.get(f"posterior_{part}") for part in ("median", "lower", "upper"))
-    return interval(*values, unit="%")
+    median, low, high = (row.get(f"posterior_{part}") for part in ("median", "lower", "upper"))
+    return interval(median, low, high, unit="%")
 
 
 def _percent(share: float, bounds: tuple[float, float]) -> str:
