@@ -92,7 +92,7 @@ def join(
     tests = _index(classical if classical is not None else pd.DataFrame())
     used: set[tuple[str, str]] = set()
     rows = []
-    patients: Mapping[str, Any] = study.ledger.set_index("claim_id").get("denominator", {})
+    patients: Any = study.ledger.set_index("claim_id").get("denominator", {})
     for row in audited.set_index("claim_id", drop=False).loc[order].to_dict(orient="records"):
         filled = {str(name): value for name, value in row.items()} | {"study": study.id}
         filled["denominator"] = patients.get(filled["claim_id"])
