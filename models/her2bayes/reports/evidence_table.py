@@ -92,8 +92,10 @@ def join(
     tests = _index(classical if classical is not None else pd.DataFrame())
     used: set[tuple[str, str]] = set()
     rows = []
+    patients: Any = study.ledger.set_index("claim_id").get("denominator", {})
     for row in audited.set_index("claim_id", drop=False).loc[order].to_dict(orient="records"):
         filled = {str(name): value for name, value in row.items()} | {"study": study.id}
+        filled["denominator"] = patients.get(filled["claim_id"])
         for table, fill in ((tests, _with_classical), (fits, _with_posterior)):
             key = _match(table, filled)
             if key:
@@ -127,7 +129,28 @@ def _match(table: Mapping[tuple[str, str], Any], row: Mapping[str, Any]) -> tupl
     return next((key for key in keys if key in table), None)
 
 
+def _counted(row: Mapping[str, Any], estimate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Turn an estimated rate into patients where the paper prints their number."""
+    patients = row.get("denominator")
+    rate = estimate.get("unit") == "%" and row.get("unit") == "patients"
+    if not rate or row.get("statistic") != "count" or pd.isna(patients):
+        return estimate
+    scaled = {
+        name: _float(estimate.get(name)) * float(patients) / 100
+        for name in _POSTERIOR
+        if name.endswith(("_median", "_lower", "_upper"))
+    }
+    note = f"posterior columns: the rate times {int(patients)} patients"
+    return {
+        **estimate,
+        **scaled,
+        "unit": "patients",
+        "note": _sentences(estimate.get("note"), note),
+    }
+
+
 def _with_posterior(row: dict[str, Any], estimate: Mapping[str, Any]) -> dict[str, Any]:
+    estimate = _counted(row, estimate)
     unit = row.get("unit") or estimate.get("unit", "")
     if estimate.get("unit", unit) != unit and not _is_test(row):
         raise ValueError(

@@ -63,4 +63,6 @@ FAMILIES = (
         "HER2 status from primary to recurrence",
         "no fact on pairs of primary and recurrence is printed",
     ),
+    Family("response", "Response", "no responses are printed"),
+    Family("adverse_events", "Adverse events", "no adverse events are printed"),
 )

@@ -34,6 +34,18 @@ _OF_FAMILY = {
         "share is determined, the rest is bounded by them and filled in by the prior, and its "
         "rows are marked implied."
     ),
+    "response": (
+        "Response rates of subgroups come from a hierarchical model with robust exchangeability "
+        "(EXNEX), single shares of patients from one binomial each with a uniform prior. Rates "
+        "with outside data are computed by quadrature under each named choice of borrowing, as "
+        "readings of the same rate; their operating characteristics are exact sums over all "
+        "outcomes."
+    ),
+    "adverse_events": (
+        "Rates of adverse events are shrunken within body systems, the severe ones as a share of "
+        "all; the rate of any event at all is a binomial of its own, because counts by event do "
+        "not say which events meet in one patient."
+    ),
 }
 
 QUICK = (

@@ -1,0 +1,161 @@
+"""Adverse events of a study at two severities: printed counts in, shrunken rates out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import xarray as xr
+
+from her2bayes.analysis.cohort_shares import shares_fit
+from her2bayes.analysis.exact_rows import ExactFit, exact_row
+from her2bayes.bayes import adverse_events as model
+from her2bayes.bayes.prior import Prior, complete
+from her2bayes.bayes.rate_lattice import beta, lattice
+from her2bayes.classical.proportions import interval
+from her2bayes.estimand import Estimand
+from her2bayes.evidence.adverse_events import ANY, AdverseEvents, read_adverse_events
+from her2bayes.inference.fit import Fit, fit
+from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
+from her2bayes.posterior.estimates import estimate, estimates_table
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+
+THRESHOLDS = (0.20, 0.05)
+"""Rates whose exceedance is reported: events of any severity, severe events."""
+
+CAREFUL = 0.97
+
+
+@dataclass(frozen=True)
+class Result:
+    """Counts, fit and estimates; ``draws`` and ``before`` hold rates by severity and event."""
+
+    study: str
+    events: AdverseEvents
+    fit: Fit
+    draws: Mapping[str, xr.DataArray]
+    before: Mapping[str, xr.DataArray]
+    thresholds: tuple[float, float]
+    estimates: pd.DataFrame
+    classical: pd.DataFrame
+
+
+def applies(study: Study) -> bool:
+    """Whether the study prints adverse events."""
+    return not study.adverse_events.empty
+
+
+def run(
+    study: Study,
+    store: Store | None,
+    sampling: Sampling,
+    say: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Fit the adverse events of ``study``.
+
+    Raises ``BadInput`` before the first draw where severe events exceed events of any severity.
+    """
+    events = read_adverse_events(study.adverse_events, "adverse_events.csv")
+    return analyse(study.id, events, store, sampling, say)
+
+
+def analyse(
+    name: str,
+    events: AdverseEvents,
+    store: Store | None,
+    sampling: Sampling,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    priors: Mapping[str, Prior] | None = None,
+    thresholds: tuple[float, float] = THRESHOLDS,
+) -> Result:
+    """Fit checked counts; ``thresholds`` are rates (any severity, severe) as fractions."""
+    complete(priors, model.DEFAULT_PRIORS, same_family=True)
+    say("adverse events")
+    careful = replace(sampling, target_accept=max(sampling.target_accept, CAREFUL))
+    done = fit(model.build, events.counts, priors=priors, sampling=careful, store=store)
+    draws, before = (_by_severity(group, events) for group in (done.posterior, done.prior))
+    rows = list(_rows(events, done, draws, before, thresholds))
+    rows += list(_whole(events, thresholds))
+    return Result(
+        name,
+        events,
+        done,
+        draws,
+        before,
+        thresholds,
+        estimates_table(rows),
+        pd.DataFrame(list(classical_rows(events))),
+    )
+
+
+def _by_severity(group: xr.Dataset, events: AdverseEvents) -> dict[str, xr.DataArray]:
+    any_ = group["rate"].isel(stage=0, drop=True)
+    names = [any_, group["rate_severe"]]
+    return dict(zip(events.severities, names, strict=False))
+
+
+def _rows(
+    events: AdverseEvents,
+    done: Fit,
+    draws: Mapping[str, xr.DataArray],
+    before: Mapping[str, xr.DataArray],
+    thresholds: tuple[float, float],
+) -> Iterator[dict[str, Any]]:
+    for severity, limit in zip(events.severities, thresholds, strict=False):
+        for event in map(str, events.counts["event"].values):
+            if severity != ANY and not events.graded(event):
+                continue
+            asked = Estimand("event_rate", event, (("severity", severity),))
+            after, prior = (
+                group[severity].sel(event=event, drop=True) for group in (draws, before)
+            )
+            yield estimate(
+                asked,
+                after,
+                prior,
+                done,
+                event=lambda rate, limit=limit: rate > limit,  # type: ignore[misc]
+                note=f"P(rate > {100 * limit:g} %)",
+            )
+
+
+def _whole(events: AdverseEvents, thresholds: tuple[float, float]) -> Iterator[dict[str, Any]]:
+    """Rates of any event at all: printed counts of their own, one binomial each."""
+    for (severity, (count, patients)), limit in zip(events.whole.items(), thresholds, strict=False):
+        places = lattice(patients)
+        prior = beta(1, 1, places)
+        yield exact_row(
+            Estimand("event_rate", ANY, (("severity", severity),)),
+            prior.updated(count, patients),
+            prior,
+            whole_fit(events),
+            event=lambda rate, limit=limit: float(1 - rate.cdf(limit)),  # type: ignore[misc]
+            note=f"{count} of {patients}; Beta(1, 1) prior; P(rate > {100 * limit:g} %)",
+        )
+
+
+def whole_fit(events: AdverseEvents) -> ExactFit:
+    """Name of the computation behind the rates of any event at all."""
+    return shares_fit({f"any event, {name}": cell for name, cell in events.whole.items()})
+
+
+def classical_rows(events: AdverseEvents) -> Iterator[dict[str, Any]]:
+    """Wilson interval of every printed rate."""
+    for (event, severity), (count, patients) in events.cells().items():
+        low, high = interval(count, patients, "Wilson")
+        yield {
+            "estimand": str(Estimand("event_rate", event, (("severity", severity),))),
+            "statistic": "percentage",
+            "reproduced": 100 * count / patients,
+            "reproduced_lower": 100 * low,
+            "reproduced_upper": 100 * high,
+            "method": "95 % interval: Wilson",
+            "unit": "%",
+            "note": "",
+        }

@@ -1,0 +1,75 @@
+"""Rows of estimates for distributions that are computed, not sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from her2bayes.bayes.rate_lattice import Rate
+from her2bayes.estimand import Estimand
+from her2bayes.inference import digest
+from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
+
+EXACT = "computed by quadrature, without sampling"
+
+
+@dataclass(frozen=True)
+class ExactFit:
+    """Name of a computed posterior: what a fit is for a sampled one.
+
+    ``inputs`` are all numbers it depends on; ``model`` is the file that holds its equations.
+    """
+
+    model: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fit_id(self) -> str:
+        """Twelve hexadecimal digits, equal for equal inputs."""
+        return digest.key({"model": self.model, **{k: repr(v) for k, v in self.inputs.items()}})
+
+
+def exact_row(
+    asked: Estimand,
+    posterior: Rate,
+    prior: Rate,
+    fit: ExactFit,
+    *,
+    event: Callable[[Rate], float] | None = None,
+    note: str = "",
+    reading: str = "",
+) -> dict[str, Any]:
+    """Summarise a computed rate: the columns of ``posterior.estimates.estimate``.
+
+    ``event`` maps a distribution to the probability that ``note`` names.
+    """
+    scale = 100.0 if asked.kind in PERCENT_KINDS else 1.0
+    before = prior.std() ** 2
+    return {
+        "estimand": str(asked),
+        **_summary("posterior", posterior, scale, event),
+        **_summary("prior", prior, scale, event),
+        "contraction": 1 - posterior.std() ** 2 / before if before else float("nan"),
+        "note": "; ".join(part for part in (note, EXACT) if part),
+        "unit": "%" if scale > 1 else "",
+        "reading": reading,
+        "model": fit.model,
+        "fit_id": fit.fit_id,
+        "convergence": "converged",
+    }
+
+
+def _summary(
+    name: str, rate: Rate, scale: float, event: Callable[[Rate], float] | None
+) -> dict[str, float]:
+    tail = (1 - INTERVAL) / 2
+    lower, median, upper = rate.ppf(np.array([tail, 0.5, 1 - tail])) * scale
+    return {
+        f"{name}_median": float(median),
+        f"{name}_lower": float(lower),
+        f"{name}_upper": float(upper),
+        f"{name}_probability": float(event(rate)) if event else float("nan"),
+    }

@@ -1,0 +1,121 @@
+"""Two independent binomial rates: unconditional exact tests and the interval of their ratio.
+
+Barnard 1945 (score statistic); Boschloo 1970 (Fisher's P as statistic); Koopman 1984 (score
+interval of a ratio); Katz et al. 1978 (log ratio). Differences: ``proportions.newcombe``; Fisher's
+test: ``association``.
+"""
+
+from __future__ import annotations
+
+from math import exp, inf, log, sqrt
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+
+from her2bayes.classical.proportions import Interval, interval
+from her2bayes.errors import BadInput, Fault
+
+RATIO_METHODS = ("Koopman", "Katz")
+
+
+def barnard(count_a: int, total_a: int, count_b: int, total_b: int) -> float:
+    """Two-sided P of Barnard's test, pooled score statistic (R: ``Barnard::barnard.test``)."""
+    table = _table(count_a, total_a, count_b, total_b)
+    if not table.sum(axis=1).all():
+        return 1.0  # nobody or everybody responds: both rates are estimated as equal
+    return min(1.0, float(stats.barnard_exact(table, pooled=True, n=64).pvalue))
+
+
+def boschloo(count_a: int, total_a: int, count_b: int, total_b: int) -> float:
+    """Two-sided P of Boschloo's test, uniformly at least as powerful as Fisher's."""
+    table = _table(count_a, total_a, count_b, total_b)
+    if not table.sum(axis=1).all():
+        return 1.0
+    return min(1.0, float(stats.boschloo_exact(table, n=64).pvalue))
+
+
+def ratio(
+    count_a: int,
+    total_a: int,
+    count_b: int,
+    total_b: int,
+    method: str = "Koopman",
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """Ratio a / b with its interval; infinite or not a number where b has none.
+
+    Koopman's interval inverts the score test and needs no correction for zeros; Katz's is that of
+    the log ratio and is (0, infinity) where a count is zero.
+    """
+    if method not in RATIO_METHODS:
+        raise BadInput(Fault("unknown method", value=method, allowed=", ".join(RATIO_METHODS)))
+    _table(count_a, total_a, count_b, total_b)
+    interval(count_a, total_a, "Wilson", level)  # refuses an impossible level
+    a, b = count_a / total_a, count_b / total_b
+    value = a / b if b else (inf if a else float("nan"))
+    bounds = _koopman if method == "Koopman" else _katz
+    low, high = bounds(count_a, total_a, count_b, total_b, level)
+    return value, low, high
+
+
+def _katz(count_a: int, total_a: int, count_b: int, total_b: int, level: float) -> Interval:
+    if not (count_a and count_b):
+        return 0.0, inf
+    half = stats.norm.ppf((1 + level) / 2) * sqrt(
+        1 / count_a - 1 / total_a + 1 / count_b - 1 / total_b
+    )
+    middle = log(count_a / total_a) - log(count_b / total_b)
+    return exp(middle - half), exp(middle + half)
+
+
+def _koopman(count_a: int, total_a: int, count_b: int, total_b: int, level: float) -> Interval:
+    limit = float(stats.chi2.ppf(level, 1))
+
+    def excess(log_ratio: float) -> float:
+        return _score(count_a, total_a, count_b, total_b, exp(log_ratio)) - limit
+
+    far = 25.0  # log ratios beyond this are 0 or infinity
+    if not count_a and not count_b:
+        return 0.0, inf
+    if not count_a:
+        middle = -far
+    elif not count_b:
+        middle = far
+    else:
+        middle = log(count_a / total_a) - log(count_b / total_b)
+    low = 0.0 if excess(-far) <= 0 or middle == -far else exp(brentq(excess, -far, middle))
+    high = inf if excess(far) <= 0 or middle == far else exp(brentq(excess, middle, far))
+    return low, high
+
+
+def _score(a: int, m: int, b: int, n: int, ratio_: float) -> float:
+    """Score statistic of rate_a = ratio * rate_b (Koopman 1984, restricted maximum likelihood)."""
+    total = m + n
+    linear = ratio_ * (m + b) + a + n
+    root = sqrt(max(linear**2 - 4 * ratio_ * total * (a + b), 0.0))
+    rate_a = 2 * ratio_ * (a + b) / (linear + root)  # restricted rate of a, the smaller root
+    rate_a = min(rate_a, 1.0, ratio_)
+    parts = ((a, m, rate_a), (b, n, rate_a / ratio_))
+    return sum(_squared(*part) for part in parts)
+
+
+def _squared(count: int, patients: int, rate: float) -> float:
+    """Squared residual in standard deviations; a rate of 0 or 1 has no residual or is excluded."""
+    residual, variance = count - patients * rate, patients * rate * (1 - rate)
+    if variance < 1e-9:
+        return 0.0 if abs(residual) < 1e-6 else inf
+    return residual**2 / variance
+
+
+def _table(count_a: int, total_a: int, count_b: int, total_b: int) -> np.ndarray:
+    for count, total in ((count_a, total_a), (count_b, total_b)):
+        if not 0 <= count <= total or total < 1:
+            raise BadInput(
+                Fault(
+                    "a count must lie within its total",
+                    value=(count, total),
+                    allowed="0 <= count <= total, total > 0",
+                )
+            )
+    return np.array([[count_a, count_b], [total_a - count_a, total_b - count_b]])

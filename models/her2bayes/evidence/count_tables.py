@@ -1,0 +1,181 @@
+"""A user's own tables of counts: responses, external responses, adverse events.
+
+Every fault is told with file, row (as a spreadsheet counts), column, value and remedy, all of a
+file together; nothing is repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.errors import Fault, raise_if
+from her2bayes.evidence.cells import check_cells, whole
+from her2bayes.evidence.ledger import repeated
+from her2bayes.evidence.printed_csv import Row, Rows, read_rows
+from her2bayes.evidence.schema import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESPONSE = "response"
+"""Name of the response where the table has no column of that name."""
+
+_PATIENTS = Column("patients", "whole", "patients in the group", True)
+RESPONSE_COLUMNS = (
+    Column("response", "name", "response counted, e.g. orr; optional"),
+    Column("factor", "name", "characteristic that divides the patients; empty = all patients"),
+    Column("level", "text", "level of that factor; empty = all patients"),
+    Column("responders", "whole", "patients with the response", True),
+    _PATIENTS,
+)
+EXTERNAL_COLUMNS = (
+    Column("response", "name", "response counted, e.g. orr; optional"),
+    Column("study", "text", "name of the study", True),
+    Column("responders", "whole", "patients with the response", True),
+    _PATIENTS,
+)
+EVENT_COLUMNS = (
+    Column("arm", "text", "treatment arm, the control first; optional"),
+    Column("event", "text", "adverse event; any = any event", True),
+    Column("body_system", "text", "organ system it belongs to; optional"),
+    Column("severity", "text", "any, or the grades: grade 3-4", True),
+    Column("count", "whole", "patients with the event", True),
+    Column("patients", "whole", "patients at risk", True),
+)
+_OPTIONAL = ("response", "arm", "body_system")
+_RESERVED = set("[]|;@=,")
+
+
+def read_response_table(path: Path) -> dict[tuple[str, str], xr.Dataset]:
+    """ResponseCounts by (response, factor); raises ``BadInput`` with every fault."""
+    read, faults = _read(path, RESPONSE_COLUMNS)
+    faults += _counts(path, read.rows, "responders")
+    faults += repeated(path, [_marked(row) for row in read.rows], ("response", "factor", "level"))
+    for row in read.rows:
+        faults += _group(path, row)
+    raise_if(faults)
+    tables: dict[tuple[str, str], list[Row]] = {}
+    for row in read.rows:
+        tables.setdefault((row["response"] or RESPONSE, row["factor"]), []).append(row)
+    return {key: _dataset(key[1], rows) for key, rows in tables.items()}
+
+
+def read_external_table(path: Path) -> dict[str, list[tuple[str, int, int]]]:
+    """External studies by response: name, responders, patients; raises ``BadInput``.
+
+    A table of medians is refused: a median alone has no weight.
+    """
+    read, faults = _read(path, EXTERNAL_COLUMNS)
+    faults = [_explained(fault) for fault in faults]
+    faults += _counts(path, read.rows, "responders")
+    faults += [
+        Fault("a study without patients", path, row.number, "patients", 0, "1 or more")
+        for row in read.rows
+        if whole(row["patients"]) == 0
+    ]
+    raise_if(faults)
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for row in read.rows:
+        study = (row["study"], whole(row["responders"]) or 0, whole(row["patients"]) or 0)
+        found.setdefault(row["response"] or RESPONSE, []).append(study)
+    return found
+
+
+def read_event_table(path: Path) -> pd.DataFrame:
+    """Rows of adverse events with ``row``, their line in the file; raises ``BadInput``."""
+    import pandas as pd
+
+    read, faults = _read(path, EVENT_COLUMNS)
+    faults += _counts(path, read.rows, "count")
+    marked = [Row(row.number, {**row.cells, "arm": row["arm"] or "-"}) for row in read.rows]
+    faults += repeated(path, marked, ("arm", "event", "severity"))
+    faults += [
+        Fault("a name holds a sign the results need", path, row.number, column, row[column],
+              "no [ ] | ; @ = ,", "write it with another sign")
+        for row in read.rows for column in ("event", "severity") if _RESERVED & set(row[column])
+    ]  # fmt: skip
+    raise_if(faults)
+    return pd.DataFrame(
+        [
+            {
+                "row": row.number,
+                **{name: row[name] for name in ("arm", "event", "body_system", "severity")},
+                **{name: whole(row[name]) for name in ("count", "patients")},
+            }
+            for row in read.rows
+        ]
+    )
+
+
+def _read(path: Path, columns: Sequence[Column]) -> tuple[Rows, list[Fault]]:
+    read = read_rows(path, [column.name for column in columns])
+    faults = [
+        fault
+        for fault in read.faults
+        if not (fault.problem == "column is missing" and fault.column in _OPTIONAL)
+    ]
+    if not read.rows and not faults:
+        faults.append(Fault("no rows below the header", path, remedy="write one row a group"))
+    return read, [*faults, *check_cells(path, read.rows, columns, read.columns)]
+
+
+def _counts(path: Path, rows: Sequence[Row], column: str) -> Iterator[Fault]:
+    for row in rows:
+        part, of = whole(row[column]), whole(row["patients"])
+        for name, value in ((column, part), ("patients", of)):
+            if value is not None and value < 0:
+                yield Fault("a negative count", path, row.number, name, value, "0 or more")
+        if part is not None and of is not None and part > of >= 0:
+            problem = (
+                f"more {column if column != 'count' else 'patients with the event'} than patients"
+            )
+            yield Fault(problem, path, row.number, column, part, f"0 to {of}",
+                        "correct one of the two")  # fmt: skip
+
+
+def _marked(row: Row) -> Row:
+    cells = {name: row[name] or "(all)" for name in ("response", "factor", "level")}
+    return Row(row.number, cells)
+
+
+def _group(path: Path, row: Row) -> Iterator[Fault]:
+    if bool(row["factor"]) != bool(row["level"]):
+        column = "level" if row["factor"] else "factor"
+        remedy = "fill in both factor and level, or neither for all patients"
+        yield Fault("half a group", path, row.number, column, None, None, remedy)
+    if row["factor"] and not (row["factor"].replace("_", "a").isalnum() and row["factor"].islower()
+                              and row["factor"][0].isalpha()):  # fmt: skip
+        yield Fault("not a name of a factor", path, row.number, "factor", row["factor"],
+                    "lower-case letters, digits and _, e.g. brain_metastases",
+                    "rename it")  # fmt: skip
+    if _RESERVED & set(row["level"]):
+        yield Fault("a level holds a sign the results need", path, row.number, "level",
+                    row["level"], "no [ ] | ; @ = ,", "write ≤60 for <=60")  # fmt: skip
+
+
+def _explained(fault: Fault) -> Fault:
+    if fault.column and "median" in fault.column and fault.problem == "no such column":
+        problem = "a median carries no weight of its own: nothing says how precise it is"
+        remedy = "give responders and patients; a median without events cannot be borrowed"
+        return Fault(problem, fault.file, fault.row, fault.column, remedy=remedy)
+    return fault
+
+
+def _dataset(factor: str, rows: Sequence[Row]) -> xr.Dataset:
+    levels = [row["level"] for row in rows]
+    values = np.array(
+        [[whole(row["responders"]), whole(row["patients"])] for row in rows], np.int64
+    )
+    return xr.Dataset(
+        {"responders": ("subgroup", values[:, 0]), "patients": ("subgroup", values[:, 1])},
+        coords={
+            "subgroup": [level or "all" for level in levels],
+            "factor": ("subgroup", [factor] * len(levels)),
+            "level": ("subgroup", levels),
+        },
+    )

@@ -1,0 +1,100 @@
+"""The section on adverse events of two arms: differences by event with their probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from her2bayes.estimand import Contrast, Estimand
+from her2bayes.reports import rate_figures as figures
+from her2bayes.reports.fit_card import fit_card
+from her2bayes.reports.numbers import interval, p_value, probability
+from her2bayes.reports.section import Figure, Section, Table
+
+if TYPE_CHECKING:
+    from her2bayes.analysis.adverse_events_two_arms import Result
+
+
+def section(result: Result) -> Section:
+    """Report adverse events of two arms."""
+    return Section(
+        id="adverse-events",
+        title="Adverse events of two arms",
+        paragraphs=(
+            "Every event differs between the arms or does not: its log odds ratio is exactly 0 "
+            "with a probability that its body system shares. Differences are shrunken towards "
+            "those of the system and of all events, which is the answer to many events looked at; "
+            "the adjusted P values stand beside it.",
+        ),
+        figures=tuple(_figure(result, severity) for severity in result.counts),
+        tables=(_table(result),),
+        fits=tuple(
+            fit_card(done, f"Adverse events, {severity}", result.estimates)
+            for severity, done in result.fits.items()
+        ),
+    )
+
+
+def _figure(result: Result, severity: str) -> Figure:
+    table = result.counts[severity]
+    control, treated = map(str, table["arm"].values)
+    known = {row["estimand"]: row for row in result.estimates.to_dict("records")}
+    panels: dict[str, list[figures.Row]] = {arm: [] for arm in (control, treated)}
+    part = result.differences[result.differences["severity"] == severity]
+    for system, rows in part.groupby("body_system", sort=False):
+        for panel in panels.values():
+            panel.append(figures.Row(str(system)))
+        for row in rows.to_dict("records"):
+            for arm, role in ((control, "control"), (treated, "treated")):
+                given = (("arm", arm), ("severity", severity))
+                asked = str(Estimand("event_rate", row["event"], given))
+                found = known[asked]
+                some, patients = row[f"{role}_count"], row[f"{role}_patients"]
+                raw = (100 * some / patients,) * 3
+                pooled = tuple(float(found[f"posterior_{p}"]) for p in ("median", "lower", "upper"))
+                marks = (
+                    figures.Mark(raw, figures.RAW),
+                    figures.Mark((pooled[0], pooled[1], pooled[2]), figures.POOLED),
+                )
+                panels[arm].append(figures.Row(row["event"], f"{some}/{patients}", marks))
+    key = {"as counted": figures.RAW, "posterior, 95 %": figures.POOLED}
+    slug = "any" if severity == "any" else "severe"
+    return Figure(
+        f"figure-adverse-events-{slug}",
+        f"Adverse events by arm, {severity}",
+        figures.forest(panels, {}, key, "patients with the event, %"),
+        "By body system. The two panels are the arms.",
+        f"Rates of {len(part)} events in the arms {control} and {treated}.",
+    )
+
+
+def _table(result: Result) -> Table:
+    known = {row["estimand"]: row for row in result.estimates.to_dict("records")}
+    rows = []
+    for row in result.differences.to_dict("records"):
+        arms = result.counts[row["severity"]]["arm"].values
+        contrast = Contrast("arm", str(arms[1]), str(arms[0]))
+        given = (("severity", row["severity"]),)
+        found = known[str(Estimand("event_rate_difference", row["event"], given, contrast))]
+        median, low, high = (found[f"posterior_{part}"] for part in ("median", "lower", "upper"))
+        rows.append(
+            {
+                "Severity": row["severity"],
+                "Body system": row["body_system"],
+                "Event": row["event"],
+                str(arms[0]): f"{row['control_count']}/{row['control_patients']}",
+                str(arms[1]): f"{row['treated_count']}/{row['treated_patients']}",
+                "Difference": interval(median, low, high, unit="%"),
+                "P(no difference)": probability(row["no_difference"]),
+                "P(more)": probability(row["more_in_treated"]),
+                "Fisher P": p_value(row["fisher_p"]),
+                "Benjamini-Hochberg P": p_value(row["benjamini_hochberg_p"]),
+                "fit_id": str(found["fit_id"]),
+            }
+        )
+    caption = (
+        "Difference in percentage points (second arm minus first), posterior median with 95 % "
+        "interval, exact zeros included; P(more): more events in the second arm."
+    )
+    return Table("Differences by event", pd.DataFrame(rows), caption)

@@ -1,0 +1,92 @@
+"""What ``fit_response`` and ``fit_adverse_events`` write: one folder of results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from her2bayes import __version__
+from her2bayes.evidence.schema import SCHEMA_VERSION
+from her2bayes.inference.digest import versions
+from her2bayes.inference.sampling import Sampling
+from her2bayes.reports import methods, page
+from her2bayes.reports.csv_file import csv_text
+from her2bayes.reports.evidence_table import join
+from her2bayes.reports.figure_files import figure_files
+from her2bayes.reports.files import publish
+from her2bayes.reports.numbers import interval
+from her2bayes.reports.section import Section
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the user is told: lines of the summary and what did not converge."""
+
+    summary: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def slug(path: Path) -> str:
+    """Name of an analysis from that of its file."""
+    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "table"
+
+
+def write(
+    family: str,
+    source: Path,
+    out: Path,
+    section: Section,
+    estimates: pd.DataFrame,
+    classical: pd.DataFrame,
+    sampling: Sampling,
+    quick: bool,
+    tables: Mapping[str, pd.DataFrame],
+) -> Written:
+    """Write estimates.csv, the further ``tables``, figures/ and report.html into ``out``."""
+    name = slug(source)
+    nothing: Any = SimpleNamespace(id=name, ledger=pd.DataFrame({"claim_id": []}))
+    evidence = join(nothing, pd.DataFrame({"claim_id": []}), estimates, classical)
+    about = {
+        "id": name, "title": source.stem, "design": "table of counts", "doi": "",
+        "citation": source.name, "digest": sha256(source.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    run = {
+        "package_version": __version__, "schema_version": SCHEMA_VERSION, "seed": sampling.seed,
+        "quick": quick, "sampling": asdict(sampling), "versions": versions(), "study": about,
+    }  # fmt: skip
+    empty = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
+    cohort = Section("cohort", "Table", (f"Counts read from {source.name}.",))
+    html = page.render_study(
+        page.StudyPage(
+            study=about, evidence=evidence, findings=empty, cohort=cohort, sections=(section,),
+            absent=(), methods=methods.methods([family], quick),
+            notices=(methods.QUICK,) if quick else (), run=run,
+        )
+    )  # fmt: skip
+    drawings = figure_files(section.figures)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    publish(out / "figures", {n.removeprefix("figures/"): t for n, t in drawings.items()})
+    files = {"estimates.csv": csv_text(evidence)}
+    files |= {f"{n}.csv": csv_text(table) for n, table in tables.items() if len(table)}
+    publish(out, {**files, "report.html": html})
+    return _told(estimates, out)
+
+
+def _told(estimates: pd.DataFrame, out: Path) -> Written:
+    lines = []
+    for row in estimates.to_dict("records"):
+        median, low, high = (row[f"posterior_{part}"] for part in ("median", "lower", "upper"))
+        reading = f" ({row['reading']})" if row["reading"] else ""
+        lines.append(
+            f"{row['estimand']}{reading} {interval(median, low, high, unit=row['unit'])} %"
+        )
+    bad = estimates[estimates["convergence"] != "converged"]
+    failed = (f"Not converged: {len(bad)} of {len(estimates)} quantities",) if len(bad) else ()
+    return Written((*lines, *failed, str(out / "report.html")), failed)

@@ -1,0 +1,61 @@
+"""Fit rates of adverse events at two severities, or differences between two arms.
+
+--table is a CSV file with the columns event, severity, count, patients and, optionally, body_system
+and arm. Severity is "any" or one cut of the grades ("grade 3-4"), counted among the patients of the
+same row; the event "any" is any event at all. With two arms (the first one named is the control)
+each severity is compared by the three-level mixture of Berry and Berry, which gives every event a
+probability of no difference.
+Writes estimates.csv (columns of the evidence table), with two arms differences.csv, report.html,
+figures/ and fits/. Exit code 3: everything is written, but a fit did not converge.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from her2bayes.cli import log, out, plain, run
+from her2bayes.errors import EXIT_NOT_CONVERGED, Fault, raise_if
+
+
+def main(
+    table: Annotated[Path, typer.Option(help="CSV of adverse events.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
+        "reports/out/adverse_events"
+    ),
+    threshold: Annotated[
+        float, typer.Option(help="Rate of any severity that matters, percent.")
+    ] = 20.0,
+    severe_threshold: Annotated[
+        float, typer.Option(help="Rate of severe events that matters, percent.")
+    ] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
+    ] = False,
+) -> int | None:
+    from her2bayes.reports import response_files as files
+    from her2bayes.reports.build import Settings
+
+    percent = {"--threshold": threshold, "--severe-threshold": severe_threshold}
+    raise_if(
+        [
+            Fault(f"{name} is no rate", value=value, allowed="above 0 and below 100, percent")
+            for name, value in percent.items()
+            if not 0 < value < 100
+        ]
+    )
+    written = files.write_adverse_events(
+        table,
+        out_folder,
+        (threshold / 100, severe_threshold / 100),
+        Settings(seed, quick),
+        lambda text: log.print(plain(f"fitting: {text}")),
+    )
+    for line in written.summary:
+        out.print(plain(line), soft_wrap=True)
+    return EXIT_NOT_CONVERGED if written.failed else None
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,155 @@
+"""The scripts for tables of counts: bad input writes nothing; small tables with every file."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from her2bayes.cli import app
+from her2bayes.estimand import parse
+from her2bayes.evidence.schema import EVIDENCE_COLUMNS
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def call(script: str, *arguments: object) -> Result:
+    """Run a script in this process: its imports and compiled models are paid for once."""
+    spec = spec_from_file_location(script, SCRIPTS / f"{script}.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    sys.modules[script] = module
+    spec.loader.exec_module(module)
+    return CliRunner().invoke(app(module.main), [str(a) for a in arguments])
+
+
+def written(folder: Path, name: str, *lines: str) -> Path:
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def responses(folder: Path) -> Path:
+    return written(
+        folder, "responses.csv", "response,factor,level,responders,patients",
+        "orr,,,23,64", "orr,prior_trop2,yes,0,10", "orr,prior_trop2,no,23,54",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--typical", "0"), "--typical is no rate"),
+        (("--exchangeable", "1.5"), "--exchangeable is no probability"),
+        (("--weight", "0.5"), "--weight without --external"),
+        (("--external", "absent.csv", "--weight", "0.5"), "file is missing"),
+    ],
+)
+def test_bad_options_write_nothing(arguments: tuple[str, ...], message: str, tmp_path: Path):
+    path = responses(tmp_path)
+    done = call("fit_response", "--table", path, *arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_weight_must_be_given_and_all_faults_come_together(tmp_path: Path):
+    path = written(tmp_path, "bad.csv", "factor,level,responders,patients", ",,65,64", "arm,a,1,2")
+    outside = written(tmp_path, "outside.csv", "study,median,patients", "DB-04,8.5,40")
+    done = call("fit_response", "--table", path, "--external", outside, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    text = " ".join(done.stderr.split())
+    assert "--weight, which has no default" in text
+    assert "row 2, column 'responders': more responders than patients" in text
+    assert "a median carries no weight of its own" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_severe_above_any_is_refused(tmp_path: Path):
+    path = written(
+        tmp_path, "events.csv", "event,severity,count,patients",
+        "nausea,any,3,64", "nausea,grade 3-4,5,64",
+    )  # fmt: skip
+    done = call("fit_adverse_events", "--table", path, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "more patients with grade 3-4 than with any severity" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_responses_with_evidence_from_outside(tmp_path: Path):
+    outside = written(
+        tmp_path, "outside.csv", "response,study,responders,patients", "orr,DB-04,20,40"
+    )
+    out = tmp_path / "out"
+    done = call(
+        "fit_response", "--table", responses(tmp_path), "--external", outside, "--weight", "0.3",
+        "--threshold", "40", "--quick", "--out", out,
+    )  # fmt: skip
+    assert done.exit_code in (0, 3), done.stderr
+    table = rows(out / "estimates.csv")
+    assert tuple(table[0]) == EVIDENCE_COLUMNS
+    found = {(row["estimand"], row["reading"]): row for row in table}
+    assert all(str(parse(name)) == name for name, _ in found)
+    never = found["response_rate[orr | prior_trop2=yes]", ""]
+    assert 0 < float(never["posterior_median"]) < 15
+    assert float(never["reproduced"]) == 0
+    robust = found["response_rate[orr]", "borrowing_robust_map_0.3"]
+    assert "P(rate < 40 %)" in robust["note"]
+    assert float(robust["posterior_median"]) == pytest.approx(36.9, abs=0.3)
+    full = found["response_rate[orr]", "borrowing_full"]
+    assert float(full["posterior_median"]) == pytest.approx(41.46, abs=0.05)  # Beta(44, 62)
+    characteristics = rows(out / "operating_characteristics.csv")
+    assert {row["response"] for row in characteristics} == {"orr"}
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert {"figure-borrowing-orr-1.svg", "figure-tipping-orr-2.svg"} <= names
+    assert "Quick run" in (out / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_adverse_events_of_one_and_of_two_arms(tmp_path: Path):
+    lines = [
+        f"{arm},{event},{system},{severity},{number},50"
+        for arm, counts in (("control", ("9", "1", "4")), ("new", ("30", "2", "5")))
+        for (event, system, severity), number in zip(
+            (("nausea", "gut", "any"), ("nausea", "gut", "grade 3-4"), ("rash", "skin", "any")),
+            counts,
+            strict=True,
+        )
+    ]
+    head = "arm,event,body_system,severity,count,patients"
+    two = written(tmp_path, "two.csv", head, *lines)
+    done = call("fit_adverse_events", "--table", two, "--quick", "--out", tmp_path / "two")
+    assert done.exit_code in (0, 3), done.stderr
+    differences = {
+        (r["event"], r["severity"]): r for r in rows(tmp_path / "two" / "differences.csv")
+    }
+    nausea, rash = differences["nausea", "any"], differences["rash", "any"]
+    assert float(nausea["no_difference"]) < 0.2 < float(rash["no_difference"])
+    assert float(nausea["more_in_treated"]) > 0.8
+
+    one = written(
+        tmp_path, "one.csv", "event,severity,count,patients",
+        "any,any,40,50", "nausea,any,30,50", "nausea,grade 3-4,0,50", "rash,any,5,50",
+    )  # fmt: skip
+    done = call("fit_adverse_events", "--table", one, "--quick", "--out", tmp_path / "one")
+    assert done.exit_code in (0, 3), done.stderr
+    found = {row["estimand"]: row for row in rows(tmp_path / "one" / "estimates.csv")}
+    severe = found["event_rate[nausea | severity=grade 3-4]"]
+    assert 0 < float(severe["posterior_median"]) < 10
+    assert "event_rate[rash | severity=grade 3-4]" not in found  # not printed, not zero
+    assert float(found["event_rate[any | severity=any]"]["posterior_median"]) == pytest.approx(
+        79.2, abs=0.5
+    )
