@@ -59,7 +59,7 @@ class SummaryEnsemble:
         lines += [f"left out: {claim}, {why}" for claim, why in summary.left_out]
         worst = self.diagnostics.dropna(subset=["rhat"])
         if len(worst):
-            verdict = "converged" if self.converged else "NOT converged"
+            verdict = "converged" if self.converged else "NOT converged (give more --sweeps)"
             lines.append(
                 f"chains {verdict}: largest R-hat {worst['rhat'].max():.2f}, "
                 f"least effective sample size {worst['ess'].min():.0f}"
