@@ -23,12 +23,12 @@ from her2bayes.analysis.cohort_shares import (
 )
 from her2bayes.analysis.conversion import Prediction, conversion
 from her2bayes.analysis.exact_rows import ExactFit, exact_row
-from her2bayes.analysis.response_classical import classical_rows, tests
+from her2bayes.analysis.response_classical import MOST_COMPARED, classical_rows, tests
 from her2bayes.bayes import best_response
 from her2bayes.bayes import response as model
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.bayes.rate_exact import Hierarchy, Hyper, hierarchical
-from her2bayes.bayes.rate_lattice import beta, lattice
+from her2bayes.bayes.rate_lattice import Rate, beta, lattice
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.responses import OTHERS, Responses, read_responses
 from her2bayes.inference.fit import Fit, fit
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 ORDERED = "ordered"
 """Reading of rates that follow from the model of all response categories."""
 
+MOST_SAMPLED = 24
+"""Levels up to which rates are sampled: beyond, quadrature gives the same posterior in seconds."""
+
 CAREFUL = 0.98
 """Acceptance asked of the sampler: with two levels the spread between them is wide open."""
 
@@ -53,16 +56,17 @@ class Analysis:
     """One group of responses by one factor: its counts, its fit, draws of the rates by level.
 
     ``exact`` holds the same posterior by quadrature under each pooling ("exnex", "exchangeable",
-    "none").
+    "none"), which alone answers a factor with more than ``MOST_SAMPLED`` levels.
     """
 
     group: str
     factor: str
     counts: xr.Dataset
-    fit: Fit
-    posterior: xr.DataArray
-    prior: xr.DataArray
+    fit: Fit | ExactFit
+    posterior: xr.DataArray | None
+    prior: xr.DataArray | None
     exact: Mapping[str, Hierarchy]
+    prior_rate: Rate
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,9 @@ def fit_rates(
     found = []
     for (group, factor), counts in tables.items():
         say(f"response rates: {group} by {labels.get(factor, factor)}")
+        if counts.sizes["subgroup"] > MOST_SAMPLED:
+            found.append(_computed(group, factor, counts, priors))
+            continue
         done = fit(model.build, counts, priors=priors, sampling=careful, store=store)
         found.append(
             Analysis(
@@ -215,29 +222,44 @@ def fit_rates(
                 done,
                 rates(done.posterior, sampling.seed),
                 rates(done.prior, sampling.seed + 1, weight),
-                _exact(counts, priors),
+                *_exact(counts, priors),
             )
         )
     return tuple(found)
 
 
-def _exact(counts: xr.Dataset, priors: Mapping[str, Prior] | None) -> dict[str, Hierarchy]:
+def _computed(
+    group: str, factor: str, counts: xr.Dataset, priors: Mapping[str, Prior] | None
+) -> Analysis:
+    model.design(counts)  # refuses impossible counts
+    inputs = {
+        "responders": counts["responders"].values.tolist(),
+        "patients": counts["patients"].values.tolist(),
+        **{name: str(value) for name, value in complete(priors, model.DEFAULT_PRIORS).items()},
+    }
+    done = ExactFit("rate_exact", inputs)
+    return Analysis(group, factor, counts, done, None, None, *_exact(counts, priors))
+
+
+def _exact(
+    counts: xr.Dataset, priors: Mapping[str, Prior] | None
+) -> tuple[dict[str, Hierarchy], Rate]:
+    """Posterior by quadrature under each pooling, and the prior of a level under EXNEX."""
     known = complete(priors, model.DEFAULT_PRIORS)
-    return {
-        pooling: hierarchical(
-            counts["responders"].values,
-            counts["patients"].values,
-            Hyper(
-                known["mu"]["mu"],
-                known["mu"]["sigma"],
-                known["tau"]["sigma"],
-                model.exchangeable_weight(known, pooling),
-                known["rate_alone"]["mu"],
-                known["rate_alone"]["sigma"],
-            ),
+    hyper = {
+        pooling: Hyper(
+            known["mu"]["mu"],
+            known["mu"]["sigma"],
+            known["tau"]["sigma"],
+            model.exchangeable_weight(known, pooling),
+            known["rate_alone"]["mu"],
+            known["rate_alone"]["sigma"],
         )
         for pooling in model.POOLING
     }
+    y, n = counts["responders"].values, counts["patients"].values
+    found = {pooling: hierarchical(y, n, numbers) for pooling, numbers in hyper.items()}
+    return found, hierarchical([0], [0], hyper["exnex"]).arms[0]
 
 
 def fit_best(
@@ -266,6 +288,11 @@ def _borrowings(study: Study, printed: Responses) -> Iterator[Borrowing]:
 
 def rate_rows(analysis: Analysis, seed: int) -> Iterator[dict[str, Any]]:
     """Rates by level and their differences."""
+    if isinstance(analysis.fit, ExactFit):
+        yield from _computed_rows(analysis, analysis.fit)
+        return
+    assert analysis.posterior is not None  # a sampled fit has draws
+    assert analysis.prior is not None
     posterior, prior = (
         draws.rename(subgroup="level") for draws in (analysis.posterior, analysis.prior)
     )
@@ -276,11 +303,21 @@ def rate_rows(analysis: Analysis, seed: int) -> Iterator[dict[str, Any]]:
         if level == OTHERS:
             note += "; counted by taking the printed levels from all patients"
         yield _row(asked, posterior.sel(level=level), prior.sel(level=level), analysis.fit, note)
-    for a, b in contrasts.pairs(posterior, "level"):
+    few = posterior.sizes["level"] <= MOST_COMPARED
+    for a, b in contrasts.pairs(posterior, "level") if few else ():
         after, before = (contrasts.difference(d, "level", a, b) for d in (posterior, prior))
         contrast = Contrast(analysis.factor, a, b)
         asked = Estimand("response_rate_difference", analysis.group, contrast=contrast)
         yield _row(asked, after, before, analysis.fit, "P(difference > 0)", positive=True)
+
+
+def _computed_rows(analysis: Analysis, done: ExactFit) -> Iterator[dict[str, Any]]:
+    exact = analysis.exact["exnex"]
+    before = analysis.prior_rate
+    for place, level in enumerate(map(str, analysis.counts["level"].to_numpy())):
+        asked = Estimand("response_rate", analysis.group, ((analysis.factor, level),))
+        note = f"probability of being exchangeable {exact.exchangeable[place]:.2f}"
+        yield exact_row(asked, exact.arms[place], before, done, note=note)
 
 
 def best_rows(
