@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.20, 0.05)
 """Rates whose exceedance is reported: events of any severity, severe events."""
 
-CAREFUL = 0.97
+CAREFUL = 0.99
 
 
 @dataclass(frozen=True)

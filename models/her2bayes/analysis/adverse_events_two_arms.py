@@ -23,7 +23,7 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.posterior.estimates import estimate, estimates_table
 
-CAREFUL = 0.97
+CAREFUL = 0.99
 
 
 @dataclass(frozen=True)

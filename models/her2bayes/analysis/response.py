@@ -7,7 +7,7 @@ independent, so that they never share a likelihood.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -24,45 +24,24 @@ from her2bayes.analysis.cohort_shares import (
 from her2bayes.analysis.conversion import Prediction, conversion
 from her2bayes.analysis.exact_rows import ExactFit, exact_row
 from her2bayes.analysis.response_classical import classical_rows, tests
+from her2bayes.analysis.response_rates import Analysis, estimated, fit_rates, rate_rows
 from her2bayes.bayes import best_response
 from her2bayes.bayes import response as model
 from her2bayes.bayes.prior import Prior, complete
-from her2bayes.bayes.rate_exact import Hierarchy, Hyper, hierarchical
 from her2bayes.bayes.rate_lattice import beta, lattice
-from her2bayes.estimand import Contrast, Estimand
-from her2bayes.evidence.responses import OTHERS, Responses, read_responses
+from her2bayes.estimand import Estimand
+from her2bayes.evidence.responses import Responses, read_responses
 from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
-from her2bayes.posterior import contrasts
-from her2bayes.posterior.estimates import estimate, estimates_table
-from her2bayes.posterior.response import group_rate, rates
+from her2bayes.posterior.estimates import estimates_table
+from her2bayes.posterior.response import group_rate
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 ORDERED = "ordered"
 """Reading of rates that follow from the model of all response categories."""
-
-CAREFUL = 0.98
-"""Acceptance asked of the sampler: with two levels the spread between them is wide open."""
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """One group of responses by one factor: its counts, its fit, draws of the rates by level.
-
-    ``exact`` holds the same posterior by quadrature under each pooling ("exnex", "exchangeable",
-    "none").
-    """
-
-    group: str
-    factor: str
-    counts: xr.Dataset
-    fit: Fit
-    posterior: xr.DataArray
-    prior: xr.DataArray
-    exact: Mapping[str, Hierarchy]
 
 
 @dataclass(frozen=True)
@@ -191,55 +170,6 @@ def rate_row(group: str, cell: tuple[int, int], shares: ExactFit) -> dict[str, A
     return exact_row(asked, before.updated(count, patients), before, shares, note=note)
 
 
-def fit_rates(
-    tables: Mapping[tuple[str, str], xr.Dataset],
-    store: Store | None,
-    sampling: Sampling,
-    say: Callable[[str], None],
-    *,
-    labels: Mapping[str, str],
-    priors: Mapping[str, Prior] | None = None,
-) -> tuple[Analysis, ...]:
-    """Fit ResponseCounts by (group of responses, factor) with robust exchangeability."""
-    careful = replace(sampling, target_accept=max(sampling.target_accept, CAREFUL))
-    weight = model.exchangeable_weight(complete(priors, model.DEFAULT_PRIORS), "exnex")
-    found = []
-    for (group, factor), counts in tables.items():
-        say(f"response rates: {group} by {labels.get(factor, factor)}")
-        done = fit(model.build, counts, priors=priors, sampling=careful, store=store)
-        found.append(
-            Analysis(
-                group,
-                factor,
-                counts,
-                done,
-                rates(done.posterior, sampling.seed),
-                rates(done.prior, sampling.seed + 1, weight),
-                _exact(counts, priors),
-            )
-        )
-    return tuple(found)
-
-
-def _exact(counts: xr.Dataset, priors: Mapping[str, Prior] | None) -> dict[str, Hierarchy]:
-    known = complete(priors, model.DEFAULT_PRIORS)
-    return {
-        pooling: hierarchical(
-            counts["responders"].values,
-            counts["patients"].values,
-            Hyper(
-                known["mu"]["mu"],
-                known["mu"]["sigma"],
-                known["tau"]["sigma"],
-                model.exchangeable_weight(known, pooling),
-                known["rate_alone"]["mu"],
-                known["rate_alone"]["sigma"],
-            ),
-        )
-        for pooling in model.POOLING
-    }
-
-
 def fit_best(
     tables: Mapping[str, xr.DataArray],
     store: Store | None,
@@ -264,25 +194,6 @@ def _borrowings(study: Study, printed: Responses) -> Iterator[Borrowing]:
             yield borrowed.borrow(group, responders, patients, *outside)
 
 
-def rate_rows(analysis: Analysis, seed: int) -> Iterator[dict[str, Any]]:
-    """Rates by level and their differences."""
-    posterior, prior = (
-        draws.rename(subgroup="level") for draws in (analysis.posterior, analysis.prior)
-    )
-    together = analysis.exact["exnex"].exchangeable
-    for place, level in enumerate(map(str, posterior["level"].to_numpy())):
-        asked = Estimand("response_rate", analysis.group, ((analysis.factor, level),))
-        note = f"probability of being exchangeable {together[place]:.2f}"
-        if level == OTHERS:
-            note += "; counted by taking the printed levels from all patients"
-        yield _row(asked, posterior.sel(level=level), prior.sel(level=level), analysis.fit, note)
-    for a, b in contrasts.pairs(posterior, "level"):
-        after, before = (contrasts.difference(d, "level", a, b) for d in (posterior, prior))
-        contrast = Contrast(analysis.factor, a, b)
-        asked = Estimand("response_rate_difference", analysis.group, contrast=contrast)
-        yield _row(asked, after, before, analysis.fit, "P(difference > 0)", positive=True)
-
-
 def best_rows(
     best: Best, response: str, groups: Mapping[str, tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
@@ -294,27 +205,10 @@ def best_rows(
         reading = ORDERED if best.factor else ""
         for category in map(str, one["category"].to_numpy() if not best.factor else ()):
             asked = Estimand("share", f"{response}={category}")
-            yield _row(asked, one.sel(category=category), other.sel(category=category), best.fit)
+            yield estimated(
+                asked, one.sel(category=category), other.sel(category=category), best.fit
+            )
         for group, members in groups.items():
             asked = Estimand("response_rate", group, given)
             rate, rate_before = (group_rate(d, members) for d in (one, other))
-            yield _row(asked, rate, rate_before, best.fit, reading=reading)
-
-
-def _row(
-    asked: Estimand,
-    posterior: xr.DataArray,
-    prior: xr.DataArray,
-    result: Fit,
-    note: str = "",
-    *,
-    positive: bool = False,
-    reading: str = "",
-) -> dict[str, Any]:
-    def bare(draws: xr.DataArray) -> xr.DataArray:
-        return draws.drop_vars([n for n in draws.coords if n not in ("chain", "draw")])
-
-    event = (lambda draws: draws > 0) if positive else None
-    return estimate(
-        asked, bare(posterior), bare(prior), result, event=event, note=note, reading=reading
-    )
+            yield estimated(asked, rate, rate_before, best.fit, reading=reading)

@@ -17,6 +17,9 @@ from her2bayes.estimand import Contrast, Estimand
 if TYPE_CHECKING:
     import xarray as xr
 
+MOST_COMPARED = 12
+"""Levels of a factor up to which every pair is compared: beyond, pairs are no longer read."""
+
 Counts = Mapping[tuple[str, str], "xr.Dataset"]
 
 
@@ -29,7 +32,7 @@ def classical_rows(counts: Counts) -> Iterator[dict[str, Any]]:
             given = ((factor, level),) if factor else ()
             asked = Estimand("response_rate", group, given)
             yield _row(asked, "percentage", count / patients, low, high, "95 % interval: Wilson")
-        for a, b in combinations(cells, 2) if factor else ():
+        for a, b in _pairs(factor, cells):
             low, high = newcombe(*cells[a], *cells[b])
             contrast = Contrast(factor, a, b)
             asked = Estimand("response_rate_difference", group, contrast=contrast)
@@ -44,7 +47,7 @@ def tests(counts: Counts, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for (group, factor), table in counts.items():
         cells = _cells(table)
-        for a, b in combinations(cells, 2) if factor else ():
+        for a, b in _pairs(factor, cells):
             one, other = cells[a], cells[b]
             rows.append(
                 {
@@ -63,6 +66,10 @@ def tests(counts: Counts, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     for row, p in zip(rows, adjusted([r["fisher"] for r in rows], "Holm"), strict=True):
         row["holm"] = float(p)
     return rows
+
+
+def _pairs(factor: str, cells: Mapping[str, tuple[int, int]]) -> list[tuple[str, str]]:
+    return list(combinations(cells, 2)) if factor and len(cells) <= MOST_COMPARED else []
 
 
 def _fisher(one: tuple[int, int], other: tuple[int, int]) -> float:

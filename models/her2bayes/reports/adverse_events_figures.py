@@ -15,6 +15,7 @@ _RING: dict[str, Any] = {
     "markerfacecolor": "none",
     "markeredgecolor": style.MUTED,
     "markeredgewidth": 1.2,
+    "clip_on": False,
 }
 COLOURS = (style.BLUE, style.VERMILLION)
 
@@ -92,7 +93,9 @@ def _event(axes: Any, event: Event, top: float) -> None:
         value, low, high = dot.pooled
         axes.plot((low, high), (y, y), color=colour, linewidth=2.4)
         axes.plot(dot.raw, y, "o", markersize=8, **_RING)
-        axes.plot(value, y, "o", markersize=5.5, color=colour, markeredgecolor=style.PAPER)
+        axes.plot(
+            value, y, "o", markersize=5.5, color=colour, markeredgecolor=style.PAPER, clip_on=False
+        )
 
 
 def _key(severities: Sequence[str]) -> Any:

@@ -52,7 +52,7 @@ def _panel(name: str, rows: Sequence[Row], reference: float | None, axis: str) -
     height = _HEAD + total + _FOOT
     figure, axes = style.new_figure(_WIDTH, height)
     figure.set_layout_engine("none")
-    axes.set_position((8 / _WIDTH, _FOOT / height, 1 - 16 / _WIDTH, total / height))
+    axes.set_position((14 / _WIDTH, _FOOT / height, 1 - 28 / _WIDTH, total / height))
     axes.set(xlim=(0, 100), ylim=(total, 0), yticks=())
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(axis)
@@ -78,7 +78,7 @@ def _draw_row(axes: Any, row: Row, top: float) -> None:
     )
     if row.marks:
         words = " → ".join(number(mark.values[0], 1) for mark in row.marks)
-        text = f"{row.detail}   {words}" if row.detail else words
+        text = f"{row.detail} · {words}" if row.detail else words
         axes.text(100, top + 10, text, va="center", ha="right", size=10, color=style.MUTED)
     for place, mark in enumerate(row.marks):
         y = top + 22 + 11 * place
@@ -88,7 +88,7 @@ def _draw_row(axes: Any, row: Row, top: float) -> None:
         face = style.PAPER if hollow else mark.colour
         edge = mark.colour if hollow else style.PAPER
         axes.plot(value, y, "o", markersize=6.5, color=face, markeredgecolor=edge,
-                  markeredgewidth=1.2)  # fmt: skip
+                  markeredgewidth=1.2, clip_on=False)  # fmt: skip
 
 
 def _key(key: Mapping[str, str]) -> Any:
@@ -117,7 +117,7 @@ def bars(rows: Mapping[str, Mapping[str, int]]) -> str:
         figure, axes = style.new_figure(_WIDTH, height)
         figure.set_layout_engine("none")
         inner = 40 * len(rows)
-        axes.set_position((8 / _WIDTH, _FOOT / height, 1 - 16 / _WIDTH, inner / height))
+        axes.set_position((14 / _WIDTH, _FOOT / height, 1 - 28 / _WIDTH, inner / height))
         axes.set(xlim=(0, 100), ylim=(inner, 0), yticks=())
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("patients, %")

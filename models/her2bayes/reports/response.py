@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from her2bayes.analysis.response import ORDERED
+from her2bayes.analysis.exact_rows import ExactFit
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.estimand import Estimand
 from her2bayes.reports import rate_figures as figures
@@ -197,7 +197,11 @@ def _alt(panels: Mapping[str, list[figures.Row]]) -> str:
 def _cards(result: Result) -> Iterator[FitCard]:
     for analysis in result.analyses:
         label = result.labels.get(analysis.factor, analysis.factor)
-        yield fit_card(analysis.fit, f"{analysis.group.upper()} by {label}", result.estimates)
+        title = f"{analysis.group.upper()} by {label}"
+        if isinstance(analysis.fit, ExactFit):
+            yield exact_card(analysis.fit, title)
+        else:
+            yield fit_card(analysis.fit, title, result.estimates)
     for one in result.best:
         label = result.labels.get(one.factor, ALL)
         yield fit_card(one.fit, f"Best response: {label}", result.estimates)
@@ -216,6 +220,3 @@ def _cards(result: Result) -> Iterator[FitCard]:
     yield exact_card(
         result.shares, f"Printed shares of patients: {shares}", {"share": "Beta(1, 1)"}
     )
-
-
-__all__ = ["ORDERED", "section"]

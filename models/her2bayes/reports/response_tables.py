@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from her2bayes.analysis.borrowing import Borrowing
-    from her2bayes.analysis.response import Analysis, Result
+    from her2bayes.analysis.response import Result
+    from her2bayes.analysis.response_rates import Analysis
 
 Known = Mapping[tuple[str, str], Mapping[str, Any]]
 
