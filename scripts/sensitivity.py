@@ -66,10 +66,11 @@ def main(
     from her2bayes.analysis import sensitivity as analysis
     from her2bayes.analysis.scenarios import read_grid
     from her2bayes.analysis.sensitivity_run import cluster
+    from her2bayes.analysis.sensitivity_summary import Limits
     from her2bayes.inference.sampling import Sampling
     from her2bayes.reports import sensitivity_files as files
 
-    limits = analysis.Limits(holds, fails)
+    limits = Limits(holds, fails)
     if bool(study) == bool(cohort):
         raise BadInput(Fault("give either --study or --cohort", allowed="one of them"))
     if study:

@@ -18,7 +18,7 @@ from her2bayes.analysis import sensitivity
 from her2bayes.analysis import sensitivity_distribution as shares
 from her2bayes.analysis.conclusion_target import REFIT, REWEIGHTED, Target
 from her2bayes.analysis.scenarios import BASE
-from her2bayes.analysis.sensitivity import FAILS, HOLDS, NO_ANSWER, UNCERTAIN, Limits
+from her2bayes.analysis.sensitivity_summary import FAILS, HOLDS, NO_ANSWER, UNCERTAIN, Limits
 from her2bayes.errors import BadInput
 from her2bayes.evidence.conclusions import conclusions_of
 from her2bayes.evidence.simulate import status_counts

@@ -281,3 +281,30 @@ def test_facts_of_few_tables_are_one_model(shi):
     posterior, _ = exact.draws["transition[zero -> low]"]
     # row of 51 patients of whom 25 went to low, Dirichlet(1, 1, 1): Beta(26, 28)
     assert float(posterior.mean()) == pytest.approx(26 / 54, abs=0.005)
+
+
+def test_joint_densities_of_every_family(shi, by_factor, follow_up):
+    """Batched joint density and derived variables are those of the model, for all families."""
+    from her2bayes.inference.reweight import joint
+
+    end = follow_up.endpoint
+    lasting = asked(f"hazard_ratio[{end} ; her2: low vs zero] < 1")
+    cases = (
+        (shares, by_factor["site"]),
+        (change, change.targets(shi, shi.conclusions)[0]),
+        (survival, survival.target(follow_up, Question(), lasting)),
+        (pairs, pairs.targets(paired(), asked("discordance[] > 0.3"))[0]),
+    )
+    for family, target in cases:
+        spec = family.specification(target, target.widest)
+        with engine.compiler_flags():
+            raw, _ = densities.prior_draws(spec.model(), 1)
+            known = densities.log_densities(spec.model(), raw)
+        log_joint, derived = joint(spec, raw)
+        terms = [array for group in known for array in group.values()]
+        total = sum(x.sum([d for d in x.dims if d not in ("chain", "draw")]) for x in terms)
+        np.testing.assert_allclose(log_joint, total, rtol=1e-9)
+        assert derived.data_vars
+        for name, values in derived.items():
+            expected = without_padding(raw)[name].transpose(*values.dims)
+            np.testing.assert_allclose(values, expected, rtol=1e-7, atol=1e-10)

@@ -111,32 +111,24 @@ def _function(model: Any) -> tuple[Any, Any, list[str], list[str], int]:
     from pymc.pytensorf import compile as compile_function
     from pytensor.xtensor.vectorization import vectorize_graph
 
-    from her2bayes.inference.densities import _batched
+    from her2bayes.inference.densities import _batched, _plain
 
     plain = remove_value_transforms(model)
     free = list(plain.free_RVs)
     terms = plain.logp(vars=[*plain.observed_RVs, *free], sum=False)
-    derived = plain.replace_rvs_by_values(list(plain.deterministics))
-    inputs = {plain.rvs_to_values[rv]: rv.name for rv in free}
-    batch = {variable: _batched(variable) for variable in inputs}
-    ordinary = any(not hasattr(variable.type, "dims") for variable in inputs)
+    batch = {rv: _batched(plain.rvs_to_values[rv]) for rv in free}
+    by_value = {plain.rvs_to_values[rv]: variable for rv, variable in batch.items()}
+    ordinary = any(not hasattr(rv.type, "dims") for rv in free)
     dims = ("sample",) if ordinary else ()
-    outputs = vectorize_graph([*terms, *_unwrapped(derived)], batch, new_tensor_dims=dims)
+    # densities are a graph of values, derived variables one of the random variables themselves
+    derived = _plain(list(plain.deterministics), free)
+    outputs = vectorize_graph(terms, by_value, new_tensor_dims=dims)
+    outputs += vectorize_graph(derived, batch, new_tensor_dims=dims)
     function = compile_function(
         list(batch.values()), outputs, mode="FAST_COMPILE", on_unused_input="ignore"
     )
     names = [variable.name for variable in plain.deterministics]
-    return function, plain, list(inputs.values()), names, len(terms)
-
-
-def _unwrapped(variables: list[Any]) -> list[Any]:
-    """Without the identity that ``Deterministic`` puts in front, which has no batched form."""
-    from pytensor.compile.ops import ViewOp
-
-    return [
-        v.owner.inputs[0] if v.owner is not None and isinstance(v.owner.op, ViewOp) else v
-        for v in variables
-    ]
+    return function, plain, [rv.name for rv in free], names, len(terms)
 
 
 def weighted_mean(values: xr.DataArray, weight: xr.DataArray) -> float:

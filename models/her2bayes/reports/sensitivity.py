@@ -9,7 +9,8 @@ import pandas as pd
 
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import AS_REPORTED, BASE, Axis, crossed, one_at_a_time
-from her2bayes.analysis.sensitivity import Result, influence, methods_used
+from her2bayes.analysis.sensitivity import Result, methods_used
+from her2bayes.analysis.sensitivity_summary import influence
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.reports import sensitivity_figures as figures
 from her2bayes.reports.numbers import count, interval, number, probability

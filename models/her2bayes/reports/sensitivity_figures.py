@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from her2bayes.analysis.sensitivity import FAILS, HOLDS, NO_ANSWER, UNCERTAIN
+from her2bayes.analysis.sensitivity_summary import FAILS, HOLDS, NO_ANSWER, UNCERTAIN
 from her2bayes.reports import style
 
 # holds blue, fails vermillion, uncertain grey: told apart under colour blindness, and the
