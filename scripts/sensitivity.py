@@ -10,15 +10,14 @@ choice, and cross = [["choice", "choice"]]. Exit code 3: all is written, but a s
 converge and says so.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from her2bayes.cli import log, out, plain, run
+from her2bayes.cli import log, out, plain, run, watching
 from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 if TYPE_CHECKING:
@@ -65,9 +64,9 @@ def main(
 ) -> int | None:
     from her2bayes.analysis import sensitivity as analysis
     from her2bayes.analysis.scenarios import read_grid
-    from her2bayes.analysis.sensitivity_run import cluster
     from her2bayes.analysis.sensitivity_summary import Limits
     from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.workers import cluster
     from her2bayes.reports import sensitivity_files as files
 
     limits = Limits(holds, fails)
@@ -168,42 +167,6 @@ def _patients(
     for line in survival_files.cohort_text(follow_up, title):
         log.print(plain(line))
     return files.from_follow_up(follow_up, question, conclusions, cohort, out_folder)
-
-
-@contextmanager
-def watching() -> Iterator[Any]:
-    """Show a bar with the time left on a terminal, else a line now and then."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    start = monotonic()
-    if not log.is_terminal:
-        last = [-1e9]
-
-        def say(done: int, total: int, text: str) -> None:
-            if monotonic() - last[0] > 10 or done == total:
-                last[0] = monotonic()
-                log.print(plain(f"{monotonic() - start:4.0f} s  {done} of {total}: {text}"))
-
-        yield say
-        return
-    columns = (
-        BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(), TextColumn("{task.description}", markup=False),
-    )  # fmt: skip
-    with Progress(*columns, console=log) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def show(done: int, total: int, text: str) -> None:
-            progress.update(task, completed=done, total=total, description=str(plain(text)))
-
-        yield show
 
 
 if __name__ == "__main__":

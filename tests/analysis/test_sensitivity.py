@@ -124,7 +124,7 @@ from her2bayes.analysis import sensitivity
 from her2bayes.analysis import sensitivity_transition as change
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import PRIOR, READING, Axis
-from her2bayes.analysis.sensitivity_run import cluster
+from her2bayes.inference.workers import cluster
 from her2bayes.evidence.study import load_study, published_folder
 from her2bayes.inference.sampling import Sampling
 
@@ -212,7 +212,7 @@ def _alive(pid: int) -> bool:
 
 @pytest.mark.slow
 def test_a_scheduler_elsewhere_is_used_by_its_address():
-    from her2bayes.analysis.sensitivity_run import cluster
+    from her2bayes.inference.workers import cluster
 
     with cluster(workers=1) as local, cluster(local.scheduler.address) as client:
         assert client.scheduler.address == local.scheduler.address
@@ -222,7 +222,7 @@ def test_a_scheduler_elsewhere_is_used_by_its_address():
 
 
 def test_an_address_that_is_none_is_bad_input():
-    from her2bayes.analysis.sensitivity_run import cluster
+    from her2bayes.inference.workers import cluster
 
     with pytest.raises(BadInput, match="no scheduler answers"), cluster("nowhere://here:1"):
         pass

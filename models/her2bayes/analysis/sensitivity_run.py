@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,9 @@ from her2bayes.analysis import sensitivity_work as worker
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import STRUCTURE, Scenario
 from her2bayes.analysis.sensitivity_work import Job
-from her2bayes.errors import BadInput, Fault
+from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
-
-WORKERS = 2
 
 Progress = Callable[[int, int, str], None]
 """Told of scenarios done, of all, and of what was done last."""
@@ -41,42 +37,6 @@ def jobs(
             here = wide if of.changes and target.scales_only(of) else ""
             found.append(Job(place, of, worker.key(about, of, part if here else "refit"), here))
     return sorted(found, key=lambda job: bool(job.scenario.changes))
-
-
-@contextmanager
-def cluster(scheduler: str = "", workers: int = WORKERS) -> Iterator[Any]:
-    """Client of the scheduler at an address, or of local processes that end with this one.
-
-    Raises ``BadInput`` where nothing answers at the address.
-    """
-    import dask
-    from distributed import Client, LocalCluster
-
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            remedy = "start it with: dask scheduler; and workers that see the same --out folder"
-            fault = Fault(f"no scheduler answers: {error}", value=scheduler, remedy=remedy)
-            raise BadInput(fault) from error
-        with client:
-            yield client
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="her2bayes-") as space,
-        dask.config.set({"distributed.worker.daemon": True, "distributed.admin.log-length": 0}),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",  # None still takes the default port
-            local_directory=space,
-            silence_logs="ERROR",
-            memory_limit=0,
-        ) as local,
-        Client(local) as client,
-    ):
-        yield client
 
 
 def run(

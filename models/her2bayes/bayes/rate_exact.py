@@ -1,4 +1,4 @@
-"""Hierarchical binomial rates by quadrature: the judge of ``response`` and of ``map_prior``.
+"""Hierarchical binomial rates by quadrature: the judge of ``response``, and the MAP prior.
 
 For arm j with responders[j] of patients[j] and theta[j] = logit(rate[j]):
 

@@ -38,7 +38,7 @@ def cluster(scheduler: str = "", workers: int = WORKERS) -> Iterator[Any]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=":0",
+            dashboard_address="127.0.0.1:0",  # None still takes the default port
             local_directory=space,
             silence_logs="ERROR",
             memory_limit=0,
