@@ -99,7 +99,7 @@ def _responses(study: Study) -> Table:
     rows = [
         {
             "Group": _group(study, row["factor"], row["level"]),
-            "Response": row["category"],
+            "Response": str(row["category"]).upper(),
             "Patients": f"{row['count']} of {row['patients']}",
         }
         for row in study.responses.to_dict(orient="records")

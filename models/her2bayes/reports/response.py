@@ -61,9 +61,11 @@ def _paragraphs(result: Result) -> Iterator[str]:
             "studies: borrowing supposes that they differ by chance or by the modelled spread."
         )
     if result.refused:
-        lines = "; ".join(f"{r.quantity} {r.printed} ({r.source}): {r.reason}"
-                          for r in result.refused)  # fmt: skip
-        yield f"Shown for comparison and not borrowed: {lines}."
+        reasons: dict[str, list[str]] = {}
+        for r in result.refused:
+            reasons.setdefault(r.reason, []).append(f"{r.quantity} {r.printed} ({r.source})")
+        for reason, items in reasons.items():
+            yield f"Shown for comparison and not borrowed, because {reason}: {'; '.join(items)}."
     for seen in result.conversions:
         yield (
             f"HER2 conversion: {seen.converted} of {seen.patients} patients were zero at the "
