@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 from her2bayes.analysis import calibration
 from her2bayes.analysis.calibration_designs import Design, draw_transition_dirichlet, transitions_of
@@ -79,28 +80,20 @@ def test_wrong_posteriors_are_caught(mutant: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(KINDS))
 def test_simulator_draws_from_the_stated_prior(model: str) -> None:
-    """Median and spread of every answer over NumPy draws against the graph's own prior draws."""
+    """Distribution of every answer over NumPy draws against the graph's own prior draws."""
     design = chosen(model, "shi2023", "site")
     kind = KINDS[model]
-    number = 400 if model == "survival" else 1500  # its patients pass through the aggregation
+    number = 150 if model == "survival" else 1500  # its patients pass through the aggregation
     drawn = [kind.draw(np.random.default_rng([3, n]), design) for n in range(number)]
     with engine.compiler_flags():
         prior, _ = densities.prior_draws(design.build(drawn[0].data), 1)
     answers = kind.answers(design, drawn[0].data, prior)
     for name in drawn[0].truth:
         if name == "log_likelihood":
-            continue
+            continue  # of other data in every draw
         mine = np.array([study.truth[name] for study in drawn])
         theirs = np.asarray(answers[name]).ravel()
-        if mine.min() > 0:  # heavy tails on the natural scale
-            mine, theirs = np.log(mine), np.log(np.maximum(theirs, 1e-300))
-        sd = np.hypot(mine.std(), theirs.std())
-        error = sd * np.sqrt(1 / len(mine) + 1 / len(theirs))
-        assert abs(np.median(mine) - np.median(theirs)) < 6 * error, name
-        spread = [np.subtract(*np.quantile(v, [0.84, 0.16])) for v in (mine, theirs)]
-        assert spread[0] / spread[1] == pytest.approx(1.0, abs=0.15 if number > 1000 else 0.25), (
-            name
-        )
+        assert stats.ks_2samp(mine, theirs).pvalue > 1e-4, name
 
 
 @pytest.mark.slow
