@@ -125,9 +125,8 @@ def mixture(weights: Sequence[float] | np.ndarray, parts: Sequence[Rate]) -> Rat
 
 
 def probability_greater(a: Rate, b: Rate) -> float:
-    """Probability that an independent draw of ``a`` lies above one of ``b`` (ties count half)."""
-    below = np.cumsum(b.mass) - b.mass / 2
-    return float(a.mass @ below)
+    """Probability that an independent draw of ``a`` lies above one of ``b``."""
+    return float(a.mass @ b.cdf(a.rate))
 
 
 def effective_sample_size(prior: Rate) -> float:
