@@ -137,7 +137,7 @@ def write_study(
     classical = _classical(study, estimates, parts)
     evidence = join(study, evidence_rows(study, audited), estimates, classical)
     record = _record(study, settings, evidence, findings, estimates)
-    report = _page(study, evidence, findings, parts, record)
+    report = _page(study, evidence, findings, parts, record, out / study.id)
     files = {
         "evidence.csv": csv_text(evidence),
         "findings.csv": csv_text(findings),
@@ -225,8 +225,10 @@ def _page(
     findings: pd.DataFrame,
     parts: Sequence[Part],
     record: Mapping[str, Any],
+    folder: Path,
 ) -> page.StudyPage:
     from her2bayes.reports.cohort import cohort_section
+    from her2bayes.reports.conclusions import conclusions_section
 
     present = [part.family for part in parts]
     absent = tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f.name not in present)
@@ -237,7 +239,10 @@ def _page(
         evidence=evidence,
         findings=findings,
         cohort=cohort_section(study),
-        sections=tuple(part.section for part in parts),
+        sections=(
+            *(part.section for part in parts),
+            *filter(None, [conclusions_section(study, folder)]),
+        ),
         absent=absent,
         methods=methods.methods(present, bool(record["quick"])),
         notices=tuple(notices),

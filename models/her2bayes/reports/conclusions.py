@@ -1,0 +1,69 @@
+"""What a paper concludes, and whether a sensitivity analysis beside the report saw it survive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from her2bayes.reports.numbers import probability
+from her2bayes.reports.section import Section, Table
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.study import Study
+
+SUMMARY = "sensitivity_summary.csv"
+TITLE = "Does the conclusion survive?"
+
+
+def conclusions_section(study: Study, folder: Path) -> Section | None:
+    """Conclusions of a study, with the ranges of the analysis in ``folder`` where there is one.
+
+    None where the study lists none. Only rows whose statement is still that of the study are shown.
+    """
+    if not study.conclusions:
+        return None
+    tested = _tested(folder / SUMMARY)
+    rows = []
+    for item in study.conclusions:
+        found = tested.get(str(item), {})
+        rows.append(
+            {
+                "Conclusion": str(item),
+                "Where": item.locator,
+                "Read from": item.note,
+                **({"As reported": _stance(found), "Over all scenarios": _range(found)}
+                   if tested else {}),
+            }
+        )  # fmt: skip
+    command = f"bash scripts/run sensitivity --study {study.id}"
+    text = (
+        "Each conclusion was asked again under other priors, models, counts and readings: "
+        "sensitivity.html beside this page shows which choice moves it and where it tips. "
+        "Scenarios are choices that could have been made, so their number is no probability."
+        if tested
+        else f"These statements have not been tested yet: {command} asks them again under other "
+        "priors, models, counts and readings, and the answers then stand here."
+    )
+    return Section(
+        "conclusions", TITLE, (text,), tables=(Table("Conclusions", pd.DataFrame(rows)),)
+    )
+
+
+def _tested(file: Path) -> dict[str, dict[str, object]]:
+    if not file.is_file():
+        return {}
+    table = pd.read_csv(file)
+    return {str(row["statement"]): row for row in table.to_dict(orient="records")}  # type: ignore[misc]
+
+
+def _stance(row: dict[str, object]) -> str:
+    return f"{row['stance']} (P {probability(row['probability'])})" if row else "not tested"
+
+
+def _range(row: dict[str, object]) -> str:
+    if not row:
+        return ""
+    least, most = probability(row["least"]), probability(row["most"])
+    return f"{row['robust']}: P {least} to {most}"
