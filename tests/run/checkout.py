@@ -7,6 +7,7 @@ a line to a journal, and hands everything else to the real interpreter; it can b
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,11 @@ STUB_VERSION={version} exec "{real}" "$@"
 """
 
 SHIM = '#!/bin/sh\necho "pyenv: $(basename $0): command not found" >&2\nexit 127\n'
+
+
+def _heed_interrupts() -> None:
+    """A caller in the background may hand down an ignored Ctrl-C, which bash cannot undo."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Checkout:
@@ -114,6 +120,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def run(self, *arguments: str, **extra: str) -> tuple[int, str, str]:
