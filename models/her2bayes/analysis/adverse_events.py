@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import xarray as xr
 
+from her2bayes.analysis.classical_row import wilson_row
 from her2bayes.analysis.cohort_shares import shares_fit
 from her2bayes.analysis.exact_rows import ExactFit, exact_row
 from her2bayes.bayes import adverse_events as model
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.bayes.rate_lattice import beta, lattice
-from her2bayes.classical.proportions import interval
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.adverse_events import ANY, AdverseEvents, read_adverse_events
 from her2bayes.inference.fit import Fit, fit
@@ -148,14 +148,5 @@ def whole_fit(events: AdverseEvents) -> ExactFit:
 def classical_rows(events: AdverseEvents) -> Iterator[dict[str, Any]]:
     """Wilson interval of every printed rate."""
     for (event, severity), (count, patients) in events.cells().items():
-        low, high = interval(count, patients, "Wilson")
-        yield {
-            "estimand": str(Estimand("event_rate", event, (("severity", severity),))),
-            "statistic": "percentage",
-            "reproduced": 100 * count / patients,
-            "reproduced_lower": 100 * low,
-            "reproduced_upper": 100 * high,
-            "method": "95 % interval: Wilson",
-            "unit": "%",
-            "note": "",
-        }
+        asked = Estimand("event_rate", event, (("severity", severity),))
+        yield wilson_row(asked, count, patients)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from her2bayes.analysis.classical_row import wilson_row
 from her2bayes.analysis.exact_rows import ExactFit, exact_row
 from her2bayes.bayes.rate_lattice import beta, lattice
-from her2bayes.classical.proportions import interval
 from her2bayes.estimand import Estimand, parse
 
 if TYPE_CHECKING:
@@ -60,14 +60,4 @@ def share_rows(study: Study) -> Iterator[dict[str, Any]]:
 def classical_share_rows(study: Study) -> Iterator[dict[str, Any]]:
     """Wilson intervals of those shares."""
     for asked, (count, patients) in printed_shares(study).items():
-        low, high = interval(count, patients, "Wilson")
-        yield {
-            "estimand": str(asked),
-            "statistic": "percentage",
-            "reproduced": 100 * count / patients,
-            "reproduced_lower": 100 * low,
-            "reproduced_upper": 100 * high,
-            "method": "95 % interval: Wilson",
-            "unit": "%",
-            "note": "",
-        }
+        yield wilson_row(asked, count, patients)

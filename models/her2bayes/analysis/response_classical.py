@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from her2bayes.analysis.classical_row import percent_row
 from her2bayes.classical.association import variants
 from her2bayes.classical.multiplicity import adjusted
 from her2bayes.classical.proportions import interval, newcombe
@@ -31,14 +32,16 @@ def classical_rows(counts: Counts) -> Iterator[dict[str, Any]]:
             low, high = interval(count, patients, "Wilson")
             given = ((factor, level),) if factor else ()
             asked = Estimand("response_rate", group, given)
-            yield _row(asked, "percentage", count / patients, low, high, "95 % interval: Wilson")
+            yield percent_row(
+                asked, "percentage", count / patients, low, high, "95 % interval: Wilson"
+            )
         for a, b in _pairs(factor, cells):
             low, high = newcombe(*cells[a], *cells[b])
             contrast = Contrast(factor, a, b)
             asked = Estimand("response_rate_difference", group, contrast=contrast)
             value = cells[a][0] / cells[a][1] - cells[b][0] / cells[b][1]
             method = "95 % interval: Newcombe, method 10; P: Fisher's exact test"
-            row = _row(asked, "response_rate_difference", value, low, high, method)
+            row = percent_row(asked, "response_rate_difference", value, low, high, method)
             yield {**row, "reproduced_p": _fisher(cells[a], cells[b])}
 
 
@@ -86,19 +89,4 @@ def _cells(table: xr.Dataset) -> dict[str, tuple[int, int]]:
             table["level"].values, table["responders"].values, table["patients"].values, strict=True
         )
         if patients
-    }
-
-
-def _row(
-    asked: Estimand, statistic: str, value: float, low: float, high: float, method: str
-) -> dict[str, Any]:
-    return {
-        "estimand": str(asked),
-        "statistic": statistic,
-        "reproduced": 100 * value,
-        "reproduced_lower": 100 * low,
-        "reproduced_upper": 100 * high,
-        "method": method,
-        "unit": "%",
-        "note": "",
     }

@@ -14,6 +14,7 @@ from typing import Any
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.design import Design, Factor
+from her2bayes.evidence.ledger import SHARES
 from her2bayes.evidence.vocabulary import Vocabulary, read_estimand
 
 FILE = "conclusions.csv"
@@ -23,19 +24,7 @@ _FORM = re.compile(r"(?P<estimand>.*\])\s*(?P<relation>[<>])\s*(?P<number>\S+)",
 _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)")
 _SHAPE = "<estimand> > <number> or <estimand> < <number>, e.g. discordance[] > 0.3"
 _DIFFERENCES = ("difference",)
-_SHARES = (
-    "share",
-    "transition",
-    "flow",
-    "discordance",
-    "true_discordance",
-    "gain",
-    "loss",
-    "survival",
-    "cumulative_incidence",
-    "response_rate",
-    "event_rate",
-)
+_SHARES = (*SHARES, "survival", "cumulative_incidence")
 _POSITIVE = ("hazard_ratio", "share_ratio", "rmst", "rmst_ratio")
 
 

@@ -14,7 +14,7 @@ from her2bayes.evidence.printed_csv import Row
 from her2bayes.evidence.schema import MAX_DECIMALS, RELATIONS
 from her2bayes.evidence.vocabulary import Vocabulary, read_estimand
 
-_SHARES = (
+SHARES = (
     "share",
     "transition",
     "flow",
@@ -93,7 +93,7 @@ def _number_faults(row: Row, estimand: Estimand | None) -> Iterator[Fault]:
 def _percentage_faults(row: Row, estimand: Estimand | None) -> Iterator[Fault]:
     kind = estimand.kind if estimand else ""
     signed = kind.endswith("_difference")
-    bounded = signed or kind in _SHARES or (kind == "" and row["statistic"] == "percentage")
+    bounded = signed or kind in SHARES or (kind == "" and row["statistic"] == "percentage")
     least = -100 if signed else 0
     for column in ("value", "lower", "upper") if bounded else ():
         found = number(row[column])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from her2bayes.analysis.classical_row import percent_row
 from her2bayes.classical.association import cramers_v
 from her2bayes.classical.proportions import interval, newcombe
 from her2bayes.estimand import Contrast, Estimand, parse
@@ -58,7 +59,7 @@ def _share(counts: Mapping[str, xr.DataArray], asked: Estimand) -> dict[str, Any
     if cell is None:
         return None
     low, high = interval(*cell, "Wilson")
-    return _filled(asked, "percentage", cell[0] / cell[1], low, high, "95 % interval: Wilson")
+    return percent_row(asked, "percentage", cell[0] / cell[1], low, high, "95 % interval: Wilson")
 
 
 def _difference(
@@ -70,22 +71,7 @@ def _difference(
         return None
     low, high = newcombe(*a, *b)
     method = "difference of the counts' shares; 95 % interval: Newcombe, method 10"
-    return _filled(asked, "share_difference", a[0] / a[1] - b[0] / b[1], low, high, method)
-
-
-def _filled(
-    asked: Estimand, statistic: str, value: float, low: float, high: float, method: str
-) -> dict[str, Any]:
-    return {
-        "estimand": str(asked),
-        "statistic": statistic,
-        "reproduced": 100 * value,
-        "reproduced_lower": 100 * low,
-        "reproduced_upper": 100 * high,
-        "method": method,
-        "unit": "%",
-        "note": "",
-    }
+    return percent_row(asked, "share_difference", a[0] / a[1] - b[0] / b[1], low, high, method)
 
 
 def _cell(

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pandas as pd
 
@@ -18,7 +16,7 @@ from her2bayes.inference.digest import versions
 from her2bayes.inference.sampling import Sampling
 from her2bayes.reports import methods, page
 from her2bayes.reports.csv_file import csv_text
-from her2bayes.reports.evidence_table import join
+from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
 from her2bayes.reports.numbers import interval
@@ -51,8 +49,7 @@ def write(
 ) -> Written:
     """Write estimates.csv, the further ``tables``, figures/ and report.html into ``out``."""
     name = slug(source)
-    nothing: Any = SimpleNamespace(id=name, ledger=pd.DataFrame({"claim_id": []}))
-    evidence = join(nothing, pd.DataFrame({"claim_id": []}), estimates, classical)
+    evidence = join_unprinted(name, estimates, classical)
     about = {
         "id": name, "title": source.stem, "design": "table of counts", "doi": "",
         "citation": source.name, "digest": sha256(source.read_bytes()).hexdigest(),

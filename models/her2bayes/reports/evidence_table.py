@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -67,6 +68,14 @@ _STATISTIC = {
     "hazard_ratio": "hazard_ratio",
     "median": "median",
 }
+
+
+def join_unprinted(
+    name: str, estimates: pd.DataFrame, classical: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Evidence table of an analysis without a paper: no printed numbers, ``name`` as the study."""
+    nothing: Any = SimpleNamespace(id=name, ledger=pd.DataFrame({"claim_id": []}))
+    return join(nothing, pd.DataFrame({"claim_id": []}), estimates, classical)
 
 
 def join(

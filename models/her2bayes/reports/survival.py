@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from her2bayes.analysis.survival import Result
 from her2bayes.analysis.survival_estimates import pairs
 from her2bayes.classical import survival as km
 from her2bayes.reports import survival_drawings as drawings
-from her2bayes.reports.evidence_table import join
+from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
 from her2bayes.reports.numbers import count, interval, number, probability
 from her2bayes.reports.section import Figure, Section, Table
@@ -20,9 +19,7 @@ from her2bayes.reports.section import Figure, Section, Table
 
 def evidence(result: Result) -> pd.DataFrame:
     """Estimates and classical rows in the columns of the evidence table."""
-    nothing: Any = SimpleNamespace(id=result.question.study, ledger=pd.DataFrame({"claim_id": []}))
-    audited = pd.DataFrame({"claim_id": []})
-    table = join(nothing, audited, result.estimates, result.classical)
+    table = join_unprinted(result.question.study, result.estimates, result.classical)
     return table.assign(evidence_kind="patients")
 
 

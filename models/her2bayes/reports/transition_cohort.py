@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from her2bayes.analysis.assay_error import NOT_IDENTIFIED
 from her2bayes.analysis.transition_cohort import ALL, SINGLE, CohortTransitions
 from her2bayes.reports import transition_parts as parts
-from her2bayes.reports.evidence_table import join
+from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
 from her2bayes.reports.numbers import count, interval, probability
 from her2bayes.reports.section import Figure, Section, Table
@@ -27,9 +26,7 @@ _TIPPING = (
 
 def evidence(result: CohortTransitions) -> pd.DataFrame:
     """Estimates and classical rows of the cohort in the columns of the evidence table."""
-    nothing: Any = SimpleNamespace(id=result.cohort.id, ledger=pd.DataFrame({"claim_id": []}))
-    audited = pd.DataFrame({"claim_id": []})
-    table = join(nothing, audited, result.estimates, result.classical)
+    table = join_unprinted(result.cohort.id, result.estimates, result.classical)
     return table.assign(evidence_kind="patients")
 
 
