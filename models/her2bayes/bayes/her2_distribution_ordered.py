@@ -25,8 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from her2bayes.bayes.crossing import cumulative_logit_share, multinomial, number
-from her2bayes.bayes.levels import design
+from her2bayes.bayes.ordered_shares import ordered_shares
 from her2bayes.bayes.prior import Prior, complete, prior
 
 if TYPE_CHECKING:
@@ -49,28 +48,5 @@ def build(
 
     ``pooling`` as in ``her2_distribution``. Raises ``BadInput`` for an unknown prior name.
     """
-    import pymc as pm
-    import pymc.dims as pmd
-
     priors = complete(priors, DEFAULT_PRIORS, same_family=True)
-    data = design(counts, pooling)
-    with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
-        y, contrast, member, learned, information = (
-            pmd.Data(name, data[name], dims=data[name].dims)
-            for name in ("counts", "contrast", "member", "learned", "information")
-        )
-        flat = data["counts"].isel(subgroup=0) * 0 + priors["baseline"]["concentration"]
-        baseline_prior = pmd.Data("baseline_prior", flat, dims="her2")
-        tau_scale = number("tau_scale", priors["tau"]["sigma"])
-        fixed_tau = number("fixed_tau", priors["fixed_tau"]["value"])
-
-        baseline = pmd.Dirichlet("baseline", baseline_prior, core_dims="her2")
-        tau = pmd.HalfNormal("tau", sigma=tau_scale, dims="family")
-        scale = learned * member.dot(tau, dim="family") + (1 - learned) * fixed_tau
-        stretch = pmd.math.sqrt(1 + information * scale**2)
-        raw = pmd.Normal("raw", mu=0, sigma=stretch, dims="effect")
-        effect = raw * scale / stretch
-        beta = pmd.Deterministic("beta", contrast.dot(effect, dim="effect"))
-        share = pmd.Deterministic("share", cumulative_logit_share(baseline, beta))
-        multinomial("observed_counts", y, share)
-    return model
+    return ordered_shares(counts, priors, "her2", pooling)
