@@ -89,6 +89,7 @@ class Plan:
             "design": self.design.name,
             "patients": dict(self.design.patients),
             "parent": list(self.design.parent),
+            **({"graded": list(self.design.graded)} if self.design.graded else {}),
             "seed": self.seed,
             "source": digest.source_digest(self.design.build),
             "versions": digest.versions(),

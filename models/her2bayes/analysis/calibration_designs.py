@@ -23,13 +23,17 @@ Draws = dict[str, xr.DataArray]
 
 @dataclass(frozen=True)
 class Design:
-    """Who is counted: model, name, patients by level, and the parent of each level if nested."""
+    """Who is counted: model, name, patients by level, and the parent of each level if nested.
+
+    ``graded`` lists the adverse events whose severity is printed.
+    """
 
     model: str
     name: str
     patients: Mapping[str, int]
     parent: tuple[str, ...] = ()
     factor: str = "subgroup"
+    graded: tuple[str, ...] = ()
 
     @property
     def levels(self) -> list[str]:

@@ -10,66 +10,120 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.analysis import calibration_designs as designs
+from her2bayes.analysis import calibration_events as events
+from her2bayes.analysis import calibration_rates as rates
 from her2bayes.analysis.calibration_designs import Design, Draws, Simulated
 from her2bayes.analysis.calibration_survival import draw_survival, survival_of
 from her2bayes.errors import BadInput, Fault
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a model is calibrated: its simulator, its answers, and how small the steps must be."""
-
-    draw: Callable[[np.random.Generator, Design], Simulated]
-    answers: Callable[[Design, Any, xr.Dataset], Draws]
-    target_accept: float = 0.9
-
-
-KINDS: Mapping[str, Kind] = {
-    "her2_distribution": Kind(designs.draw_multinomial, designs.shares_of),
-    "her2_distribution_dirichlet": Kind(designs.draw_dirichlet, designs.shares_of),
-    "her2_distribution_ordered": Kind(designs.draw_ordered, designs.shares_of),
-    "her2_transition": Kind(designs.draw_transition, designs.transitions_of),
-    "her2_transition_dirichlet": Kind(designs.draw_transition_dirichlet, designs.transitions_of),
-    "survival": Kind(draw_survival, survival_of, target_accept=0.97),
-}
+from her2bayes.evidence.study import Study, load_study, study_folder
 
 MSK_PAIRS = {"positive": 482, "negative": 89}
 """Pairs with one class at both ends by receptor status of the primary (MSK 2018, 571 pairs)."""
 
 
-def chosen(model: str, study: str, by: str) -> Design:
-    """Design of a model: a study's printed table by a factor, or the pairs of MSK 2018.
+def chosen(model: str, study: str = "", by: str = "") -> Design:
+    """Design of a model: patients of a study's printed tables, or the pairs of MSK 2018.
 
-    Raises ``BadInput`` for a model without a simulator and for a factor without a table.
+    ``study`` and ``by`` (a factor) have a default for each model. Raises ``BadInput`` for a model
+    without a simulator and for a study or factor without a table.
     """
-    from her2bayes.evidence.study import load_study, study_folder
-
     if model not in KINDS:
         raise BadInput(Fault("no simulator for this model", value=model, allowed=", ".join(KINDS)))
-    if KINDS[model].answers is designs.transitions_of:
-        return Design(model, "msk2018-hr_status", MSK_PAIRS, factor="hr_status")
-    if model == "survival":
-        return _by_class(model, study)
+    kind = KINDS[model]
+    return kind.design(model, study or kind.study, by or kind.by)
+
+
+def _by_factor(model: str, study: str, by: str) -> Design:
+    """Patients of a printed HER2 table by a factor."""
     tables = load_study(study_folder(study)).status_counts()
-    if by not in tables or not by:
-        allowed = ", ".join(name for name in tables if name) or "none"
-        raise BadInput(Fault("no HER2 table by this factor", value=by, allowed=allowed))
+    _known(by, (name for name in tables if name), "HER2 table")
     table = tables[by]
-    patients = {
-        str(name): int(number)
-        for name, number in zip(table["subgroup"].values, table.sum("her2").values, strict=True)
-    }
+    patients = _patients(table["subgroup"].values, table.sum("her2").values)
     parent = tuple(str(v) for v in table["parent"].values) if "parent" in table.coords else ()
     return Design(model, f"{study}-{by}", patients, parent if len(set(parent)) > 1 else (), by)
 
 
-def _by_class(model: str, study: str) -> Design:
+def _by_class(model: str, study: str, _by: str) -> Design:
     """Patients of a study by HER2 class."""
-    from her2bayes.evidence.study import load_study, study_folder
-
     tables = load_study(study_folder(study)).status_counts()
     if "" not in tables:
         raise BadInput(Fault("the study prints no table of HER2 status", value=study))
     whole = tables[""].sum("subgroup")
-    patients = {str(h): int(n) for h, n in zip(whole["her2"].values, whole.values, strict=True)}
+    patients = _patients(whole["her2"].values, whole.values)
     return Design(model, f"{study}-her2", patients, factor="her2")
+
+
+def _pairs(model: str, _study: str, _by: str) -> Design:
+    return Design(model, "msk2018-hr_status", MSK_PAIRS, factor="hr_status")
+
+
+def _by_response(model: str, study: str, by: str) -> Design:
+    """Patients of a study's printed response rates by a factor."""
+    from her2bayes.evidence.responses import read_responses
+
+    printed = read_responses(load_study(study_folder(study)))
+    tables = {factor: table for (_, factor), table in printed.counts.items()} if printed else {}
+    _known(by, (name for name in tables if name), "response rate")
+    table = tables[by]
+    patients = _patients(table["subgroup"].values, table["patients"].values)
+    return Design(model, f"{study}-{by}", patients, factor=by)
+
+
+def _by_event(model: str, study: str, _by: str) -> Design:
+    """Events, body systems and patients of a study's table of adverse events."""
+    from her2bayes.evidence.adverse_events import read_adverse_events
+
+    found: Study = load_study(study_folder(study))
+    if found.adverse_events.empty:
+        raise BadInput(Fault("the study prints no adverse events", value=study))
+    table = read_adverse_events(found.adverse_events, "adverse_events.csv").counts
+    names = [str(event) for event in table["event"].values]
+    graded = tuple(n for n, k in zip(names, table["severe_known"].values, strict=True) if k)
+    systems = tuple(str(system) for system in table["body_system"].values)
+    patients = _patients(names, table["patients"].values)
+    return Design(model, f"{study}-events", patients, systems, "event", graded)
+
+
+def _patients(names: Any, numbers: Any) -> dict[str, int]:
+    return {str(name): int(number) for name, number in zip(names, np.asarray(numbers), strict=True)}
+
+
+def _known(by: str, tables: Any, what: str) -> None:
+    allowed = list(dict.fromkeys(tables))
+    if by not in allowed:
+        fault = Fault(f"no {what} by this factor", value=by, allowed=", ".join(allowed) or "none")
+        raise BadInput(fault)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a model is calibrated: simulator, answers, design, and how small the steps must be."""
+
+    draw: Callable[[np.random.Generator, Design], Simulated]
+    answers: Callable[[Design, Any, xr.Dataset], Draws]
+    design: Callable[[str, str, str], Design]
+    target_accept: float = 0.9
+    study: str = "shi2023"
+    by: str = "site"
+
+
+KINDS: Mapping[str, Kind] = {
+    "her2_distribution": Kind(designs.draw_multinomial, designs.shares_of, _by_factor),
+    "her2_distribution_dirichlet": Kind(designs.draw_dirichlet, designs.shares_of, _by_factor),
+    "her2_distribution_ordered": Kind(designs.draw_ordered, designs.shares_of, _by_factor),
+    "her2_transition": Kind(designs.draw_transition, designs.transitions_of, _pairs),
+    "her2_transition_dirichlet": Kind(
+        designs.draw_transition_dirichlet, designs.transitions_of, _pairs
+    ),
+    "survival": Kind(draw_survival, survival_of, _by_class, 0.97),
+    "response": Kind(
+        rates.draw_response, rates.response_of, _by_response, 0.98, "ni2025", "prior_trop2"
+    ),
+    "best_response": Kind(
+        rates.draw_best_response, rates.best_response_of, _by_response, 0.9, "ni2025", "ihc"
+    ),
+    "adverse_events": Kind(events.draw_events, events.events_of, _by_event, 0.99, "ni2025"),
+    "adverse_events_two_arms": Kind(
+        events.draw_two_arms, events.two_arms_of, _by_event, 0.99, "ni2025"
+    ),
+}

@@ -1,0 +1,151 @@
+"""Calibration of the models of adverse events: rates from their stated priors, patients counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy.special import expit, logit
+
+from her2bayes.analysis.calibration_designs import Design, Draws, Simulated, Truth
+from her2bayes.analysis.calibration_rates import binomial
+
+STAGES = ("any", "severe given any")
+PARTS = ("gamma", "theta")
+ARMS = ("control", "treated")
+
+
+def draw_events(rng: np.random.Generator, design: Design) -> Simulated:
+    """``adverse_events``: mu ~ N(-2, 1.5), spreads of systems and events |N(0, 1)|, by stage."""
+    truth: Truth = {}
+    log_odds = np.zeros((len(STAGES), len(design.levels)))
+    for s, stage in enumerate(STAGES):
+        mu = rng.normal(-2.0, 1.5)
+        between, within = abs(rng.normal(0.0, 1.0)), abs(rng.normal(0.0, 1.0))
+        log_odds[s] = mu + _nested(rng, design, between, within)
+        truth |= {f"mu[{stage}]": mu, f"tau_system[{stage}]": between}
+        truth[f"tau_event[{stage}]"] = within
+    patients = np.array(list(design.patients.values()))
+    some = np.array([_happened(rng, n, p) for n, p in zip(patients, log_odds[0], strict=True)])
+    known = np.isin(design.levels, list(design.graded))
+    of = np.where(known, some, 0)
+    severe = np.array([_happened(rng, n, p) for n, p in zip(of, log_odds[1], strict=True)])
+    columns = {"any": some, "severe": severe, "severe_of": of, "patients": patients}
+    counts = xr.Dataset(
+        {name: ("event", values) for name, values in columns.items()},
+        coords={"event": design.levels, "body_system": ("event", list(design.parent))},
+    )
+    rate = expit(log_odds)
+    for e, event in enumerate(design.levels):
+        truth[f"rate[{event}]"] = float(rate[0, e])
+        truth[f"rate_severe[{event}]"] = float(rate[0, e] * rate[1, e])
+    truth["log_likelihood"] = float(_two_stages(counts, log_odds[0], log_odds[1]))
+    return Simulated(counts, truth)
+
+
+def events_of(design: Design, data: xr.Dataset, posterior: xr.Dataset) -> Draws:
+    """The same answers from draws of ``adverse_events``."""
+    found: Draws = {
+        f"{name}[{stage}]": posterior[name].sel(stage=stage)
+        for name in ("mu", "tau_system", "tau_event")
+        for stage in STAGES
+    }
+    rate = posterior["rate"].sel(event=design.levels)
+    for event in design.levels:
+        found[f"rate[{event}]"] = rate.sel(event=event, stage="any")
+        found[f"rate_severe[{event}]"] = posterior["rate_severe"].sel(event=event)
+    counts = data.drop_vars("body_system")
+    both = (logit(rate.sel(stage=stage, drop=True)) for stage in STAGES)
+    return found | {"log_likelihood": _two_stages(counts, *both)}
+
+
+def _two_stages(counts: xr.Dataset, some: Any, severe: Any) -> Any:
+    first = binomial(counts["any"], counts["patients"], some)
+    return first + binomial(counts["severe"], counts["severe_of"], severe)
+
+
+def _nested(rng: np.random.Generator, design: Design, between: float, within: float) -> np.ndarray:
+    """Normal effects of systems and of events within them."""
+    known = list(dict.fromkeys(design.parent))
+    system = between * rng.normal(size=len(known))
+    of = [known.index(name) for name in design.parent]
+    return np.asarray(system[of] + within * rng.normal(size=len(of)))
+
+
+def _happened(rng: np.random.Generator, patients: int, log_odds: float) -> int:
+    """Count the patients whose own uniform number falls below the rate."""
+    return int((rng.random(patients) < expit(log_odds)).sum())
+
+
+def draw_two_arms(rng: np.random.Generator, design: Design) -> Simulated:
+    """``adverse_events_two_arms``: log odds ratios of events are 0 with their system's share."""
+    truth: Truth = {
+        "mu_gamma": rng.normal(-2.0, 1.5), "mu_theta": rng.normal(0.0, 1.0),
+        "tau_gamma": abs(rng.normal(0.0, 1.0)), "tau_theta": abs(rng.normal(0.0, 0.5)),
+        "sigma_gamma": abs(rng.normal(0.0, 1.0)), "sigma_theta": abs(rng.normal(0.0, 1.0)),
+    }  # fmt: skip
+    gamma, theta = (
+        truth[f"mu_{p}"] + _nested(rng, design, truth[f"tau_{p}"], truth[f"sigma_{p}"])
+        for p in PARTS
+    )
+    shape = rng.exponential(1.0, 2)
+    known = list(dict.fromkeys(design.parent))
+    share = rng.beta(1 + shape[0], 1 + shape[1], len(known))
+    weight = share[[known.index(name) for name in design.parent]]
+    same = rng.random(len(gamma)) < weight
+    ratio = np.where(same, 0.0, theta)
+    patients = np.array(list(design.patients.values()))
+    count = [
+        [_happened(rng, n, p) for n, p in zip(patients, log_odds, strict=True)]
+        for log_odds in (gamma, gamma + ratio)
+    ]
+    counts = xr.Dataset(
+        {
+            "count": (("arm", "event"), np.array(count)),
+            "patients": (("arm", "event"), np.array([patients, patients])),
+        },
+        coords={
+            "arm": list(ARMS), "event": design.levels,
+            "body_system": ("event", list(design.parent)),
+        },
+    )  # fmt: skip
+    for e, event in enumerate(design.levels):
+        truth[f"rate[control, {event}]"] = float(expit(gamma[e]))
+        truth[f"log_odds_ratio[{event}]"] = float(ratio[e])
+    truth |= {f"share_same[{n}]": float(p) for n, p in zip(known, share, strict=True)}
+    truth["log_likelihood"] = float(_both_arms(counts, gamma, theta, weight))
+    return Simulated(counts, {name: float(value) for name, value in truth.items()})
+
+
+def two_arms_of(design: Design, data: xr.Dataset, posterior: xr.Dataset) -> Draws:
+    """The same answers from draws of ``adverse_events_two_arms``."""
+    found: Draws = {f"{kind}_{part}": posterior[f"{kind}_{part}"]
+                    for kind in ("mu", "tau", "sigma") for part in PARTS}  # fmt: skip
+    one = posterior.sel(event=design.levels)
+    uniform = np.random.default_rng(int(data["count"].sum())).random(one["same"].shape)
+    ratio = one["theta"].where(uniform >= one["same"], 0.0)
+    for event in design.levels:
+        found[f"rate[control, {event}]"] = one["rate_control"].sel(event=event)
+        found[f"log_odds_ratio[{event}]"] = ratio.sel(event=event)
+    known = list(dict.fromkeys(design.parent))
+    share = posterior["same_prior"]
+    found |= {f"share_same[{name}]": share.sel(system=name) for name in known}
+    weight = share.sel(system=xr.DataArray(list(design.parent), dims="event")).drop_vars("system")
+    counts = data.drop_vars("body_system")
+    gamma = logit(one["rate_control"])
+    return found | {"log_likelihood": _both_arms(counts, gamma, one["theta"], weight)}
+
+
+def _both_arms(counts: xr.Dataset, gamma: Any, theta: Any, weight: Any) -> Any:
+    """Log likelihood of both arms without its constant; the indicator is summed out."""
+    count, patients = (
+        {arm: counts[name].sel(arm=arm, drop=True) for arm in ARMS}
+        for name in ("count", "patients")
+    )
+    first, second = (
+        count["treated"] * odds - patients["treated"] * np.logaddexp(0.0, odds)
+        for odds in (gamma, gamma + theta)
+    )
+    treated = np.logaddexp(np.log(weight) + first, np.log1p(-weight) + second)
+    return binomial(count["control"], patients["control"], gamma) + treated.sum("event")
