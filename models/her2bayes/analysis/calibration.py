@@ -28,7 +28,7 @@ from her2bayes.inference import digest
 from her2bayes.inference.sampling import Sampling
 
 SAMPLING = Sampling(draws=1000, tune=600, chains=4, target_accept=0.9)
-RANKS = 1000  # draws kept of the 4000: nearly independent of one another
+RANKS = 1000  # draws kept of the 4000 (2000 for adverse events): nearly independent of one another
 LEVEL = 0.05
 COVERAGE, TOLERANCE = 0.95, 0.018  # at 1000 simulations 1.8 points are 2.6 standard errors
 _GRID = np.arange(1, 100) / 100
@@ -43,7 +43,8 @@ def simulate(
 
     rng = np.random.default_rng([seed, number])
     kind = KINDS[design.model]
-    sampling = replace(sampling, target_accept=max(sampling.target_accept, kind.target_accept))
+    accept = max(sampling.target_accept, kind.target_accept)
+    sampling = replace(sampling, target_accept=accept, draws=min(sampling.draws, kind.draws))
     made = kind.draw(rng, design)
     with engine.compiler_flags():
         model = design.build(made.data)

@@ -97,7 +97,7 @@ def _known(by: str, tables: Any, what: str) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a model is calibrated: simulator, answers, design, and how small the steps must be."""
+    """How a model is calibrated: simulator, answers, design, size of steps, draws a chain."""
 
     draw: Callable[[np.random.Generator, Design], Simulated]
     answers: Callable[[Design, Any, xr.Dataset], Draws]
@@ -105,6 +105,7 @@ class Kind:
     target_accept: float = 0.9
     study: str = "shi2023"
     by: str = "site"
+    draws: int = 1000
 
 
 KINDS: Mapping[str, Kind] = {
@@ -122,8 +123,10 @@ KINDS: Mapping[str, Kind] = {
     "best_response": Kind(
         rates.draw_best_response, rates.best_response_of, _by_response, 0.9, "ni2025", "ihc"
     ),
-    "adverse_events": Kind(events.draw_events, events.events_of, _by_event, 0.99, "ni2025"),
+    "adverse_events": Kind(
+        events.draw_events, events.events_of, _by_event, 0.95, "ni2025", draws=500
+    ),
     "adverse_events_two_arms": Kind(
-        events.draw_two_arms, events.two_arms_of, _by_event, 0.99, "ni2025"
+        events.draw_two_arms, events.two_arms_of, _by_event, 0.95, "ni2025", draws=500
     ),
 }
