@@ -43,6 +43,7 @@ def exact_fit(data: xr.Dataset, *_: Any) -> Any:
         )
 
     return SimpleNamespace(
+        tree=xr.DataTree(),
         posterior=draws(counts), prior=draws(0 * counts), fit_id="0123456789ab",
         model="her2_transition", diagnostics=Diagnostics(4, 250, 0, 1.0),
     )  # fmt: skip

@@ -38,6 +38,7 @@ class StubFamily:
     label: str = "Shares"
     missing: str = "nothing is printed"
     present: bool = True
+    warnings: tuple[str, ...] = ()
 
     def applies(self, study: Study) -> bool:
         return self.present
@@ -46,7 +47,8 @@ class StubFamily:
         return Result(self.estimates)
 
     def section(self, result: Result) -> Section:
-        fit = FitCard(fit_id="0123456789ab", title="shares", convergence="converged")
+        fit = FitCard(fit_id="0123456789ab", title="shares", convergence="converged",
+                      warnings=self.warnings)  # fmt: skip
         return Section("distribution", "Shares", fits=(fit,))
 
 
@@ -102,6 +104,20 @@ def test_a_failed_fit_is_named_everywhere(study: Study, family: StubFamily, tmp_
     assert "not converged: R-hat 1.03" in (outcome.folder / "evidence.csv").read_text("utf-8")
     write_index(tmp_path)
     assert "Not converged" in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_a_rare_predictive_check_is_a_finding(
+    study: Study, family: StubFamily, tmp_path: Path
+) -> None:
+    before = pd.read_csv(built(study, tmp_path / "plain").folder / "findings.csv")
+    family.warnings = ("Shares (fit 0123456789ab): the model does not make data like <these>.",)
+    folder = built(study, tmp_path / "rare").folder
+    after = pd.read_csv(folder / "findings.csv")
+    assert len(after) == len(before) + 1
+    assert after.iloc[-1]["kind"] == "predictive_check"
+    text = (folder / "report.html").read_text("utf-8")
+    assert text.count("the model does not make data like &lt;these&gt;.") == 2  # finding and card
+    assert "<these>" not in text
 
 
 def test_a_quick_run_says_so_on_the_page_and_in_its_rows(

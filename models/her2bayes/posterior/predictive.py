@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
 from her2bayes.posterior.estimates import INTERVAL
@@ -11,33 +12,92 @@ from her2bayes.posterior.estimates import INTERVAL
 if TYPE_CHECKING:
     import pandas as pd
 
+RARE = 0.005
+"""A predictive probability below this is a finding; a report shows some hundred of them."""
 
-def predictive_table(tree: xr.DataTree) -> pd.DataFrame:
-    """Summarise replicated data by cell: one row per cell of every observed variable.
+GROUPS = ("prior", "posterior")
+DISTANCE, FARTHEST, EMPTY, TOTAL = "distance", "farthest cell", "empty cells", "total"
+Pair = tuple[float, np.ndarray]
 
-    Columns: the dimensions of the data, ``observed``, then median, lower and upper of prior and
-    posterior replicates (95 % equal-tailed) and ``tail``: the smaller of the posterior predictive
-    probabilities of a value at most and at least as large as observed.
+
+def predictive_checks(tree: xr.DataTree) -> pd.DataFrame:
+    """Summarise replicated data by test statistics that no parameter enters: a row each.
+
+    ``distance``: the sum over cells of (count - mean)^2 / variance, both over the replicates;
+    ``farthest cell``: its largest term; ``empty cells`` and, where it varies, ``total``: of the
+    counts. Columns: ``data`` (variable), ``statistic``, ``cell`` (labels of the farthest one), and
+    for the prior and the posterior the observed value, the median and 95 % interval of replicates
+    and the ``tail``: probability of a replicate at least as large, for the last two statistics
+    the smaller of both sides. Tails count the observed data as one replicate. Replicates of a
+    mixture with its indicator summed out (``response``) draw the indicator anew, hence are wide.
     """
     import pandas as pd
 
-    tables = []
-    replicated = {g: tree[f"{g}_predictive"].to_dataset() for g in ("prior", "posterior")}
-    for name, observed in tree["observed_data"].to_dataset().items():
-        columns = {"observed": observed}
-        for group, replicates in replicated.items():
-            columns |= _interval(group, replicates[name])
-        draws = replicated["posterior"][name]
-        least, most = (draws <= observed), (draws >= observed)
-        columns["tail"] = xr.concat([least, most], "side").mean(("chain", "draw")).min("side")
-        table = xr.Dataset({key: array.variable for key, array in columns.items()}, observed.coords)
-        tables.append(table.to_dataframe()[list(columns)].reset_index())
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    names = ("prior_predictive", "posterior_predictive", "observed_data")
+    if any(name not in tree.children for name in names):
+        return pd.DataFrame()
+    prior, posterior, seen = (tree[name].to_dataset() for name in names)
+    rows: list[dict[str, object]] = []
+    for name, observed in seen.items():
+        if observed.size < 2 or name not in prior or name not in posterior:
+            continue  # a single number is no table: an indicator that facts are met
+        found = [_statistics(observed, group[name]) for group in (prior, posterior)]
+        for statistic in found[1]:
+            row: dict[str, object] = {"data": str(name), "statistic": statistic}
+            row["cell"] = _farthest(observed, posterior[name]) if statistic == FARTHEST else ""
+            for group, values in zip(GROUPS, found, strict=True):
+                one_sided = statistic in (DISTANCE, FARTHEST)
+                row |= {f"{group}_{k}": v for k, v in _tail(*values[statistic], one_sided).items()}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _interval(group: str, draws: xr.DataArray) -> dict[str, xr.DataArray]:
-    tail = (1 - INTERVAL) / 2
-    points = {"median": 0.5, "lower": tail, "upper": 1 - tail}
-    bounds = draws.quantile(list(points.values()), dim=("chain", "draw"))
-    names = [f"{group}_{part}" for part in points]
-    return {name: bounds.isel(quantile=i, drop=True).rename(name) for i, name in enumerate(names)}
+def _statistics(observed: xr.DataArray, replicates: xr.DataArray) -> dict[str, Pair]:
+    """Observed value and replicates of each statistic."""
+    terms, replicated = _terms(observed, replicates)
+    seen, drawn = _flat(observed, replicates)
+    found: dict[str, Pair] = {
+        DISTANCE: (float(terms.sum()), replicated.sum(axis=1)),
+        FARTHEST: (float(terms.max()), replicated.max(axis=1)),
+        EMPTY: (float((seen == 0).sum()), (drawn == 0).sum(axis=1)),
+        TOTAL: (float(seen.sum()), drawn.sum(axis=1)),
+    }
+    constant = np.ptp(found[TOTAL][1]) == 0
+    return {k: v for k, v in found.items() if not (k == TOTAL and constant)}
+
+
+def _terms(observed: xr.DataArray, replicates: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distance of each cell from its mean over replicates, in units of their variance.
+
+    Half an event is added to the variance: a cell that is empty in all replicates, and so known to
+    hold next to nothing, must not be infinitely far when it holds one.
+    """
+    seen, drawn = _flat(observed, replicates)
+    mean, variance = drawn.mean(axis=0), drawn.var(axis=0) + 0.5
+    return (seen - mean) ** 2 / variance, (drawn - mean) ** 2 / variance
+
+
+def _flat(observed: xr.DataArray, replicates: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    dims = observed.dims
+    drawn = replicates.transpose("chain", "draw", *dims).to_numpy().astype(float)
+    return observed.to_numpy().astype(float).ravel(), drawn.reshape(-1, observed.size)
+
+
+def _farthest(observed: xr.DataArray, replicates: xr.DataArray) -> str:
+    place = np.unravel_index(int(np.argmax(_terms(observed, replicates)[0])), observed.shape)
+    labels = (
+        str(observed[dim].values[i]) if dim in observed.coords else f"{dim} {i}"
+        for dim, i in zip(observed.dims, place, strict=True)
+    )
+    return ", ".join(labels)
+
+
+def _tail(observed: float, replicates: np.ndarray, one_sided: bool) -> dict[str, float]:
+    half = (1 - INTERVAL) / 2
+    lower, median, upper = np.quantile(replicates, [half, 0.5, 1 - half])
+    above = (1 + (replicates >= observed).sum()) / (1 + len(replicates))
+    below = (1 + (replicates <= observed).sum()) / (1 + len(replicates))
+    return {
+        "observed": observed, "median": float(median), "lower": float(lower),
+        "upper": float(upper), "tail": float(above if one_sided else min(above, below)),
+    }  # fmt: skip

@@ -131,7 +131,7 @@ def write_study(
 
     say("auditing the printed numbers")
     audited = audit(study)
-    findings = audited.findings
+    findings = _findings(study, audited.findings, parts)
     say("writing the report")
     estimates = _estimates(parts, settings.quick)
     classical = _classical(study, estimates, parts)
@@ -161,6 +161,18 @@ def write_index(out: Path) -> Path:
             records.append({**record, "changed": changed_files(path.parent, record["files"])})
     publish(out, {"index.html": page.render_index(records)})
     return out / "index.html"
+
+
+def _findings(study: Study, audited: pd.DataFrame, parts: Sequence[Part]) -> pd.DataFrame:
+    """Findings of the audit, then the predictive checks of the fits that are rare."""
+    cards = {card["fit_id"]: card for part in parts for card in part.section.fits}
+    rare = [sentence for card in cards.values() for sentence in card.get("warnings", ())]
+    rows = [
+        (f"{study.id}.fit.{i:02d}", "", "predictive_check", sentence)
+        for i, sentence in enumerate(rare, start=1)
+    ]
+    added = pd.DataFrame(rows, columns=audited.columns).astype(str)
+    return pd.concat([audited, added], ignore_index=True) if rows else audited
 
 
 def _estimates(parts: Sequence[Part], quick: bool) -> pd.DataFrame:

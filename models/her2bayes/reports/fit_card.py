@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from her2bayes.inference.convergence import RHAT_MAX
+from her2bayes.posterior.predictive import predictive_checks
 from her2bayes.reports.calibration import passport_line
+from her2bayes.reports.check_rows import check_rows, check_warnings
 from her2bayes.reports.numbers import number
 from her2bayes.reports.section import FitCard
 
@@ -37,6 +39,7 @@ def fit_card(
     source = _source(fit.model)
     meaning = {**_comments(source), **(clinical or {})}
     priors = fit.provenance.get("priors", {})
+    checks = predictive_checks(fit.tree)
     reported = estimates.loc[estimates["fit_id"] == fit.fit_id, "convergence"]
     return FitCard(
         fit_id=fit.fit_id,
@@ -50,6 +53,8 @@ def fit_card(
             "Calibration": passport_line(fit.model, str(fit.provenance.get("source", ""))),
             **_provenance(fit.provenance),
         },
+        checks=check_rows(checks),
+        warnings=check_warnings(checks, title, fit.fit_id),
     )
 
 

@@ -68,15 +68,18 @@ def render_study(page: StudyPage) -> str:
     """Render the report of one study."""
     fits = _unique_fits(page.sections)
     rows = evidence_view.rows(page.evidence)
+    printed = bool((page.evidence["claim_id"] != "").any())
+    # a paper's findings hold the warnings of its fits already
+    rare = () if printed else tuple(w for fit in fits for w in fit.get("warnings", ()))
     return _render(
         "study.html.j2",
         study=page.study,
         table_file=page.table_file,
         index=page.index,
         summary=summary(page.evidence),
-        printed=bool((page.evidence["claim_id"] != "").any()),
+        printed=printed,
         verdicts=evidence_view.verdict_counts(page.evidence),
-        notices=page.notices,
+        notices=(*page.notices, *rare),
         findings=_findings(page.findings, rows),
         cohort=_section(page.cohort),
         sections=[_section(s) for s in page.sections],
@@ -305,6 +308,7 @@ def _fit(fit: Mapping[str, Any]) -> dict[str, Any]:
             name: list(fit.get(name, {}).items())
             for name in ("priors", "diagnostics", "provenance")
         },
+        **{name: list(fit.get(name, ())) for name in ("checks", "warnings")},
     }
 
 

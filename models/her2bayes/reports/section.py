@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -15,7 +15,8 @@ class FitCard(TypedDict, total=False):
     ``model`` names the module and ``equations`` is its docstring; ``priors`` maps a name to the
     distribution and what it says in clinical units; ``diagnostics`` maps a name to a printed
     value (R-hat, ESS, E-BFMI, divergences); ``convergence`` is the verdict's text ("converged" or
-    "not converged: ..."); ``provenance`` maps a name to a printed value.
+    "not converged: ..."); ``provenance`` maps a name to a printed value; ``checks`` are the rows of
+    the predictive checks, ``warnings`` sentences on those that are rare.
     """
 
     fit_id: str
@@ -26,6 +27,8 @@ class FitCard(TypedDict, total=False):
     diagnostics: Mapping[str, str]
     convergence: str
     provenance: Mapping[str, str]
+    checks: Sequence[Mapping[str, str]]
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
