@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from her2bayes.analysis import calibration
 from her2bayes.analysis.calibration_designs import Design, draw_transition_dirichlet, transitions_of
 from her2bayes.analysis.calibration_kinds import KINDS, chosen
 from her2bayes.analysis.calibration_rates import EXCHANGEABLE
+from her2bayes.analysis.calibration_survival import EDGES, cells_of
 from her2bayes.errors import BadInput
 from her2bayes.inference import densities, engine
 from her2bayes.reports import calibration as report
@@ -76,6 +78,49 @@ def test_wrong_posteriors_are_caught(mutant: str) -> None:
         # each margin alone is calibrated when nothing was learned: the joint density tells
         bad = set(table.loc[~table["uniform"], "answer"])
         assert "log_likelihood" in bad
+
+
+ONE = Design("survival", "one group", {"all": 100}, factor="group")
+
+
+@cache
+def cohorts(number: int = 120) -> list[tuple[np.ndarray, xr.Dataset]]:
+    """Hazards from Gamma(2, 100 months) and patients aggregated as real ones."""
+    found = []
+    for n in range(number):
+        rng = np.random.default_rng([8, n])
+        hazard = rng.gamma(2.0, 1 / 100.0, len(EDGES) - 1)
+        found.append((hazard, cells_of(rng, ONE, hazard[None, :])))
+    return found
+
+
+def hazards_study_by_study(mutant: str) -> Any:
+    """Summary of exact posteriors of independent hazards by interval (gamma is conjugate)."""
+    rows = []
+    for n, (hazard, cells) in enumerate(cohorts()):
+        rng = np.random.default_rng([9, n])
+        events, months = (cells[k].values[0] for k in ("events", "person_months"))
+        if mutant == "exposure off by one interval":
+            months = np.roll(months, 1)
+        if mutant == "prior returned":
+            events, months = 0 * events, 0 * months
+        draws = rng.gamma(2.0 + events, 1 / (100.0 + months), (1000, len(hazard)))
+        answers = {f"hazard[{j}]": (hazard[j], draws[:, j]) for j in range(0, len(hazard), 2)}
+        seen, spent = (cells[k].values[0] for k in ("events", "person_months"))
+        likelihood = [(seen * np.log(h) - spent * h).sum(axis=-1) for h in (hazard, draws)]
+        answers["log_likelihood"] = (float(likelihood[0]), likelihood[1])
+        found = {k: calibration._answer(rng, d, float(t)) for k, (t, d) in answers.items()}
+        rows.append({"number": n, "failed": "", "answers": found})
+    return calibration.summary(rows)
+
+
+def test_exact_hazards_are_calibrated() -> None:
+    assert hazards_study_by_study("")["uniform"].all()
+
+
+@pytest.mark.parametrize("mutant", ["exposure off by one interval", "prior returned"])
+def test_wrong_hazards_are_caught(mutant: str) -> None:
+    assert not hazards_study_by_study(mutant)["uniform"].all()
 
 
 @pytest.mark.slow
