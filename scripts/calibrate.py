@@ -4,9 +4,10 @@ Parameters are drawn from the model's stated priors and patients by NumPy alone;
 fitted to each simulated study. --study and --by give the design, the patients of a study's printed
 tables: without them the sites of Shi 2023 for models of HER2 status, its classes for survival, the
 responses and adverse events of Ni 2025 (twice its patients where there are two arms). Transition
-models have the 571 pairs of MSK 2018 by receptor status. Every finished simulation is kept, so a
-run that was stopped goes on where it was. A run whose ranks leave their band is repeated once with
-another seed, and the passport shows both.
+models have the 571 pairs of MSK 2018 by receptor status. --design names a TOML file with a design
+of your own (models/her2bayes/analysis/calibration_file.py shows one). Every finished simulation is
+kept, so a run that was stopped goes on where it was. A run whose ranks leave their band is repeated
+once with another seed, and the passport shows both.
 Exit code 3: the passport is written and says that the model is not calibrated.
 """
 
@@ -23,6 +24,9 @@ def main(
     model: Annotated[str, typer.Argument(help="Model file, for example her2_distribution.")],
     study: Annotated[str, typer.Option(help="Study that gives the design.")] = "",
     by: Annotated[str, typer.Option(help="Factor of its tables.")] = "",
+    design_file: Annotated[
+        Path | None, typer.Option("--design", help="TOML file with a design of your own.")
+    ] = None,
     simulations: Annotated[int, typer.Option(min=20, help="Simulated studies.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler.")] = "",
@@ -39,17 +43,16 @@ def main(
     from time import monotonic
 
     from her2bayes.analysis import calibration
-    from her2bayes.analysis.calibration_kinds import chosen
+    from her2bayes.analysis.calibration_file import read_design
+    from her2bayes.analysis.calibration_kinds import chosen, fitting
     from her2bayes.inference.workers import cluster
     from her2bayes.reports import calibration as report
 
     design = chosen(model, study, by)
-    asked = [
-        part
-        for name, value in (("--study", study), ("--by", by))
-        if value
-        for part in (name, value)
-    ]
+    if design_file:
+        design = fitting(read_design(design_file, model))
+    options = {"--study": study, "--by": by, "--design": str(design_file or "")}
+    asked = [part for option in options.items() if option[1] for part in option]
     command = " ".join(["bash scripts/run calibrate", model, *asked])
     command += f" --simulations {simulations} --seed {seed}"
     runs = []

@@ -33,6 +33,14 @@ def chosen(model: str, study: str = "", by: str = "") -> Design:
     return kind.design(model, study or kind.study, by or kind.by)
 
 
+def fitting(design: Design) -> Design:
+    """The design, if its model can be simulated at it; ``BadInput`` otherwise."""
+    if KINDS[design.model].design is _by_event and not design.parent:
+        remedy = "[parent] with the body system of every event"
+        raise BadInput(Fault("adverse events need body systems", column="parent", remedy=remedy))
+    return design
+
+
 def _by_factor(model: str, study: str, by: str) -> Design:
     """Patients of a printed HER2 table by a factor."""
     tables = load_study(study_folder(study)).status_counts()
