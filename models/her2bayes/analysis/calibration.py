@@ -28,7 +28,7 @@ from her2bayes.inference import digest
 from her2bayes.inference.sampling import Sampling
 
 SAMPLING = Sampling(draws=1000, tune=600, chains=4, target_accept=0.9)
-RANKS = 1000  # draws kept of the 4000 (2000 for adverse events): nearly independent of one another
+RANKS = 1000  # draws kept of 4000 or 2000: nearly independent of one another
 LEVEL = 0.05
 COVERAGE, TOLERANCE = 0.95, 0.018  # at 1000 simulations 1.8 points are 2.6 standard errors
 _GRID = np.arange(1, 100) / 100
@@ -92,6 +92,7 @@ class Plan:
             "parent": list(self.design.parent),
             **({"graded": list(self.design.graded)} if self.design.graded else {}),
             "seed": self.seed,
+            "draws": KINDS[self.design.model].draws * SAMPLING.chains,
             "source": digest.source_digest(self.design.build),
             "versions": digest.versions(),
         }

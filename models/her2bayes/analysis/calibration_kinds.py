@@ -120,9 +120,9 @@ KINDS: Mapping[str, Kind] = {
     "her2_distribution": Kind(designs.draw_multinomial, designs.shares_of, _by_factor),
     "her2_distribution_dirichlet": Kind(designs.draw_dirichlet, designs.shares_of, _by_factor),
     "her2_distribution_ordered": Kind(designs.draw_ordered, designs.shares_of, _by_factor),
-    "her2_transition": Kind(designs.draw_transition, designs.transitions_of, _pairs),
+    "her2_transition": Kind(designs.draw_transition, designs.transitions_of, _pairs, draws=500),
     "her2_transition_dirichlet": Kind(
-        designs.draw_transition_dirichlet, designs.transitions_of, _pairs
+        designs.draw_transition_dirichlet, designs.transitions_of, _pairs, draws=500
     ),
     "survival": Kind(draw_survival, survival_of, _by_class, 0.97),
     "response": Kind(
