@@ -6,6 +6,8 @@ with --map, the folder of a study read through a column map (data/maps/README.md
 (--by her2=zero,low,positive); the first factor may have a different effect in each level of the
 others. With --entry patients count from that time on (delayed entry); with --patient several rows
 of one patient are its (entry, time] periods; with --cause events have competing causes.
+--external names files of patients of other studies, with the same columns: survival under every
+choice of borrowing from them goes into borrowing.csv and tipping.csv, beside the own analysis.
 Writes estimates.csv (columns of the evidence table), classical.csv, checks.csv, report.html,
 figures/ and fits/. Exit code 3: everything is written, but a fit did not converge.
 """
@@ -58,6 +60,22 @@ def main(
     landmarks: Annotated[
         Path | None, typer.Option(help="CSV of survival known from elsewhere.")
     ] = None,
+    external: Annotated[
+        list[Path] | None, typer.Option(help="File with patients of another study.")
+    ] = None,
+    robust_weight: Annotated[
+        float | None, typer.Option(help="Weight of the robust prior's informed part; no default.")
+    ] = None,
+    discount: Annotated[
+        list[float] | None, typer.Option(help="Weight of a power prior shown: 0.25, 0.5.")
+    ] = None,
+    trials: Annotated[
+        int,
+        typer.Option("--operating-characteristics", min=0, help="Simulated trials a choice."),
+    ] = 0,
+    scheduler: Annotated[
+        str, typer.Option(help="Address of a dask scheduler for the simulated trials.")
+    ] = "",
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare models; leave out groups one at a time.")
     ] = False,
@@ -72,6 +90,7 @@ def main(
     from her2bayes.evidence.landmarks import read_landmarks
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
+    from her2bayes.reports import survival_borrowing_files as borrowing
     from her2bayes.reports import survival_files as files
 
     def say(text: str) -> None:
@@ -96,20 +115,22 @@ def main(
         priors=survival.elicited(files.numbers(prior_median, "--prior-median")),
         landmarks=read_landmarks(landmarks) if landmarks else None,
     )
-    follow_up = read_follow_up(
-        source,
-        time=time,
-        event=event,
-        by={**files.factors(by or []), **dict.fromkeys(frailty or [])},
-        entry=entry or None,
-        cause=cause or None,
-        patient=patient or None,
-        time_unit=time_unit,
-        event_code=event_code or None,
-        nonpositive=files.choice(nonpositive, "--nonpositive", ("refuse", "drop")),
-        longest=longest,
-        many_levels=frailty or (),
-    )
+    factors = {**files.factors(by or []), **dict.fromkeys(frailty or [])}
+    columns: dict[str, Any] = {
+        "time": time,
+        "event": event,
+        "entry": entry or None,
+        "cause": cause or None,
+        "patient": patient or None,
+        "time_unit": time_unit,
+        "event_code": event_code or None,
+        "nonpositive": files.choice(nonpositive, "--nonpositive", ("refuse", "drop")),
+        "longest": longest,
+        "many_levels": frailty or (),
+    }
+    follow_up = read_follow_up(source, by=factors, **columns)
+    asked = borrowing.Asked(robust_weight, tuple(discount or ()), trials, scheduler)
+    elsewhere = borrowing.read(external or [], follow_up, factors, asked, question, columns)
     for line in files.cohort_text(follow_up, title):
         say(line)
     sampling = (
@@ -125,11 +146,13 @@ def main(
         tables["comparison"] = checks.compare_models(result, store, sampling, say)
         for name in [*question.frailty, *([first] if first else [])][:1]:
             tables["left_out"] = checks.leave_one_group_out(result, name, store, sampling, say)
+    borrowed = borrowing.run(result, elsewhere, asked, store, sampling, say)
+    tables |= borrowed.tables
     command = {"by": by or [], "model": model, "cuts": cuts, "time": time, "event": event}
-    written = files.write(result, out_folder, cohort, sampling, quick, tables, command)
-    for line in written.summary:
+    written = files.write(result, out_folder, cohort, sampling, quick, tables, command, borrowed.sections)
+    for line in (*borrowed.summary, *written.summary):
         out.print(plain(line), soft_wrap=True)
-    return EXIT_NOT_CONVERGED if written.failed else None
+    return EXIT_NOT_CONVERGED if written.failed or borrowed.failed else None
 
 
 if __name__ == "__main__":

@@ -9,21 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from her2bayes.analysis import survival
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import DATA, PRIOR, STRUCTURE, Axis, Scenario
+from her2bayes.analysis.survival_quantity import quantity
 from her2bayes.bayes.survival import DEFAULT_PRIORS, build
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.evidence.survival_cells import cut_points, survival_cells
 from her2bayes.inference.refit import Specification
-from her2bayes.posterior import hazard_ratios
-from her2bayes.posterior import survival as post
-from her2bayes.posterior.standardised import standardised
 
 if TYPE_CHECKING:
     from her2bayes.analysis.survival import Question
@@ -196,7 +193,7 @@ def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.
         estimand = conclusion.estimand
         if out[0] != "nobody" and (out[0], out[2]) in _levels(estimand):
             continue
-        value = _quantity(estimand, draws, cells)
+        value = quantity(estimand, draws, cells)
         found[text] = value.reset_coords(drop=True).transpose("chain", "draw")
     return found
 
@@ -206,47 +203,3 @@ def _levels(estimand: Estimand) -> set[tuple[str, str]]:
     if estimand.contrast:
         named |= {(estimand.contrast.factor, v) for v in (estimand.contrast.a, estimand.contrast.b)}
     return named
-
-
-def _quantity(estimand: Estimand, draws: xr.Dataset, cells: xr.Dataset) -> xr.DataArray:
-    contrast = estimand.contrast
-    if estimand.kind == "hazard_ratio" and contrast is not None:
-        return _ratio(estimand, draws, cells)
-    months = float(estimand.time or 0.0)
-    if contrast is None:
-        factor, level = estimand.given[0] if estimand.given else ("", "")
-        return _mean(estimand.kind, draws, cells, factor, level, months)
-    kind = estimand.kind.partition("_")[0]
-    a, b = (
-        _mean(kind, draws, cells, contrast.factor, level, months)
-        for level in (contrast.a, contrast.b)
-    )
-    return a / b if estimand.kind.endswith("ratio") else a - b
-
-
-def _ratio(estimand: Estimand, draws: xr.Dataset, cells: xr.Dataset) -> xr.DataArray:
-    contrast = estimand.contrast
-    assert contrast is not None  # checked when the target was made
-    names = (contrast.factor, contrast.a, contrast.b)
-    for other, level in estimand.given:
-        if other in hazard_ratios.partners(draws, contrast.factor):
-            within = hazard_ratios.ratio_within(draws, cells, *names, other)
-            return within.sel({other: level}, drop=True)
-    if estimand.time is not None:
-        return hazard_ratios.ratio_at(draws, cells, *names, [estimand.time]).isel(time=0, drop=True)
-    return hazard_ratios.ratio(draws, cells, *names)
-
-
-def _mean(
-    kind: str, draws: xr.Dataset, cells: xr.Dataset, factor: str, level: str, months: float
-) -> xr.DataArray:
-    """Mean survival or restricted mean time of the patients at a level, of all where empty."""
-    rows = cells["rows"].astype(float)
-    inside = rows.where(cells[factor].astype(str) == level, 0.0) if factor else rows
-    share = inside / float(inside.sum())
-    if kind == "survival":
-        at = np.array([months])
-        functions = {kind: lambda hazard: post.survival(hazard, at).isel(time=0, drop=True)}
-    else:
-        functions = {kind: lambda hazard: post.rmst(hazard, months)}
-    return standardised(draws, cells, {"all": share}, functions)["all"][kind]

@@ -33,7 +33,8 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.bayes.survival_centring import centred
-from her2bayes.bayes.survival_parts import Part, parts
+from her2bayes.bayes.survival_parts import parts
+from her2bayes.bayes.survival_terms import term, variable
 
 DEFAULT_PRIORS = {
     # median survival 38 months under a constant hazard, 95 % between 5 and 270 months
@@ -75,11 +76,11 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None, **options: Any) 
     with pm.Model(coords=_coords(cells, landmarks)) as model:
         found = [part for part in parts(cells, **options) if part.name not in strata]
         if options.get("baseline") == "independent":
-            log_hazard = _variable("interval_log_hazard", priors, dims=(*lead, *strata, "interval"))
+            log_hazard = variable("interval_log_hazard", priors, dims=(*lead, *strata, "interval"))
         else:
-            log_hazard = _variable("reference_log_hazard", priors, dims=lead)
+            log_hazard = variable("reference_log_hazard", priors, dims=lead)
         for part in centred(cells, found):
-            log_hazard = log_hazard + _term(part, priors, lead)
+            log_hazard = log_hazard + term(part, priors, lead)
         hazard = pmd.math.exp(log_hazard)
         spent = np.maximum(cells["person_months"].values, NOBODY)
         months = pmd.Data("person_months", spent, dims=groups)
@@ -88,29 +89,6 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None, **options: Any) 
         if landmarks is not None:
             _landmarks(landmarks, hazard if not lead else hazard.sum("cause"))
     return model
-
-
-def _term(part: Part, priors: Mapping[str, Prior], lead: tuple[str, ...]) -> Any:
-    """Term of one part: basis . coefficient, its scale learned where there is enough to learn."""
-    import pymc.dims as pmd
-
-    dim = f"{part.name}_coefficient"
-    _add_dim(dim, part.basis.sizes["coefficient"])
-    basis = pmd.Data(
-        f"{part.name}_basis",
-        part.basis.values * part.factor,
-        dims=(*part.basis.dims[:-1], dim),
-    )
-    if part.learned:
-        scale = _variable(part.scale, priors, part.prior, dims=lead)
-        centring = pmd.Data(f"{part.name}_centring", part.centring, dims=(*lead, dim))
-        free = pmd.Normal(f"{part.name}_free", mu=0, sigma=scale**centring, dims=(*lead, dim))
-        coefficient = free * scale ** (1 - centring)
-    else:
-        coefficient = _variable(part.scale, priors, part.prior, dims=(*lead, dim))
-    term = (basis * coefficient).sum(dim)
-    dims = (*lead, *part.basis.dims[:-1])
-    return pmd.Deterministic(f"term_{part.name}", term.transpose(*dims))
 
 
 def _landmarks(landmarks: xr.Dataset, hazard: Any) -> None:
@@ -129,23 +107,6 @@ def _landmarks(landmarks: xr.Dataset, hazard: Any) -> None:
     number = pmd.Data("landmark_patients", landmarks["patients"].values, dims=("landmark",))
     survivors = pmd.Data("landmark_survivors", landmarks["survivors"].values, dims=("landmark",))
     pmd.Binomial("survivors", n=number, p=alive["stop"] / alive["start"], observed=survivors)
-
-
-def _variable(
-    name: str, priors: Mapping[str, Prior], key: str | None = None, dims: tuple[str, ...] = ()
-) -> Any:
-    """Random variable with the prior ``key``; its parameters are data, so a sweep compiles once."""
-    import pymc.dims as pmd
-
-    given = priors[key or name]
-    parameters = {k: pmd.Data(f"{name}_{k}", float(v)) for k, v in given.parameters}  # type: ignore[arg-type]
-    return getattr(pmd, given.distribution)(name, **parameters, dims=dims)
-
-
-def _add_dim(dim: str, size: int) -> None:
-    import pymc as pm
-
-    pm.modelcontext(None).add_coord(dim, list(range(size)))
 
 
 def _coords(cells: xr.Dataset, landmarks: xr.Dataset | None) -> dict[str, list[Any]]:

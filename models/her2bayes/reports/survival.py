@@ -141,7 +141,7 @@ def _further(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
     return [
         Table(titles[name][0], frame, titles[name][1])
         for name, frame in tables.items()
-        if len(frame)
+        if len(frame) and name in titles
     ]
 
 

@@ -25,6 +25,7 @@ from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
 from her2bayes.reports.methods import QUICK
 from her2bayes.reports.numbers import interval, probability
+from her2bayes.reports.section import Section
 
 METHODS = (
     "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
@@ -87,10 +88,14 @@ def write(
     quick: bool,
     tables: Mapping[str, pd.DataFrame],
     command: Mapping[str, Any],
+    further: tuple[Section, ...] = (),
 ) -> Written:
-    """Write estimates.csv, classical.csv, the further ``tables``, figures and report.html."""
+    """Write estimates.csv, classical.csv, the further ``tables``, figures and report.html.
+
+    ``further`` sections follow that on survival, which shows the tables it knows.
+    """
     evidence = report.evidence(result)
-    sections = (report.section(result, tables),)
+    sections = (report.section(result, tables), *further)
     about = {
         "id": result.question.study, "title": result.question.title, "design": "patient data",
         "doi": "", "citation": source.name, "digest": digest(source),

@@ -1,0 +1,169 @@
+"""Runs of the borrowing model over its four numbers: one compiled graph, one short run for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.ufuncs import exp
+
+from her2bayes.analysis.survival_quantity import quantity
+from her2bayes.bayes.prior import Prior
+from her2bayes.bayes.survival_borrowing import build
+from her2bayes.estimand import Estimand
+from her2bayes.evidence.external_survival import External
+from her2bayes.inference import digest
+from her2bayes.inference.convergence import Diagnostics, diagnostics, verdict
+from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
+from her2bayes.posterior.survival import log_hazard
+
+NAME = "survival_borrowing"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Numbers of one run: see ``bayes.survival_borrowing``."""
+
+    own: float
+    power: float
+    fixed: float = 0.0
+    learned: float = 0.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """What all runs share: own cells, external ones, priors and options of the model."""
+
+    cells: xr.Dataset
+    external: External
+    priors: Mapping[str, Prior]
+    options: Mapping[str, Any]
+
+    @property
+    def data(self) -> dict[str, xr.Dataset]:
+        """Data of the model."""
+        return {"own": self.cells, "external": self.external.cells}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Draws (chain, draw) of one setting.
+
+    ``estimands`` by canonical text; ``external_kernel``: log likelihood of the external patients at
+    the own hazards; ``level``: log hazard averaged over the own events; ``expected``: events
+    expected in the own person-months; ``offset`` has the further dim ``element``.
+    """
+
+    estimands: Mapping[str, xr.DataArray]
+    external_kernel: xr.DataArray
+    level: xr.DataArray
+    expected: xr.DataArray
+    offset: xr.DataArray
+    diagnostics: Diagnostics
+
+    @property
+    def convergence(self) -> str:
+        """Verdict on the level of the hazard."""
+        return str(verdict(self.level, self.diagnostics))
+
+
+def sweep(
+    model: Model,
+    settings: Sequence[Setting],
+    asked: Sequence[Estimand],
+    sampling: Sampling,
+    store: Store | None,
+    say: Say = lambda _: None,
+) -> dict[Setting, Run]:
+    """Run every setting once; finished ones are read back from ``store``."""
+    names = [str(estimand) for estimand in asked]
+    about = {
+        "model": NAME,
+        "source": [digest.source_digest(build), digest.source_digest(sweep)],
+        "engine": digest.engine_digest(),
+        "data": digest.data_digest(model.data),
+        "priors": {name: str(value) for name, value in sorted(model.priors.items())},
+        "options": {name: repr(value) for name, value in sorted(model.options.items())},
+        "asked": names,
+        "sampling": asdict(sampling),
+        "versions": digest.versions(),
+    }
+    found = {}
+    wanted = list(dict.fromkeys(settings))
+    for place, setting in enumerate(wanted):
+        key = digest.key({**about, "setting": asdict(setting)})
+        tree = store.load(NAME, key) if store else None
+        if tree is None:
+            say(f"borrowing: run {place + 1} of {len(wanted)}")
+            tree = _tree(_run(model, setting, asked, sampling))
+            if store:
+                store.save(NAME, key, tree)
+        found[setting] = _read(tree, names)
+    return found
+
+
+def _run(
+    model: Model, setting: Setting, asked: Sequence[Estimand], sampling: Sampling
+) -> tuple[xr.Dataset, Diagnostics]:
+    from her2bayes.inference import engine
+
+    with engine.compiler_flags():
+        graph = build(model.data, model.priors, **asdict(setting), **model.options)
+        draws, stats, _ = engine.sample(graph, sampling)
+    cells, external = model.cells, model.external.cells.sum("study")
+    groups = [str(dim) for dim in cells["person_months"].dims]
+    hazard = log_hazard(draws, cells).drop_vars(["interval_start", "interval_end"])
+    weight = cells["events"] if int(cells["events"].sum()) else cells["person_months"]
+    offset = draws["offset"].stack(element=("study", "offset_of"), create_index=False)
+    spent = cells["person_months"]
+    found = {
+        "external_kernel": (external["events"] * hazard - external["person_months"] * exp(hazard)),
+        "level": weight / float(weight.sum()) * hazard,
+        "expected": spent * exp(hazard),
+    }
+    totals = {
+        name: (value + 0.0 * spent).sum(groups) if name != "level" else value.sum(groups)
+        for name, value in found.items()
+    }
+    totals |= {f"q{place}": quantity(one, draws, cells) for place, one in enumerate(asked)}
+    kept = {name: _bare(value) for name, value in totals.items()}
+    kept["offset"] = _bare(offset)
+    return xr.Dataset(kept), diagnostics(stats)
+
+
+def _bare(draws: xr.DataArray) -> xr.DataArray:
+    kept = draws.drop_vars(list(draws.coords), errors="ignore")
+    return kept.transpose("chain", "draw", ...).astype(float)
+
+
+def _tree(found: tuple[xr.Dataset, Diagnostics]) -> xr.DataTree:
+    tree = xr.DataTree.from_dict({"posterior": found[0]})
+    tree.attrs["diagnostics"] = json.dumps(asdict(found[1]))
+    return tree
+
+
+def _read(tree: xr.DataTree, names: Sequence[str]) -> Run:
+    draws = tree["posterior"].to_dataset()
+    return Run(
+        {name: draws[f"q{place}"] for place, name in enumerate(names)},
+        draws["external_kernel"],
+        draws["level"],
+        draws["expected"],
+        draws["offset"],
+        Diagnostics(**json.loads(tree.attrs["diagnostics"])),
+    )
+
+
+def mean_and_error(draws: xr.DataArray) -> tuple[float, float]:
+    """Mean of draws and its Monte-Carlo standard error."""
+    from arviz_stats.base import array_stats
+
+    values = draws.transpose("chain", "draw").to_numpy()
+    ess = max(float(array_stats.ess(values, method="mean")), 1.0)
+    return float(values.mean()), float(values.std() / np.sqrt(ess))
