@@ -94,7 +94,7 @@ def test_filters_narrow_the_table_and_say_how_many_rows_are_left(browser: Any, f
     tab.click("[data-filter=clear]")
     tab.check("[data-filter=posterior]")
     assert tab.evaluate(SHOWN) == 6
-    tab.click("a[data-verdict=reproduces]")
+    tab.click("a[data-show='verdict=reproduces']")
     assert tab.evaluate(SHOWN) == 3
 
 

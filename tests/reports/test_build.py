@@ -19,7 +19,16 @@ from her2bayes.reports.build import Settings, load_studies, write_index
 from her2bayes.reports.parallel import build_studies
 from her2bayes.reports.section import FitCard, Section
 
-FILES = {"evidence.csv", "findings.csv", "report.html", "run.json"}
+FILES = {"evidence.csv", "findings.csv", "report.html", "report.md", "run.json"}
+FILES |= {
+    f"tables/cohort-{n}.tex" for n in ("her2-status-as-printed", "printed-numbers-in-the-ledger")
+}
+FILES |= {"tables/evidence.tex"}
+
+
+def written(folder: Path) -> set[str]:
+    """Names of all files below a folder."""
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 
 
 @dataclass
@@ -72,7 +81,7 @@ def test_all_files_and_a_record_that_vouches_for_them(
     outcome = built(study, tmp_path / "out")
     folder = tmp_path / "out" / "hostile"
     assert outcome.folder == folder
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert written(folder) == FILES
     record = json.loads((folder / "run.json").read_text("utf-8"))
     assert record["schema_version"] == SCHEMA_VERSION
     assert record["study"]["digest"] == study.digest
@@ -164,7 +173,7 @@ def test_an_interrupted_write_leaves_the_old_files(
     monkeypatch.setattr("her2bayes.reports.files.os.fsync", full_disk)
     with pytest.raises(BadInput, match="No space left"):
         built(study, tmp_path, Settings(seed=2))
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert written(folder) == FILES
     assert {name: (folder / name).read_bytes() for name in FILES} == before
 
 

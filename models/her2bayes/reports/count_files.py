@@ -14,12 +14,13 @@ from her2bayes import __version__
 from her2bayes.evidence.schema import SCHEMA_VERSION
 from her2bayes.inference.digest import versions
 from her2bayes.inference.sampling import Sampling
-from her2bayes.reports import methods, page
+from her2bayes.reports import methods
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join_unprinted
-from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
 from her2bayes.reports.numbers import interval
+from her2bayes.reports.page import StudyPage
+from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
 
 
@@ -60,19 +61,17 @@ def write(
     }  # fmt: skip
     empty = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
     cohort = Section("cohort", "Table", (f"Counts read from {source.name}.",))
-    html = page.render_study(
-        page.StudyPage(
+    pages = study_files(
+        StudyPage(
             study=about, evidence=evidence, findings=empty, cohort=cohort, sections=(section,),
             absent=(), methods=methods.methods([family], quick),
             notices=(methods.QUICK,) if quick else (), run=run,
+            table_file="estimates.csv", index=False,
         )
     )  # fmt: skip
-    drawings = figure_files(section.figures)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    publish(out / "figures", {n.removeprefix("figures/"): t for n, t in drawings.items()})
     files = {"estimates.csv": csv_text(evidence)}
     files |= {f"{n}.csv": csv_text(table) for n, table in tables.items() if len(table)}
-    publish(out, {**files, "report.html": html})
+    publish(out, files | pages)
     return _told(estimates, out)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -53,10 +54,81 @@ def anchor(claim_id: str) -> str:
     return "claim-" + re.sub(r"[^\w.-]", "-", claim_id)
 
 
-def rows(evidence: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give each row of an evidence table as texts for the page, in the order of the table."""
+def rows(
+    evidence: pd.DataFrame,
+    doi: str = "",
+    findings: pd.DataFrame | None = None,
+    fits: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Give each row of an evidence table as texts for the page, in the order of the table.
+
+    With ``doi`` a printed row links to its words in the paper, with ``findings`` to the findings
+    that rest on it; ``fits`` maps fit ids to the section that reports them.
+    """
     records = evidence.to_dict(orient="records")
-    return [_row(place, {str(k): v for k, v in r.items()}) for place, r in enumerate(records)]
+    found = [_row(place, {str(k): v for k, v in r.items()}) for place, r in enumerate(records)]
+    topics = _topics(found, fits or {})
+    cited: dict[str, list[dict[str, Any]]] = {}
+    for place, finding in enumerate([] if findings is None else findings.to_dict("records"), 1):
+        for claim_id in dict.fromkeys(str(finding["claim_ids"]).split()):
+            link = {"number": place, "anchor": finding_anchor(finding["finding_id"])}
+            cited.setdefault(claim_id, []).append(link)
+    for row in found:
+        row["paper"] = paper_link(doi, row["printed_text"]) if row["claim_id"] else ""
+        row["findings"] = cited.get(row["claim_id"], []) if row["claim_id"] else []
+        row["topic"] = topics.get(row["kind"], "")
+    return found
+
+
+def _topics(found: Iterable[Mapping[str, Any]], fits: Mapping[str, str]) -> dict[str, str]:
+    """Section of each kind of estimand: the one whose fits answer most rows of the kind."""
+    votes: dict[str, dict[str, int]] = {}
+    for row in found:
+        section = fits.get(row["fit_id"])
+        if section:
+            of_kind = votes.setdefault(row["kind"], {})
+            of_kind[section] = of_kind.get(section, 0) + 1
+    return {kind: max(of_kind, key=lambda s: of_kind[s]) for kind, of_kind in votes.items()}
+
+
+def paper_link(doi: str, text: str) -> str:
+    """Address of the paper that opens at a printed text, where the browser can; '' without DOI."""
+    if not doi:
+        return ""
+    words = quote(text, safe="").replace("-", "%2D")
+    return f"https://doi.org/{quote(doi, safe='/.()')}" + (f"#:~:text={words}" if words else "")
+
+
+def finding_anchor(finding_id: object) -> str:
+    """Page anchor of a finding."""
+    return "finding-" + re.sub(r"[^\w.-]", "-", str(finding_id))
+
+
+def findings(table: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Findings with the rows they rest on, grouped by their place in the paper."""
+    known = {row["claim_id"]: row for row in rows if row["claim_id"]}
+
+    def cited(claim_ids: Iterable[str]) -> list[dict[str, Any]]:
+        places: dict[str, list[dict[str, str]]] = {}
+        for claim_id in claim_ids:
+            row = known.get(claim_id, {})
+            link = {"claim_id": claim_id, "anchor": row.get("anchor", "")}
+            places.setdefault(row.get("locator", ""), []).append(link)
+        return [{"locator": locator, "links": links} for locator, links in places.items()]
+
+    return [
+        {
+            "anchor": finding_anchor(finding["finding_id"]),
+            "kind": str(finding["kind"]).replace("_", " "),
+            "contradiction": any(
+                known.get(c, {}).get("verdict") in {"inconsistent", "differs"}
+                for c in str(finding["claim_ids"]).split()
+            ),
+            "sentence": finding["sentence"],
+            "places": cited(str(finding["claim_ids"]).split()),
+        }
+        for finding in table.to_dict(orient="records")
+    ]
 
 
 def verdict_counts(evidence: pd.DataFrame) -> list[dict[str, Any]]:
@@ -93,6 +165,8 @@ def _row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "claim_id": claim_id,
         "anchor": anchor(claim_id) if claim_id else f"row-{place + 1}",
         "order": place,
+        "kind": _text(row, "estimand").partition("[")[0],
+        "printed_text": _text(row, "published_text"),
         "statistic": _text(row, "statistic").replace("_", " "),
         "published": _published(row),
         "published_sort": _sort(row, "published", "published_p"),

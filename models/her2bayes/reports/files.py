@@ -15,6 +15,8 @@ from her2bayes.errors import BadInput, Fault
 def publish(folder: Path, files: Mapping[str, str]) -> None:
     """Write texts (UTF-8) under their names into ``folder``, in the order given.
 
+    A name may lead into a folder below (``figures/one.svg``).
+
     Nothing is replaced before everything is written and synced; what is listed last (the record
     of the run, with the digests of the others) is renamed last, so an interrupted run can be told.
     Raises ``BadInput`` where the folder cannot be written or the disk is full.
@@ -24,11 +26,13 @@ def publish(folder: Path, files: Mapping[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         for name, text in files.items():
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
             with (aside / name).open("w", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
         for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (aside / name).replace(folder / name)
     except OSError as error:
         raise BadInput(

@@ -7,9 +7,8 @@ the content policy, figures inline. Every text is escaped by Jinja; only SVG mad
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -22,11 +21,13 @@ from markupsafe import Markup
 
 from her2bayes import __version__
 from her2bayes.reports import evidence_view
-from her2bayes.reports.numbers import count, number
-from her2bayes.reports.section import Figure, Section, Table
+from her2bayes.reports.numbers import count
+from her2bayes.reports.section import Section
+from her2bayes.reports.section_view import all_tables, flat, models_view, section_view
 from her2bayes.reports.style import css_variables
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("page.js", "tables.js", "figures.js", "evidence.js")
 _PROVENANCE = (
     "package_version",
     "schema_version",
@@ -48,7 +49,8 @@ class StudyPage:
     first; ``absent`` one sentence for each analysis the printed evidence does not allow;
     ``notices`` warnings that stand above everything; ``run`` what the run recorded of itself;
     ``table_file`` the evidence table beside the page; ``index`` whether the page of all studies
-    lies one folder up.
+    lies one folder up; ``beside`` whether the files of the page (Markdown, LaTeX tables, figures)
+    stand beside it.
     """
 
     study: Mapping[str, str]
@@ -62,36 +64,56 @@ class StudyPage:
     run: Mapping[str, Any]
     table_file: str = "evidence.csv"
     index: bool = True
+    beside: bool = False
 
 
 def render_study(page: StudyPage) -> str:
     """Render the report of one study."""
-    fits = _unique_fits(page.sections)
-    rows = evidence_view.rows(page.evidence)
+    return _render("study.html.j2", **study_values(page))
+
+
+def study_values(page: StudyPage) -> dict[str, Any]:
+    """Everything a renderer prints of a study: texts and cells, no numbers left to format."""
+    everything = (page.cohort, *page.sections)
+    rows = evidence_view.rows(
+        page.evidence,
+        doi=page.study.get("doi", ""),
+        findings=page.findings,
+        fits={str(f.get("fit_id")): s.id for s in reversed(everything) for f in s.fits},
+    )
+    sections = [section_view(s) for s in everything]
     printed = bool((page.evidence["claim_id"] != "").any())
     # a paper's findings hold the warnings of its fits already
-    rare = () if printed else tuple(w for fit in fits for w in fit.get("warnings", ()))
-    return _render(
-        "study.html.j2",
-        study=page.study,
-        table_file=page.table_file,
-        index=page.index,
-        summary=summary(page.evidence),
-        printed=printed,
-        verdicts=evidence_view.verdict_counts(page.evidence),
-        notices=(*page.notices, *rare),
-        findings=_findings(page.findings, rows),
-        cohort=_section(page.cohort),
-        sections=[_section(s) for s in page.sections],
-        absent=page.absent,
-        fits=[_fit(f) for f in fits],
-        methods=page.methods,
-        verdict_words=evidence_view.verdict_words(),
-        kind_words=evidence_view.kind_words(),
-        rows=rows,
-        kinds=sorted({row["evidence_kind"] for row in rows} - {""}),
-        provenance=_flat({k: v for k, v in page.run.items() if k in _PROVENANCE}),
+    rare = (
+        ()
+        if printed
+        else tuple(w for s in everything for f in s.fits for w in f.get("warnings", ()))
     )
+    return {
+        "study": page.study,
+        "table_file": page.table_file,
+        "index": page.index,
+        "beside": page.beside,
+        "summary": summary(page.evidence),
+        "printed": printed,
+        "verdicts": evidence_view.verdict_counts(page.evidence),
+        "notices": (*page.notices, *dict.fromkeys(rare)),
+        "findings": evidence_view.findings(page.findings, rows),
+        "cohort": sections[0],
+        "sections": sections[1:],
+        "absent": page.absent,
+        "models": models_view(everything, rows),
+        "methods": page.methods,
+        "verdict_words": evidence_view.verdict_words(),
+        "kind_words": evidence_view.kind_words(),
+        "rows": rows,
+        "kinds": sorted({row["evidence_kind"] for row in rows} - {""}),
+        "places": list(dict.fromkeys(row["locator"] for row in rows if row["claim_id"])),
+        "topics": [s.id for s in everything if any(row["topic"] == s.id for row in rows)],
+        "titles": {s.id: s.title for s in everything},
+        "provenance": flat({k: v for k, v in page.run.items() if k in _PROVENANCE}),
+        "tables": all_tables(sections),
+    }
 
 
 def render_index(records: Sequence[Mapping[str, Any]]) -> str:
@@ -102,6 +124,7 @@ def render_index(records: Sequence[Mapping[str, Any]]) -> str:
             "summary": record["summary"],
             "verdicts": evidence_view.bar(record["verdicts"]),
             "notices": _failures(record),
+            "beside": "report.md" in record.get("files", {}),
             "top_findings": record["findings"][:_SHOWN_ON_INDEX],
             "more_findings": _more(len(record["findings"]) - _SHOWN_ON_INDEX),
         }
@@ -110,28 +133,41 @@ def render_index(records: Sequence[Mapping[str, Any]]) -> str:
     return _render("index.html.j2", studies=cards)
 
 
-def render_analysis(
-    study: Mapping[str, str],
-    heading: str,
-    summary: str,
-    sections: Sequence[Section],
-    methods: Sequence[str],
-    notices: Sequence[str],
-    run: Mapping[str, Any],
-    report: str = "",
-) -> str:
-    """Render one analysis as a page of its own; ``report`` links to the study's report."""
-    return _render(
-        "analysis.html.j2",
-        study=study,
-        heading=heading,
-        summary=summary,
-        sections=[_section(s) for s in sections],
-        methods=methods,
-        notices=notices,
-        provenance=_flat(run),
-        report=report,
-    )
+@dataclass(frozen=True)
+class AnalysisPage:
+    """One analysis as a page of its own; ``report`` links to the study's report."""
+
+    study: Mapping[str, str]
+    heading: str
+    summary: str
+    sections: tuple[Section, ...]
+    methods: tuple[str, ...]
+    notices: tuple[str, ...]
+    run: Mapping[str, Any]
+    report: str = ""
+    beside: bool = False
+
+
+def render_analysis(page: AnalysisPage) -> str:
+    """Render one analysis as a page of its own."""
+    return _render("analysis.html.j2", **analysis_values(page))
+
+
+def analysis_values(page: AnalysisPage) -> dict[str, Any]:
+    """Everything a renderer prints of an analysis."""
+    sections = [section_view(s) for s in page.sections]
+    return {
+        "study": page.study,
+        "heading": page.heading,
+        "summary": page.summary,
+        "sections": sections,
+        "methods": page.methods,
+        "notices": page.notices,
+        "provenance": flat(page.run),
+        "report": page.report,
+        "beside": page.beside,
+        "tables": all_tables(sections),
+    }
 
 
 def _failures(record: Mapping[str, Any]) -> list[str]:
@@ -167,7 +203,8 @@ def _assets() -> tuple[str, str]:
     css = (_TEMPLATES / "page.css").read_text("utf-8")
     for theme, dark in (("LIGHT", False), ("DARK", True)):
         css = css.replace(f"/* PALETTE-{theme} */", css_variables(dark))
-    return css, (_TEMPLATES / "page.js").read_text("utf-8")
+    scripts = [(_TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS]
+    return css, '"use strict";\n' + "".join(scripts)
 
 
 def _policy(css: str, script: str) -> str:
@@ -204,122 +241,3 @@ def _render(template: str, **values: Any) -> str:
             **values,
         )
     )
-
-
-def _findings(findings: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    known = {row["claim_id"]: row for row in rows if row["claim_id"]}
-
-    def cited(claim_ids: Iterable[str]) -> list[dict[str, Any]]:
-        places: dict[str, list[dict[str, str]]] = {}
-        for claim_id in claim_ids:
-            row = known.get(claim_id, {})
-            link = {"claim_id": claim_id, "anchor": row.get("anchor", "")}
-            places.setdefault(row.get("locator", ""), []).append(link)
-        return [{"locator": locator, "links": links} for locator, links in places.items()]
-
-    return [
-        {
-            "finding_id": finding["finding_id"],
-            "kind": str(finding["kind"]).replace("_", " "),
-            "contradiction": any(
-                known.get(c, {}).get("verdict") in {"inconsistent", "differs"}
-                for c in str(finding["claim_ids"]).split()
-            ),
-            "sentence": finding["sentence"],
-            "places": cited(str(finding["claim_ids"]).split()),
-        }
-        for finding in findings.to_dict(orient="records")
-    ]
-
-
-def _section(section: Section) -> dict[str, Any]:
-    failed = [str(f.get("title", "")) for f in section.fits if not _converged(f)]
-    behind = {table.title: table for table in section.tables}
-    titles = {figure.title for figure in section.figures}
-    return {
-        "id": section.id,
-        "title": section.title,
-        "paragraphs": section.paragraphs,
-        "figures": [_figure(f, behind.get(f.title)) for f in section.figures],
-        "tables": [_table(t) for t in section.tables if t.title not in titles],
-        "fits": section.fits,
-        "failed": f"Not converged, do not rely on: {', '.join(failed)}." if failed else "",
-    }
-
-
-def _figure(figure: Figure, behind: Table | None) -> dict[str, Any]:
-    return {
-        "id": figure.id,
-        "title": figure.title,
-        "svg": Markup(figure.svg),  # drawn by reports.style, which keeps its text escaped
-        "caption": figure.caption,
-        "alt": figure.alt or figure.title,
-        "panels": 'class="wide"' not in figure.svg,
-        "table": _table(behind) if behind is not None else None,
-    }
-
-
-def _table(table: Table) -> dict[str, Any]:
-    frame = table.frame
-    numeric = {str(c): pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns}
-    columns = [
-        {"label": str(c).replace("_", " ") if c in _LINKED else str(c), "numeric": numeric[str(c)]}
-        for c in frame.columns
-    ]
-    rows = [
-        [_cell(column, value, numeric[str(column)]) for column, value in record.items()]
-        for record in frame.to_dict(orient="records")
-    ]
-    return {"title": table.title, "caption": table.caption, "columns": columns, "rows": rows}
-
-
-_NUMBERS = re.compile(r"[\d.,<>=%()–−\s]{1,30}|[\d.,−]+ \([\d.,−]+ to [\d.,−]+\)|\d+ of \d+")
-_LINKED = {"fit_id": lambda text: f"fit-{text}", "claim_id": evidence_view.anchor}
-
-
-def _cell(column: object, value: Any, numeric: bool) -> dict[str, Any]:
-    text = number(value) if numeric else ("" if pd.isna(value) else str(value))
-    link = _LINKED[str(column)](text) if column in _LINKED and text else ""
-    short = bool(_NUMBERS.fullmatch(text))
-    return {"text": text, "link": link, "numeric": numeric, "unbroken": short}
-
-
-def _unique_fits(sections: Iterable[Section]) -> list[Mapping[str, Any]]:
-    fits: dict[str, Mapping[str, Any]] = {}
-    for section in sections:
-        for fit in section.fits:
-            fits.setdefault(str(fit.get("fit_id", "")), fit)
-    return list(fits.values())
-
-
-def _converged(fit: Mapping[str, Any]) -> bool:
-    return str(fit.get("convergence", "")) == "converged"
-
-
-def _fit(fit: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "fit_id": fit.get("fit_id", ""),
-        "title": fit.get("title", "Fit"),
-        "model": fit.get("model", ""),
-        "equations": str(fit.get("equations", "")).strip(),
-        "convergence": str(fit.get("convergence") or "no convergence verdict"),
-        "converged": _converged(fit),
-        **{
-            name: list(fit.get(name, {}).items())
-            for name in ("priors", "diagnostics", "provenance")
-        },
-        **{name: list(fit.get(name, ())) for name in ("checks", "warnings")},
-    }
-
-
-def _flat(record: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    lines: list[tuple[str, str]] = []
-    for name, value in record.items():
-        label = f"{above}{name}".replace("_", " ")
-        if isinstance(value, Mapping):
-            lines += _flat(value, f"{label}: ")
-        elif isinstance(value, list | tuple):
-            lines.append((label, ", ".join(map(str, value))))
-        else:
-            lines.append((label, str(value)))
-    return lines

@@ -144,7 +144,7 @@ def _bar(
         axes.barh(top + 26, width, 18, left=start, color=colour[name], edgecolor=style.PAPER)
         if width >= 8:
             axes.text(start + width / 2, top + 26, str(amount), va="center", ha="center",
-                      size=10.5, color=style.PAPER)  # fmt: skip
+                      size=10.5, color=style.text_on(colour[name]))  # fmt: skip
         start += width
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, TypedDict
 
 import pandas as pd
@@ -35,7 +37,7 @@ class FitCard(TypedDict, total=False):
 class Figure:
     """A vector drawing and its words.
 
-    ``id`` is unique on the page (letters, digits, hyphens); ``svg`` comes from
+    ``id`` is unique on the page (``plain_name`` makes it safe); ``svg`` comes from
     ``reports.style.svg`` and is the only text a page does not escape; ``caption`` is plain text
     and names the patients shown; ``alt`` says in one or two sentences what a reader without the
     drawing should know (the title where it is empty).
@@ -53,12 +55,15 @@ class Table:
     """A printed table: text cells stay as they are, numbers get three significant digits.
 
     Columns named ``fit_id`` and ``claim_id`` become links to the fit and to the evidence row. A
-    table with the title of a figure of its section is folded under that figure.
+    table with the title of a figure of its section is folded under that figure. The values of the
+    columns named in ``choose`` become lists to choose from, each narrowing the next; the page shows
+    the rows chosen and, without a script, all of them.
     """
 
     title: str
     frame: pd.DataFrame
     caption: str = ""
+    choose: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,3 +76,12 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     fits: tuple[FitCard | Mapping[str, Any], ...] = field(default=())
+
+
+def plain_name(text: str) -> str:
+    """Make text safe as an id and as the name of a file: ASCII letters, digits, hyphens, ``_``.
+
+    A text that has to change ends with four digits of its hash, so that two never become one.
+    """
+    plain = re.sub(r"[^\w-]+", "-", text, flags=re.ASCII).strip("-")
+    return plain if plain == text else f"{plain}-{sha256(text.encode()).hexdigest()[:4]}".strip("-")

@@ -33,7 +33,12 @@ def section(result: Result) -> Section:
         title="Does the conclusion survive?",
         paragraphs=tuple(_paragraphs(result)),
         figures=tuple(drawn),
-        tables=(_conclusions_table(result), _power_table(result), _axes_table(result)),
+        tables=(
+            _conclusions_table(result),
+            _scenario_table(result),
+            _power_table(result),
+            _axes_table(result),
+        ),
     )
 
 
@@ -185,6 +190,60 @@ def _conclusions_table(result: Result) -> Table:
         "The file sensitivity.csv has every scenario."
     )
     return Table("Conclusions", pd.DataFrame(rows), caption)
+
+
+def _scenario_table(result: Result) -> Table:
+    """Every scenario of every conclusion, to be looked up by the choice and its value."""
+    base = {c.id: _base(result, c.id)["probability"] for c in result.conclusions}
+    names = _numbered(result)
+    axes = {t.name: [axis.name for axis in t.axes] for t in result.targets}
+    rows = []
+    for row in result.table.to_dict("records"):
+        choice, value = _changed(row["changed"], axes.get(row["analysis"], []))
+        failed = row["convergence"] not in ("converged", "")
+        rows.append(
+            {
+                "Choice": choice,
+                "Made otherwise": value,
+                "Conclusion": f"{names[row['conclusion']]}. {row['statement']}",
+                "P": probability(row["probability"]),
+                "P as reported": probability(base[row["conclusion"]]),
+                "Stance": row["stance"] + (f" ({row['convergence']})" if failed else ""),
+                "Estimate": interval(row["median"], row["lower"], row["upper"], unit=row["unit"])
+                + (" %" if row["unit"] == "%" else ""),
+                "P under the prior": probability(row["prior_probability"]),
+                "Method": row["method"],
+            }
+        )
+    frame = pd.DataFrame(rows).sort_values("Choice", kind="stable", key=_reported_first)
+    caption = "Choose what to change, and how: the probability of every conclusion it touches."
+    return Table("Scenarios", frame, caption, choose=("Choice", "Made otherwise"))
+
+
+def _reported_first(choices: pd.Series) -> pd.Series:
+    """Sort key: the analysis as reported, then single choices, then pairs, each as they come."""
+    order = {name: k for k, name in enumerate(dict.fromkeys(choices))}
+    return choices.map(
+        lambda name: (
+            (0 if name == AS_REPORTED else 1 + name.count(" and ")) * len(order) + order[name]
+        )
+    )
+
+
+def _changed(words: str, axes: Sequence[str]) -> tuple[str, str]:
+    """Split what a scenario changes into the names of its axes and their values."""
+    if words == AS_REPORTED:
+        return AS_REPORTED, ""
+    found: list[tuple[str, str]] = []
+    for part in words.split(", "):
+        name = max((axis for axis in axes if part.startswith(f"{axis} ")), key=len, default="")
+        if name:
+            found.append((name, part.removeprefix(f"{name} ")))
+        elif found:  # a value that holds a comma
+            found[-1] = (found[-1][0], f"{found[-1][1]}, {part}")
+    if not found:
+        return words, ""
+    return " and ".join(n for n, _ in found), "; ".join(v for _, v in found)
 
 
 def _power_table(result: Result) -> Table:

@@ -19,11 +19,12 @@ from her2bayes.evidence.conclusions import FILE, load_conclusions, vocabulary
 from her2bayes.evidence.schema import SCHEMA_VERSION
 from her2bayes.inference.digest import versions
 from her2bayes.inference.sampling import Sampling
-from her2bayes.reports import page
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.files import digests, publish
 from her2bayes.reports.methods import QUICK
 from her2bayes.reports.numbers import count, probability
+from her2bayes.reports.page import AnalysisPage
+from her2bayes.reports.page_files import analysis_files
 from her2bayes.reports.sensitivity import section
 
 if TYPE_CHECKING:
@@ -125,20 +126,23 @@ def write(
     notices = [QUICK] if quick else []
     notices += [f"Not converged: {line}" for line in failed]
     report = "report.html" if (asked.folder / "report.html").exists() else ""
-    html = page.render_analysis(
-        asked.about,
-        "sensitivity analysis",
-        f"{count(len(result.conclusions), 'conclusion')}: {_counted(result.summary)}.",
-        [section(result)],
-        METHODS,
-        notices,
-        {name: value for name, value in run.items() if name != "study"},
-        report,
+    pages = analysis_files(
+        AnalysisPage(
+            asked.about,
+            "sensitivity analysis",
+            f"{count(len(result.conclusions), 'conclusion')}: {_counted(result.summary)}.",
+            (section(result),),
+            METHODS,
+            tuple(notices),
+            {name: value for name, value in run.items() if name != "study"},
+            report,
+        ),
+        "sensitivity",
     )
     files = {
         "sensitivity.csv": csv_text(result.table),
         "sensitivity_summary.csv": csv_text(result.summary),
-        "sensitivity.html": html,
+        **pages,
     }
     record = json.dumps({**run, "files": digests(files)}, indent=1, ensure_ascii=False) + "\n"
     publish(asked.folder, {**files, "sensitivity.json": record})

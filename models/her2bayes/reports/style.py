@@ -3,7 +3,8 @@
 Figures are drawn at 72 dpi, so one point is one CSS pixel at natural size. A drawing up to
 ``PANEL_WIDTH`` wide shrinks with the page; a wider one keeps its size and scrolls in its own box.
 Text stays text (it can be searched, selected and read at any zoom), colours of the palette become
-CSS variables, so that one drawing serves the light and the dark theme.
+CSS variables, so that one drawing serves the light and the dark theme. A mark given ``tip(words)``
+as its gid tells these words under the pointer and, once for each mark, to the keyboard.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ THEME: dict[str, tuple[str, str, str]] = {
     VERMILLION: ("vermillion", VERMILLION, "#f2823c"),
     PURPLE: ("purple", PURPLE, "#dd9abf"),
 }
+
+_NIGHT = "#14171b"  # no colour of the palette: the same in both themes
 
 PANEL_WIDTH = 430  # px; wider drawings scroll on a phone instead of shrinking
 
@@ -99,6 +102,16 @@ def colours(categories: Sequence[str]) -> dict[str, str]:
     return {name: CLASS_COLOURS.get(name) or next(spare, MUTED) for name in categories}
 
 
+def text_on(colour: str) -> str:
+    """Colour of text on a filled area that can be read in both themes."""
+    return PAPER if colour == BLUE else _NIGHT
+
+
+def tip(words: str, *, again: bool = False) -> str:
+    """Give the gid of a mark that tells ``words``; ``again`` for a further piece of the mark."""
+    return f"{_TIP_AGAIN if again else _TIP}{words}"
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw figures within this block: settings of the house, no display, no global state left."""
@@ -145,6 +158,7 @@ def _raw(figure: Figure) -> str:
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _DROPPED = {"font-family", "stroke-linejoin"}
+_TIP, _TIP_AGAIN = "tip: ", "tip again: "
 
 
 def _compact(source: str, kind: str = "") -> str:
@@ -165,9 +179,9 @@ def _compact(source: str, kind: str = "") -> str:
         "height": str(height),
         "class": kind or ("panel" if width <= PANEL_WIDTH else "wide"),
         "stroke-linejoin": "round",
-        "aria-hidden": "true",
-        "focusable": "false",
     }
+    if _TIP not in source:  # nothing to reach: the place on the page has the words
+        root.attrib |= {"aria-hidden": "true", "focusable": "false"}
     text = ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
     text = re.sub(r"<(/?)(?:ns\d+|svg):", r"<\1", text)
     return re.sub(r' xmlns(?::\w+)?="[^"]*"', "", text).replace(" />", "/>")
@@ -179,6 +193,7 @@ def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
         if name == "style":
             attributes.update(_presentation(value))
         elif name == "id":
+            attributes |= _told(element, value)
             if value in used:
                 attributes["id"] = f"{prefix}-{value}"
         elif name == f"{{{_LINK}}}href":
@@ -187,8 +202,24 @@ def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
             attributes[name] = _short(value.replace("url(#", f"url(#{prefix}-"))
     element.attrib = attributes
     element.tail = None
-    if element.tag != f"{{{_SVG}}}text" and element.tag != f"{{{_SVG}}}tspan":
+    if element.tag not in _WORDS:
         element.text = None
+
+
+_WORDS = {f"{{{_SVG}}}{name}" for name in ("text", "tspan", "title")}
+
+
+def _told(element: ElementTree.Element, gid: str) -> Mapping[str, str]:
+    """Attributes of a mark with a tip; its first piece can be reached and has a title."""
+    if gid.startswith(_TIP_AGAIN):
+        return {"data-tip": gid.removeprefix(_TIP_AGAIN), "class": "tip"}
+    if not gid.startswith(_TIP):
+        return {}
+    words = gid.removeprefix(_TIP)
+    title = ElementTree.Element(f"{{{_SVG}}}title")
+    title.text = words
+    element.insert(0, title)
+    return {"data-tip": words, "class": "tip", "role": "img", "aria-label": words, "tabindex": "0"}
 
 
 def _presentation(style: str) -> Mapping[str, str]:

@@ -114,9 +114,7 @@ def _forest(one: Borrowed) -> Figure:
         figures.forest(panels, ratios, f"{end}, %"),
         "Posterior median with 95 % interval. “Worth”: what the choice adds to the prior of the "
         "level of the hazard, in events.",
-        "; ".join(
-            f"{row.label} {number(row.values[0], 2)}" for row in next(iter(panels.values()))
-        ),
+        "; ".join(f"{row.label} {number(row.values[0], 2)}" for row in next(iter(panels.values()))),
     )
 
 

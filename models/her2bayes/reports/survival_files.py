@@ -18,13 +18,13 @@ from her2bayes.evidence.follow_up import FollowUp
 from her2bayes.evidence.schema import SCHEMA_VERSION
 from her2bayes.inference.digest import versions
 from her2bayes.inference.sampling import Sampling
-from her2bayes.reports import page
 from her2bayes.reports import survival as report
 from her2bayes.reports.csv_file import csv_text
-from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
 from her2bayes.reports.methods import QUICK
 from her2bayes.reports.numbers import interval, probability
+from her2bayes.reports.page import StudyPage
+from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
 
 METHODS = (
@@ -106,8 +106,8 @@ def write(
         **command,
     }  # fmt: skip
     nothing = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
-    html = page.render_study(
-        page.StudyPage(
+    pages = study_files(
+        StudyPage(
             study=about, evidence=evidence, findings=nothing,
             cohort=report.cohort_section(result), sections=sections, absent=(),
             methods=(*METHODS, *((QUICK,) if quick else ())),
@@ -115,12 +115,9 @@ def write(
             table_file="estimates.csv", index=False,
         )
     )  # fmt: skip
-    drawings = figure_files(figure for section in sections for figure in section.figures)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    publish(out / "figures", {name.removeprefix("figures/"): t for name, t in drawings.items()})
     files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
     files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
-    publish(out, {**files, "report.html": html})
+    publish(out, files | pages)
     return _told(result, out)
 
 

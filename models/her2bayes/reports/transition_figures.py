@@ -33,11 +33,12 @@ class Square:
     remarks: np.ndarray | None = None
 
 
-def alluvial(flow: Square, width: int = style.PANEL_WIDTH) -> str:
+def alluvial(flow: Square, patients: int = 0, width: int = style.PANEL_WIDTH) -> str:
     """Draw patients flowing from the class of the primary to that of the recurrence.
 
     ``flow`` holds percentages of all patients. The dark core of a band is the lower end of the
-    95 % interval of its flow, the light rim the upper end, the text the median.
+    95 % interval of its flow, the light rim the upper end, the text the median. Each band tells
+    its numbers, with the ``patients`` they are of where known.
     """
     with style.drawing():
         figure, axes = style.new_figure(width, _HEIGHT + _GAP * len(flow.classes) + 46)
@@ -49,7 +50,7 @@ def alluvial(flow: Square, width: int = style.PANEL_WIDTH) -> str:
         scale = _HEIGHT / flow.median.sum()
         left, right = (_stack(flow.median.sum(axis), scale) for axis in (1, 0))
         inner = (_LEFT + _BAR, width - _RIGHT - _BAR)
-        _bands(axes, flow, scale, left, right, inner)
+        _bands(axes, flow, scale, left, right, inner, patients)
         paint = style.colours(flow.classes)
         for x, stack, total, side in (
             (_LEFT, left, flow.median.sum(1), "right"),
@@ -85,7 +86,7 @@ def _bar(axes: Any, x: float, bottom: float, size: float, colour: str) -> None:
 
 def _bands(
     axes: Any, flow: Square, scale: float, left: np.ndarray, right: np.ndarray,
-    inner: tuple[float, float],
+    inner: tuple[float, float], patients: int,
 ) -> None:  # fmt: skip
     paint = style.colours(flow.classes)
     size = flow.median * scale
@@ -93,12 +94,29 @@ def _bands(
     end = right[None, :] + np.cumsum(size, axis=0) - size / 2
     by_size = sorted(np.ndindex(*size.shape), key=lambda at: -size[at])  # thin bands on top
     for at in by_size:
+        words = _flow_words(flow, at, patients)
         for bound, opacity in ((flow.upper[at], 0.22), (flow.lower[at], 0.5)):
             middle = (float(start[at]), float(end[at]))
-            _band(axes, inner, middle, float(bound) * scale, paint[flow.classes[at[0]]], opacity)
+            _band(
+                axes, inner, middle, float(bound) * scale, paint[flow.classes[at[0]]], opacity,
+                style.tip(words, again=opacity == 0.5),
+            )  # fmt: skip
     for at in by_size:
         if size[at] >= _MIN_LABEL:
             _band_text(axes, flow, at, (float(start[at]), float(end[at])), inner, float(size[at]))
+
+
+def _flow_words(flow: Square, at: tuple[int, ...], patients: int) -> str:
+    """Count and share of one flow, of all patients and of its class at the primary."""
+    start, end = (flow.classes[place] for place in at)
+    share = float(flow.median[at])
+    of_class = 100 * share / float(flow.median[at[0]].sum())
+    counted = f", about {number(share / 100 * patients, 0)} of {patients}" if patients else ""
+    return (
+        f"{start} to {end}: {number(share, 1)} % of all patients (95 % interval "
+        f"{number(flow.lower[at], 1)} to {number(flow.upper[at], 1)}){counted}; "
+        f"{number(of_class, 0)} % of {start} at the primary"
+    )
 
 
 def _band_text(
@@ -119,7 +137,7 @@ def _band_text(
 
 def _band(
     axes: Any, inner: tuple[float, float], middle: tuple[float, float], size: float, colour: str,
-    opacity: float,
+    opacity: float, gid: str,
 ) -> None:  # fmt: skip
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
@@ -132,7 +150,8 @@ def _band(
         (x1, b - half), (bend, b - half), (bend, a - half), (x0, a - half), (x0, a + half),
     ]  # fmt: skip
     codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
-    axes.add_patch(PathPatch(Path(corners, codes), facecolor=colour, alpha=opacity, linewidth=0))
+    path = Path(corners, codes)
+    axes.add_patch(PathPatch(path, facecolor=colour, alpha=opacity, linewidth=0, gid=gid))
 
 
 _CELL_WIDTH, _CELL_HEIGHT, _NAMES, _TITLE = 84, 46, 74, 52  # px

@@ -16,11 +16,12 @@ from her2bayes.evidence.maps import load_map, packaged_maps
 from her2bayes.evidence.schema import SCHEMA_VERSION
 from her2bayes.inference.digest import versions
 from her2bayes.inference.store import Store
-from her2bayes.reports import methods, page
+from her2bayes.reports import methods
 from her2bayes.reports.csv_file import csv_text
-from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
 from her2bayes.reports.numbers import interval
+from her2bayes.reports.page import StudyPage
+from her2bayes.reports.page_files import study_files
 
 if TYPE_CHECKING:
     from her2bayes.reports.build import Settings
@@ -96,9 +97,9 @@ def write_cohort(
              "citation": cohort.source.get("citation", ""), "digest": cohort.digest}  # fmt: skip
     sections = (report.section(result),)
     run = _run(study, settings, {"by": list(by)})
-    html = _page(study, evidence, report.cohort_section(result), sections, run, settings.quick)
     files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(cohort.flow)}
-    return _write(out, files, sections, html, result.estimates)
+    files |= _page(study, evidence, report.cohort_section(result), sections, run, settings.quick)
+    return _write(out, files, result.estimates)
 
 
 def _run(study: dict[str, str], settings: Settings, more: dict[str, Any]) -> dict[str, Any]:
@@ -112,10 +113,10 @@ def _run(study: dict[str, str], settings: Settings, more: dict[str, Any]) -> dic
 def _page(
     study: dict[str, str], evidence: pd.DataFrame, cohort: Section,
     sections: tuple[Section, ...], run: dict[str, Any], quick: bool,
-) -> str:  # fmt: skip
+) -> dict[str, str]:  # fmt: skip
     empty = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
-    return page.render_study(
-        page.StudyPage(
+    return study_files(
+        StudyPage(
             study=study, evidence=evidence, findings=empty, cohort=cohort, sections=sections,
             absent=(), methods=methods.methods(["transition"], quick),
             notices=(methods.QUICK,) if quick else (), run=run,
@@ -124,14 +125,8 @@ def _page(
     )  # fmt: skip
 
 
-def _write(
-    out: Path, files: dict[str, str], sections: Sequence[Section], html: str,
-    estimates: pd.DataFrame,
-) -> Written:  # fmt: skip
-    drawings = figure_files(figure for section in sections for figure in section.figures)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    publish(out / "figures", {name.removeprefix("figures/"): t for name, t in drawings.items()})
-    publish(out, {**files, "report.html": html})
+def _write(out: Path, files: dict[str, str], estimates: pd.DataFrame) -> Written:
+    publish(out, files)
     bad = estimates[estimates["convergence"] != "converged"]
     lines = [_line(estimates, name) for name in ("discordance[]", "agreement[her2]")]
     failed = [f"Not converged: {n} of {len(estimates)} quantities" for n in [len(bad)] if n]
@@ -166,10 +161,10 @@ def write_study(name: str, out: Path, settings: Settings, say: Say) -> Written:
     }
     sections = (report.section(result),)
     run = _run(about, settings, {})
-    html = _page(about, evidence, cohort_section(study), sections, run, settings.quick)
     facts = study.transition_facts
     files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(facts_flow(facts, result))}
-    return _write(out, files, sections, html, result.estimates)
+    files |= _page(about, evidence, cohort_section(study), sections, run, settings.quick)
+    return _write(out, files, result.estimates)
 
 
 def facts_flow(facts: pd.DataFrame, result: Any) -> pd.DataFrame:

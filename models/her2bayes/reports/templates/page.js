@@ -1,9 +1,8 @@
-"use strict";
 (() => {
   const root = document.documentElement;
   root.classList.add("js");
 
-  // Contents: open beside the text, closed above it; the section in view is marked.
+  // Contents: open beside the text, a bar above it on a narrow screen; the section in view is marked.
   const contents = document.querySelector(".contents details");
   const wide = window.matchMedia("(min-width: 60.01rem)");
   const fold = () => { if (contents) contents.open = wide.matches; };
@@ -11,6 +10,7 @@
   wide.addEventListener("change", fold);
   const links = new Map([...document.querySelectorAll(".contents a[href^='#']")]
     .map((link) => [link.hash.slice(1), link]));
+  links.forEach((link) => link.addEventListener("click", fold));
   const seen = new IntersectionObserver((entries) => {
     const entry = entries.find((item) => item.isIntersecting);
     if (!entry) return;
@@ -18,79 +18,28 @@
     links.get(entry.target.id)?.setAttribute("aria-current", "true");
   }, { rootMargin: "0px 0px -75% 0px" });
   links.forEach((_, id) => { const part = document.getElementById(id); if (part) seen.observe(part); });
-
-  // Printing shows everything, also what is folded.
-  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
-
-  const table = document.querySelector("table.evidence");
-  if (!table) return;
-  const body = table.tBodies[0];
-  const rows = [...body.rows];
-  const text = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
-  const control = (name) => document.querySelector(`[data-filter=${name}]`);
-  const search = control("search"), verdict = control("verdict"), kind = control("kind");
-  const origin = control("rows"), posterior = control("posterior");
-  const shown = document.getElementById("shown");
-
-  // Filter
-  const apply = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const row of rows) {
-      const fits = words.every((word) => text.get(row).includes(word))
-        && (!verdict.value || row.dataset.verdict === verdict.value)
-        && (!kind.value || row.dataset.kind === kind.value)
-        && (!origin.value || (origin.value === "printed") === ("printed" in row.dataset))
-        && (!posterior.checked || "posterior" in row.dataset);
-      row.hidden = !fits;
-      if (fits) count += 1;
-    }
-    shown.textContent = count === rows.length ? `All ${count} rows` : `${count} of ${rows.length} rows`;
-  };
-  const clear = () => { search.value = ""; verdict.value = ""; kind.value = ""; origin.value = ""; posterior.checked = false; apply(); };
-  [search, verdict, kind, origin, posterior].forEach((item) => item.addEventListener("input", apply));
-  control("clear").addEventListener("click", clear);
-  document.querySelectorAll("a[data-verdict]").forEach((link) => link.addEventListener("click", () => {
-    clear();
-    verdict.value = link.dataset.verdict;
-    apply();
-  }));
-
-  // Sort: numbers by value, text by alphabet, empty cells last, a third click restores the order printed.
-  const key = (row, column) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
-  const compare = (a, b) => {
-    const [x, y] = [Number(a), Number(b)];
-    return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
-  };
-  const headers = [...table.tHead.rows[0].cells];
-  headers.forEach((header, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = header.dataset.name = header.textContent;
-    header.replaceChildren(button);
-    button.addEventListener("click", () => {
-      const next = { ascending: "descending", descending: "none" }[header.getAttribute("aria-sort")] ?? "ascending";
-      headers.forEach((other) => other.removeAttribute("aria-sort"));
-      if (next !== "none") header.setAttribute("aria-sort", next);
-      const sign = next === "descending" ? -1 : 1;
-      const order = next === "none" ? rows : [...rows].sort((a, b) => {
-        const [x, y] = [key(a, column), key(b, column)];
-        if (x === "" || y === "") return (x === "") - (y === "");
-        return sign * compare(x, y);
-      });
-      body.append(...order);
-    });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !contents?.open || wide.matches) return;
+    contents.open = false;
+    contents.querySelector("summary").focus();
   });
 
-  // A link to a row or a fit always shows its target.
+  // Printing shows everything, also what is folded, and folds it again.
+  let folded = [];
+  window.addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach((d) => { d.open = true; });
+  });
+  window.addEventListener("afterprint", () => folded.forEach((d) => { d.open = false; }));
+
+  // A link to a fit, or to something folded, opens it.
+  const addressed = () => { try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; } };
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(addressed());
     if (!target) return;
-    if (target.hidden) { clear(); target.scrollIntoView(); }
-    const folded = target.querySelector("details");
-    if (folded && target.classList.contains("fit")) folded.open = true;
+    for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    if (target.classList.contains("fit")) target.querySelector("details").open = true;
   };
   window.addEventListener("hashchange", reveal);
-  apply();
   reveal();
 })();
