@@ -19,6 +19,7 @@ from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
+from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval
 from her2bayes.reports.section import Section
 
@@ -72,6 +73,7 @@ def write(
     publish(out / "figures", {n.removeprefix("figures/"): t for n, t in drawings.items()})
     files = {"estimates.csv": csv_text(evidence)}
     files |= {f"{n}.csv": csv_text(table) for n, table in tables.items() if len(table)}
+    files |= monte_carlo_file(estimates)
     publish(out, {**files, "report.html": html})
     return _told(estimates, out)
 

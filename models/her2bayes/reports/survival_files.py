@@ -24,6 +24,7 @@ from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
 from her2bayes.reports.methods import QUICK
+from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval, probability
 
 METHODS = (
@@ -115,6 +116,7 @@ def write(
     publish(out / "figures", {name.removeprefix("figures/"): t for name, t in drawings.items()})
     files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
     files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
+    files |= monte_carlo_file(result.estimates)
     publish(out, {**files, "report.html": html})
     return _told(result, out)
 

@@ -20,6 +20,7 @@ from her2bayes.reports import methods, page
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
+from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _write(
     drawings = figure_files(figure for section in sections for figure in section.figures)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     publish(out / "figures", {name.removeprefix("figures/"): t for name, t in drawings.items()})
-    publish(out, {**files, "report.html": html})
+    publish(out, {**files, **monte_carlo_file(estimates), "report.html": html})
     bad = estimates[estimates["convergence"] != "converged"]
     lines = [_line(estimates, name) for name in ("discordance[]", "agreement[her2]")]
     failed = [f"Not converged: {n} of {len(estimates)} quantities" for n in [len(bad)] if n]
