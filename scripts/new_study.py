@@ -16,13 +16,13 @@ from her2bayes.evidence.study import published_folder
 
 def main(
     name: Annotated[str, typer.Argument(help="Id of the study: a-z, 0-9, _ and -.")],
-    folder: Annotated[
+    out_folder: Annotated[
         Path | None,
         typer.Option("--out", help="Folder to write it into.", show_default="data/published"),
     ] = None,
 ) -> None:
     """Write the skeleton and say what to do next."""
-    written = write_skeleton(name, folder or published_folder())
+    written = write_skeleton(name, out_folder or published_folder())
     files = ", ".join(sorted(file.name for file in written.iterdir()))
     out.print(plain(f"Wrote {written}: {files}"), soft_wrap=True)
     out.print(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -66,7 +68,7 @@ def call(script: Path, *arguments: str, **environ: str) -> tuple[int, str, str]:
         [sys.executable, str(script), *arguments],
         capture_output=True,
         encoding="utf-8",
-        env={"PATH": "", **environ},
+        env={"PATH": "", "PYTHONPATH": str(Path(cli.__file__).parents[1]), **environ},
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
@@ -145,3 +147,47 @@ def test_main_can_be_called_in_process() -> None:
     runner = CliRunner()
     assert runner.invoke(cli.app(main), []).exit_code == EXIT_NOT_CONVERGED
     assert runner.invoke(cli.app(main), ["--number", "2"]).exit_code == 2
+
+
+def document(script: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Run it with ``--json``: exit code, the document (which must be all of stdout), stderr."""
+    code, out, err = call(script, *arguments, "--json")
+    content = json.loads(out)
+    assert content["exit_code"] == code
+    assert content["script"] == "door"
+    assert content["arguments"] == [*arguments, "--json"]
+    return code, content, err
+
+
+@pytest.mark.parametrize("how", ["nothing", "number", "bad", "fault", "interrupt", "end", "much"])
+def test_json_changes_neither_code_nor_messages(script: Path, how: str) -> None:
+    code, out, err = call(script, how)
+    told = document(script, how)
+    assert (told[0], told[2]) == (code, err)
+    assert told[1]["lines"] == out.splitlines()
+
+
+def test_json_gives_faults_in_parts(script: Path) -> None:
+    first, second = document(script, "bad")[1]["faults"]
+    assert first == {
+        "message": "above 100", "file": "a[b].csv", "row": 3, "column": "value", "value": "120",
+        "allowed": None, "remedy": "mend",
+        "text": "a[b].csv, row 3, column 'value': above 100 (found '120'); remedy: mend",
+    }  # fmt: skip
+    assert second["file"] is None
+    assert "no luck" in document(script, "fault")[1]["faults"][0]["message"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("x", "--nix"), ("x", "--number", "three")])
+def test_json_tells_of_mistyped_options(script: Path, arguments: tuple[str, ...]) -> None:
+    code, told, err = document(script, *arguments)
+    assert code == 2
+    assert (code, "", err) == call(script, *arguments)
+    assert told["faults"][0]["message"]
+    assert told["faults"][0]["remedy"] == "see --help"
+
+
+def test_json_keeps_what_others_print_off_stdout(script: Path) -> None:
+    code, told, err = document(script, "print")
+    assert (code, told["lines"]) == (0, [])
+    assert "→→→" in err

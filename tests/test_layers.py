@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "her2bayes"
 
 LAYERS = (
-    ("errors", "estimand"),
+    ("errors", "estimand", "written"),
     ("evidence",),
     ("bayes", "classical", "reconstruction", "audit"),
     ("inference", "posterior"),

@@ -53,7 +53,7 @@ def test_scripts_named_are_there() -> None:
     named = {
         name for path in DOCUMENTS for name in re.findall(r"scripts/run (\w+)", path.read_text())
     }
-    there = {path.stem for path in (ROOT / "scripts").glob("*.py")} | {"lint", "test"}
+    there = {path.stem for path in (ROOT / "scripts").glob("*.py")} | {"completion", "lint", "test"}
     assert named - there - {"NAME"} == set()
 
 

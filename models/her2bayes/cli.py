@@ -40,7 +40,10 @@ the reader of stdout is gone    141  nothing (``... | head``)
 any other exception               1  one line: type, place, message; traceback with ``--debug``
 ============================  =====  ============================================================
 
-``--debug`` is added to every script. Text that came from a file is printed through ``plain``.
+``--debug`` and ``--json`` are added to every script. With ``--json`` stdout holds one JSON document
+and nothing else (``reports.machine`` says what is in it); exit codes and stderr are the same.
+Beside what a script writes stands a ``provenance.json`` (``reports.provenance``), which ``replay``
+reads. Text that came from a file is printed through ``plain``.
 '''
 
 from __future__ import annotations
@@ -60,7 +63,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from her2bayes.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, BadInput
+from her2bayes import written
+from her2bayes.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    BadInput,
+    Fault,
+)
 
 EXIT_BROKEN_PIPE = 141
 """What a shell reports for a writer whose reader has gone (128 + SIGPIPE)."""
@@ -86,7 +97,18 @@ def run(main: Main | Mapping[str, Main]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app(main)(prog_name=f"bash scripts/run {_script(_first(main)).stem}")
+    application, script = app(main), _script(_first(main)).stem
+    name = f"bash scripts/run {script}"
+    if "--json" in sys.argv[1:]:
+        try:
+            code = application(prog_name=name, standalone_mode=False)
+        except Exception as error:
+            if not hasattr(error, "format_message"):
+                raise
+            _print_document(script, EXIT_BAD_INPUT, faults=[_mistyped(error)])
+        else:
+            sys.exit(code)
+    application(prog_name=name)
 
 
 def app(main: Main | Mapping[str, Main]) -> typer.Typer:
@@ -167,47 +189,103 @@ def report_faults(fault: BadInput) -> None:
 
 
 def _guarded(main: Main) -> Callable[..., None]:
-    """Wrap ``main``: same signature and ``--debug``; always ends in ``typer.Exit``."""
+    """Wrap ``main``: same signature, ``--json`` and ``--debug``; always ends in ``typer.Exit``."""
 
     @functools.wraps(main)
-    def guarded(*args: Any, debug: bool = False, **options: Any) -> None:
-        raise typer.Exit(_exit_code(functools.partial(main, *args, **options), debug))
+    def guarded(
+        *args: Any, context: typer.Context, debug: bool = False, json: bool = False, **options: Any
+    ) -> None:
+        call = functools.partial(_recorded, main, context, *args, **options)
+        if json:
+            raise typer.Exit(_answered(call, _script(main).stem, debug))
+        raise typer.Exit(_end(call, debug)[0])
 
-    flag = typer.Option("--debug", help="Show the traceback of an internal fault.")
-    debug_parameter = inspect.Parameter(
-        "debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, flag]
-    )
     signature = inspect.signature(main, eval_str=True)
-    parameters = [*signature.parameters.values(), debug_parameter]
+    added = {
+        "context": (inspect.Parameter.empty, typer.Context),
+        "json": (False, Annotated[bool, typer.Option("--json", help=_JSON_HELP)]),
+        "debug": (False, Annotated[bool, typer.Option("--debug", help=_DEBUG_HELP)]),
+    }
+    parameters = [*signature.parameters.values()] + [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (default, kind) in added.items()
+    ]
     guarded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     guarded.__annotations__ = {item.name: item.annotation for item in parameters}
     return guarded
 
 
-def _exit_code(call: Callable[[], int | None], debug: bool) -> int:
-    """Call it, tell the user on stderr what went wrong, and return the exit code."""
+_JSON_HELP = "Print one JSON document in place of text."
+_DEBUG_HELP = "Show the traceback of an internal fault."
+
+
+def _recorded(main: Main, context: typer.Context, *args: Any, **options: Any) -> int | None:
+    """Call ``main`` and leave beside what it wrote the record of how it came about."""
+    from her2bayes.reports.provenance import Call
+
+    written.take()
+    call = Call.of(_script(main).stem, context)
+    code = main(*args, **options)
+    call.write(written.peek())
+    return code
+
+
+def _answered(call: Callable[[], int | None], script: str, debug: bool) -> int:
+    """Call it and print the JSON document of what came of it."""
+    from her2bayes.reports import machine
+
+    with machine.held(out) as (lines, warnings):
+        code, faults = _end(call, debug)
+    try:
+        _print_document(
+            script, code, lines=lines, warnings=warnings, files=written.take(), faults=faults
+        )
+    except BrokenPipeError:
+        return _broken_pipe()
+    return code
+
+
+def _print_document(script: str, code: int, **content: Any) -> None:
+    from her2bayes.reports import machine
+
+    sys.stdout.write(machine.document(script, sys.argv[1:], code, **content))
+    sys.stdout.flush()
+
+
+def _mistyped(error: Any) -> Fault:
+    """What typer says of an option or argument it cannot use."""
+    name = getattr(getattr(error, "param", None), "opts", None)
+    option = name[-1] if name else getattr(error, "option_name", None)
+    return Fault(error.format_message(), column=option, remedy="see --help")
+
+
+def _end(call: Callable[[], int | None], debug: bool) -> tuple[int, tuple[Fault, ...]]:
+    """Call it, tell the user on stderr what went wrong; the exit code and the faults."""
     try:
         code = call()
         sys.stdout.flush()
     except typer.Exit as end:
-        return int(end.exit_code)
+        return int(end.exit_code), ()
     except BadInput as fault:
         report_faults(fault)
-        return EXIT_BAD_INPUT
+        return EXIT_BAD_INPUT, fault.faults
     except (KeyboardInterrupt, typer.Abort):
         log.print("Interrupted.")
-        return EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED, ()
     except BrokenPipeError:
-        # Python flushes stdout again when it exits, which would fail a second time with a message.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+        return _broken_pipe(), ()
     except Exception as error:  # the last door: whatever is left is our fault, and says so
-        _report_internal(error, debug)
-        return EXIT_INTERNAL
-    return code if isinstance(code, int) else EXIT_DONE
+        return EXIT_INTERNAL, (Fault(_report_internal(error, debug)),)
+    return (code if isinstance(code, int) else EXIT_DONE), ()
 
 
-def _report_internal(error: Exception, debug: bool) -> None:
+def _broken_pipe() -> int:
+    # Python flushes stdout again when it exits, which would fail a second time with a message.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_BROKEN_PIPE
+
+
+def _report_internal(error: Exception, debug: bool) -> str:
     if debug:
         log.print(plain("".join(traceback.format_exception(error))), soft_wrap=True)
     frames = traceback.extract_tb(error.__traceback__)
@@ -215,6 +293,7 @@ def _report_internal(error: Exception, debug: bool) -> None:
     message = f"Internal fault: {type(error).__name__}{place}: {' '.join(str(error).split())}"
     remedy = "" if debug else " (run again with --debug for the traceback)"
     log.print(plain(message + remedy), soft_wrap=True)
+    return message
 
 
 def _script(main: Main) -> Path:

@@ -30,6 +30,7 @@ def test_writes_both_tables(script, tmp_path):
     assert sorted(p.name for p in (tmp_path / "ni2025").iterdir()) == [
         "evidence.csv",
         "findings.csv",
+        "provenance.json",
     ]
     evidence = pd.read_csv(tmp_path / "ni2025" / "evidence.csv")
     assert tuple(evidence.columns) == EVIDENCE_COLUMNS

@@ -19,7 +19,7 @@ from her2bayes.reports.build import Settings, load_studies, write_index
 from her2bayes.reports.parallel import build_studies
 from her2bayes.reports.section import FitCard, Section
 
-FILES = {"evidence.csv", "findings.csv", "report.html", "report.md", "run.json"}
+FILES = {"monte_carlo.csv", "evidence.csv", "findings.csv", "report.html", "report.md", "run.json"}
 FILES |= {
     f"tables/cohort-{n}.tex" for n in ("her2-status-as-printed", "printed-numbers-in-the-ledger")
 }

@@ -20,6 +20,7 @@ def test_lists_scripts_without_an_environment(checkout: Checkout) -> None:
     assert (code, err) == (0, "")
     assert lines == [
         ["bare"],
+        ["completion", "Print Tab completion for bash and zsh."],
         ["lint", "Check style and types."],
         ["one", "One line."],
         ["raw", "Opens late."],
@@ -34,7 +35,8 @@ def test_unknown_names_are_refused_with_the_known_ones(checkout: Checkout, name:
     checkout.pyenv("3.13.0")
     code, out, err = checkout.run(name)
     assert (code, out) == (2, "")
-    assert err.splitlines() == [f"There is no script named '{name}'. There are: lint show test "]
+    known = "completion lint show test "
+    assert err.splitlines() == [f"There is no script named '{name}'. There are: {known}"]
     assert not (checkout.root / ".venv").exists()
 
 

@@ -96,6 +96,7 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
         "sensitivity_summary.csv",
         "sensitivity.html",
         "sensitivity.json",
+        "provenance.json",
         "scenarios",
     }
     with (folder / "sensitivity.csv").open(encoding="utf-8", newline="") as opened:

@@ -12,6 +12,7 @@ from her2bayes.bayes.rate_lattice import Rate
 from her2bayes.estimand import Estimand
 from her2bayes.inference import digest
 from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
+from her2bayes.posterior.monte_carlo import MCSE_COLUMNS
 
 EXACT = "computed by quadrature, without sampling"
 
@@ -59,6 +60,7 @@ def exact_row(
         "model": fit.model,
         "fit_id": fit.fit_id,
         "convergence": "converged",
+        **dict.fromkeys(MCSE_COLUMNS, 0.0),
     }
 
 

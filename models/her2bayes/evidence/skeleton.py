@@ -9,6 +9,7 @@ from pathlib import Path
 from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.design import DESIGN, STUDY_ID
 from her2bayes.evidence.study import load_study, published_folder
+from her2bayes.written import note
 
 _ID = 'id = "my_paper"'
 
@@ -38,6 +39,7 @@ def write_skeleton(name: str, parent: Path) -> Path:
             draft = _draft(name, Path(space))
             load_study(draft)
             draft.rename(target)
+            note(sorted(target.iterdir()))
     except (OSError, ValueError) as error:  # no permission, a file in the way, a NUL byte, no space
         what = getattr(error, "strerror", None) or str(error)
         remedy = "name a folder you may write to with --out"

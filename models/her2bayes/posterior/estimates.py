@@ -15,6 +15,7 @@ import xarray as xr
 
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import Diagnostics, verdict
+from her2bayes.posterior.monte_carlo import MCSE_COLUMNS, probability_error, quantile_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ ESTIMATE_COLUMNS = (
     "model",
     "fit_id",
     "convergence",
+    *MCSE_COLUMNS,
 )
 
 # kinds printed in percent, as papers print them; the draws themselves stay between 0 and 1
@@ -121,6 +123,8 @@ def estimate(
         "model": fit.model,
         "fit_id": fit.fit_id,
         "convergence": str(verdict(posterior, fit.diagnostics)),
+        **_errors("posterior", posterior, scale, event),
+        **_errors("prior", prior, scale, event),
     }
 
 
@@ -135,6 +139,16 @@ def _summary(name: str, draws: xr.DataArray, scale: float, event: Event | None) 
         f"{name}_upper": float(upper),
         f"{name}_probability": probability,
     }
+
+
+def _errors(name: str, draws: xr.DataArray, scale: float, event: Event | None) -> dict[str, float]:
+    tail = (1 - INTERVAL) / 2
+    values = draws.transpose("chain", "draw").to_numpy().astype(float)
+    errors = [scale * error for error in quantile_errors(values, [0.5, tail, 1 - tail])]
+    true = event(draws).transpose("chain", "draw").to_numpy() if event is not None else None
+    errors.append(float("nan") if true is None else probability_error(true))
+    parts = ("median", "lower", "upper", "probability")
+    return {f"mcse_{name}_{part}": error for part, error in zip(parts, errors, strict=True)}
 
 
 def contraction(posterior: xr.DataArray, prior: xr.DataArray) -> float:

@@ -15,6 +15,7 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.digitised import DigitisedArm
 from her2bayes.reconstruction.curve import read_curve, reconstruct
 from her2bayes.reconstruction.quality import Patients, hazard_ratios, match, median_is_flat
+from her2bayes.written import note
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,18 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]
 
 
 def _write_whole(table: pd.DataFrame, path: Path) -> Path:
-    handle, aside = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    os.close(handle)
-    if path.suffix == ".parquet":
-        table.to_parquet(aside, index=False)
-    else:
-        table.to_csv(aside, index=False)
-    Path(aside).replace(path)
+    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if path.suffix == ".parquet":
+                table.to_parquet(file, index=False)
+            else:
+                file.write(table.to_csv(index=False).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    note([path])
     return path

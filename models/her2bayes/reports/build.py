@@ -21,6 +21,7 @@ from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join
 from her2bayes.reports.families import FAMILIES, Family
 from her2bayes.reports.files import changed_files, digests, publish
+from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
 
@@ -142,6 +143,7 @@ def write_study(
     files = {
         "evidence.csv": csv_text(evidence),
         "findings.csv": csv_text(findings),
+        **monte_carlo_file(estimates),
         **study_files(report),
     }
     record = {**record, "files": digests(files)}

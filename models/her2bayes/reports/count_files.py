@@ -18,6 +18,7 @@ from her2bayes.reports import methods
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.files import publish
+from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
@@ -71,6 +72,7 @@ def write(
     )  # fmt: skip
     files = {"estimates.csv": csv_text(evidence)}
     files |= {f"{n}.csv": csv_text(table) for n, table in tables.items() if len(table)}
+    files |= monte_carlo_file(estimates)
     publish(out, files | pages)
     return _told(estimates, out)
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from her2bayes.errors import BadInput, Fault
+from her2bayes.written import note
 
 
 def publish(folder: Path, files: Mapping[str, str]) -> None:
@@ -34,6 +35,7 @@ def publish(folder: Path, files: Mapping[str, str]) -> None:
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (aside / name).replace(folder / name)
+        note(folder / name for name in files)
     except OSError as error:
         raise BadInput(
             Fault(

@@ -22,6 +22,7 @@ from her2bayes.reports import survival as report
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.files import publish
 from her2bayes.reports.methods import QUICK
+from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval, probability
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
@@ -117,6 +118,7 @@ def write(
     )  # fmt: skip
     files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
     files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
+    files |= monte_carlo_file(result.estimates)
     publish(out, files | pages)
     return _told(result, out)
 

@@ -19,6 +19,7 @@ from her2bayes.inference.store import Store
 from her2bayes.reports import methods
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.files import publish
+from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
@@ -126,7 +127,7 @@ def _page(
 
 
 def _write(out: Path, files: dict[str, str], estimates: pd.DataFrame) -> Written:
-    publish(out, files)
+    publish(out, {**files, **monte_carlo_file(estimates)})
     bad = estimates[estimates["convergence"] != "converged"]
     lines = [_line(estimates, name) for name in ("discordance[]", "agreement[her2]")]
     failed = [f"Not converged: {n} of {len(estimates)} quantities" for n in [len(bad)] if n]

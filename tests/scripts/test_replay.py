@@ -1,0 +1,132 @@
+"""A report replayed: identical here, within Monte-Carlo error elsewhere, refused on other data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from her2bayes.evidence.study import published_folder
+from her2bayes.reports import replay
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def call(script: str, *arguments: object) -> tuple[int, dict[str, Any], str]:
+    command = [sys.executable, "-P", str(SCRIPTS / f"{script}.py"), *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+@pytest.fixture
+def audited(tmp_path: Path) -> Path:
+    """Folder of an audit of a study of one's own."""
+    study = Path(shutil.copytree(published_folder() / "ni2025", tmp_path / "study"))
+    assert call("audit", "--study", study, "--out", tmp_path / "out")[0] == 0
+    return tmp_path / "out" / "ni2025"
+
+
+def record(folder: Path, change: Any) -> None:
+    """Change what the record of a folder says."""
+    file = folder / "provenance.json"
+    content = json.loads(file.read_text("utf-8"))
+    for entry in content["runs"].values():
+        change(entry)
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["", "evidence.csv"])
+def test_a_replay_on_the_same_machine_is_identical(audited: Path, name: str) -> None:
+    code, told, _ = call("replay", audited / name)
+    assert code == 0
+    assert "0 differ" in told["lines"][-1]
+    assert "numbers compared" in told["lines"][-1]
+
+
+def test_one_changed_digit_is_found(audited: Path, tmp_path: Path) -> None:
+    file = audited / "evidence.csv"
+    file.write_text(file.read_text("utf-8").replace(",35.9,", ",35.8,", 1), encoding="utf-8")
+    code, told, _ = call("replay", audited, "--out", tmp_path / "kept")
+    assert code == 3
+    assert told["warnings"] == ["Look again: evidence.csv is not what audit wrote"]
+    with (tmp_path / "kept" / "differences.csv").open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert [(row["recorded"], row["replayed"]) for row in rows] == [("35.8", "35.9")]
+
+
+def test_other_data_are_refused(audited: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    with (study / "estimates.csv").open("a", encoding="utf-8") as file:
+        file.write("# a remark\n")
+    code, told, err = call("replay", audited)
+    assert code == 2
+    assert "data changed since the report was written" in told["faults"][0]["message"]
+    study.rename(tmp_path / "moved")
+    code, told, err = call("replay", audited)
+    assert "not here" in err
+    assert "--input" in told["faults"][0]["remedy"]
+
+
+def test_moved_data_are_named(audited: Path, tmp_path: Path) -> None:
+    (tmp_path / "study").rename(tmp_path / "moved")
+    moved = f"{tmp_path / 'study'}={tmp_path / 'moved'}"
+    assert call("replay", audited, "--input", moved)[0] == 0
+
+
+def test_a_folder_without_a_record_is_told(tmp_path: Path) -> None:
+    code, told, _ = call("replay", tmp_path)
+    assert code == 2
+    assert "provenance.json" in told["faults"][0]["message"]
+    (tmp_path / "provenance.json").write_text('{"schema": 1, "runs": []}', encoding="utf-8")
+    assert call("replay", tmp_path)[0] == 2
+
+
+HEADER = "estimand,reading,posterior_median,posterior_lower,posterior_upper,reproduced,contraction"
+ERRORS = "estimand,reading,mcse_posterior_median"
+
+
+@pytest.mark.parametrize(
+    ("median", "reproduced", "agreement"),
+    [("50", "50", None), ("50.3", "50", replay.WITHIN), ("50.8", "50", replay.DIFFERS),
+     ("50", "50.00001", replay.WITHIN), ("50", "50.01", replay.DIFFERS)],
+)  # fmt: skip
+def test_elsewhere_within_monte_carlo_error(
+    tmp_path: Path, median: str, reproduced: str, agreement: str | None
+) -> None:
+    """4 sqrt(0.1^2 + 0.1^2) is 0.566."""
+    entry = {"environment": {}, "files": {"estimates.csv": ""}}
+    for name, values in (("old", "50,40,60,50"), ("new", f"{median},40,60,{reproduced}")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "estimates.csv").write_text(f"{HEADER}\nshare[her2=low],,{values},0.5\n")
+        (folder / "monte_carlo.csv").write_text(f"{ERRORS}\nshare[her2=low],,0.1\n")
+    found = replay.compare(tmp_path / "old", tmp_path / "new", "fit", entry)
+    assert [row["agreement"] for row in found.rows] == ([agreement] if agreement else [])
+    assert found.compared == 5
+
+
+@pytest.mark.slow
+def test_a_fit_is_sampled_again_and_identical(tmp_path: Path) -> None:
+    """From an empty store, although the report's own holds the fit."""
+    table = tmp_path / "events.csv"
+    table.write_text(
+        "event,severity,count,patients,body_system\nnausea,any,20,64,gut\n"
+        "nausea,grade 3-4,3,64,gut\nfever,any,9,64,body\nfever,grade 3-4,1,64,body\n"
+    )
+    out = tmp_path / "out"
+    assert call("fit_adverse_events", "--table", table, "--out", out, "--quick")[0] in (0, 3)
+    code, told, err = call("replay", out / "report.html", "--out", tmp_path / "kept")
+    assert code == 0, err
+    assert list((tmp_path / "kept").rglob("fits/*.nc"))
+    assert told["lines"][-1].endswith("0 within Monte-Carlo error, 0 differ")
+    record(out, lambda entry: entry["environment"].update(numpy="1.0", code="older"))
+    record(out, lambda entry: entry["arguments"].extend(["--seed", "5"]))
+    code, told, err = call("replay", out, "--out", tmp_path / "other")
+    assert code == 0, told["lines"]
+    assert " 0 within" not in told["lines"][-1]
