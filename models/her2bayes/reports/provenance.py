@@ -25,6 +25,8 @@ OUTPUTS = frozenset({"out_folder", "out_file", "kept"})
 _SHOWN = frozenset({"json", "debug", "help"})
 _NAMED = frozenset({"study", "map_", "coords"})
 """Parameters that name inputs in text: a study, a column map, ARM=FILE."""
+_DERIVED = frozenset({".svg", ".tex"})
+"""Drawn or set from files beside them: no record of their own."""
 _DEFAULT_STUDIES = ("shi2023", "ni2025")
 
 
@@ -159,7 +161,7 @@ def _digests(values: Mapping[str, Any]) -> dict[str, str]:
 def _by_folder(files: Iterable[Path]) -> dict[Path, list[str]]:
     folders: dict[Path, list[str]] = {}
     for path in files:
-        if path.name != FILE and path.suffix != ".svg" and path.is_file():
+        if path.name != FILE and path.suffix not in _DERIVED and path.is_file():
             folders.setdefault(path.parent, []).append(path.name)
     # a new study's folder is an input to be
     return {folder: names for folder, names in folders.items() if "study.toml" not in names}
