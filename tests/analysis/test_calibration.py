@@ -80,33 +80,30 @@ def test_wrong_posteriors_are_caught(mutant: str) -> None:
         assert "log_likelihood" in bad
 
 
-ONE = Design("survival", "one group", {"all": 100}, factor="group")
-
-
 @cache
-def cohorts(number: int = 120) -> list[tuple[np.ndarray, xr.Dataset]]:
-    """Hazards from Gamma(2, 100 months) and patients aggregated as real ones."""
-    found = []
-    for n in range(number):
-        rng = np.random.default_rng([8, n])
-        hazard = rng.gamma(2.0, 1 / 100.0, len(EDGES) - 1)
-        found.append((hazard, cells_of(rng, ONE, hazard[None, :])))
-    return found
+def cohorts(number: int = 120) -> tuple[np.ndarray, xr.Dataset]:
+    """Hazards (study, interval) from Gamma(2, 100 months), and patients aggregated as real ones."""
+    rng = np.random.default_rng(8)
+    hazard = rng.gamma(2.0, 1 / 100.0, (number, len(EDGES) - 1))
+    some = Design("survival", "", {f"{n}": 100 for n in range(30)}, factor="study")
+    parts = [cells_of(rng, some, hazard[n : n + 30]) for n in range(0, number, 30)]
+    return hazard, xr.concat([part.drop_vars("study") for part in parts], "study", data_vars="all")
 
 
 def hazards_study_by_study(mutant: str) -> Any:
     """Summary of exact posteriors of independent hazards by interval (gamma is conjugate)."""
     rows = []
-    for n, (hazard, cells) in enumerate(cohorts()):
+    truths, cells = cohorts()
+    for n, hazard in enumerate(truths):
         rng = np.random.default_rng([9, n])
-        events, months = (cells[k].values[0] for k in ("events", "person_months"))
+        seen, spent = (cells[k].values[n] for k in ("events", "person_months"))
+        events, months = seen, spent
         if mutant == "exposure off by one interval":
             months = np.roll(months, 1)
         if mutant == "prior returned":
             events, months = 0 * events, 0 * months
         draws = rng.gamma(2.0 + events, 1 / (100.0 + months), (1000, len(hazard)))
         answers = {f"hazard[{j}]": (hazard[j], draws[:, j]) for j in range(0, len(hazard), 2)}
-        seen, spent = (cells[k].values[0] for k in ("events", "person_months"))
         likelihood = [(seen * np.log(h) - spent * h).sum(axis=-1) for h in (hazard, draws)]
         answers["log_likelihood"] = (float(likelihood[0]), likelihood[1])
         found = {k: calibration._answer(rng, d, float(t)) for k, (t, d) in answers.items()}
@@ -149,9 +146,12 @@ def test_simulator_draws_from_the_stated_prior(model: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_distribution_model_is_calibrated_in_a_short_run() -> None:
-    """50 studies of 247 patients: the reduced form of ``bash scripts/run calibrate``."""
-    design = chosen("her2_distribution", "shi2023", "hr_status")
+@pytest.mark.parametrize(
+    ("model", "by"), [("her2_distribution", "hr_status"), ("response", "prior_trop2")]
+)
+def test_a_model_is_calibrated_in_a_short_run(model: str, by: str) -> None:
+    """50 studies of 247 or 64 patients: the reduced form of ``bash scripts/run calibrate``."""
+    design = chosen(model, by=by)
     rows = [calibration.simulate(design, 11, n) for n in range(50)]
     table = calibration.summary(rows)
     assert table["uniform"].all()
