@@ -149,7 +149,9 @@ def main(
     borrowed = borrowing.run(result, elsewhere, asked, store, sampling, say)
     tables |= borrowed.tables
     command = {"by": by or [], "model": model, "cuts": cuts, "time": time, "event": event}
-    written = files.write(result, out_folder, cohort, sampling, quick, tables, command, borrowed.sections)
+    written = files.write(
+        result, out_folder, cohort, sampling, quick, tables, command, borrowed.sections
+    )
     for line in (*borrowed.summary, *written.summary):
         out.print(plain(line), soft_wrap=True)
     return EXIT_NOT_CONVERGED if written.failed or borrowed.failed else None

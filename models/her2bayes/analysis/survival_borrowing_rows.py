@@ -92,9 +92,7 @@ def summarised(
     }
 
 
-def _mixed(
-    text: str, of: Mixture, runs: Mapping[Setting, Run]
-) -> tuple[np.ndarray, np.ndarray]:
+def _mixed(text: str, of: Mixture, runs: Mapping[Setting, Run]) -> tuple[np.ndarray, np.ndarray]:
     parts = [(runs[way].estimands[text].to_numpy().ravel(), share) for way, share in of.items()]
     values = np.concatenate([draws for draws, _ in parts])
     weights = np.concatenate([np.full(draws.size, share / draws.size) for draws, share in parts])

@@ -114,9 +114,7 @@ def _forest(one: Borrowed) -> Figure:
         figures.forest(panels, ratios, f"{end}, %"),
         "Posterior median with 95 % interval. “Worth”: what the choice adds to the prior of the "
         "level of the hazard, in events.",
-        "; ".join(
-            f"{row.label} {number(row.values[0], 2)}" for row in next(iter(panels.values()))
-        ),
+        "; ".join(f"{row.label} {number(row.values[0], 2)}" for row in next(iter(panels.values()))),
     )
 
 
@@ -141,7 +139,8 @@ def _tipping(one: Borrowed) -> Figure:
         "How the answer depends on the weight of the external patients",
         figures.tipping(panels, ratios, f"{end} %", names),
         "Posterior median with 95 % interval over the weight: of the power prior (band) and of "
-        "the commensurate part of the robust prior (dashed limits).",
+        "the commensurate part of the robust prior (dashed limits). At its weight 0 the shape of "
+        "the hazard over time is still common, and the level worth one event.",
         f"{first}: {number(power.median[0], 2)} at weight 0, {number(power.median[-1], 2)} at 1.",
     )
 

@@ -76,7 +76,10 @@ def _panel(name: str, rows: Sequence[Row], ratio: bool, axis: str) -> Any:
 
 
 def tipping(
-    panels: Mapping[str, tuple[Trace, Trace]], ratios: Sequence[str], axis: str, names: Sequence[str]
+    panels: Mapping[str, tuple[Trace, Trace]],
+    ratios: Sequence[str],
+    axis: str,
+    names: Sequence[str],
 ) -> str:
     """Draw each estimand over the weight of two priors: a band and a line, and dashed lines."""
     with style.drawing():
