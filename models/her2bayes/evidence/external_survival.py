@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.follow_up import FollowUp, factor_name, read_follow_up
 from her2bayes.evidence.survival_cells import survival_cells
 

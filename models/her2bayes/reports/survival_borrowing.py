@@ -158,7 +158,7 @@ def _trace(rows: pd.DataFrame) -> figures.Trace:
 
 def _choices(one: Borrowed) -> Table:
     asked = [str(estimand) for estimand in _panels(one)]
-    shown = one.table.set_index(["choice", "estimand"])
+    shown = {(row["choice"], row["estimand"]): row for row in one.table.to_dict("records")}
     found = []
     for choice in one.choices:
         row: dict[str, str] = {
@@ -167,7 +167,7 @@ def _choices(one: Borrowed) -> Table:
             "Conflict": probability(choice.conflict),
         }
         for text in asked:
-            values = {str(k): v for k, v in shown.loc[(choice.name, text)].items()}
+            values = shown[choice.name, text]
             unit, title = str(values["unit"]), _title(parse(text))
             row[f"{title}{', %' if unit == '%' else ''}"] = _shown(values, "posterior")
         row["Learned"] = choice.learned
