@@ -4,7 +4,8 @@
 and arm. Severity is "any" or one cut of the grades ("grade 3-4"), counted among the patients of the
 same row; the event "any" is any event at all. With two arms (the first one named is the control)
 each severity is compared by the three-level mixture of Berry and Berry, which gives every event a
-probability of no difference.
+probability of no difference. --external names a table of one arm of another study (same columns):
+each rate is compared with the one there, both uncertain, in external.csv.
 Writes estimates.csv (columns of the evidence table), with two arms differences.csv, report.html,
 figures/ and fits/. Exit code 3: everything is written, but a fit did not converge.
 """
@@ -29,6 +30,9 @@ def main(
     severe_threshold: Annotated[
         float, typer.Option(help="Rate of severe events that matters, percent.")
     ] = 5.0,
+    external: Annotated[
+        list[Path] | None, typer.Option(help="Adverse events of another study, one arm.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
@@ -51,6 +55,7 @@ def main(
         (threshold / 100, severe_threshold / 100),
         Settings(seed, quick),
         lambda text: log.print(plain(f"fitting: {text}")),
+        external or [],
     )
     for line in written.summary:
         out.print(plain(line), soft_wrap=True)

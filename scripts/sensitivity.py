@@ -3,6 +3,8 @@
 A paper: --study names a shipped study or a study folder, whose conclusions.csv is tested unless
 --conclusions names another file. Patients: --conclusions, and --cohort with --time, --event and
 --by (survival, as fit_survival), or with --map (change of HER2 status, as fit_transitions).
+With --external the weight of other studies' patients is a choice; with --map definitions of classes
+and of receptor status are; sensitivity_not_asked.csv says what these data cannot be asked, and why.
 Writes sensitivity.csv (a row for each conclusion and scenario), sensitivity_summary.csv and
 sensitivity.html into OUT/STUDY. Every finished scenario is kept in OUT/STUDY/scenarios, and a
 restarted run continues there. --grid is a TOML file: [axes] with lists of values by name of the
@@ -52,6 +54,12 @@ def main(
     event: Annotated[str, typer.Option(help="Column of the event, 0 or 1.")] = "",
     by: Annotated[list[str] | None, typer.Option(help="Factor, or factor=level,level.")] = None,
     map_: Annotated[str, typer.Option("--map", help="Column map of paired readings.")] = "",
+    frailty: Annotated[
+        list[str] | None, typer.Option(help="Factor of exchangeable groups (centre, study).")
+    ] = None,
+    external: Annotated[
+        list[Path] | None, typer.Option(help="File with patients of another study (survival).")
+    ] = None,
     model: Annotated[str, typer.Option(help="ph, or nonph: ratios change over time.")] = "ph",
     cuts: Annotated[str, typer.Option(help="40, equal:20, or months: 6,12,24.")] = "quantile",
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
@@ -75,7 +83,10 @@ def main(
     if study:
         asked = files.from_study(study, conclusions, out_folder)
     else:
-        asked = _patients(cohort, conclusions, out_folder, map_, time, event, by, model, cuts)
+        asked = _patients(
+            cohort, conclusions, out_folder, map_, time, event, by, model, cuts,
+            frailty or [], external or [],
+        )  # fmt: skip
     axes = [axis for target in asked.targets for axis in target.axes]
     wanted = read_grid(grid, axes) if grid else None
     target_accept = 0.95 if any(t.family == "survival" for t in asked.targets) else 0.9
@@ -134,8 +145,11 @@ def _patients(
     by: list[str] | None,
     model: str,
     cuts: str,
+    frailty: list[str],
+    external: list[Path],
 ) -> "Asked":
     """Read a cohort and say who is in it; faults come before anything is fitted."""
+    from her2bayes.reports import sensitivity_definitions as other
     from her2bayes.reports import sensitivity_files as files
 
     if conclusions is None or cohort is None:
@@ -146,27 +160,42 @@ def _patients(
 
         pooled = read_cohorts([cohort], [map_])
         log.print(plain(flow_text(pooled)))
-        return files.from_pairs(pooled, conclusions, out_folder)
+        counted = other.definitions(pooled, cohort, map_)
+        return files.from_pairs(pooled, conclusions, out_folder, counted)
     if not (time and event):
         remedy = "give --time and --event for survival, or --map for paired readings"
         raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
     from her2bayes.analysis.survival import DEFAULT_INTERVALS, Question
+    from her2bayes.evidence.external_survival import read_external
     from her2bayes.evidence.follow_up import read_follow_up
     from her2bayes.reports import survival_files
 
     source: Any = cohort
     title = cohort.stem
+    cohorts = {}
     if map_:
-        source, title = survival_files.cohort_frame(cohort, map_)
+        mapped = other.read(cohort, map_)
+        source, title = survival_files.single_classes(mapped), mapped.title
+        cohorts = other.definitions(mapped, cohort, map_)
     scheme, number = survival_files.cuts(cuts)
     question = Question(
         study=survival_files.slug(cohort.stem), title=title, model=model, cuts=scheme,
-        intervals=number or DEFAULT_INTERVALS,
+        intervals=number or DEFAULT_INTERVALS, frailty=tuple(frailty),
     )  # fmt: skip
-    follow_up = read_follow_up(source, time=time, event=event, by=survival_files.factors(by or []))
+    factors = {**survival_files.factors(by or []), **dict.fromkeys(frailty)}
+    columns: dict[str, Any] = {"time": time, "event": event, "many_levels": frailty}
+    follow_up = read_follow_up(source, by=factors, **columns)
+    elsewhere = read_external(external, follow_up, factors, **columns) if external else {}
+    if external and frailty:
+        problem = "external patients belong to none of the groups of --frailty"
+        raise BadInput(Fault(problem, value=", ".join(frailty), remedy="leave one of them out"))
+    defined = other.follow_ups(cohorts, follow_up, factors, **columns)
     for line in survival_files.cohort_text(follow_up, title):
         log.print(plain(line))
-    return files.from_follow_up(follow_up, question, conclusions, cohort, out_folder)
+    return files.from_follow_up(
+        follow_up, question, conclusions, cohort, out_folder,
+        elsewhere=elsewhere, definitions=defined,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,13 +23,20 @@ from her2bayes.inference.refit import Specification
 if TYPE_CHECKING:
     from her2bayes.evidence.cohort import Cohort
 
-READ, OUT = "partial readings", "left out"
-ALL_READINGS = "all readings"
+READ, OUT, DEFINED = "partial readings", "left out", "definition"
+ALL_READINGS, AS_MAPPED = "all readings", "as mapped"
 MOST_LEVELS = 8
 
 
-def targets(cohort: Cohort, conclusions: Sequence[Conclusion]) -> list[Target]:
-    """One target for all patients, one for each factor asked for; ``BadInput`` for the rest."""
+def targets(
+    cohort: Cohort,
+    conclusions: Sequence[Conclusion],
+    definitions: Mapping[str, Cohort] | None = None,
+) -> list[Target]:
+    """One target for all patients, one for each factor asked for; ``BadInput`` for the rest.
+
+    ``definitions``: the same patients under other definitions of classes or factors.
+    """
     found: dict[tuple[str, ...], list[Conclusion]] = {}
     faults = []
     for conclusion in conclusions:
@@ -41,7 +48,9 @@ def targets(cohort: Cohort, conclusions: Sequence[Conclusion]) -> list[Target]:
         else:
             found.setdefault(names, []).append(conclusion)
     raise_if(faults)
-    return [_target(cohort, names, tuple(asked)) for names, asked in found.items()]
+    return [
+        _target(cohort, names, tuple(asked), definitions or {}) for names, asked in found.items()
+    ]
 
 
 def available(cohort: Cohort) -> Iterator[str]:
@@ -53,8 +62,15 @@ def available(cohort: Cohort) -> Iterator[str]:
         yield f"discordance_difference[; {name}: a vs b]"
 
 
-def _target(cohort: Cohort, factors: tuple[str, ...], asked: tuple[Conclusion, ...]) -> Target:
+def _target(
+    cohort: Cohort,
+    factors: tuple[str, ...],
+    asked: tuple[Conclusion, ...],
+    definitions: Mapping[str, Cohort],
+) -> Target:
     overall = transition_counts(cohort, factors)
+    counted = {name: transition_counts(other, factors) for name, other in definitions.items()}
+    defined = {name: counts for name, counts in counted.items() if not counts.equals(overall)}
     read = {ALL_READINGS: overall}
     if not factors:
         for name, part in scenarios(cohort, overall).items():
@@ -73,11 +89,15 @@ def _target(cohort: Cohort, factors: tuple[str, ...], asked: tuple[Conclusion, .
         axes.append(Axis(READ, READING, ALL_READINGS, others, "sets of classes at their extremes"))
     if out:
         axes.append(Axis(OUT, DATA, "nobody", tuple(out), "patients left out"))
+    if defined:
+        meaning = "what a class or a receptor status means"
+        axes.append(Axis(DEFINED, DATA, AS_MAPPED, tuple(defined), meaning))
     if has_prior(cohort.categories):
         meaning = "error rates, times the default"
         axes.append(Axis(paper.ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), meaning))
     name = f"change of HER2 status by {factors[0]}" if factors else "change of HER2 status"
-    data = {"read": read, "out": out, "classes": tuple(cohort.categories)}
+    classes = tuple(cohort.categories)
+    data = {"read": read, "out": out, "defined": defined, "classes": classes}
     return Target("pairs", f"{cohort.id}: {name}", asked, tuple(axes), data)
 
 
@@ -101,7 +121,11 @@ def _without(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
 
 
 def scenario_data(target: Target, of: Scenario) -> xr.Dataset:
-    """Counts of pairs of a scenario."""
+    """Counts of pairs of a scenario; of definition, left out and readings the first one changed."""
+    other = str(of.get(DEFINED, AS_MAPPED))
+    if other != AS_MAPPED:
+        recounted: xr.Dataset = target.data["defined"][other]
+        return recounted
     out = str(of.get(OUT, "nobody"))
     if out != "nobody":
         found: xr.Dataset = target.data["out"][out]

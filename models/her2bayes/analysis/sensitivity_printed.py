@@ -6,7 +6,9 @@
 Both posteriors are closed forms. The SE is that of the printed interval, (log upper - log lower) /
 (2 * 1.96), as of a Cox model; or, as "observed/expected" reading, the one that the printed P value
 implies, |log HR| / z(P), which a log-rank test gives together with (O - E)/V. A bias factor b means
-that the printed ratio is b times the true one (unmeasured confounding).
+that the printed ratio is b times the true one (unmeasured confounding). Where the study quotes the
+same rate of other studies with their patients, these can count with a weight: of each patient
+(power prior), or of the informed part of a robust prior (MAP).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from her2bayes.analysis import sensitivity_borrowed as borrowed
 from her2bayes.analysis.conclusion_target import EXACT, Drawn, Target, independent
 from her2bayes.analysis.scenarios import DATA, PRIOR, READING, Axis, Scenario
 from her2bayes.estimand import Contrast, Estimand
@@ -27,6 +30,7 @@ from her2bayes.inference.convergence import Diagnostics
 if TYPE_CHECKING:
     import pandas as pd
 
+    from her2bayes.bayes.borrowing import Outside
     from her2bayes.evidence.study import Study
     from her2bayes.inference.sampling import Sampling
 
@@ -45,7 +49,7 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
     for conclusion in conclusions:
         by.setdefault(str(conclusion.estimand), []).append(conclusion)
     for asked in by.values():
-        made = _target(study.ledger, asked[0].estimand, tuple(asked))
+        made = _target(study, asked[0].estimand, tuple(asked))
         if made is not None:
             found.append(made)
     return found
@@ -60,15 +64,15 @@ def available(study: Study) -> Iterator[str]:
     yield from dict.fromkeys(ledger.loc[counted & rates, "estimand"])
 
 
-def _target(
-    ledger: pd.DataFrame, estimand: Estimand, asked: tuple[Conclusion, ...]
-) -> Target | None:
+def _target(study: Study, estimand: Estimand, asked: tuple[Conclusion, ...]) -> Target | None:
+    ledger, outside = study.ledger, None
     if estimand.kind == "hazard_ratio":
         rows: dict[str, Any] = _ratios(ledger, estimand)
         axes: tuple[Axis, ...] = _ratio_axes(rows)
     elif estimand.kind in RATES:
         rows = {"": _counts(ledger, estimand)}
-        axes = _rate_axes(rows[""])
+        outside = borrowed.outside(study, estimand)
+        axes = (*_rate_axes(rows[""]), *borrowed.axes(outside))
     elif estimand.kind in tuple(f"{kind}_difference" for kind in RATES):
         rows = {part.given[-1][1]: _counts(ledger, part) for part in _parts(estimand)}
         axes = _rate_axes(next(iter(rows.values()), {}))[:2]
@@ -76,7 +80,8 @@ def _target(
         return None
     if not rows or not all(rows.values()):
         return None
-    return Target("printed", f"printed: {estimand}", asked, axes, {"rows": rows}, True)
+    data = {"rows": rows, "outside": outside}
+    return Target("printed", f"printed: {estimand}", asked, axes, data, True)
 
 
 def _parts(estimand: Estimand) -> list[Estimand]:
@@ -187,7 +192,7 @@ def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
         moved = int(of.get(MOVED, 0.0))
         shifts = [moved, *[0] * (len(rows) - 1)]  # of a difference, in the first group only
         pairs = [
-            _rate(counts, of, shift, rng, size)
+            _rate(counts, of, shift, rng, size, target.data.get("outside"))
             for counts, shift in zip(rows.values(), shifts, strict=True)
         ]
         posterior, prior = pairs[0]
@@ -216,11 +221,15 @@ def _rate(
     shift: int,
     rng: np.random.Generator,
     size: int,
+    outside: Outside | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     count, patients = rows[str(of.get(ROW, next(iter(rows))))]
     count = min(patients, max(0, count + shift))
     half = float(of.get(PATIENTS, 2.0)) / 2
     uniform = (np.arange(size) + 0.5) / size
+    if prior := borrowed.prior(outside, of, patients, half):
+        places = [rng.permutation(uniform) for _ in range(2)]
+        return prior.updated(count, patients).ppf(places[0]), prior.ppf(places[1])
     after = stats.beta(half + count, half + patients - count).ppf(rng.permutation(uniform))
     return after, stats.beta(half, half).ppf(rng.permutation(uniform))
 

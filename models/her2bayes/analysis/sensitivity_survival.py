@@ -1,7 +1,9 @@
 """Conclusions on survival of a patient cohort: priors, cut points, proportional hazards, subgroups.
 
 Cells of every cut-point scheme are made before the run; patients left out are removed from the
-cells, whose shape stays, so that the compiled model does too.
+cells, whose shape stays, so that the compiled model does too. With patients of other studies the
+weight they count with is an axis (power prior), and each of those studies can be left out; with
+another definition of a class its patients are counted anew.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from her2bayes.analysis import survival
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.analysis.survival_quantity import quantity
+from her2bayes.bayes import survival_borrowing
 from her2bayes.bayes.survival import DEFAULT_PRIORS, build
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.conclusions import Conclusion
+from her2bayes.evidence.external_survival import external_cells
 from her2bayes.evidence.survival_cells import cut_points, survival_cells
 from her2bayes.inference.refit import Specification
 
@@ -34,6 +38,9 @@ RATIO, SMOOTHING, INTERACTION, REFERENCE = (
     "prior scale of the hazard",
 )
 CUTS, MODEL, CROSSED, OUT = "cut points", "hazards", "interactions", "left out"
+BORROWED, STUDIES, DEFINED = "borrowing weight", "external patients", "definition"
+WEIGHTS = (0.1, 0.25, 0.5, 0.75, 1.0)
+MOST_LEFT_OUT = 20  # levels of a factor left out one at a time: those with most events
 SCALES = (0.25, 0.5, 2.0, 4.0)
 SCHEMES: dict[str, tuple[str, int]] = {
     "10 of equal events": ("quantile", 10),
@@ -49,8 +56,19 @@ _SCALED = {
 }
 
 
-def target(follow_up: FollowUp, question: Question, conclusions: Sequence[Conclusion]) -> Target:
-    """The cohort's model with its axes; ``BadInput`` for what it cannot answer, all together."""
+def target(
+    follow_up: FollowUp,
+    question: Question,
+    conclusions: Sequence[Conclusion],
+    *,
+    elsewhere: Mapping[str, FollowUp] | None = None,
+    definitions: Mapping[str, FollowUp] | None = None,
+) -> Target:
+    """The cohort's model with its axes; ``BadInput`` for what it cannot answer, all together.
+
+    ``elsewhere``: patients of other studies by name. ``definitions``: the same patients under
+    another definition of their classes.
+    """
     raise_if(
         [
             Fault(
@@ -69,6 +87,13 @@ def target(follow_up: FollowUp, question: Question, conclusions: Sequence[Conclu
             cells[name] = made
     data = {
         "cells": cells,
+        "external": {
+            name: external_cells(elsewhere, made, question.nested).cells
+            for name, made in cells.items()
+            if elsewhere
+        },
+        "defined": _defined(cells, definitions or {}, question),
+        "frailty": tuple(question.frailty),
         "options": {
             (model, crossed): survival.model_options(follow_up, _changed(question, model, crossed))
             for model in ("ph", "nonph")
@@ -97,14 +122,10 @@ def _axes(data: Mapping[str, Any]) -> tuple[Axis, ...]:
     asked = (data["model"], data["crossed"])
     if "interactions" in options[asked]:
         found.append(Axis(INTERACTION, PRIOR, 1.0, SCALES, "scale of interactions, times"))
-    left = tuple(
-        f"{name}={level}"
-        for name, levels in data["factors"].items()
-        for level in levels
-        if len(levels) > 1
-    )
+    left = _can_leave(data)
     if left:
         found.append(Axis(OUT, DATA, "nobody", left, "patients left out"))
+    found += _outside_axes(data)
     first, *others = data["cells"]
     if others:
         found.append(Axis(CUTS, STRUCTURE, first, tuple(others), "intervals of the hazard"))
@@ -117,6 +138,52 @@ def _axes(data: Mapping[str, Any]) -> tuple[Axis, ...]:
         meaning = "whether effects of the first factor differ between levels of the others"
         found.append(Axis(CROSSED, STRUCTURE, data["crossed"], (other,), meaning))
     return tuple(found)
+
+
+def _can_leave(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Levels that can be left out, one at a time; of many centres those with most events."""
+    cells = next(iter(data["cells"].values()))
+    found = []
+    for name, levels in data["factors"].items():
+        if len(levels) < 2:
+            continue
+        dim = str(cells[name].dims[0])
+        events = cells["events"].sum([d for d in cells["events"].dims if d != dim]).to_numpy()
+        own = cells[name].to_numpy().astype(str)
+        by = {level: int(events[own == level].sum()) for level in levels}
+        kept = set(sorted(levels, key=lambda level, by=by: -by[level])[:MOST_LEFT_OUT])  # type: ignore[misc]
+        found += [f"{name}={level}" for level in levels if level in kept]
+    return tuple(found)
+
+
+def _outside_axes(data: Mapping[str, Any]) -> Iterator[Axis]:
+    """Axes of patients elsewhere, and of other definitions."""
+    if data["external"]:
+        meaning = "weight of each patient of another study (power prior); 1: pooled"
+        yield Axis(BORROWED, DATA, 0.0, WEIGHTS, meaning)
+        studies = next(iter(data["external"].values()))["study"].to_numpy()
+        if len(studies) > 1:
+            left = tuple(f"all but {name}" for name in studies)
+            meaning = "studies pooled with the own patients, one left out at a time"
+            yield Axis(STUDIES, DATA, "none", ("all", *left), meaning)
+    if data["defined"]:
+        yield Axis(DEFINED, DATA, "as asked", tuple(data["defined"]), "which patients a class has")
+
+
+def _defined(
+    cells: Mapping[str, xr.Dataset], others: Mapping[str, FollowUp], question: Question
+) -> dict[str, dict[str, xr.Dataset]]:
+    """Cells of every scheme under each definition that changes some."""
+    found = {}
+    for text, other in others.items():
+        made = {}
+        for name, own in cells.items():
+            edges = [*own["interval_start"].to_numpy(), max(float(own["interval_end"][-1]),
+                                                            other.last_time)]  # fmt: skip
+            made[name] = survival_cells(other, edges, question.nested)
+        if any(not made[name].equals(own) for name, own in cells.items()):
+            found[text] = made
+    return found
 
 
 def available(follow_up: FollowUp) -> Iterator[str]:
@@ -155,7 +222,33 @@ def specification(target: Target, of: Scenario) -> Specification:
     top = ("reference_log_hazard", "smoothing", "spread", "log_hazard_ratio", "interaction")
     cells = scenario_cells(target, of)
     scales = tuple(n for n in _names(cells, data["factors"]) if n.startswith(top))
-    return Specification(build, cells, priors, options, (*top, *scales))
+    scales += tuple(f"frailty_{name}" for name in data["frailty"])
+    weight, external = _borrowed(target, of)
+    if not weight:
+        return Specification(build, cells, priors, options, (*top, *scales))
+    both = {"own": cells, "external": external}
+    chosen = {**options, "power": weight}
+    return Specification(survival_borrowing.build, both, priors, chosen, (*top, *scales))
+
+
+def _borrowed(target: Target, of: Scenario) -> tuple[float, xr.Dataset]:
+    """Weight of the patients elsewhere and their cells, without whom a scenario leaves out."""
+    studies = str(of.get(STUDIES, "none"))
+    weight = float(of.get(BORROWED, 0.0))
+    if not target.data["external"] or (studies == "none" and not weight):
+        return 0.0, xr.Dataset()
+    external: xr.Dataset = target.data["external"][_scheme(target, of)]
+    kept = external["study"] != studies.removeprefix("all but ")
+    factor, _, level = str(of.get(OUT, "nobody")).partition("=")
+    if level:
+        own = scenario_cells(target, of)
+        kept = kept & (own[factor].astype(str) != level)
+    changed = {n: external[n].where(kept, 0.0).transpose(*external[n].dims) for n in external}
+    return weight or 1.0, external.assign(changed)
+
+
+def _scheme(target: Target, of: Scenario) -> str:
+    return str(of.get(CUTS, next(iter(target.data["cells"]))))
 
 
 def _names(cells: xr.Dataset, factors: Mapping[str, Sequence[str]]) -> list[str]:
@@ -171,7 +264,8 @@ def _names(cells: xr.Dataset, factors: Mapping[str, Sequence[str]]) -> list[str]
 def scenario_cells(target: Target, of: Scenario) -> xr.Dataset:
     """Cells of a scenario; who is left out has no events and no person-months."""
     data = target.data
-    cells: xr.Dataset = data["cells"][str(of.get(CUTS, next(iter(data["cells"]))))]
+    defined = data["defined"].get(str(of.get(DEFINED, "")), data["cells"])
+    cells: xr.Dataset = defined[_scheme(target, of)]
     out = str(of.get(OUT, "nobody"))
     if out == "nobody":
         return cells

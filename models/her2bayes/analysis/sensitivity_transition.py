@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from her2bayes.analysis import transition_left_out as left_out
 from her2bayes.analysis.conclusion_target import REFIT, Drawn, Target, impossible
 from her2bayes.analysis.latent_transition import (
     RowPrior,
@@ -20,7 +21,7 @@ from her2bayes.analysis.latent_transition import (
     partitions,
     row_priors,
 )
-from her2bayes.analysis.scenarios import PRIOR, READING, Axis, Scenario
+from her2bayes.analysis.scenarios import DATA, PRIOR, READING, Axis, Scenario
 from her2bayes.analysis.transition_assay import has_prior, known_assay
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.bayes.transition_rows import ROW_PRIORS
@@ -42,7 +43,7 @@ KINDS = (
     "loss",
     "flow_difference",
 )
-ROWS, READ, ASSAY = "prior of the rows", "reading", "assay errors"
+ROWS, READ, ASSAY, OUT = "prior of the rows", "reading", "assay errors", "left out"
 SCALE, SPREAD, CENTRE = (
     "prior scale of change",
     "prior scale of differences between levels",
@@ -113,10 +114,11 @@ def axes(facts: Any, classes: Sequence[str], factors: tuple[str, ...]) -> tuple[
     read = readings(facts)
     if len(read) > 1:
         found.append(Axis(READ, READING, read[0], tuple(read[1:]), "which printed number is right"))
+    if left := () if factors else left_out.levels(facts):
+        found.append(Axis(OUT, DATA, "nobody", left, "patients left out, as far as is printed"))
     if has_prior(classes):
-        found.append(
-            Axis(ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), "error rates, times the default")
-        )
+        meaning = "error rates, times the default"
+        found.append(Axis(ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), meaning))
     return tuple(found)
 
 
@@ -124,7 +126,10 @@ def _tables(target: Target, of: Scenario) -> Any:
     from her2bayes.reconstruction.table_facts import readings, table_set
 
     facts, classes, factors = (target.data[k] for k in ("facts", "classes", "factors"))
-    return table_set(facts, classes, factors, str(of.get(READ, readings(facts)[0])))
+    reading = str(of.get(READ, readings(facts)[0]))
+    out = str(of.get(OUT, "nobody"))
+    facts = facts if out == "nobody" else left_out.without(facts, out)
+    return table_set(facts, classes, factors, reading)
 
 
 def _rows(target: Target, of: Scenario) -> tuple[str, RowPrior]:
@@ -217,7 +222,7 @@ _LAST: dict[str, Any] = {}  # fits of this process; scenarios that differ in the
 def _fitted(tables: Any, choice: RowPrior, sampling: Sampling) -> Any:
     from her2bayes.inference.table_fit import fit_tables
 
-    key = repr((tables.reading, tables.names, choice, sampling))
+    key = repr((tables.reading, tables.names, tables.fact_id, choice, sampling))
     if key not in _LAST:
         _LAST.clear()
         _LAST[key] = fit_tables(

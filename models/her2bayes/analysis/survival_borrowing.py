@@ -204,12 +204,12 @@ def _choices(
     if robust is not None:
         shares = [rows.after_odds(robust, rows.commensurate_odds(model, runs, own))
                   for own in (1.0, 0.0)]  # fmt: skip
-        mixed: list[Mixture] = [
-            {way(commensurate): share, way(vague): 1 - share}
-            for way, share in zip((_same, _before), shares, strict=True)
-        ]
+        after: Mixture = {commensurate: shares[0], vague: 1 - shares[0]}
+        before: Mixture = {_before(commensurate): shares[1], _before(vague): 1 - shares[1]}
         said = f"weight after the data {shares[0]:.2f}"
-        found.append(choice(f"robust_{robust:g}", f"robust, weight {robust:g}", *mixed, said))
+        found.append(
+            choice(f"robust_{robust:g}", f"robust, weight {robust:g}", after, before, said)
+        )
     found.append(
         choice("commensurate", "commensurate", {commensurate: 1.0}, {_before(commensurate): 1.0},
                rows.offset_text(runs[commensurate]))
@@ -225,10 +225,6 @@ def _choices(
         found.append(choice(f"power_{a:g}", f"power, weight {a:g}", *power(a)))
     found.append(choice("full", "full (pooled)", *power(1.0)))
     return found
-
-
-def _same(way: Setting) -> Setting:
-    return way
 
 
 def summary(borrowed: Borrowed) -> list[str]:

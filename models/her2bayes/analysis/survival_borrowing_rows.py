@@ -115,8 +115,8 @@ def conflict(before: Mixture, runs: Mapping[Setting, Run], events: float) -> flo
     below = above = 0.0
     for way, share in before.items():
         expected = runs[way].expected.to_numpy().ravel()
-        below += share * float(stats.poisson.cdf(events, expected).mean())
-        above += share * float(stats.poisson.sf(events - 1, expected).mean())
+        below += share * float(np.mean(stats.poisson.cdf(events, expected)))
+        above += share * float(np.mean(stats.poisson.sf(events - 1, expected)))
     return min(1.0, 2 * min(below, above))
 
 
@@ -176,9 +176,7 @@ class Worth:
         self._shares = events.to_numpy() / max(float(events.sum()), 1e-6)
         self._scale = float(model.priors["tau"]["sigma"])
         weight = model.cells["events"].sum("interval") + 1e-9
-        average = (offset_basis(model.cells) * weight / float(weight.sum())).sum(
-            [dim for dim in weight.dims]
-        )
+        average = (offset_basis(model.cells) * weight / float(weight.sum())).sum(list(weight.dims))
         self._spread = float(np.square(average).sum())
 
     def events(self, before: Mixture) -> float:
@@ -229,9 +227,9 @@ def tipping(
         (POWER, power, {Setting(1.0, power): 1.0}) for power in powers
     ]
     parts = Setting(1.0, 1.0, learned=1.0), Setting(1.0, 1.0, fixed=1.0)
-    for weight in np.linspace(0, 1, 21):
-        share = after_odds(float(weight), log_odds)
-        ways.append((ROBUST, float(weight), {parts[0]: share, parts[1]: 1 - share}))
+    for weight in np.linspace(0, 1, 21).tolist():
+        share = after_odds(weight, log_odds)
+        ways.append((ROBUST, weight, {parts[0]: share, parts[1]: 1 - share}))
     for estimand in asked:
         for prior, weight, of in ways:
             numbers = summarised("posterior", estimand, of, runs)

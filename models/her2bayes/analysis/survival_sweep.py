@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from xarray.ufuncs import exp
 
+from her2bayes.analysis.survival import CAREFUL
 from her2bayes.analysis.survival_quantity import quantity
 from her2bayes.bayes.prior import Prior
 from her2bayes.bayes.survival_borrowing import build
@@ -116,6 +117,11 @@ def _run(
     with engine.compiler_flags():
         graph = build(model.data, model.priors, **asdict(setting), **model.options)
         draws, stats, _ = engine.sample(graph, sampling)
+        if int(stats["diverging"].sum()) and sampling.target_accept < CAREFUL:
+            smaller = replace(sampling, target_accept=CAREFUL)
+            again = engine.sample(graph, smaller)
+            if int(again[1]["diverging"].sum()) < int(stats["diverging"].sum()):
+                draws, stats, _ = again
     cells, external = model.cells, model.external.cells.sum("study")
     groups = [str(dim) for dim in cells["person_months"].dims]
     hazard = log_hazard(draws, cells).drop_vars(["interval_start", "interval_end"])

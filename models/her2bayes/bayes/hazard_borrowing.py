@@ -20,6 +20,7 @@ event. ``survival_borrowing`` has the same choices for the whole survival model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
@@ -63,7 +64,7 @@ def kernel(x: np.ndarray, events: np.ndarray, months: np.ndarray) -> np.ndarray:
     return d * x - t * np.exp(x)
 
 
-def places(prior: stats.rv_continuous, events: float, months: float) -> np.ndarray:
+def places(prior: Any, events: float, months: float) -> np.ndarray:
     """Steps that hold the prior and what the events elsewhere say, an event more or less."""
     seen = np.log((events + 0.5) / months)
     low, high = prior.ppf([1e-8, 1 - 1e-8])
@@ -72,9 +73,12 @@ def places(prior: stats.rv_continuous, events: float, months: float) -> np.ndarr
 
 @dataclass(frozen=True)
 class Choices:
-    """Every choice for ``events`` in ``months`` elsewhere, prior ``prior`` of the log hazard."""
+    """Every choice for ``events`` in ``months`` elsewhere.
 
-    prior: stats.rv_continuous
+    ``prior`` is a frozen scipy distribution of the log hazard.
+    """
+
+    prior: Any
     events: float
     months: float
     x: np.ndarray

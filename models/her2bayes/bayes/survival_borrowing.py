@@ -133,8 +133,7 @@ def pooled(
 def offset_basis(cells: xr.Dataset) -> xr.DataArray:
     """How an external study may differ: level, then the log hazard ratios of each factor.
 
-    Dims (groups…, offset_of). An offset of tau changes the log ratio of two levels by tau, of any two
-    of several levels too.
+    Dims (groups…, offset_of). Offsets of sd tau change the log ratio of any two levels by sd tau.
     """
     groups = [str(dim) for dim in cells["person_months"].dims if dim != "interval"]
     shape = tuple(cells.sizes[dim] for dim in groups)

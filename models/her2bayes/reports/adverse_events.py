@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Known = Mapping[str, Mapping[str, Any]]
 
 
-def section(result: Result) -> Section:
-    """Report adverse events."""
+def section(result: Result, external: pd.DataFrame | None = None) -> Section:
+    """Report adverse events; ``external`` compares them with other studies."""
     known: Known = {
         str(row["estimand"]): {str(name): value for name, value in row.items()}
         for row in result.estimates.to_dict("records")
@@ -34,7 +34,7 @@ def section(result: Result) -> Section:
         title="Adverse events",
         paragraphs=tuple(_paragraphs(result)),
         figures=(_figure(result, known),),
-        tables=(_table(result, known),),
+        tables=(_table(result, known), *_external(external)),
         fits=tuple(_cards(result)),
     )
 
@@ -137,6 +137,32 @@ def _table(result: Result, known: Known) -> Table:
         "of its severity. Shrinkage answers the number of events looked at; no P value is adjusted."
     )
     return Table("Adverse events", pd.DataFrame(rows), caption)
+
+
+def _external(compared: pd.DataFrame | None) -> Iterator[Table]:
+    """Own rates beside those of other studies."""
+    if compared is None or compared.empty:
+        return
+    rows = [
+        {
+            "Event": "any event" if row["event"] == ANY else row["event"],
+            "Severity": row["severity"],
+            "Here": f"{row['count']} of {row['patients']}",
+            str(row["study"]): f"{row['external_count']} of {row['external_patients']}",
+            "Difference, %": interval(
+                row["difference"], row["difference_lower"], row["difference_upper"], 1
+            ),
+            "P(higher here)": probability(row["probability_higher"]),
+            "shrunken": probability(row["probability_higher_shrunken"]),
+        }
+        for row in compared.to_dict("records")
+    ]
+    caption = (
+        "Difference in percentage points (Newcombe, method 10). P: probability that the rate here "
+        "is the higher one, both uncertain (uniform priors); shrunken: with the rate here as the "
+        "hierarchical model gives it. Other patients, grading and follow-up are not adjusted for."
+    )
+    yield Table("Compared with other studies", pd.DataFrame(rows).fillna(""), caption)
 
 
 def _cards(result: Result) -> Iterator[FitCard]:

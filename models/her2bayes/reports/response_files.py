@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from her2bayes.analysis import adverse_events, adverse_events_two_arms
+from her2bayes.analysis import adverse_events_external as compared
 from her2bayes.analysis import borrowing as borrowed
 from her2bayes.analysis import response as analysis
 from her2bayes.bayes.borrowing import Outside
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.bayes.rate_exact import own_sd
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.adverse_events import read_adverse_events
+from her2bayes.evidence.adverse_events import AdverseEvents, read_adverse_events
 from her2bayes.evidence.count_tables import (
     read_event_table,
     read_external_table,
@@ -126,13 +127,24 @@ def _weight_faults(
 
 
 def write_adverse_events(
-    table: Path, out: Path, thresholds: tuple[float, float], settings: Settings, say: Say
+    table: Path,
+    out: Path,
+    thresholds: tuple[float, float],
+    settings: Settings,
+    say: Say,
+    external: Sequence[Path] = (),
 ) -> Written:
-    """Analyse a table of adverse events: one arm at two severities, or two arms."""
+    """Analyse a table of adverse events: one arm at two severities, or two arms.
+
+    ``external``: tables of one arm of other studies, to compare one arm with.
+    """
     rows = read_event_table(table)
     store = Store(out / "fits")
     sampling = settings.sampling
     if len(set(rows["arm"])) > 1:
+        if external:
+            problem = "two arms are compared with each other, not with --external"
+            raise_if([Fault(problem, table, remedy="give the rows of one arm")])
         counts = adverse_events_two_arms.read(rows, table)
         both = adverse_events_two_arms.run(slug(table), counts, store, sampling, say)
         return write(
@@ -140,8 +152,21 @@ def write_adverse_events(
             both.classical, sampling, settings.quick, {"differences": both.differences},
         )  # fmt: skip
     events = read_adverse_events(rows, table)
+    elsewhere = {file.stem: _one_arm(file) for file in external}
+    compared.check(events, elsewhere)
     result = adverse_events.analyse(
         slug(table), events, store, sampling, say, thresholds=thresholds
     )
-    return write("adverse_events", table, out, adverse_events_report.section(result),
-                 result.estimates, result.classical, sampling, settings.quick, {})  # fmt: skip
+    found = compared.compare(result.events, result.draws, elsewhere)
+    section = adverse_events_report.section(result, found)
+    return write("adverse_events", table, out, section, result.estimates, result.classical,
+                 sampling, settings.quick, {"external": found})  # fmt: skip
+
+
+def _one_arm(file: Path) -> AdverseEvents:
+    rows = read_event_table(file)
+    arms = sorted(set(rows["arm"]))
+    if len(arms) > 1:
+        raise_if([Fault("an external table has one arm", file, None, "arm", ", ".join(arms),
+                        remedy="keep the rows of the arm to compare with")])  # fmt: skip
+    return read_adverse_events(rows, file)

@@ -10,6 +10,7 @@ import pandas as pd
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import AS_REPORTED, BASE, Axis, crossed, one_at_a_time
 from her2bayes.analysis.sensitivity import Result, methods_used
+from her2bayes.analysis.sensitivity_not_asked import not_asked
 from her2bayes.analysis.sensitivity_summary import influence
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.reports import sensitivity_figures as figures
@@ -38,6 +39,7 @@ def section(result: Result) -> Section:
             _scenario_table(result),
             _power_table(result),
             _axes_table(result),
+            _not_asked_table(result),
         ),
     )
 
@@ -264,6 +266,12 @@ def _power_table(result: Result) -> Table:
         "sampled and has log densities."
     )
     return Table("Power-scaling", pd.DataFrame(rows), caption)
+
+
+def _not_asked_table(result: Result) -> Table:
+    frame = not_asked(result.targets).rename(columns=str.capitalize)
+    caption = "Choices that a reader may expect and that these data do not let anybody make."
+    return Table("Not asked, and why", frame, caption)
 
 
 def _axes_table(result: Result) -> Table:

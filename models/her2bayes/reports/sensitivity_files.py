@@ -14,6 +14,7 @@ import pandas as pd
 from her2bayes import __version__
 from her2bayes.analysis import sensitivity as analysis
 from her2bayes.analysis.conclusion_target import Target
+from her2bayes.analysis.sensitivity_not_asked import not_asked
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.conclusions import FILE, load_conclusions, vocabulary
 from her2bayes.evidence.schema import SCHEMA_VERSION
@@ -72,18 +73,28 @@ def from_study(name: str, conclusions: Path | None, out: Path) -> Asked:
 
 
 def from_follow_up(
-    follow_up: FollowUp, question: Question, conclusions: Path, source: Path, out: Path
+    follow_up: FollowUp,
+    question: Question,
+    conclusions: Path,
+    source: Path,
+    out: Path,
+    *,
+    elsewhere: Mapping[str, FollowUp] | None = None,
+    definitions: Mapping[str, FollowUp] | None = None,
 ) -> Asked:
-    """Conclusions on survival of a cohort."""
+    """Conclusions on survival of a cohort, with other studies and other definitions."""
     from her2bayes.analysis.sensitivity_survival import target
 
     words = vocabulary(follow_up.factors, (follow_up.endpoint,))
     asked = load_conclusions(conclusions, words)
     about = {"id": question.study, "title": question.title, "citation": source.name, "doi": ""}
-    return Asked(about, (target(follow_up, question, asked),), out / question.study)
+    made = target(follow_up, question, asked, elsewhere=elsewhere, definitions=definitions)
+    return Asked(about, (made,), out / question.study)
 
 
-def from_pairs(cohort: Cohort, conclusions: Path, out: Path) -> Asked:
+def from_pairs(
+    cohort: Cohort, conclusions: Path, out: Path, definitions: Mapping[str, Cohort] | None = None
+) -> Asked:
     """Conclusions on the change of HER2 class in a cohort with paired readings."""
     from her2bayes.analysis.sensitivity_pairs import targets
 
@@ -95,13 +106,13 @@ def from_pairs(cohort: Cohort, conclusions: Path, out: Path) -> Asked:
         "citation": cohort.source.get("citation", ""),
         "doi": "",
     }
-    return Asked(about, tuple(targets(cohort, asked)), out / cohort.id)
+    return Asked(about, tuple(targets(cohort, asked, definitions)), out / cohort.id)
 
 
 def write(
     asked: Asked, result: analysis.Result, sampling: Sampling, quick: bool, minutes: float
 ) -> tuple[list[str], list[str]]:
-    """Write sensitivity.csv, sensitivity_summary.csv, sensitivity.html and sensitivity.json.
+    """Write the tables of scenarios, conclusions and what is not asked, the page and its record.
 
     Returns lines for the user: one a conclusion, and what did not converge.
     """
@@ -141,6 +152,7 @@ def write(
     )
     files = {
         "sensitivity.csv": csv_text(result.table),
+        "sensitivity_not_asked.csv": csv_text(not_asked(result.targets)),
         "sensitivity_summary.csv": csv_text(result.summary),
         **pages,
     }

@@ -139,7 +139,8 @@ def _tipping(one: Borrowed) -> Figure:
         "How the answer depends on the weight of the external patients",
         figures.tipping(panels, ratios, f"{end} %", names),
         "Posterior median with 95 % interval over the weight: of the power prior (band) and of "
-        "the commensurate part of the robust prior (dashed limits).",
+        "the commensurate part of the robust prior (dashed limits). At its weight 0 the shape of "
+        "the hazard over time is still common, and the level worth one event.",
         f"{first}: {number(power.median[0], 2)} at weight 0, {number(power.median[-1], 2)} at 1.",
     )
 
@@ -157,7 +158,7 @@ def _trace(rows: pd.DataFrame) -> figures.Trace:
 
 def _choices(one: Borrowed) -> Table:
     asked = [str(estimand) for estimand in _panels(one)]
-    shown = one.table.set_index(["choice", "estimand"])
+    shown = {(row["choice"], row["estimand"]): row for row in one.table.to_dict("records")}
     found = []
     for choice in one.choices:
         row: dict[str, str] = {
@@ -166,7 +167,7 @@ def _choices(one: Borrowed) -> Table:
             "Conflict": probability(choice.conflict),
         }
         for text in asked:
-            values = {str(k): v for k, v in shown.loc[(choice.name, text)].items()}
+            values = shown[choice.name, text]
             unit, title = str(values["unit"]), _title(parse(text))
             row[f"{title}{', %' if unit == '%' else ''}"] = _shown(values, "posterior")
         row["Learned"] = choice.learned

@@ -1,4 +1,4 @@
-"""What ``fit_survival --external`` reads and writes: patients of other studies, tables, a section."""
+"""What ``fit_survival --external`` reads and writes: other studies in, tables and a section out."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -27,6 +27,9 @@ from her2bayes.reports.numbers import interval, probability
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.cohort import Cohort
 
 METHODS = (
     "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
@@ -52,22 +55,27 @@ class Written:
 
 
 def cohort_frame(where: Path, map_name: str) -> tuple[pd.DataFrame, str]:
-    """Patients of a mapped study with one class each as ``her2`` and ``her2_primary``, and a title.
-
-    A reading that leaves several classes open belongs to no single group: its cell stays empty and
-    the patient is counted as left out.
-    """
+    """Patients of a mapped study as ``single_classes`` gives them, and a title."""
     from her2bayes.evidence.cohort import read_cohort
     from her2bayes.evidence.maps import load_map
     from her2bayes.reports.transition_files import map_path
 
     cohort = read_cohort(load_map(map_path(map_name)), where)
+    return single_classes(cohort), cohort.title
+
+
+def single_classes(cohort: Cohort) -> pd.DataFrame:
+    """Patients with one class each as ``her2`` and ``her2_primary``.
+
+    A reading that leaves several classes open belongs to no single group: its cell stays empty and
+    the patient is counted as left out.
+    """
     patients = cohort.patients.copy()
     single = set(cohort.categories)
     for name, end in (("her2", "recurrence"), ("her2_primary", "primary")):
         reading = patients[f"{end}_reading"]
         patients[name] = reading.where(reading.isin(single), "")
-    return patients, cohort.title
+    return patients
 
 
 def digest(path: Path) -> str:
