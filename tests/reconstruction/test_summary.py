@@ -213,7 +213,8 @@ def test_compiled_statistics_agree_with_greenwood(rng):
     def compiled(kind, groups, group_of):
         out = np.zeros(kernel.VALUES)
         assert kernel.statistic(kind, groups, group_of, time[order], event[order], group[order], n,
-                                np.zeros(kernel.GROUPS), kernel.FAR, *memory, out)  # fmt: skip
+                                np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
+                                *memory, out)  # fmt: skip
         return out
 
     every = np.arange(3)
