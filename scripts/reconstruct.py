@@ -57,6 +57,10 @@ def summary(
     ] = None,
     sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 1500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep the chains in this folder; reports look in data/reconstructed."),
+    ] = None,
 ) -> int | None:
     """Printed numbers of a paper to cohorts of patients that meet every one of them.
 
@@ -64,6 +68,7 @@ def summary(
     ENDPOINT_match.csv (every printed number in every cohort), ENDPOINT_diagnostics.csv (agreement
     of the chains) and ENDPOINT_chains.csv.
     """
+    from her2bayes.analysis.reconstructed_survival import keep as keep_chains
     from her2bayes.evidence.study import load_study, study_folder
     from her2bayes.reconstruction.summary import Settings
     from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
@@ -81,11 +86,14 @@ def summary(
         log.print(
             plain(f"{item.study} {item.endpoint}: {counts} counts, {numbers} survival numbers")
         )
-        made = summary_ensemble(item, ensemble, Settings(sweeps=sweeps, seed=seed))
+        settings = Settings(sweeps=sweeps, seed=seed)
+        made = summary_ensemble(item, ensemble, settings)
         good = good and made.converged
         out.print(plain(made.text()))
         for path in write(made, out_folder):
             out.print(plain(path), soft_wrap=True)
+        if keep is not None:
+            out.print(plain(keep_chains(item, settings, made.chains, keep)), soft_wrap=True)
     return None if good else EXIT_NOT_CONVERGED
 
 

@@ -23,7 +23,10 @@ INTERVALS, LAST, N, EVENTS, POSITIVE = 2, 60.0, 8, 3, 4
 
 
 def small(window=(0.2, 2.0), median=(100.0, 260.0)):
-    """Eight patients, three deaths, four in each HER2 class; a log-rank and a follow-up window."""
+    """Eight patients, three deaths, four in each HER2 class; a log-rank and a follow-up window.
+
+    Patients of class positive fare better.
+    """
     everyone = np.ones(4, np.int64)
     positive = CELLS.where({"her2": "positive"}).astype(np.int64)
     facts = (
@@ -32,7 +35,8 @@ def small(window=(0.2, 2.0), median=(100.0, 260.0)):
     )
     statistics = (
         Statistic("logrank", kernel.LOG_RANK, {}, "her2", ("low", "positive"),
-                  (Target("p", "P", "", 0, *window, "p1"),)),
+                  (Target("p", "P", "", 0, *window, "p1"),
+                   Target("better", "direction", "positive better", 1, -np.inf, -1e-9, "sign"))),
         Statistic("follow", kernel.FOLLOW_UP, {}, "", (),
                   (Target("m", "median", "", 0, *median, "months"),)),
     )  # fmt: skip
@@ -62,14 +66,14 @@ def prior_cohorts(rng, size):
 
 
 def log_rank(time, event, group):
-    """Two-group log-rank chi-square from its definition."""
+    """Two-group log-rank chi-square from its definition, negative where the group fares worse."""
     excess = variance = 0.0
     for t in np.unique(time[event == 1]):
         at, dead = time >= t, (time == t) & (event == 1)
         n, n1, d = at.sum(), (at & group).sum(), dead.sum()
         excess += (dead & group).sum() - d * n1 / n
         variance += d * n1 * (n - n1) * (n - d) / (n**2 * (n - 1)) if n > 1 else 0
-    return excess**2 / variance if variance > 0 else np.nan
+    return -np.sign(excess) * excess**2 / variance if variance > 0 else np.nan
 
 
 def summaries(time, event, cell):
@@ -194,7 +198,7 @@ def test_every_printed_number_is_met_by_other_code():
     cohorts = [patients(item, found, d) for d in range(0, found.months.shape[0], 10)]
     table = match(item, cohorts)
     assert table["met"].all()
-    assert set(table["claim_id"]) == {"deaths", "positive", "p", "m"}
+    assert set(table["claim_id"]) == {"deaths", "positive", "p", "better", "m"}
 
 
 def test_compiled_statistics_agree_with_greenwood(rng):
@@ -213,7 +217,8 @@ def test_compiled_statistics_agree_with_greenwood(rng):
     def compiled(kind, groups, group_of):
         out = np.zeros(kernel.VALUES)
         assert kernel.statistic(kind, groups, group_of, time[order], event[order], group[order], n,
-                                np.zeros(kernel.GROUPS), kernel.FAR, *memory, out)  # fmt: skip
+                                np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
+                                *memory, out)  # fmt: skip
         return out
 
     every = np.arange(3)

@@ -1,7 +1,7 @@
 """Estimates from reconstructed cohorts and the reference model's parameters, and what they rest on.
 
-Survival of a group is the mean of S_i(t) over its patients, a hazard ratio of a group the mean log
-ratio over its patients. The share of variance due to reconstruction is
+Survival of a group is the mean of S_i(t) over its patients; a hazard ratio is unadjusted, as the
+printed ones are (``reconstructed_ratios``). The share of variance due to reconstruction is
 Var_D(E[q | D]) / Var(q): parameters are drawn given each member's patients alone, and the variance
 of their means, less what few draws add to it, is set against that of all draws.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from her2bayes.analysis.reconstructed_ratios import Part, log_ratios
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.posterior import survival as post
@@ -27,22 +28,21 @@ from her2bayes.reconstruction.summary_diagnostics import quantities
 from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, verdict_of
 from her2bayes.reconstruction.summary_given import parameters_given
 from her2bayes.reconstruction.summary_problem import TENTHS, Problem
-from her2bayes.reconstruction.summary_start import log_hazards, prior_theta
+from her2bayes.reconstruction.summary_start import log_rates, prior_theta
 
 TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
 PRIOR_DRAWS = 1000
-GIVEN_DRAWS = 120  # parameters drawn for each member's patients
-Key = tuple[str, tuple[tuple[str, str], ...], Contrast | None, float | None]
+DRAWS = 400  # of each chain
+GIVEN_MEMBERS, GIVEN_DRAWS = 20, 120  # parameters drawn for each member's patients
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Log hazards per month (chain, draw, cell, interval) and patients (chain, draw, cell)."""
+    """Rates and patients of all draws, of the prior, and given each member's patients alone."""
 
-    log_hazard: xr.DataArray
-    patients: xr.DataArray
-    prior: xr.DataArray
-    given: Sequence[tuple[xr.DataArray, xr.DataArray]]  # the same for each member
+    posterior: Part
+    prior: Part
+    given: Sequence[Part]
 
 
 @dataclass(frozen=True)
@@ -54,37 +54,47 @@ class _Source:
 
 def draws_of(posed: Problem, chains: Sequence[Chain], seed: int) -> Draws:
     """Hazards of all draws, of the prior, and given each member's patients."""
-    size = min(chain.months.shape[0] for chain in chains)
-    kept = [slice(chain.months.shape[0] - size, None) for chain in chains]
+    size = min(DRAWS, *(chain.months.shape[0] for chain in chains))
+    kept = [np.linspace(0, c.months.shape[0] - 1, size).round().astype(int) for c in chains]
     theta = np.stack([chain.theta[part] for chain, part in zip(chains, kept, strict=True)])
     cell = np.stack([chain.cell[part] for chain, part in zip(chains, kept, strict=True)])
+    posterior = _part(posed, theta, _counts(posed, cell))
     rng = np.random.default_rng(seed)
     given = []
-    for c, d in members(chains, 20):
+    for c, d in members(chains, GIVEN_MEMBERS):
         chain = chains[c]
         alone = parameters_given(
             posed, chain.months[d] * TENTHS, chain.event[d], chain.cell[d], chain.theta[d],
             GIVEN_DRAWS, int(rng.integers(2**31)),
         )  # fmt: skip
         same = np.repeat(chain.cell[d][None, None], alone.shape[0], axis=1)
-        given.append((_hazards(posed, alone[None]), _counts(posed, same)))
-    before = prior_theta(posed.model, PRIOR_DRAWS, rng)
-    return Draws(_hazards(posed, theta), _counts(posed, cell), _hazards(posed, before[None]), given)
+        given.append(_part(posed, alone[None], _counts(posed, same)))
+    before = prior_theta(posed.model, PRIOR_DRAWS, rng)[None]
+    typical = posterior.patients.mean(["chain", "draw"])
+    whole = typical.expand_dims(chain=1, draw=PRIOR_DRAWS)
+    return Draws(posterior, _part(posed, before, whole), given)
 
 
-def _hazards(posed: Problem, theta: np.ndarray) -> xr.DataArray:
-    values = log_hazards(posed.model, theta.reshape(-1, theta.shape[-1])) + np.log(TENTHS)
+def _part(posed: Problem, theta: np.ndarray, patients: xr.DataArray) -> Part:
+    death, leave = log_rates(posed.model, theta.reshape(-1, theta.shape[-1]))
     start = posed.model.start / TENTHS
     end = np.append(start[1:], posed.summary.last)
-    return xr.DataArray(
-        values.reshape(*theta.shape[:2], *values.shape[1:]),
-        dims=("chain", "draw", "cell", "interval"),
-        coords={
-            "interval": np.arange(start.size),
-            "interval_start": ("interval", start),
-            "interval_end": ("interval", end),
-        },
-    )
+    axes = {
+        "interval": np.arange(start.size),
+        "interval_start": ("interval", start),
+        "interval_end": ("interval", end),
+    }
+    lead, tenths = theta.shape[:2], np.log(TENTHS)
+    return Part(
+        xr.DataArray(
+            death.reshape(*lead, *death.shape[1:]) + tenths,
+            dims=("chain", "draw", "cell", "interval"), coords=axes,
+        ),
+        xr.DataArray(
+            leave.reshape(*lead, -1) + tenths, dims=("chain", "draw", "interval"), coords=axes
+        ),
+        patients,
+    )  # fmt: skip
 
 
 def _counts(posed: Problem, cell: np.ndarray) -> xr.DataArray:
@@ -100,14 +110,15 @@ def rows(
     item: Summary, draws: Draws, posed: Problem, ensemble: SummaryEnsemble, fit: tuple[str, str]
 ) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Rows of estimates, and for each the share of its variance due to reconstruction."""
-    source = _Source(*fit, Diagnostics(draws.patients.sizes["chain"], 0, 0, np.inf))
+    size = draws.posterior.patients.sizes["chain"]
+    source = _Source(*fit, Diagnostics(size, 0, 0, np.inf))
     levels = _levels(item, posed)
     printed = {s.estimand for s in item.statistics}
     found, shares = [], []
-    mean_mix = draws.patients.mean(["chain", "draw"])
     for estimand in _asked(item):
-        values = _value(estimand, draws.log_hazard, draws.patients, levels)
-        before = _value(estimand, draws.prior, mean_mix, levels)
+        values, before = (
+            _value(estimand, part, levels) for part in (draws.posterior, draws.prior)
+        )
         share = _share_of_reconstruction(estimand, draws, values, levels)
         row = estimate(estimand, values, before, source, event=_event(estimand),
                        note=_note(estimand, share), unit=_unit(estimand))  # fmt: skip
@@ -195,13 +206,11 @@ def _inside(levels: pd.DataFrame, given: Mapping[str, str]) -> np.ndarray:
     return inside
 
 
-def _value(
-    estimand: Estimand, log_hazard: xr.DataArray, patients: xr.DataArray, levels: pd.DataFrame
-) -> xr.DataArray:
+def _value(estimand: Estimand, part: Part, levels: pd.DataFrame) -> xr.DataArray:
     """Draws (chain, draw) of one estimand."""
     if estimand.kind == "hazard_ratio":
         assert estimand.contrast is not None
-        ratio = _log_ratio(estimand.contrast, estimand.conditions, log_hazard, patients, levels)
+        ratio = _log_ratio(estimand.contrast, estimand.conditions, part, levels)
         return xr.ufuncs.exp(ratio)
     if estimand.kind == "hazard_ratio_ratio":
         assert estimand.contrast is not None
@@ -209,46 +218,34 @@ def _value(
         factor, _, pair = text.partition(": ")
         a, _, b = pair.partition(" vs ")
         parts = [
-            _log_ratio(Contrast(factor, a, b), {estimand.contrast.factor: level}, log_hazard,
-                       patients, levels)
+            _log_ratio(Contrast(factor, a, b), {estimand.contrast.factor: level}, part, levels)
             for level in (estimand.contrast.a, estimand.contrast.b)
-        ]  # fmt: skip
+        ]
         return xr.ufuncs.exp(parts[0] - parts[1])
     chosen = np.flatnonzero(_inside(levels, estimand.conditions))
-    weight = patients.isel(cell=chosen)
+    weight = part.patients.isel(cell=chosen)
     weight = weight / weight.sum("cell")
-    part = log_hazard.isel(cell=chosen)
+    log_hazard = part.log_hazard.isel(cell=chosen)
     assert estimand.time is not None
     if estimand.kind == "rmst":
-        return (post.rmst(part, estimand.time) * weight).sum("cell").transpose("chain", "draw")
-    alive = post.survival(part, [estimand.time]).isel(time=0, drop=True)
+        months = post.rmst(log_hazard, estimand.time)
+        return (months * weight).sum("cell").transpose("chain", "draw")
+    alive = post.survival(log_hazard, [estimand.time]).isel(time=0, drop=True)
     return (alive * weight).sum("cell").transpose("chain", "draw")
 
 
 def _log_ratio(
-    contrast: Contrast,
-    given: Mapping[str, str],
-    log_hazard: xr.DataArray,
-    patients: xr.DataArray,
-    levels: pd.DataFrame,
+    contrast: Contrast, given: Mapping[str, str], part: Part, levels: pd.DataFrame
 ) -> xr.DataArray:
-    """Mean log hazard ratio over the patients of a group (proportional, so of any interval)."""
-    first = log_hazard.isel(interval=0, drop=True).drop_vars(
-        ["interval_start", "interval_end"], errors="ignore"
-    )
-    others = [name for name in levels.columns if name != contrast.factor]
-    inside = levels[_inside(levels, given)]
-    total: Any = 0.0
-    weights: Any = 0.0
-    groups = inside.groupby(others, sort=False) if others else [((), inside)]
-    for _, part in groups:
-        place = dict(zip(part[contrast.factor], part.index.to_list(), strict=True))
-        weight = patients.isel(cell=list(place.values())).sum("cell")
-        difference = first.isel(cell=place[contrast.a]) - first.isel(cell=place[contrast.b])
-        total = total + weight * difference
-        weights = weights + weight
-    found: xr.DataArray = total / weights
-    return found.transpose("chain", "draw")
+    """Unadjusted log hazard ratio, from one Cox model of all levels of the factor."""
+    inside = _inside(levels, given)
+    names = list(dict.fromkeys(levels[contrast.factor]))
+    groups = [
+        np.flatnonzero(inside & (levels[contrast.factor] == name).to_numpy()) for name in names
+    ]
+    found = log_ratios(part, groups)
+    ratio = found[..., names.index(contrast.a)] - found[..., names.index(contrast.b)]
+    return xr.DataArray(ratio, dims=("chain", "draw"))
 
 
 def _share_of_reconstruction(
@@ -256,8 +253,8 @@ def _share_of_reconstruction(
 ) -> float:
     scale = np.log if estimand.kind.startswith("hazard_ratio") else (lambda x: x)
     means, within = [], []
-    for log_hazard, patients in draws.given:
-        alone = scale(_value(estimand, log_hazard, patients, levels).to_numpy().ravel())
+    for part in draws.given:
+        alone = scale(_value(estimand, part, levels).to_numpy().ravel())
         means.append(alone.mean())
         within.append(alone.var())
     total = float(np.var(scale(values.to_numpy())))
@@ -276,6 +273,7 @@ def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
     found = [quantities(item, ensemble.chains[c], d) for c, d in members(ensemble.chains, number)]
     table = pd.DataFrame(found)
     made = []
+    printed = {s.estimand for s in item.statistics}
     for estimand in _asked(item):
         contrast = estimand.contrast
         if estimand.kind != "hazard_ratio" or contrast is None or contrast.factor != first:
@@ -294,7 +292,7 @@ def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
                 "reproduced_lower": low,
                 "reproduced_upper": high,
                 "method": f"Cox in each of {number} reconstructed cohorts: median, 95 % of cohorts",
-                "evidence_kind": "implied",
+                "evidence_kind": "by_construction" if _is_printed(estimand, printed) else "implied",
             }
         )
     return pd.DataFrame(made)

@@ -8,9 +8,10 @@ cohorts afterwards is multiple imputation by an uncongenial imputer, and must be
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ import xarray as xr
 from her2bayes import __version__
 from her2bayes.analysis import reconstructed_estimates as estimates
 from her2bayes.errors import BadInput
+from her2bayes.evidence.study import published_folder
 from her2bayes.inference import digest
+from her2bayes.inference.store import Store
 from her2bayes.posterior.estimates import estimates_table
 from her2bayes.reconstruction import summary as reconstruction
 from her2bayes.reconstruction.summary import Chain, Settings
@@ -34,12 +37,16 @@ from her2bayes.reconstruction.summary_readings import reported
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
     from her2bayes.inference.sampling import Sampling
-    from her2bayes.inference.store import Store
 
 MEMBERS = 20  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
-STANDARD = Settings(warm=200, sweeps=700)
+KEPT = 250  # draws of each chain that are kept, evenly spaced
+STANDARD = Settings()
 QUICK = Settings(chains=2, warm=120, sweeps=60)
 MODEL = "reconstructed_survival"
+AFTERWARDS = {  # files that no draw depends on
+    f"summary_{name}" for name in ("conflict", "diagnostics", "ensemble", "given", "match")
+}
+SHIPPED = "reconstructed"  # folder beside the published studies
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Endpoint:
     estimates: pd.DataFrame
     cohorts: pd.DataFrame  # classical numbers over the cohorts
     variance: pd.DataFrame  # share of posterior variance due to not knowing the patients
+    shipped: bool  # chains made before and kept with the package, or made for this report
 
 
 @dataclass(frozen=True)
@@ -79,14 +87,16 @@ def run(
     say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Reconstruct every endpoint, or read its chains from the store, and estimate from it."""
-    length = QUICK if sampling.draws < 1000 else STANDARD
-    settings = Settings(**{**asdict(length), "seed": sampling.seed})
+    settings = replace(STANDARD, seed=sampling.seed)
+    short = replace(QUICK, seed=sampling.seed) if sampling.draws < 1000 else settings
     found: list[Endpoint] = []
     failed: list[tuple[str, str]] = []
     for name in reported(study):
         say(f"patients behind the printed numbers of {name}")
         try:
-            found.append(analyse(read_summary(study, name), settings, store))
+            item = read_summary(study, name)
+            known = shipped(item, settings) is not None
+            found.append(analyse(item, settings if known else short, store))
         except BadInput as bad:  # contradictory numbers are a finding of the report, not its end
             failed.append((name, str(bad)))
     return Result(
@@ -95,7 +105,7 @@ def run(
         endpoints=tuple(found),
         estimates=pd.concat([estimates_table([]), *(e.estimates for e in found)]),
         classical=pd.concat([pd.DataFrame(), *(e.cohorts for e in found)]),
-        settings=settings,
+        settings=settings if all(e.shipped for e in found) else short,
         failed=tuple(failed),
     )
 
@@ -103,47 +113,71 @@ def run(
 def analyse(item: Summary, settings: Settings, store: Store | None) -> Endpoint:
     """Chains of one endpoint, their verdict, estimates and variance shares."""
     posed = problem(item)
-    identity = _identity(item, settings)
-    fit_id = digest.key(identity)
-    chains = _chains(posed, settings, store, fit_id, identity)
+    fit_id = digest.key(_identity(item, settings))
+    before = shipped(item, settings)
+    chains = before or _chains(posed, settings, store, fit_id)
     ensemble = ensemble_of(item, chains, MEMBERS)
     draws = estimates.draws_of(posed, chains, settings.seed)
     rows, variance = estimates.rows(item, draws, posed, ensemble, (MODEL, fit_id))
     return Endpoint(
-        ensemble, posed, fit_id, estimates_table(rows), estimates.over_cohorts(ensemble), variance
-    )
+        ensemble, posed, fit_id, estimates_table(rows), estimates.over_cohorts(ensemble), variance,
+        before is not None,
+    )  # fmt: skip
+
+
+def shipped(item: Summary, settings: Settings) -> list[Chain] | None:
+    """Chains kept with the package, where numbers, code and settings are what they were made of."""
+    folder = published_folder().parent / SHIPPED
+    tree = Store(folder).load(MODEL, digest.key(_identity(item, settings)))
+    return None if tree is None else _read(tree)
+
+
+def keep(item: Summary, settings: Settings, chains: Sequence[Chain], folder: Path) -> Path:
+    """Write chains where ``shipped`` looks for them, if the folder is that of the package."""
+    fit_id = digest.key(_identity(item, settings))
+    tree = _tree(thinned(chains), _identity(item, settings))
+    return Store(folder).save(MODEL, fit_id, tree)
+
+
+def thinned(chains: Sequence[Chain]) -> list[Chain]:
+    """At most ``KEPT`` draws of each chain, evenly spaced."""
+    found = []
+    for chain in chains:
+        size = chain.months.shape[0]
+        picks = np.linspace(0, size - 1, min(KEPT, size)).round().astype(int)
+        names = ("months", "event", "cell", "theta", "found")
+        found.append(replace(chain, **{name: getattr(chain, name)[picks] for name in names}))
+    return found
 
 
 def _identity(item: Summary, settings: Settings) -> dict[str, Any]:
     folder = Path(reconstruction.__file__).parent
-    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("summary*.py")))
+    paths = [path for path in sorted(folder.glob("summary*.py")) if path.stem not in AFTERWARDS]
+    # as Python reads it, so that neither comments nor layout make another key
+    sources = "".join(ast.unparse(ast.parse(path.read_text("utf-8"))) for path in paths)
     numbers = [(s.estimand, s.kind, dict(s.given), s.levels, s.targets) for s in item.statistics]
     facts = [(f.what, f.cells.tolist(), f.event, f.low, f.high) for f in item.facts]
     return {
         "model": MODEL,
         "package": __version__,
-        "source": digest.data_digest(sources.decode()),
+        "source": digest.data_digest(sources),
         "data": digest.data_digest([item.patients, item.last, item.endpoint, numbers, facts]),
         "settings": asdict(settings),
-        "versions": digest.versions(),
     }
 
 
 def _chains(
-    posed: Problem,
-    settings: Settings,
-    store: Store | None,
-    fit_id: str,
-    identity: Mapping[str, Any],
+    posed: Problem, settings: Settings, store: Store | None, fit_id: str
 ) -> list[Chain]:
     if store is None:
-        return reconstruction.chains(posed, settings)
+        return thinned(reconstruction.chains(posed, settings))
     tree = store.load(MODEL, fit_id)
     if tree is None:
         with store.lock(fit_id):
             tree = store.load(MODEL, fit_id)
             if tree is None:
-                found = reconstruction.chains(posed, settings)
+                found = thinned(reconstruction.chains(posed, settings))
+                identity = _identity(posed.summary, settings)
                 store.save(MODEL, fit_id, _tree(found, identity))
                 return found
     return _read(tree)
@@ -164,8 +198,11 @@ def _tree(chains: Sequence[Chain], identity: Mapping[str, Any]) -> xr.DataTree:
             },
             attrs={"trips": chain.trips, "seconds": chain.seconds},
         )
+        for variable in parts[f"chain_{k}"].variables.values():
+            variable.encoding["zlib"] = True
     tree = xr.DataTree.from_dict(parts)
-    tree.attrs["provenance"] = json.dumps({**identity}, default=str)
+    made = {**identity, "versions": digest.versions()}
+    tree.attrs["provenance"] = json.dumps(made, default=str)
     return tree
 
 

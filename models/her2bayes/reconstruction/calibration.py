@@ -100,7 +100,7 @@ def _value(statistic: Statistic, cohort: Cohort) -> np.ndarray:
     out = np.full(kernel.VALUES, np.nan)
     exists = kernel.statistic(
         statistic.kind, max(len(statistic.levels), 1), statistic.groups(CELLS), tenths[order],
-        event[order], cell[order], cell.size, np.zeros(kernel.GROUPS), kernel.FAR,
+        event[order], cell[order], cell.size, np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
         *kernel.memory(cell.size), out,
     )  # fmt: skip
     return out if exists else np.full(kernel.VALUES, np.nan)

@@ -29,7 +29,8 @@ from her2bayes.reconstruction.summary_problem import (
 from her2bayes.reconstruction.summary_replica import Replica
 
 THREADS = 2
-SOFTEST, SHARPEST, TARGET = 1.5, 500.0, 1e9
+SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
+FREE, COOLING, COOLING_MOVES = 0.3, 30, 500  # of every replica before the warm-up
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 # Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
 EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
@@ -62,8 +63,8 @@ class Settings:
     chains: int = 4
     replicas: int = 18
     warm: int = 240
-    sweeps: int = 1500
-    moves: int = 750
+    sweeps: int = 2000
+    moves: int = 250
     seed: int = 20230221
 
 
@@ -83,6 +84,7 @@ class Ladder:
             if counts is None:
                 raise BadInput(Fault("the printed counts contradict each other"))
             self.replicas.append(Replica(posed, counts, stream))
+        self._cool()
         self.tally = np.zeros((settings.replicas, kernel.MOVES, 2), np.int64)
         self.refused = np.zeros(settings.replicas - 1)
         self.tried = np.zeros(settings.replicas - 1)
@@ -90,6 +92,14 @@ class Ladder:
         self.identity = list(range(settings.replicas))
         self.trips = 0
         self.sweep_number = 0
+
+    def _cool(self) -> None:
+        """Bring every replica from free moves to its place, so that exchanges start near it."""
+        tally = np.zeros((kernel.MOVES, 2), np.int64)
+        for place, replica in enumerate(self.replicas):
+            end = min(self.sharpness[place], SHARPEST)
+            for sharpness in np.geomspace(min(FREE, end), end, COOLING):
+                replica.run(COOLING_MOVES, float(sharpness), True, tally)
 
     def sweep(self, adapt: bool) -> None:
         """All replicas, then exchanges of neighbours."""

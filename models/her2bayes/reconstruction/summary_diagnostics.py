@@ -73,7 +73,7 @@ def _log_ratios(
         exists = kernel.statistic(
             kernel.COX, len(levels), analysis.groups(summary.cells),
             np.round(10 * months).astype(np.int64), event.astype(np.int64), cell, cell.size,
-            np.zeros(kernel.GROUPS), kernel.FAR,
+            np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
             *kernel.memory(cell.size), out,
         )  # fmt: skip
         where = ", ".join(conditions.values())

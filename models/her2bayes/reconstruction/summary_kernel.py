@@ -16,6 +16,8 @@ import numpy as np
 
 from her2bayes.reconstruction.compiled import fast, outer
 from her2bayes.reconstruction.summary_moves import (
+    move_event,
+    move_near,
     move_one,
     move_pair,
     move_shift,
@@ -29,6 +31,8 @@ from her2bayes.reconstruction.summary_statistics import (
     FAR,
     FIRST_OF_TIME,
     FOLLOW_UP,
+    LOG_RANK,
+    REACH,
     VALUES,
     Z,
     rank_statistic,
@@ -39,8 +43,9 @@ from her2bayes.reconstruction.summary_warp import move_warp
 
 # Distance of a statistic that does not exist; were others capped, flat stretches would be traps.
 MISSING = 1000.0
-TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP = 0, 1, 2, 3, 4, 5, 6
-MOVES = 7
+TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT = 0, 1, 2, 3, 4, 5, 6, 7, 8
+MOVES = 9
+FIRM = 30.0  # sharpness from which other moves are tried more often
 
 
 @fast
@@ -82,8 +87,9 @@ def compute(printed, patients, work, t, room):
         for a in range(groups):
             if patients.members[t, a] == 0:
                 return False
-        reach = min(printed.reach[t] + 2 * room * printed.width[t, 0], FAR)
-        beta = patients.beta[t]
+        reach, beta = work.small[REACH], patients.beta[t]
+        for a in range(groups - 1):
+            reach[a] = min(printed.reach[t, a] + room * printed.width[t, 4 * a], FAR)
         exists = rank_statistic(
             kind, groups, patients.risk[t], patients.dead[t], patients.rows[0],
             printed.near[t], reach, beta, work.small, work.out,
@@ -98,7 +104,7 @@ def compute(printed, patients, work, t, room):
     gather(patients, work)
     return statistic(
         kind, groups, printed.group_of[t], work.time, work.event, work.cell, patients.order.size,
-        printed.near[t], FAR, work.risk, work.dead, work.small, work.out,
+        printed.near[t], printed.reach[t], work.risk, work.dead, work.small, work.out,
     )  # fmt: skip
 
 
@@ -120,12 +126,26 @@ def centre(printed, t, out):
 
 
 @fast
+def sign(printed, t, out):
+    """Where it is printed who fared better, chi-square counts as negative the other way round.
+
+    So the distance falls all the way from one direction to the other. Inside nothing changes.
+    """
+    if printed.low[t, 1] > -np.inf or printed.high[t, 1] < np.inf:
+        if out[1] < printed.low[t, 1] or out[1] > printed.high[t, 1]:
+            out[0] = -out[0]
+            out[1] = min(max(out[1], printed.low[t, 1]), printed.high[t, 1])
+
+
+@fast
 def distance_of(printed, patients, work, t, room):
     """Distance of one statistic from its printed cells, 0 inside."""
     if not compute(printed, patients, work, t, room):
         return MISSING
     if COX <= printed.kind[t] < FIRST_OF_TIME:
         centre(printed, t, work.out)
+    if printed.kind[t] == LOG_RANK:
+        sign(printed, t, work.out)
     total = 0.0
     for v in range(VALUES):
         if work.out[v] < printed.low[t, v]:
@@ -189,6 +209,10 @@ def propose(printed, patients, model, hazards, undo, work, which):
         return move_one(printed, patients, model, hazards, undo)
     if which == TABLE:
         return move_table(printed, patients, model, hazards, undo, work)
+    if which == NEAR:
+        return move_near(printed, patients, model, hazards, undo)
+    if which == EVENT:
+        return move_event(printed, patients, model, hazards, undo)
     return move_warp(printed, patients, model, hazards, undo, work)
 
 
@@ -197,8 +221,9 @@ def step(printed, patients, model, hazards, undo, work, sharpness, tally):
     """One Metropolis-Hastings step over patients."""
     u = np.random.random()
     which = 0
-    while which < MOVES - 1 and u >= printed.chance[which]:
-        u -= printed.chance[which]
+    chance = printed.chance[1 if sharpness > FIRM else 0]
+    while which < MOVES - 1 and u >= chance[which]:
+        u -= chance[which]
         which += 1
     undo.size[0] = 0
     ratio, ranks = propose(printed, patients, model, hazards, undo, work, which)
@@ -263,10 +288,9 @@ def run(
     for _ in range(sweeps):
         steps(printed, patients, model, hazards, undo, work, moves, sharpness, tally)
         count_exits(printed, patients, model, counts)
-        for _ in range(2):
-            rate = hamiltonian(model, theta, counts, pace[0], leaps, scratch)
-            if adapt:
-                pace[0] *= np.exp(0.05 * (rate - 0.8))
+        rate = hamiltonian(model, theta, counts, pace[0], leaps, scratch)
+        if adapt:
+            pace[0] *= np.exp(0.1 * (rate - 0.8))
         fill_hazards(model, theta, hazards)
     return np.sum(patients.distance)
 

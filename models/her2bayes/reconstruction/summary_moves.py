@@ -17,6 +17,9 @@ from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_state import change, exchange_keeps_facts
 
 
+ANYWHERE = 0.3  # share of moves of a time that forget where it was
+
+
 @fast
 def crosses(patients, i, s):
     """Tell whether a new time of patient i could change any order of exits that matters."""
@@ -39,10 +42,22 @@ def random_scale():
 
 
 @fast
+def anywhere(printed, s):
+    """Any time of the same stretch between printed times; -1 where there is none."""
+    for k in range(printed.stretch.shape[0]):
+        low, high = printed.stretch[k, 0], printed.stretch[k, 1]
+        if low < s < high:
+            return low + np.random.random() * (high - low)
+    return -1.0
+
+
+@fast
 def move_time(printed, patients, model, hazards, undo):
     """Move the time of one patient."""
     i = np.random.randint(patients.order.size)
     s = patients.s[i] + np.random.normal() * random_scale()
+    if np.random.random() < ANYWHERE:
+        s = anywhere(printed, patients.s[i])
     if s <= 0 or s > printed.last:
         return -np.inf, False
     ranks = crosses(patients, i, s)
@@ -120,6 +135,80 @@ def move_swap(printed, patients, model, hazards, undo):
         return -np.inf, False
     ratio = change(printed, patients, model, hazards, undo, i, s_i, event_i, new_i)
     return ratio + change(printed, patients, model, hazards, undo, j, s_j, event_j, new_j), True
+
+
+@fast
+def neighbour(patients, i):
+    """A patient who leaves shortly before or after patient i, in the order of times."""
+    reach = 1 + int(np.exp(np.random.random() * 4.0))
+    gap = np.random.randint(1, reach + 1)
+    k = patients.place[i] + (gap if np.random.random() < 0.5 else -gap)
+    return patients.order[k] if 0 <= k < patients.order.size else i
+
+
+@fast
+def move_near(printed, patients, model, hazards, undo):
+    """Exchange labels, event, or all of them between two patients who leave close together.
+
+    Times stay, so the order of times does, and the reverse move is proposed as often. To exchange
+    all labels and the event is to exchange the times.
+    """
+    factors = printed.stride.size
+    i = np.random.randint(patients.order.size)
+    j = neighbour(patients, i)
+    cell_i, cell_j = patients.cell[i], patients.cell[j]
+    event_i, event_j = patients.event[i], patients.event[j]
+    if i == j or (cell_i == cell_j and event_i == event_j):
+        return -np.inf, False
+    chosen = (1 << (factors + 1)) - 1
+    u = np.random.random()
+    if u < 0.25:
+        chosen = 1 << np.random.randint(factors + 1)
+    elif u < 0.5:
+        chosen = np.random.randint(1, chosen + 1)
+    new_i, new_j = cell_i, cell_j
+    for a in range(factors):
+        if chosen >> a & 1:
+            gap = (printed.label[a, cell_j] - printed.label[a, cell_i]) * printed.stride[a]
+            new_i += gap
+            new_j -= gap
+    if chosen >> factors & 1:
+        event_i, event_j = event_j, event_i
+    if new_i == cell_i and event_i == patients.event[i]:
+        return -np.inf, False
+    if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
+        return -np.inf, False
+    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], event_i, new_i)
+    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], event_j, new_j)
+    return ratio, True
+
+
+@fast
+def move_event(printed, patients, model, hazards, undo):
+    """Exchange a death and a censoring, of any patients or of the same level of some factor."""
+    n, factors = patients.order.size, printed.stride.size
+    i = np.random.randint(n)
+    for _ in range(40):
+        if patients.event[i]:
+            break
+        i = np.random.randint(n)
+    a = np.random.randint(factors + 1)
+    for _ in range(40):
+        j = np.random.randint(n)
+        if patients.event[j]:
+            continue
+        if a == factors or printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]]:
+            break
+    if not patients.event[i] or patients.event[j]:
+        return -np.inf, False
+    cell_i, cell_j = patients.cell[i], patients.cell[j]
+    if a < factors and printed.label[a, cell_i] != printed.label[a, cell_j]:
+        return -np.inf, False
+    if not exchange_keeps_facts(printed, patients, i, j, (cell_i, 0), (cell_j, 1)):
+        return -np.inf, False
+    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], 0, cell_i)
+    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], 1, cell_j)
+    return ratio, True
 
 
 @fast

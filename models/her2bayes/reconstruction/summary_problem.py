@@ -135,7 +135,8 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
     kind = np.zeros(count, np.int64)
     groups = np.ones(count, np.int64)
     group_of = np.full((count, size), -1, np.int64)
-    near, reach = np.zeros((count, kernel.GROUPS)), np.full(count, kernel.FAR)
+    near = np.zeros((count, kernel.GROUPS))
+    reach = np.full((count, kernel.GROUPS), kernel.FAR)
     for t, statistic in enumerate(statistics):
         kind[t] = statistic.kind
         groups[t] = max(len(statistic.levels), 1)
@@ -181,7 +182,7 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         alpha=ALPHA,
         stretch=_stretches(summary),
         last=float(round(summary.last * TENTHS)),
-        chance=np.zeros(MOVES),
+        chance=np.zeros((2, MOVES)),
     )
     printed.chance[:] = _chances(summary, moves is not None and len(moves) > 0)
     return printed
@@ -222,23 +223,30 @@ def _unit(target: Target) -> float:
     return MONTHS_UNIT if target.scale == "months" else 1.0
 
 
-def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndarray, float]:
-    """Middle of the cells of the log hazard ratios, and a distance beyond which none can lie."""
-    near, reach = np.zeros(kernel.GROUPS), 0.0
+def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Middle of the cells of the log hazard ratios, and half their widths."""
+    near, reach = np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR)
     for a in range(groups - 1):
         first, last = low[4 * a], high[4 * a]
         if not np.isfinite(first) or not np.isfinite(last):
-            return np.zeros(kernel.GROUPS), kernel.FAR
+            return np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR)
         near[a] = (first + last) / 2
-        reach = max(reach, (last - first) / 2)
-    return near, 3 * reach + 0.02
+        reach[a] = (last - first) / 2 + 1e-6
+    return near, reach
 
 
 def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
-    """Share of each move; labels and events of single patients change where no count forbids."""
+    """Share of each move at soft and at firm places, in the order of ``summary_kernel``.
+
+    Labels and events of single patients change where no count forbids it; who dies is exchanged
+    where the printed tests still allow it, neighbours in time where they no longer do.
+    """
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
-    weight = np.array([0.4, 0.35, 0.1, 0.08, 0.02 if tied else 0.15, 0.05 * has_table_moves, 0.004])
-    return weight / weight.sum()
+    one = 0.005 if tied else 0.15
+    soft = [0.3, 0.25, 0.08, 0.05, one, 0.05 * has_table_moves, 0.02, 0.05, 0.2]
+    firm = [0.25, 0.22, 0.08, 0.1, one, 0.1 * has_table_moves, 0.01, 0.22, 0.02]
+    weight = np.array([soft, firm])
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
 def counts_of_facts(summary: Summary, rng: np.random.Generator) -> np.ndarray | None:

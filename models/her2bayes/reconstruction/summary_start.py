@@ -40,14 +40,18 @@ def hazards(model: Model) -> Hazards:
     return Hazards(np.zeros(shape), np.zeros(shape), np.zeros(shape[1]), np.zeros(shape[1]))
 
 
-def log_hazards(model: Model, theta: np.ndarray) -> np.ndarray:
-    """Log hazards of death per month tenth (draw, model cell, interval) of draws of theta."""
+def log_rates(model: Model, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log rates per month tenth of draws of theta: death (draw, model cell, interval), censoring.
+
+    Censoring is (draw, interval).
+    """
     memory = hazards(model)
-    found = np.zeros((theta.shape[0], *memory.log_death.shape))
+    death = np.zeros((theta.shape[0], *memory.log_death.shape))
+    leave = np.zeros((theta.shape[0], *memory.log_leave.shape))
     for k, one in enumerate(theta):
         fill_hazards(model, one, memory)
-        found[k] = memory.log_death
-    return found
+        death[k], leave[k] = memory.log_death, memory.log_leave
+    return death, leave
 
 
 def prior_theta(model: Model, number: int, rng: np.random.Generator) -> np.ndarray:

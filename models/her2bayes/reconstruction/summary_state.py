@@ -28,7 +28,7 @@ class Printed(NamedTuple):
     high: np.ndarray
     width: np.ndarray  # (statistic, value) unit of distance
     near: np.ndarray  # (statistic, group) where a Cox fit is looked for
-    reach: np.ndarray  # (statistic) how far from there it may lie
+    reach: np.ndarray  # (statistic, group) how far from there it may lie
     test: np.ndarray  # (cell, place) rank statistics that a cell is in
     test_group: np.ndarray  # (cell, place) its group there
     tests: np.ndarray  # (cell) their number
@@ -45,7 +45,7 @@ class Printed(NamedTuple):
     alpha: float
     stretch: np.ndarray  # (stretch, 2) times between printed ones, in month tenths
     last: float  # no time beyond, in month tenths
-    chance: np.ndarray  # (move) probabilities of the moves
+    chance: np.ndarray  # (soft or firm, move) probabilities of the moves
 
 
 class Patients(NamedTuple):

@@ -21,7 +21,8 @@ FOLLOW_UP, FOLLOW_UP_REVERSE, FOLLOW_UP_SURVIVORS, MEDIAN = 5, 6, 7, 8
 FIRST_OF_TIME = 5  # kinds from here on depend on the times, not only on their order
 VALUES = 12  # numbers a statistic may hold: four for each of up to three ratios
 GROUPS = 4  # groups a statistic may compare
-SMALL = 16  # rows of scratch space
+SMALL = 16  # rows of scratch space, the last of them a Cox fit's error, reach and start
+ERROR, REACH, START = 13, 14, 15
 Z = 1.959963984540054
 NEWTON_STEPS = 30
 FAR = 15.0  # a log hazard ratio beyond is infinite: one group has no events
@@ -147,7 +148,8 @@ def cox_step(risk, dead, rows, groups, beta, score, information, small):  # noqa
 def cox(risk, dead, rows, groups, near, reach, beta, error, small):
     """Fit by Newton's method from ``beta``; False without a fit, or beyond ``reach`` of ``near``.
 
-    It is given up when even the last step back could not bring it within reach.
+    It is given up as soon as the solution must lie beyond: a step d leaves an error of at most
+    about d^2 / 2, for which 2 d^2 is allowed.
     """
     size = groups - 1
     score, information, work = small[2], small[3 : 3 + GROUPS], small[7 : 7 + GROUPS]
@@ -164,8 +166,9 @@ def cox(risk, dead, rows, groups, near, reach, beta, error, small):
             step = min(max(score[a], -2.0), 2.0)
             beta[a] += step
             largest = max(largest, abs(step))
+        left = 2 * largest * largest if largest < 0.25 else largest
         for a in range(size):
-            if abs(beta[a]) > FAR or abs(beta[a] - near[a]) - largest > reach:
+            if abs(beta[a]) > FAR or abs(beta[a] - near[a]) - left > reach[a]:
                 return False
         done = largest < 3e-5  # the error left is of the order of its square
     for a in range(size):
@@ -289,7 +292,7 @@ def statistic(kind, groups, group_of, time, event, cell, n, near, reach, risk, d
     rows = event_table(time, event, cell, group_of, n, groups, risk, dead, small)
     if rows < 1:
         return False
-    beta = small[SMALL - 1]
+    beta = small[START]
     for a in range(GROUPS):
         beta[a] = near[a]
     return rank_statistic(kind, groups, risk, dead, rows, near, reach, beta, small, out)
@@ -304,7 +307,7 @@ def memory(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def rank_statistic(kind, groups, risk, dead, rows, near, reach, beta, small, out):
     """Fill ``out`` from numbers at risk and events (group, row); ``beta``: a Cox fit's start."""
     if kind == COX:
-        error = small[SMALL - 2]
+        error = small[ERROR]
         if not cox(risk, dead, rows, groups, near, reach, beta, error, small):
             return False
         for a in range(groups - 1):

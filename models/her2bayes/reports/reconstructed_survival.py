@@ -61,16 +61,37 @@ def _paragraphs(result: Result) -> Iterator[str]:
         "knowing the patients. They are exact for this model only: another model fitted to these "
         "cohorts is multiple imputation by an uncongenial model."
     )
+    yield (
+        "Hazard ratios are unadjusted, as the paper's are: the pooled value is what a Cox "
+        "regression on the compared factor alone would find in endlessly many patients of the "
+        "reference model. It lies nearer to 1 than the printed ratio because the model's prior "
+        "expects differences of ordinary size; the cohorts themselves give the printed ratio."
+    )
     for endpoint in result.endpoints:
         yield _endpoint_text(endpoint)
     for name, why in result.failed:
         yield f"{name.upper()} is not reconstructed: {why}"
     settings = result.settings
+    kept = all(endpoint.shipped for endpoint in result.endpoints)
     yield (
-        f"Made for this page from {settings.chains} chains of {settings.sweeps} sweeps each; the "
-        "script reconstruct makes longer chains and writes the cohorts. Chains are called "
+        f"Made {'before and kept with the package' if kept else 'for this page'}, from "
+        f"{settings.chains} chains of {settings.sweeps} sweeps each (seed {settings.seed})"
+        f"{', under the same numbers, code and settings' if kept else ''}; the script reconstruct "
+        "makes them anew, of any length, and writes the cohorts. Chains are called "
         "converged here where R-hat is at most 1.05 and the effective sample size at least 50, "
         "enough for the widths shown, not for the last digit."
+    )
+
+
+def _warning(endpoint: Endpoint) -> str:
+    """What every figure says where the chains do not agree."""
+    bad = worst(endpoint.estimates["convergence"])
+    if endpoint.ensemble.converged and bad == "converged":
+        return ""
+    table = endpoint.ensemble.diagnostics
+    return (
+        f" NOT converged: largest R-hat {number(table['rhat'].max(), 2)}, least effective sample "
+        f"size {number(table['ess'].min(), 0)}."
     )
 
 
@@ -120,7 +141,7 @@ def _curves(result: Result, endpoint: Endpoint) -> list[Figure]:
             f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} "
             "that meet every printed number. Band: where the Kaplan–Meier curves of 95 % of the "
             "cohorts lie, with their median; the thin step is one cohort. Sampling error is not "
-            "in the band. Patients at risk are means over cohorts.",
+            f"in the band. Patients at risk are means over cohorts.{_warning(endpoint)}",
         )
     ]
 
@@ -167,7 +188,7 @@ def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:
                 ),
                 "Raw: Cox ratio within each group in the cohorts, median and 95 % of cohorts (its "
                 "own sampling error is not in the bar). Pooled: posterior of the reference model, "
-                "with both.",
+                f"with both.{_warning(endpoint)}",
             )
         )  # fmt: skip
     return found
