@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,39 +10,9 @@ import pytest
 
 from her2bayes.analysis import transition_cohort as tc
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS
-from her2bayes.inference.sampling import Sampling
 from her2bayes.reports import transition_cohort as report
 from her2bayes.reports.build import Settings
 from her2bayes.reports.transition_files import flow_text, write_cohort
-
-
-@pytest.fixture(scope="module")
-def helpers() -> ModuleType:
-    """The cohort and the exact fit of the analysis tests."""
-    path = Path(__file__).parents[1] / "analysis" / "test_transition_cohort.py"
-    spec = importlib.util.spec_from_file_location("transition_cohort_helpers", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def patched(helpers: ModuleType) -> Iterator[Any]:
-    def fit(data: Any, *rest: Any) -> Any:
-        found = helpers.exact_fit(data, *rest)
-        found.provenance = {"priors": {"log_odds": "Normal(mu=-1.5, sigma=1.0)"}}
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tc, "_fit", fit)
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def result(helpers: ModuleType, patched: Any) -> tc.CohortTransitions:
-    return tc.run_cohort(helpers.make_cohort(), ["hr_status"], Sampling(), assay=False)
 
 
 def test_section_names_pairs_scenarios_and_levels(result: tc.CohortTransitions) -> None:
