@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from her2bayes.reports.methods import QUICK
 from her2bayes.reports.numbers import interval, probability
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
+from her2bayes.reports.shared import shared_page
 
 METHODS = (
     "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
@@ -87,10 +88,15 @@ def write(
     quick: bool,
     tables: Mapping[str, pd.DataFrame],
     command: Mapping[str, Any],
+    below: int = 0,
 ) -> Written:
-    """Write estimates.csv, classical.csv, the further ``tables``, figures and report.html."""
-    evidence = report.evidence(result)
-    sections = (report.section(result, tables),)
+    """Write estimates.csv, classical.csv, the further ``tables`` and the files of the page.
+
+    With ``below`` a report to share: counts below it hidden, estimates.csv and the page only.
+    """
+    shown = result if not below else replace(result, classical=result.classical.iloc[:0])
+    evidence = report.evidence(shown)
+    sections = (report.section(shown, tables, below),)
     about = {
         "id": result.question.study, "title": result.question.title, "design": "patient data",
         "doi": "", "citation": source.name, "digest": digest(source),
@@ -101,18 +107,20 @@ def write(
         **command,
     }  # fmt: skip
     nothing = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
-    pages = study_files(
-        StudyPage(
-            study=about, evidence=evidence, findings=nothing,
-            cohort=report.cohort_section(result), sections=sections, absent=(),
-            methods=(*METHODS, *((QUICK,) if quick else ())),
-            notices=(QUICK,) if quick else (), run=run,
-            table_file="estimates.csv", index=False,
-        )
+    page = StudyPage(
+        study=about, evidence=evidence, findings=nothing,
+        cohort=report.cohort_section(result, below), sections=sections, absent=(),
+        methods=(*(METHODS[1:] if below else METHODS), *((QUICK,) if quick else ())),
+        notices=(QUICK,) if quick else (), run=run,
+        table_file="estimates.csv", index=False,
     )  # fmt: skip
+    if below:
+        page = shared_page(page, below)
+        publish(out, {"estimates.csv": csv_text(page.evidence), **study_files(page)})
+        return _told(result, out)
     files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
     files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
-    publish(out, files | pages)
+    publish(out, files | study_files(page))
     return _told(result, out)
 
 
