@@ -18,7 +18,7 @@ from her2bayes.errors import Fault, raise_if
 from her2bayes.reports.evidence_table import POSTERIOR_NUMBERS
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.section import Section, Table
-from her2bayes.reports.small_cells import WITHHELD, conceal, conceal_table
+from her2bayes.reports.small_cells import WITHHELD, conceal_tables
 
 SHARED = (
     "This report is made to be shared. Small counts are hidden, and what follows from patients "
@@ -95,21 +95,23 @@ def survival_counts(
     in more ways than by its own table, so that all of its counts are withheld.
     """
     events = counts["patients"] * counts["event"]
-    whole = [int(events.sum()), int((counts["patients"] - events).sum())]
-    total = conceal([*whole, sum(whole)], [(2, (0, 1))], below)
+    exits = pd.DataFrame({"events": events, "others": counts["patients"] - events})
+    tables = {
+        factor: exits.groupby(counts[factor], observed=True).sum().astype(int)
+        for factor in factors
+        if not any(_within(counts, factor, other) for other in factors if other != factor)
+    }
+    whole = exits.sum().astype(int).to_numpy()[None, :]
+    total, texts = conceal_tables([whole, *(t.to_numpy() for t in tables.values())], below)
+    known = dict(zip(tables, texts[1:], strict=True))
     rows = [("all patients", "", total[2], total[0])]
     for factor in factors:
-        by_level = pd.DataFrame(
-            {"events": events, "others": counts["patients"] - events, "level": counts[factor]}
-        ).groupby("level", observed=True)
-        table = by_level.sum().astype(int)
-        if any(_within(counts, factor, other) for other in factors if other != factor):
-            texts = np.full((len(table), 3), WITHHELD, dtype=object)
-        else:
-            texts = conceal_table(table.to_numpy(), below, total)
+        levels = list(dict.fromkeys(counts[factor].astype(str).sort_values()))
+        lines = [[WITHHELD] * 3] * len(levels)
+        if factor in tables:
+            levels, lines = [str(level) for level in tables[factor].index], known[factor].tolist()
         rows += [
-            (factor, str(level), str(line[2]), str(line[0]))
-            for level, line in zip(table.index, texts, strict=True)
+            (factor, level, line[2], line[0]) for level, line in zip(levels, lines, strict=True)
         ]
     return rows
 

@@ -2,9 +2,9 @@
 
 A count from 1 to N - 1 is printed as "<N". Where printed sums would still narrow it, further counts
 are withheld, the smallest first, until the least and the largest value that the printed numbers
-allow (two integer programs for each hidden count) are those left if nothing but the totals printed
-elsewhere were known (Willenborg & de Waal 2001, Elements of Statistical Disclosure Control: primary
-and secondary suppression, audited).
+allow (two integer programs for each hidden count) are those left if no count were printed at all
+(Willenborg & de Waal 2001, Elements of Statistical Disclosure Control: primary and secondary
+suppression, audited).
 """
 
 from __future__ import annotations
@@ -19,28 +19,21 @@ Sum = tuple[int, tuple[int, ...]]
 """Place of a total, places of its parts."""
 
 
-def conceal(
-    counts: Sequence[int], sums: Iterable[Sum], below: int, keep: Iterable[int] = ()
-) -> list[str]:
-    """Give counts as text, with the small ones hidden.
-
-    ``sums`` are all relations a reader knows; counts at ``keep`` are printed elsewhere, so they
-    are never withheld for the sake of others.
-    """
+def conceal(counts: Sequence[int], sums: Iterable[Sum], below: int) -> list[str]:
+    """Give counts as text, the small ones hidden; ``sums`` are all relations a reader knows."""
     values = np.asarray(counts, dtype=int)
     relations = [(total, tuple(parts)) for total, parts in sums]
     small = (values > 0) & (values < below)
     hidden = small.copy()
-    fixed = np.zeros(len(values), dtype=bool)
-    fixed[list(keep)] = True
 
     def left(place: int, unknown: np.ndarray) -> tuple[float, float]:
         return _range(place, values, unknown, relations, below)
 
-    best = {i: left(i, small | ~fixed) for i in map(int, np.flatnonzero(small))}
+    everything = np.ones(len(values), dtype=bool)
+    best = {i: left(i, everything) for i in map(int, np.flatnonzero(small))}
     while True:
         exposed = [i for i, most in best.items() if left(i, hidden) != most]
-        spare = [i for i in _near(exposed, relations) if not hidden[i] and not fixed[i]]
+        spare = [i for i in _near(exposed, relations) if not hidden[i]]
         if not spare:
             break
         # a zero hides least: it is taken last
@@ -96,21 +89,25 @@ def _range(
     return ends[0], ends[1]
 
 
-def conceal_table(counts: np.ndarray, below: int, total: Sequence[str]) -> np.ndarray:
-    """Texts of a table (levels, columns), with the sum of each row behind its last column.
+def conceal_tables(tables: Sequence[np.ndarray], below: int) -> tuple[list[str], list[np.ndarray]]:
+    """Texts of tables (levels, columns) of the same patients, each row with its sum behind it.
 
-    ``total`` are the texts of the sums of the columns, and of their sum, as printed elsewhere.
+    Returns the texts of the sums of the columns (the same in every table) and their sum, then
+    those of each table.
     """
-    rows, columns = counts.shape
-    full = np.column_stack([counts, counts.sum(1)])
-    full = np.vstack([full, full.sum(0)])
-    place = np.arange(full.size).reshape(full.shape)
-    sums = [(place[r, columns], tuple(place[r, :columns])) for r in range(rows + 1)]
-    sums += [(place[rows, c], tuple(place[:rows, c])) for c in range(columns + 1)]
-    unknown = {int(place[rows, c]) for c, text in enumerate(total) if text == WITHHELD}
-    sums = [one for one in sums if not unknown & {one[0], *one[1]}]
-    texts = conceal(full.ravel().tolist(), sums, below, keep=place[rows].tolist())
-    return np.array(texts, dtype=object).reshape(full.shape)[:rows]
+    whole = np.append(tables[0].sum(0), tables[0].sum())
+    values, columns = whole.tolist(), len(whole) - 1
+    sums: list[Sum] = [(columns, tuple(range(columns)))]
+    places = []
+    for table in tables:
+        full = np.column_stack([table, table.sum(1)])
+        place = len(values) + np.arange(full.size).reshape(full.shape)
+        values += full.ravel().tolist()
+        places.append(place)
+        sums += [(int(row[columns]), tuple(row[:columns].tolist())) for row in place]
+        sums += [(c, tuple(place[:, c].tolist())) for c in range(columns + 1)]
+    texts = np.array(conceal(values, sums, below), dtype=object)
+    return texts[: columns + 1].tolist(), [texts[place] for place in places]
 
 
 def conceal_flow(flow: pd.DataFrame, below: int) -> pd.DataFrame:

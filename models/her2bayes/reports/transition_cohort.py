@@ -140,8 +140,8 @@ def _paragraphs(
         ("" if shared else f"Of {pairs} pairs {single} have one class at both ends. ")
         + "Pairs with sets of classes at one end or both enter the likelihood as the sum over the "
         "classes they hold, which is right where the set recorded depends on the class only "
-        "through the set (coarsening at random). The extremes, in which every IHC 0-1+ is zero or every one is low, do not need "
-        "that assumption.",
+        "through the set (coarsening at random). The extremes, in which every IHC 0-1+ is zero or "
+        "every one is low, do not need that assumption.",
         f"Discordance, percent of patients: {scenarios}. The flow from {first} to {second} exceeds "
         f"the flow back with probability {probability(chance)}.",
         "The matrices take the reading of the laboratory as it is. " + NOT_IDENTIFIED,
