@@ -9,7 +9,9 @@ of one patient are its (entry, time] periods; with --cause events have competing
 --external names files of patients of other studies, with the same columns: survival under every
 choice of borrowing from them goes into borrowing.csv and tipping.csv, beside the own analysis.
 Writes estimates.csv (columns of the evidence table), classical.csv, checks.csv, report.html,
-figures/ and fits/. Exit code 3: everything is written, but a fit did not converge.
+figures/ and fits/. With --suppress-below N, for a report that is shared: counts from 1 to N - 1
+are hidden, and neither classical estimates nor fits are written.
+Exit code 3: everything is written, but a fit did not converge.
 """
 
 from pathlib import Path
@@ -79,6 +81,9 @@ def main(
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare models; leave out groups one at a time.")
     ] = False,
+    suppress_below: Annotated[
+        int, typer.Option(min=0, help="Hide counts below this in a report that is shared.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
@@ -92,6 +97,9 @@ def main(
     from her2bayes.inference.store import Store
     from her2bayes.reports import survival_borrowing_files as borrowing
     from her2bayes.reports import survival_files as files
+    from her2bayes.reports.shared import check_shared
+
+    check_shared(out_folder, suppress_below, external or ())
 
     def say(text: str) -> None:
         log.print(plain(text))
@@ -138,11 +146,13 @@ def main(
         if quick
         else Sampling(seed=seed, target_accept=0.95)
     )
-    store = Store(out_folder / "fits")
+    store = None if suppress_below else Store(out_folder / "fits")
     result = survival.run(follow_up, question, store, sampling, say)
     first = next((name for name in result.levels if name), "")
-    tables = {"checks": checks.predictive_check(result, first, seed)}
-    if compare:
+    tables = {}
+    if not suppress_below:
+        tables["checks"] = checks.predictive_check(result, first, seed)
+    if compare and not suppress_below:
         tables["comparison"] = checks.compare_models(result, store, sampling, say)
         for name in [*question.frailty, *([first] if first else [])][:1]:
             tables["left_out"] = checks.leave_one_group_out(result, name, store, sampling, say)
@@ -150,8 +160,9 @@ def main(
     tables |= borrowed.tables
     command = {"by": by or [], "model": model, "cuts": cuts, "time": time, "event": event}
     written = files.write(
-        result, out_folder, cohort, sampling, quick, tables, command, borrowed.sections
-    )
+        result, out_folder, cohort, sampling, quick, tables, command, borrowed.sections,
+        suppress_below,
+    )  # fmt: skip
     for line in (*borrowed.summary, *written.summary):
         out.print(plain(line), soft_wrap=True)
     return EXIT_NOT_CONVERGED if written.failed or borrowed.failed else None

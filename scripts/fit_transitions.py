@@ -4,6 +4,8 @@ From patients: --cohort names the folder with the files (or one file) and --map 
 (data/maps/README.md); repeat both for several studies. --by names factors of the map; crossed where
 several. From a paper: --study names a shipped study (shi2023) or a study folder.
 Writes estimates.csv (columns of the evidence table), flow.csv, report.html, figures/ and fits/.
+With --suppress-below N, for a report of patients that is shared: counts from 1 to N - 1 are hidden,
+and neither classical estimates nor fits are written.
 Exit code 3: everything is written, but a fit did not converge and says so wherever it is quoted.
 """
 
@@ -36,6 +38,9 @@ def main(
     assay: Annotated[
         bool, typer.Option(help="Also model true classes behind fallible readings (patients).")
     ] = True,
+    suppress_below: Annotated[
+        int, typer.Option(min=0, help="Hide counts below this in a report that is shared.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
@@ -43,6 +48,7 @@ def main(
 ) -> int | None:
     from her2bayes.reports import transition_files as files
     from her2bayes.reports.build import Settings
+    from her2bayes.reports.shared import check_shared
 
     settings = Settings(seed, quick)
 
@@ -51,12 +57,17 @@ def main(
 
     if bool(study) == bool(cohort):
         raise BadInput(Fault("give either --cohort with --map, or --study", allowed="one of them"))
+    if study and suppress_below:
+        raise BadInput(Fault("--suppress-below is for patients", remedy="leave it out for a study"))
+    check_shared(out_folder, suppress_below)
     if study:
         written = files.write_study(study, out_folder, settings, say)
     else:
         pooled = files.read_cohorts(cohort or [], map_ or [])
         log.print(plain(files.flow_text(pooled)))
-        written = files.write_cohort(pooled, by or [], out_folder, settings, say, assay=assay)
+        written = files.write_cohort(
+            pooled, by or [], out_folder, settings, say, assay=assay, below=suppress_below
+        )
     for line in written.summary:
         out.print(plain(line), soft_wrap=True)
     return EXIT_NOT_CONVERGED if written.failed else None

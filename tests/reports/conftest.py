@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from her2bayes.evidence.study import Study, load_study
+from her2bayes.inference.sampling import Sampling
 from her2bayes.posterior.estimates import ESTIMATE_COLUMNS
 from her2bayes.reports import style
 from her2bayes.reports.classical_rows import classical_rows
@@ -16,6 +23,9 @@ from her2bayes.reports.cohort import cohort_section
 from her2bayes.reports.evidence_table import join
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.section import Figure, FitCard, Section, Table
+
+if TYPE_CHECKING:
+    from her2bayes.analysis.transition_cohort import CohortTransitions
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\" $\\frac{1}$"
 
@@ -188,3 +198,64 @@ def page(study: Study, audited: pd.DataFrame, estimates: pd.DataFrame) -> StudyP
         notices=(HOSTILE,),
         run={"package_version": "0.1.0", "seed": 1, "quick": False, "versions": {"x": HOSTILE}},
     )
+
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; skipped without, and the skip says what is missing."""
+    found = os.environ.get("HER2_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if not found:
+        pytest.skip("no Chromium on PATH (set HER2_CHROMIUM): the page is not tried in a browser")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: no test in a browser"
+    )
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def helpers() -> ModuleType:
+    """The cohort and the exact fit of the analysis tests."""
+    path = Path(__file__).parents[1] / "analysis" / "test_transition_cohort.py"
+    spec = importlib.util.spec_from_file_location("transition_cohort_helpers", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def patched(helpers: ModuleType) -> Iterator[Any]:
+    """Exact conjugate draws in place of the sampler, for one module of tests."""
+    from her2bayes.analysis import transition_cohort as tc
+
+    def fit(data: Any, *rest: Any) -> Any:
+        found = helpers.exact_fit(data, *rest)
+        found.provenance = {"priors": {"log_odds": "Normal(mu=-1.5, sigma=1.0)"}}
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tc, "_fit", fit)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def result(helpers: ModuleType, patched: Any) -> CohortTransitions:
+    """Transitions of the invented cohort of 550 pairs, from exact draws."""
+    from her2bayes.analysis import transition_cohort as tc
+
+    cohort = helpers.make_cohort()
+    return tc.run_cohort(cohort, ["hr_status"], Sampling(), assay=False)

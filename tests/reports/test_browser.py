@@ -6,9 +6,6 @@ the skip says which one is missing.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +13,8 @@ import pytest
 
 from her2bayes.reports.page import StudyPage, render_study
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SHOWN = "[...document.querySelectorAll('table.evidence tbody tr')].filter(r => !r.hidden).length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = os.environ.get("HER2_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
-    if not found:
-        pytest.skip("no Chromium on PATH (set HER2_CHROMIUM): the page is not tried in a browser")
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: no test in a browser"
-    )
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -164,3 +139,65 @@ def test_prints_in_light_colours_without_controls(browser: Any, file: Path) -> N
     assert not tab.locator(".filters").is_visible()
     assert not tab.locator(".contents").is_visible()
     assert len(tab.pdf()) > 10_000
+
+
+def test_filters_stand_in_the_address_and_an_address_sets_them(browser: Any, file: Path) -> None:
+    tab, heard = opened(browser, file)
+    tab.select_option("[data-filter=verdict]", "not_checkable")
+    tab.fill("[data-filter=search]", "association hr_status")
+    left = tab.evaluate(SHOWN)
+    address = tab.url
+    assert address.endswith("#evidence?search=association+hr_status&verdict=not_checkable")
+    again, _ = opened(browser, file)
+    again.goto(address)
+    again.reload()
+    assert again.evaluate(SHOWN) == left
+    assert again.input_value("[data-filter=search]") == "association hr_status"
+    again.press("[data-filter=search]", "Escape")
+    assert again.input_value("[data-filter=search]") == ""
+    assert again.evaluate(SHOWN) == 2
+    again.goto(f"{file.as_uri()}#evidence?verdict=<script>&nothing=1&search=%E0%A4%A")
+    again.reload()
+    assert heard == []
+
+
+def test_a_fit_leads_to_its_rows_and_a_row_to_its_finding(browser: Any, file: Path) -> None:
+    tab, _ = opened(browser, file)
+    tab.click("a[data-show^='fit=']")
+    assert 0 < tab.evaluate(SHOWN) < len(tab.query_selector_all("table.evidence tbody tr"))
+    tab.click("[data-filter=clear]")
+    tab.click("[id='claim-h.low'] .cited a")
+    assert tab.url.endswith("#finding-F1")
+    assert tab.locator("[id='claim-h.low'] .locator a").get_attribute("href") == (
+        "https://doi.org/10.1000/x%22%3E%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
+        "#:~:text=20%20%2850.0%25%29"
+    )
+
+
+def test_a_table_is_copied_for_documents_and_for_spreadsheets(browser: Any, file: Path) -> None:
+    tab, heard = opened(browser, file)
+    tab.evaluate("""() => { const set = DataTransfer.prototype.setData; window.got = {};
+        DataTransfer.prototype.setData = function (type, text) { window.got[type] = text;
+        return set.call(this, type, text); }; }""")
+    tab.select_option("[data-filter=rows]", "printed")
+    tab.click("#evidence .tools button")
+    assert "Copied" in tab.inner_text("#evidence .tools")
+    got = tab.evaluate("window.got")
+    lines = got["text/plain"].split("\n")
+    assert len(lines) == 1 + 5
+    assert lines[0].startswith("Claim\tQuantity\tPublished")
+    assert got["text/html"].count("<tr>") == 6
+    assert "<script" not in got["text/html"]
+    assert not [cell for line in lines for cell in line.split("\t") if cell[:1] in "=@" and cell]
+    assert heard == []
+
+
+def test_the_contents_fold_on_a_phone(browser: Any, file: Path) -> None:
+    tab, _ = opened(browser, file, 375)
+    assert not tab.locator(".contents ul").is_visible()
+    tab.click(".contents summary")
+    tab.keyboard.press("Escape")
+    assert not tab.locator(".contents ul").is_visible()
+    tab.click(".contents summary")
+    tab.click(".contents a[href='#methods']")
+    assert not tab.locator(".contents ul").is_visible()

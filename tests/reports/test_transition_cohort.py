@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from her2bayes.analysis import transition_cohort as tc
+from her2bayes.errors import BadInput
+from her2bayes.evidence.cohort import Cohort
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS
-from her2bayes.inference.sampling import Sampling
 from her2bayes.reports import transition_cohort as report
 from her2bayes.reports.build import Settings
+from her2bayes.reports.shared import check_shared
 from her2bayes.reports.transition_files import flow_text, write_cohort
-
-
-@pytest.fixture(scope="module")
-def helpers() -> ModuleType:
-    """The cohort and the exact fit of the analysis tests."""
-    path = Path(__file__).parents[1] / "analysis" / "test_transition_cohort.py"
-    spec = importlib.util.spec_from_file_location("transition_cohort_helpers", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def patched(helpers: ModuleType) -> Iterator[Any]:
-    def fit(data: Any, *rest: Any) -> Any:
-        found = helpers.exact_fit(data, *rest)
-        found.provenance = {"priors": {"log_odds": "Normal(mu=-1.5, sigma=1.0)"}}
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tc, "_fit", fit)
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def result(helpers: ModuleType, patched: Any) -> tc.CohortTransitions:
-    return tc.run_cohort(helpers.make_cohort(), ["hr_status"], Sampling(), assay=False)
 
 
 def test_section_names_pairs_scenarios_and_levels(result: tc.CohortTransitions) -> None:
@@ -98,3 +72,66 @@ def test_folder_of_results(helpers: ModuleType, patched: Any, tmp_path: Path) ->
 
 def test_flow_in_the_terminal(helpers: ModuleType) -> None:
     assert "rows (550)\n     550  one row a patient" in flow_text(helpers.make_cohort())
+
+
+def planted(helpers: ModuleType) -> Cohort:
+    """The cohort with three patients of a third receptor status, and the flow that says so."""
+    cohort = helpers.make_cohort()
+    patients = cohort.patients.copy()
+    patients.loc[patients.index[:3], "hr_status"] = "rare"
+    left = patients["hr_status"].value_counts()
+    lines = [
+        ("factor hr_status", "patients", name, name, "kept", int(n), 550)
+        for name, n in left.items()
+    ]
+    flow = pd.concat([cohort.flow, pd.DataFrame(lines, columns=cohort.flow.columns)])
+    factors = {**cohort.factors, "hr_status": ("positive", "negative", "rare")}
+    return replace(
+        cohort,
+        patients=patients,
+        flow=flow.reset_index(drop=True),
+        factors=factors,
+        digest="d1g3st",
+    )
+
+
+def test_a_small_cell_is_in_no_file_of_a_report_to_share(
+    helpers: ModuleType, patched: Any, tmp_path: Path
+) -> None:
+    def write(below: int) -> dict[str, str]:
+        out = tmp_path / str(below)
+        write_cohort(
+            planted(helpers), ["hr_status"], out, Settings(), lambda _: None, assay=False,
+            below=below,
+        )  # fmt: skip
+        files = [path for path in out.rglob("*") if path.is_file()]
+        return {str(path.relative_to(out)): path.read_text("utf-8") for path in files}
+
+    # a count of three as this report writes it: a share of three, the size of a panel, a flow line
+    tells = re.compile(
+        r"\b\d/3\b|n = 3\b|of 3\b|about \d+ of \d|\b3(?:,| [|&] )550|\b3 patients|\b547\b"
+    )
+    open_report, shared = write(0), write(5)
+    assert {name for name, text in open_report.items() if tells.search(text)} >= {
+        "report.html", "report.md", "flow.csv", "tables/cohort-flow.tex",
+        "figures/transition-matrix-hr-status-3.svg", "figures/transition-alluvial-all.svg",
+    }  # fmt: skip
+    assert not {name: tells.findall(text) for name, text in shared.items() if tells.search(text)}
+    assert not [name for name in shared if name.startswith("fits")]
+    flow = pd.read_csv(tmp_path / "5" / "flow.csv").set_index("rule")
+    assert flow.loc["rare", "count"] == "<5"
+    assert "withheld" in set(flow["count"])
+    assert "Counts from 1 to 4 are hidden" in shared["report.html"]
+    rows = pd.read_csv(tmp_path / "5" / "estimates.csv")
+    assert rows[["reproduced", "reproduced_p", "method"]].isna().all(axis=None)
+    # hashes of the counts would let who knows the others try the few values of this one
+    hashed = set(pd.read_csv(tmp_path / "0" / "estimates.csv")["fit_id"].dropna()) | {"d1g3st"}
+    assert not [h for h in hashed if any(str(h) in text for text in shared.values())]
+
+
+def test_a_report_to_share_takes_a_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "classical.csv").write_text("from a run without the flag")
+    with pytest.raises(BadInput, match="not empty"):
+        check_shared(tmp_path, 5)
+    check_shared(tmp_path, 0)
+    check_shared(tmp_path / "new", 5)

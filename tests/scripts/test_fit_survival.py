@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,10 +13,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from her2bayes.analysis import survival
 from her2bayes.cli import app
 from her2bayes.estimand import parse
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS
 from her2bayes.evidence.simulate_survival import cohort
+from her2bayes.inference.store import Store
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fit_survival.py"
 COLUMNS = ("--time", "months", "--event", "event")
@@ -122,3 +125,31 @@ def test_a_small_cohort_end_to_end(tmp_path: Path):
     assert again.exit_code == done.exit_code
     assert (out / "estimates.csv").read_text().count("\n") == len(rows) + 1
     assert len(list((out / "fits").glob("survival-*.nc"))) <= 2
+
+    with pytest.MonkeyPatch.context() as patch:  # the same fit, which a shared report never keeps
+        kept, careful = Store(out / "fits"), survival.careful_fit
+        patch.setattr(survival, "careful_fit", lambda *a: careful(*a[:4], kept))
+        check_report_to_share(arguments[:-1], tmp_path / "shared")
+
+
+def check_report_to_share(arguments: tuple[object, ...], out: Path) -> None:
+    """Counts below 30 hidden; nothing else but what the model says."""
+    done = fit(*arguments, out, "--suppress-below", "30")
+    assert done.exit_code in (0, 3), done.stderr
+    files = {str(p.relative_to(out)): p.read_text("utf-8") for p in out.rglob("*") if p.is_file()}
+    assert {"estimates.csv", "report.html", "report.md"} <= set(files)
+    assert not {n for n in files if n.startswith(("fits", "classical", "checks"))}
+    open_page = (out.parent / "out" / "report.md").read_text("utf-8")
+    for words in ("Cox, Efron", " vs 1", "median follow-up by reverse", "Classical methods"):
+        assert not [name for name, text in files.items() if words in text]
+    assert "Cox, Efron" in open_page
+    rows = pd.read_csv(out / "estimates.csv")
+    assert rows["reproduced"].isna().all()
+    assert set(rows["fit_id"].dropna()) == {"shared-1"}
+    counts = re.findall(r"^\| her2 \| (\w+) \| (\S+) \| (\S+) \|", files["report.md"], re.M)
+    assert len(counts) == 3
+    for _, patients, events in counts:
+        assert all(n in ("&lt;30", "withheld") or int(n) >= 30 for n in (patients, events))
+    again = fit(*arguments, out, "--suppress-below", "5")
+    assert again.exit_code == 2
+    assert "not empty" in again.stderr

@@ -50,6 +50,7 @@ _POSTERIOR = (
     "fit_id",
     "convergence",
 )
+POSTERIOR_NUMBERS = _POSTERIOR[: _POSTERIOR.index("model")]
 _CLASSICAL = ("reproduced", "reproduced_lower", "reproduced_upper", "reproduced_p", "method")
 
 # origins by how little a number from there tells beyond what was put in

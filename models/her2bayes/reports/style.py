@@ -212,7 +212,7 @@ _WORDS = {f"{{{_SVG}}}{name}" for name in ("text", "tspan", "title")}
 def _told(element: ElementTree.Element, gid: str) -> Mapping[str, str]:
     """Attributes of a mark with a tip; its first piece can be reached and has a title."""
     if gid.startswith(_TIP_AGAIN):
-        return {"data-tip": gid.removeprefix(_TIP_AGAIN), "class": "tip"}
+        return {"data-tip": gid.removeprefix(_TIP_AGAIN), "class": "tip again"}
     if not gid.startswith(_TIP):
         return {}
     words = gid.removeprefix(_TIP)

@@ -15,6 +15,8 @@ from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
 from her2bayes.reports.numbers import count, interval, number, probability
 from her2bayes.reports.section import Figure, Section, Table
+from her2bayes.reports.shared import HIDDEN, SHARED, survival_counts
+from her2bayes.reports.small_cells import conceal
 
 
 def evidence(result: Result) -> pd.DataFrame:
@@ -23,8 +25,13 @@ def evidence(result: Result) -> pd.DataFrame:
     return table.assign(evidence_kind="patients")
 
 
-def cohort_section(result: Result) -> Section:
-    """Patients, events and follow-up by level of each factor, and what was left out."""
+def cohort_section(result: Result, below: int = 0) -> Section:
+    """Patients, events and follow-up by level of each factor, and what was left out.
+
+    With ``below`` for a report that is shared: counts only, small ones hidden.
+    """
+    if below:
+        return _shared_cohort(result, below)
     follow_up = result.follow_up
     left_out = "; ".join(f"{reason}: {n}" for reason, n in follow_up.left_out.items())
     text = [
@@ -39,20 +46,40 @@ def cohort_section(result: Result) -> Section:
     return Section("cohort", "Cohort", tuple(text), tables=(Table("Patients", flow, caption),))
 
 
-def section(result: Result, tables: Mapping[str, pd.DataFrame] | None = None) -> Section:
-    """Report one survival analysis; ``tables`` are further ones (checks, comparison, left_out)."""
+def _shared_cohort(result: Result, below: int) -> Section:
+    texts = survival_counts(result.counts, [name for name in result.levels if name], below)
+    patients, events = texts[0][2:]
+    text = [f"{result.question.title}: {patients} patients, {events} events.", SHARED]
+    hidden = [
+        f"{reason}: {conceal([n], (), below)[0]}" for reason, n in result.follow_up.left_out.items()
+    ]
+    text.append(f"Rows left out: {'; '.join(hidden)}." if hidden else "No row was left out.")
+    frame = pd.DataFrame(texts, columns=["Factor", "Level", "Patients", "Events"])
+    table = Table("Patients", frame, f"<{below}: from 1 to {below - 1}. {HIDDEN}")
+    return Section("cohort", "Cohort", tuple(text), tables=(table,))
+
+
+def section(
+    result: Result, tables: Mapping[str, pd.DataFrame] | None = None, below: int = 0
+) -> Section:
+    """Report one survival analysis; ``tables`` are further ones (checks, comparison, left_out).
+
+    With ``below`` for a report that is shared: the model's curves without Kaplan–Meier steps,
+    without patients at risk and without classical estimates.
+    """
     reported = [name for name in result.levels if name]
     found: list[Figure] = []
     for name in reported or [""]:
-        found += drawings.curves(result, result.levels[name])
+        found += drawings.curves(result, result.levels[name], shared=bool(below))
     found += drawings.over_time(result, reported)
-    found += drawings.forests(result, reported)
+    found += drawings.forests(result, reported, shared=bool(below))
+    more = () if below else (*_further(tables or {}), _variants_table(result))
     return Section(
         id="survival",
         title=f"Survival: {result.follow_up.endpoint.upper()} across subgroups",
-        paragraphs=_paragraphs(result, reported),
+        paragraphs=_paragraphs(result, reported, below),
         figures=tuple(found),
-        tables=(_main_table(result), *_further(tables or {}), _variants_table(result)),
+        tables=(_main_table(result), *more),
         fits=(fit_card(result.fit, "Survival", result.estimates),),
     )
 
@@ -83,7 +110,7 @@ def _cohort_table(result: Result) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _paragraphs(result: Result, reported: list[str]) -> tuple[str, ...]:
+def _paragraphs(result: Result, reported: list[str], below: int) -> tuple[str, ...]:
     question = result.question
     walk = "change over time" if question.model == "nonph" else "are constant over time"
     cells = result.cells
@@ -92,7 +119,7 @@ def _paragraphs(result: Result, reported: list[str]) -> tuple[str, ...]:
         f"random walk whose prior does not depend on their number; hazard ratios {walk}. Effects "
         "of three or more levels are pooled towards each other. Bands and intervals are 95 % "
         "equal-tailed; each figure draws the posterior of the mean survival of the patients in a "
-        "group over their own Kaplan–Meier curve.",
+        "group" + ("." if below else " over their own Kaplan–Meier curve."),
         _prior_text(result),
         f"Restricted mean survival times end at {result.horizon:.1f} months, the smallest over "
         "groups of the last time with five patients at risk. Anything beyond the last time "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -40,8 +41,11 @@ def band(draws: xr.DataArray, months: np.ndarray) -> Band:
     return Band(months, middle.to_numpy(), low.to_numpy(), high.to_numpy())
 
 
-def curves(result: Result, found: Levels) -> list[Figure]:
-    """Survival over Kaplan–Meier, and hazards, of the levels of one factor."""
+def curves(result: Result, found: Levels, shared: bool = False) -> list[Figure]:
+    """Survival over Kaplan–Meier, and hazards, of the levels of one factor.
+
+    ``shared``: nothing that comes from patients directly, the model's curves only.
+    """
     ticks = _ticks(result.follow_up.last_time)
     by = [found.factor] if found.factor else []
     labels = km.label(result.counts, by)
@@ -53,16 +57,19 @@ def curves(result: Result, found: Levels) -> list[Figure]:
             Curve(
                 label=level if found.factor else "all patients",
                 band=band(found.draws["posterior"][level]["survival"], found.grid),
-                steps=(
+                steps=None
+                if shared
+                else (
                     np.append(0.0, step["time"].to_numpy()),
                     np.append(1.0, step["estimate"].to_numpy()),
                 ),
-                at_risk=list(at_risk(result.counts[labels == level], ticks)),
+                at_risk=() if shared else list(at_risk(result.counts[labels == level], ticks)),
                 last=found.last_time[level],
             )
         )
     endpoint, name = result.follow_up.endpoint, found.factor or "all"
-    who = f"{result.question.title}, {count(result.follow_up.patients, 'patient')}"
+    who = result.question.title
+    who += "" if shared else f", {count(result.follow_up.patients, 'patient')}"
     more = (
         f" The first {MOST_CURVES} of {len(found.levels)} levels are drawn."
         if len(found.levels) > MOST_CURVES
@@ -75,8 +82,8 @@ def curves(result: Result, found: Levels) -> list[Figure]:
             f"survival-{slug}",
             title,
             figures.survival(drawn, ticks, endpoint),
-            f"{who}. Posterior mean survival of the patients in each group with 95 % band, over "
-            f"their Kaplan–Meier curve.{more}",
+            f"{who}. Posterior mean survival of the patients in each group with 95 % band"
+            f"{'' if shared else ', over their Kaplan–Meier curve'}.{more}",
         ),
         Figure(
             f"hazard-{slug}",
@@ -134,8 +141,11 @@ def over_time(result: Result, reported: list[str]) -> list[Figure]:
     return found
 
 
-def forests(result: Result, reported: list[str]) -> list[Figure]:
-    """One forest a contrast of the first factor: all patients, then each level of the others."""
+def forests(result: Result, reported: list[str], shared: bool = False) -> list[Figure]:
+    """One forest a contrast of the first factor: all patients, then each level of the others.
+
+    ``shared``: the model's ratios only, without events and patients.
+    """
     if not reported or len(result.levels[reported[0]].levels) < 2:
         return []
     first = reported[0]
@@ -145,6 +155,9 @@ def forests(result: Result, reported: list[str]) -> list[Figure]:
         if level == base:
             continue
         rows = _forest_rows(result, first, level, base, reported[1:])
+        raw = "Raw: Cox regression within each group (Efron ties, Wald interval). "
+        if shared:
+            rows, raw = [replace(row, detail="", raw=MISSING) for row in rows], ""
         found.append(
             Figure(
                 f"forest-{first}-{level}".replace("_", "-").replace(" ", "-"),
@@ -152,9 +165,8 @@ def forests(result: Result, reported: list[str]) -> list[Figure]:
                 survival_forest.forest(
                     rows, f"{level} against {base}", f"favours {level}", f"favours {base}"
                 ),
-                "Raw: Cox regression within each group (Efron ties, Wald interval). Pooled: "
-                "posterior of the hierarchical model, in which effects of subgroups shrink towards "
-                "their average.",
+                f"{raw}Pooled: posterior of the hierarchical model, in which effects of subgroups "
+                "shrink towards their average.",
             )
         )
     return found

@@ -26,11 +26,14 @@ class Band:
 
 @dataclass(frozen=True)
 class Curve:
-    """One group: posterior band, Kaplan–Meier steps (times, survival), at-risk counts."""
+    """One group: posterior band, Kaplan–Meier steps (times, survival), at-risk counts.
+
+    No steps and no counts in a report that is shared.
+    """
 
     label: str
     band: Band
-    steps: tuple[np.ndarray, np.ndarray]
+    steps: tuple[np.ndarray, np.ndarray] | None
     at_risk: Sequence[float]
     last: float
 
@@ -40,7 +43,8 @@ def survival(curves: Sequence[Curve], ticks: Sequence[float], endpoint: str) -> 
 
     The band is dotted where it is extrapolated beyond the last patient of its group.
     """
-    height = _PLOT + _FOOT + _LINE * (len(curves) + 1) + 10
+    counted = any(curve.at_risk for curve in curves)
+    height = _PLOT + _FOOT + (_LINE * (len(curves) + 1) if counted else 0) + 10
     paint = style.colours([curve.label for curve in curves])
     with style.drawing():
         figure, axes = _axes(height)
@@ -52,8 +56,9 @@ def survival(curves: Sequence[Curve], ticks: Sequence[float], endpoint: str) -> 
         axes.set_ylabel(f"{endpoint.upper()}, % of patients")
         axes.grid(axis="y")
         _end_labels(axes, curves, paint)
-        _risk_table(figure, axes, curves, ticks, height)
-        return style.svg(figure, key=_key())
+        if counted:
+            _risk_table(figure, axes, curves, ticks, height)
+        return style.svg(figure, key=_key(any(curve.steps for curve in curves)))
 
 
 def hazards(bands: Mapping[str, Band], ticks: Sequence[float], kaplan: str = "") -> str:
@@ -141,7 +146,8 @@ def _draw(axes: Any, curve: Curve, colour: str) -> None:
             linewidth=0,
         )  # fmt: skip
         axes.plot(band.months[part], band.median[part], color=colour, linestyle=dash, linewidth=2)
-    axes.step(*curve.steps, where="post", color=colour, linewidth=1, alpha=0.9)
+    if curve.steps:
+        axes.step(*curve.steps, where="post", color=colour, linewidth=1, alpha=0.9)
 
 
 def _end_labels(axes: Any, curves: Sequence[Curve], paint: Mapping[str, str]) -> None:
@@ -184,7 +190,7 @@ def _risk_table(
             figure.text(x, y, f"{n:,.0f}", ha="center", va="center", size=10.5, color=style.INK)
 
 
-def _key() -> Any:
+def _key(steps: bool) -> Any:
     figure, axes = style.new_figure(style.PANEL_WIDTH, 20)
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
@@ -193,8 +199,9 @@ def _key() -> Any:
     axes.fill_between((8, 34), 4, 16, color=style.MUTED, alpha=0.25, linewidth=0)
     axes.plot((8, 34), (10, 10), color=style.INK, linewidth=2)
     axes.text(40, 10, "posterior median, 95 %", va="center", size=10.5)
-    axes.plot((190, 202, 202, 216), (6, 6, 14, 14), color=style.INK, linewidth=1)
-    axes.text(222, 10, "Kaplan–Meier", va="center", size=10.5)
+    if steps:
+        axes.plot((190, 202, 202, 216), (6, 6, 14, 14), color=style.INK, linewidth=1)
+        axes.text(222, 10, "Kaplan–Meier", va="center", size=10.5)
     axes.plot((312, 338), (10, 10), color=style.INK, linewidth=2, linestyle=(0, (1, 2)))
     axes.text(344, 10, "extrapolated", va="center", size=10.5)
     return figure

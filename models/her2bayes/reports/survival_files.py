@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from her2bayes.reports.numbers import interval, probability
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
+from her2bayes.reports.shared import shared_page
 
 if TYPE_CHECKING:
     from her2bayes.evidence.cohort import Cohort
@@ -98,13 +99,16 @@ def write(
     tables: Mapping[str, pd.DataFrame],
     command: Mapping[str, Any],
     further: tuple[Section, ...] = (),
+    below: int = 0,
 ) -> Written:
-    """Write estimates.csv, classical.csv, the further ``tables``, figures and report.html.
+    """Write estimates.csv, classical.csv, the further ``tables`` and the files of the page.
 
-    ``further`` sections follow that on survival, which shows the tables it knows.
+    ``further`` sections follow that on survival, which shows the tables it knows. With ``below`` a
+    report to share: counts below it hidden, estimates.csv and the page only.
     """
-    evidence = report.evidence(result)
-    sections = (report.section(result, tables), *further)
+    shown = result if not below else replace(result, classical=result.classical.iloc[:0])
+    evidence = report.evidence(shown)
+    sections = (report.section(shown, tables, below), *further)
     about = {
         "id": result.question.study, "title": result.question.title, "design": "patient data",
         "doi": "", "citation": source.name, "digest": digest(source),
@@ -115,19 +119,21 @@ def write(
         **command,
     }  # fmt: skip
     nothing = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
-    pages = study_files(
-        StudyPage(
-            study=about, evidence=evidence, findings=nothing,
-            cohort=report.cohort_section(result), sections=sections, absent=(),
-            methods=(*METHODS, *((QUICK,) if quick else ())),
-            notices=(QUICK,) if quick else (), run=run,
-            table_file="estimates.csv", index=False,
-        )
+    page = StudyPage(
+        study=about, evidence=evidence, findings=nothing,
+        cohort=report.cohort_section(result, below), sections=sections, absent=(),
+        methods=(*(METHODS[1:] if below else METHODS), *((QUICK,) if quick else ())),
+        notices=(QUICK,) if quick else (), run=run,
+        table_file="estimates.csv", index=False,
     )  # fmt: skip
+    if below:
+        page = shared_page(page, below)
+        publish(out, {"estimates.csv": csv_text(page.evidence), **study_files(page)})
+        return _told(result, out)
     files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
     files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
     files |= monte_carlo_file(result.estimates)
-    publish(out, files | pages)
+    publish(out, files | study_files(page))
     return _told(result, out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,6 +14,8 @@ from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
 from her2bayes.reports.numbers import count, interval, probability
 from her2bayes.reports.section import Figure, Section, Table
+from her2bayes.reports.shared import HIDDEN, SHARED
+from her2bayes.reports.small_cells import conceal_flow
 
 if TYPE_CHECKING:
     from her2bayes.analysis.transition_matrix import Matrix
@@ -30,37 +33,52 @@ def evidence(result: CohortTransitions) -> pd.DataFrame:
     return table.assign(evidence_kind="patients")
 
 
-def cohort_section(result: CohortTransitions) -> Section:
-    """Where the patients come from, and what became of every row."""
+def cohort_section(result: CohortTransitions, below: int = 0) -> Section:
+    """Where the patients come from, and what became of every row.
+
+    With ``below`` for a report that is shared: counts in the flow table only, small ones hidden.
+    """
     cohort = result.cohort
     source = "; ".join(f"{key}: {value}" for key, value in cohort.source.items())
     pairs = int(cohort.patients["pair"].sum())
     text = (
-        f"{cohort.title}: {count(len(cohort.patients), 'patient')}, of whom {pairs} have tissue "
-        f"of the primary and of a recurrence. {source}".strip(),
+        f"{cohort.title}. {source}. {SHARED}"
+        if below
+        else f"{cohort.title}: {count(len(cohort.patients), 'patient')}, of whom {pairs} have "
+        f"tissue of the primary and of a recurrence. {source}".strip(),
         "A reading that leaves several classes open is kept as the set of these classes: IHC 0-1+ "
         "as zero or low, IHC 2+ without ISH as low or positive, a negative verdict without a "
         "score as not positive. Nothing is guessed and nothing is dropped; the flow table says "
         "what every rule did.",
     )
-    flow = cohort.flow.rename(columns=str.capitalize)
+    flow = (conceal_flow(cohort.flow, below) if below else cohort.flow).rename(
+        columns=str.capitalize
+    )
     caption = (
         "Within a stage the counts add up to the number in the last column. Notes change nothing."
+        + (f" <{below}: from 1 to {below - 1}. {HIDDEN}" if below else "")
     )
-    return Section("cohort", "Cohort", text, tables=(Table("Flow", flow, caption),))
+    return Section(
+        "cohort",
+        "Cohort",
+        text,
+        tables=(Table("Flow", flow.rename(columns=str.capitalize), caption),),
+    )
 
 
-def section(result: CohortTransitions) -> Section:
-    """Report all matrices of the cohort."""
+def section(result: CohortTransitions, below: int = 0) -> Section:
+    """Report all matrices of the cohort; with ``below``, for a shared report, models only."""
+    if below:
+        result = _shared(result)
     overall = {m.reading: m for m in result.matrices if not m.given}
     main = overall[ALL]
     pairs = int(result.counts["counts"].sum())
-    who = f"{result.cohort.title}, {pairs} pairs of readings"
+    who = result.cohort.title + ("" if below else f", {pairs} pairs of readings")
     figures: list[Figure] = [
         parts.alluvial_figure(main, who, "all"),
         parts.matrix_figure([main], who, "all", "Transition matrix"),
     ]
-    tables = [_main_table(result), _single_table(result)]
+    tables = [_main_table(result)] + ([] if below else [_single_table(result)])
     for factor in result.by:
         found = [m for m in result.matrices if _is_level(m, factor, ALL)]
         figures.append(
@@ -71,7 +89,7 @@ def section(result: CohortTransitions) -> Section:
                 f"Transition matrix by {factor}",
             )
         )
-        tables += _level_tables(result, factor)
+        tables += _level_tables(result, factor)[: 1 if below else None]
     figures += [
         _scenarios(overall, who),
         parts.contraction_figure(main, result.estimates, who, "all"),
@@ -82,7 +100,7 @@ def section(result: CohortTransitions) -> Section:
     return Section(
         id="transition",
         title="HER2 status: from primary tumour to recurrence",
-        paragraphs=_paragraphs(result, overall),
+        paragraphs=_paragraphs(result, overall, bool(below)),
         figures=tuple(figures),
         tables=tuple(tables),
         fits=tuple(fit_card(fit, title, result.estimates) for title, fit in result.fits.items()),
@@ -93,7 +111,18 @@ def _is_level(matrix: Matrix, factor: str, reading: str) -> bool:
     return [f for f, _ in matrix.given] == [factor] and matrix.reading == reading
 
 
-def _paragraphs(result: CohortTransitions, overall: dict[str, Matrix]) -> tuple[str, ...]:
+def _shared(result: CohortTransitions) -> CohortTransitions:
+    """Without counts: no numbers of pairs, and flows from the model's primary shares.
+
+    Flows from the shares as counted add up to them in every row, which would give them back.
+    """
+    matrices = tuple(replace(m, pairs=0, observed=m.share) for m in result.matrices)
+    return replace(result, matrices=matrices, classical=result.classical.iloc[:0])
+
+
+def _paragraphs(
+    result: CohortTransitions, overall: dict[str, Matrix], shared: bool
+) -> tuple[str, ...]:
     single = int(result.classical["estimand"].eq("discordance[]").sum()) and _single(result)
     discordance = {reading: _value(result, "discordance[]", reading) for reading in overall}
     pairs = int(result.counts["counts"].sum())
@@ -108,11 +137,11 @@ def _paragraphs(result: CohortTransitions, overall: dict[str, Matrix]) -> tuple[
         f"{names.get(reading, reading)} {text}" for reading, text in discordance.items()
     )
     return (
-        f"Of {pairs} pairs {single} have one class at both ends; the others are sets of classes "
-        "at one end or both and enter the likelihood as the sum over the classes they hold, which "
-        "is right where the set recorded depends on the class only through the set (coarsening at "
-        "random). The extremes, in which every IHC 0-1+ is zero or every one is low, do not need "
-        "that assumption.",
+        ("" if shared else f"Of {pairs} pairs {single} have one class at both ends. ")
+        + "Pairs with sets of classes at one end or both enter the likelihood as the sum over the "
+        "classes they hold, which is right where the set recorded depends on the class only "
+        "through the set (coarsening at random). The extremes, in which every IHC 0-1+ is zero or "
+        "every one is low, do not need that assumption.",
         f"Discordance, percent of patients: {scenarios}. The flow from {first} to {second} exceeds "
         f"the flow back with probability {probability(chance)}.",
         "The matrices take the reading of the laboratory as it is. " + NOT_IDENTIFIED,

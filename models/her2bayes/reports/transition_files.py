@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
+from her2bayes.reports.shared import shared_page
+from her2bayes.reports.small_cells import conceal_flow
 
 if TYPE_CHECKING:
     from her2bayes.reports.build import Settings
@@ -84,23 +86,30 @@ def flow_text(cohort: Cohort) -> str:
 
 def write_cohort(
     cohort: Cohort, by: Sequence[str], out: Path, settings: Settings, say: Say,
-    *, assay: bool = True,
+    *, assay: bool = True, below: int = 0,
 ) -> Written:  # fmt: skip
-    """Fit the cohort and write its folder; ``assay`` adds the model of fallible readings."""
+    """Fit the cohort and write its folder; ``assay`` adds the model of fallible readings.
+
+    With ``below`` a report to share: counts below it hidden, no classical rows, no fits.
+    """
     from her2bayes.analysis.transition_cohort import check, run_cohort
     from her2bayes.reports import transition_cohort as report
 
     check(cohort, by)
-    store = Store(out / "fits")
+    store = None if below else Store(out / "fits")
     result = run_cohort(cohort, by, settings.sampling, store, say, assay=assay)
-    evidence = report.evidence(result)
+    shown = replace(result, classical=result.classical.iloc[:0]) if below else result
     study = {"id": cohort.id, "title": cohort.title, "design": "patient data", "doi": "",
              "citation": cohort.source.get("citation", ""), "digest": cohort.digest}  # fmt: skip
-    sections = (report.section(result),)
-    run = _run(study, settings, {"by": list(by)})
-    files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(cohort.flow)}
-    files |= _page(study, evidence, report.cohort_section(result), sections, run, settings.quick)
-    return _write(out, files, result.estimates)
+    page = _page(
+        study, report.evidence(shown), report.cohort_section(result, below),
+        (report.section(result, below),), _run(study, settings, {"by": list(by)}), settings.quick,
+    )  # fmt: skip
+    flow = cohort.flow
+    if below:
+        page, flow = shared_page(page, below), conceal_flow(flow, below)
+    files = {"estimates.csv": csv_text(page.evidence), "flow.csv": csv_text(flow)}
+    return _write(out, files | study_files(page), result.estimates)
 
 
 def _run(study: dict[str, str], settings: Settings, more: dict[str, Any]) -> dict[str, Any]:
@@ -114,15 +123,13 @@ def _run(study: dict[str, str], settings: Settings, more: dict[str, Any]) -> dic
 def _page(
     study: dict[str, str], evidence: pd.DataFrame, cohort: Section,
     sections: tuple[Section, ...], run: dict[str, Any], quick: bool,
-) -> dict[str, str]:  # fmt: skip
+) -> StudyPage:  # fmt: skip
     empty = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
-    return study_files(
-        StudyPage(
-            study=study, evidence=evidence, findings=empty, cohort=cohort, sections=sections,
-            absent=(), methods=methods.methods(["transition"], quick),
-            notices=(methods.QUICK,) if quick else (), run=run,
-            table_file="estimates.csv", index=False,
-        )
+    return StudyPage(
+        study=study, evidence=evidence, findings=empty, cohort=cohort, sections=sections,
+        absent=(), methods=methods.methods(["transition"], quick),
+        notices=(methods.QUICK,) if quick else (), run=run,
+        table_file="estimates.csv", index=False,
     )  # fmt: skip
 
 
@@ -164,8 +171,8 @@ def write_study(name: str, out: Path, settings: Settings, say: Say) -> Written:
     run = _run(about, settings, {})
     facts = study.transition_facts
     files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(facts_flow(facts, result))}
-    files |= _page(about, evidence, cohort_section(study), sections, run, settings.quick)
-    return _write(out, files, result.estimates)
+    page = _page(about, evidence, cohort_section(study), sections, run, settings.quick)
+    return _write(out, files | study_files(page), result.estimates)
 
 
 def facts_flow(facts: pd.DataFrame, result: Any) -> pd.DataFrame:
