@@ -7,14 +7,18 @@ from collections.abc import Callable
 
 ODD_CELLS = [
     "", " ", "0", "-1", "-0", "1e9", "1e308", "1e309", "-1e309", "nan", "NaN", "inf", "-inf",
-    "Infinity", "99999999999999999999999999", "1_000", "0x10", "1,5", "1.5", "0.5", "٣", "½", "1e-400", "TRUE",
+    "Infinity", "99999999999999999999999999", "1_000", "0x10", "1,5", "1.5", "0.5", "٣", "½",
+    "1e-400", "TRUE",
     "None", "NULL", "=1+1", "=cmd|'/c calc'!A1", "+1", "@SUM(A1)", "<script>alert(1)</script>",
     "../../etc/passwd", "a,b", 'a"b', '"', "'", "\\", "%s%n", "{0}", "[bold]", "x" * 10_000,
-    "9" * 400, "é", "e\u0301", "\u202eabc", "\ufeff", "\u200b", "🧬", "\x1b[31m", "\x7f", "\x85", "\u2028",
-    "a->b",    "share[her2=low]", "hazard_ratio[os ; ihc: 2+ vs 1+] < 1", "any", "-", "--", "#", "2020-01-01",
+    "9" * 400, "é", "e\u0301", "\u202eabc", "\ufeff", "\u200b", "🧬", "\x1b[31m", "\x7f",
+    "\x85", "\u2028",
+    "a->b",    "share[her2=low]", "hazard_ratio[os ; ihc: 2+ vs 1+] < 1", "any", "-", "--",
+    "#", "2020-01-01",
 ]  # fmt: skip
 ODD_BYTES = [
-    b"\x00", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n", b"\r\n", b'"', b",", b";", b"\t",
+    b"\x00", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n", b"\r\n", b'"', b",", b";",
+    b"\t",
     b"\x1a", b"\xc3", b"\xed\xa0\x80", b"=", b"[", b"]", b"#", b"'", b"{", b"}", b"\\",
 ]  # fmt: skip
 
@@ -94,8 +98,9 @@ def values(raw: bytes, chance: random.Random) -> bytes:
         return cells(raw, chance)
     at = chance.choice(entries)
     odd = [b"1", b"-1", b"1.5", b"nan", b"inf", b"true", b"[]", b"[[]]", b"{}", b'""', b"[1, 2]",
-           b'["a", "a"]', b'{a = "b"}', b"1979-05-27", b'"x"', b"[{}]", b'[["a"]]', 
-           b"[[1, 2], 3]", b"999999999999999999999", b'"' + b"x" * 10_000 + b'"', b'"../../etc/passwd"']  # fmt: skip
+           b'["a", "a"]', b'{a = "b"}', b"1979-05-27", b'"x"', b"[{}]", b'[["a"]]',
+           b"[[1, 2], 3]", b"999999999999999999999", b'"' + b"x" * 10_000 + b'"',
+           b'"../../etc/passwd"']  # fmt: skip
     lines[at] = lines[at].split(b" = ")[0] + b" = " + chance.choice(odd)
     return b"\n".join(lines)
 

@@ -22,7 +22,7 @@ from her2bayes.errors import BadInput
 from .doors import DOORS, Door
 from .mutations import mutated
 
-RUNS = 60
+RUNS = 30
 SECONDS = 20
 FIRST = int(os.environ.get("HER2_FUZZ_SEED", "0"))
 
