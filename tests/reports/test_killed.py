@@ -52,11 +52,11 @@ import os, signal, sys
 from pathlib import Path
 import her2bayes.reports.files as files
 from her2bayes.reports import provenance
-count = [0]
+count, moment = [0], int(sys.argv[2])
 real = os.fsync
 def fsync(handle):
     count[0] += 1
-    if count[0] == int(sys.argv[2]):
+    if count[0] == moment:
         os.kill(os.getpid(), signal.SIGKILL)
     real(handle)
 os.fsync = fsync
