@@ -40,9 +40,9 @@ def main(
         script=Path(__file__).with_name("_benchmark.R"),
         with_r=r and not quick,
     )
-    before = benchmark.machine()
+    before = report.machine()
     table = benchmark.run(plan, lambda text: log.print(plain(text)))
-    machine = {**before, "load_after": benchmark.machine()["load"]}
+    machine = {**before, "load_after": report.machine()["load"]}
     for path in report.write(table, machine, out_folder):
         log.print(plain(path), soft_wrap=True)
     for line in report.lines(table):

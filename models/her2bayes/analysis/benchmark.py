@@ -8,8 +8,6 @@ are the ratios within one run, and the load of the machine is recorded with them
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -59,20 +57,6 @@ def run(plan: Plan, say: Say) -> pd.DataFrame:
         space = Path(name)
         rows = [*_samplers(plan, space, say), *_sizes(plan, space, say), *_sweeps(plan, say)]
     return _with_ratios(pd.DataFrame(rows, columns=list(COLUMNS)))
-
-
-def machine() -> dict[str, Any]:
-    """Size, versions and load of the machine."""
-    from her2bayes.reports.provenance import environment
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    load = [round(value, 1) for value in os.getloadavg()]
-    found = {**environment(), "memory_gb": round(memory), "cores": os.cpu_count(), "load": load}
-    program = shutil.which("Rscript")
-    if program:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-        found["R"] = (done.stdout + done.stderr).strip()
-    return {**found, "platform": platform.platform()}
 
 
 def _samplers(plan: Plan, space: Path, say: Say) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import duckdb
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
@@ -128,13 +127,16 @@ def read_follow_up(
     )
 
 
+_ENGINES = ("duckdb", "_duckdb", "pyarrow", "pyspark")
+
+
 @contextmanager
 def _told_of(file: str | None) -> Iterator[None]:
     """Say which file it was whose bytes the engine could not read (Parquet is read late)."""
     try:
         yield
-    except duckdb.Error as error:
-        if file is None:
+    except Exception as error:
+        if file is None or type(error).__module__.partition(".")[0] not in _ENGINES:
             raise
         reason = str(error).strip().splitlines()[0][:200]
         remedy = "check the file, or write it again"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,19 @@ import pandas as pd
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.figure_files import standalone
 from her2bayes.reports.files import publish
+from her2bayes.reports.provenance import environment
+
+
+def machine() -> dict[str, Any]:
+    """Size, versions and load of the machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    load = [round(value, 1) for value in os.getloadavg()]
+    found = {**environment(), "memory_gb": round(memory), "cores": os.cpu_count(), "load": load}
+    program = shutil.which("Rscript")
+    if program:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        found["R"] = (done.stdout + done.stderr).strip()
+    return {**found, "platform": platform.platform()}
 
 
 def write(table: pd.DataFrame, machine: Mapping[str, Any], folder: Path) -> list[Path]:
