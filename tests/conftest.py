@@ -13,7 +13,8 @@ mpl.use("Agg")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--quick``."""
+    """Add ``--quick`` and ``--fuzz``."""
+    parser.addoption("--fuzz", metavar="N", help="damage each input about N times (tests/fuzz)")
     parser.addoption("--quick", action="store_true", help="leave out the tests marked slow")
 
 

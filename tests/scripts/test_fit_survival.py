@@ -62,7 +62,7 @@ def small_cohort(folder: Path, patients: int = 40) -> Path:
         (("--prior-median", "24"), "median, lower, upper"),
         (("--time-unit", "fortnights"), "unknown time unit"),
         (("--nonpositive", "keep"), "--nonpositive cannot be read"),
-        (("--landmarks", "absent.csv"), "cannot be read as CSV"),
+        (("--landmarks", "absent.csv"), "file does not exist"),
         (("--map", "nomap"), "no such map"),
     ],
 )

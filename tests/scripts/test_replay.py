@@ -32,15 +32,6 @@ def audited(tmp_path: Path) -> Path:
     return tmp_path / "out" / "ni2025"
 
 
-def record(folder: Path, change: Any) -> None:
-    """Change what the record of a folder says."""
-    file = folder / "provenance.json"
-    content = json.loads(file.read_text("utf-8"))
-    for entry in content["runs"].values():
-        change(entry)
-    file.write_text(json.dumps(content), encoding="utf-8")
-
-
 @pytest.mark.parametrize("name", ["", "evidence.csv"])
 def test_a_replay_on_the_same_machine_is_identical(audited: Path, name: str) -> None:
     code, told, _ = call("replay", audited / name)
@@ -125,8 +116,3 @@ def test_a_fit_is_sampled_again_and_identical(tmp_path: Path) -> None:
     assert code == 0, err
     assert list((tmp_path / "kept").rglob("fits/*.nc"))
     assert told["lines"][-1].endswith("0 within Monte-Carlo error, 0 differ")
-    record(out, lambda entry: entry["environment"].update(numpy="1.0", code="older"))
-    record(out, lambda entry: entry["arguments"].extend(["--seed", "5"]))
-    code, told, err = call("replay", out, "--out", tmp_path / "other")
-    assert code == 0, told["lines"]
-    assert " 0 within" not in told["lines"][-1]

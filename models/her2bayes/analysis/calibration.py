@@ -9,13 +9,16 @@ holds for all ranks at once (Sailynoja, Buerkner and Vehtari 2022), at 0.05 over
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -130,11 +133,7 @@ def run(
     todo = [n for n in range(plan.simulations) if n not in done]
     tell(len(done), plan.simulations)
     if todo:
-        plan.file.parent.mkdir(parents=True, exist_ok=True)
-        kept = [plan.identity, *done.values()]
-        with plan.file.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in kept)
-            file.flush()
+        with _kept(plan, done) as file:
             jobs = client().map(
                 simulate, [plan.design] * len(todo), [plan.seed] * len(todo), todo, pure=False
             )
@@ -144,6 +143,36 @@ def run(
                 file.flush()
                 tell(len(done), plan.simulations)
     return [done[n] for n in sorted(done)]
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+         errno.ENOTDIR, errno.EEXIST, errno.EISDIR)  # fmt: skip
+"""What the disk answers; connections to workers fail with other numbers."""
+
+
+@contextmanager
+def _kept(plan: Plan, done: Mapping[int, Mapping[str, Any]]) -> Iterator[TextIO]:
+    """File of finished simulations, whole before it is added to; ``BadInput`` where it cannot be.
+
+    What is there is written aside first: a run that is killed here loses nothing.
+    """
+    rows = [plan.identity, *done.values()]
+    aside = plan.file.with_name(f".writing-{plan.file.name}")
+    try:
+        plan.file.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(plan.file)
+        with plan.file.open("a", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        problem = f"finished simulations cannot be kept here: {error.strerror or error}"
+        remedy = "give --kept a folder that can be written and has space"
+        raise BadInput(Fault(problem, file=plan.file, remedy=remedy)) from error
 
 
 def _results(finished: Iterator[Future[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

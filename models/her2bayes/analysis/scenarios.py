@@ -140,6 +140,7 @@ def read_grid(file: Path, axes: Sequence[Axis]) -> Grid:
     known: dict[str, list[Axis]] = {}
     for axis in axes:
         known.setdefault(axis.name, []).append(axis)
+    raise_if(_shape(file, content))
     values = content.get("axes", {})
     cross = [tuple(map(str, names)) for names in content.get("cross", [])]
     faults = [
@@ -161,22 +162,40 @@ def read_grid(file: Path, axes: Sequence[Axis]) -> Grid:
     return Grid(found, tuple(cross))
 
 
+def _shape(file: Path, content: Mapping[str, Any]) -> list[Fault]:
+    faults: list[Fault] = []
+    if not isinstance(content.get("axes", {}), dict):
+        faults.append(Fault("not a table of axes", file, None, "axes", allowed="[axes]"))
+    cross = content.get("cross", [])
+    lists = cross if isinstance(cross, list) else [None]
+    for names in lists:
+        if not (isinstance(names, list) and names and len(set(map(str, names))) == len(names)):
+            allowed = 'lists of different names: cross = [["choice", "choice"]]'
+            faults.append(Fault("not names of axes to cross", file, None, "cross", allowed=allowed))
+    return faults
+
+
 def _values(
     file: Path, name: str, listed: Any, axes: Sequence[Axis]
 ) -> tuple[tuple[Value, ...], list[Fault]]:
     if not isinstance(listed, list) or not listed:
         return (), [Fault("not a list of values", file, None, name, listed)]
     if axes[0].surface:
-        wrong = [v for v in listed if isinstance(v, bool) or not isinstance(v, int | float)]
-        faults = [Fault("not a number", file, None, name, v) for v in wrong]
-        return tuple(float(v) for v in listed if v not in wrong), faults
-    allowed = dict.fromkeys(v for axis in axes for v in axis.ordered)
+        faults = [Fault("not a number", file, None, name, v) for v in listed if not _finite(v)]
+        return tuple(float(v) for v in listed if _finite(v)), faults
+    allowed = list(dict.fromkeys(v for axis in axes for v in axis.ordered))
     faults = [
         Fault("no such value", file, None, name, v, ", ".join(map(str, allowed)))
         for v in listed
         if v not in allowed
     ]
     return tuple(v for v in listed if v in allowed), faults
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e300
 
 
 def _shown(value: Value) -> str:

@@ -22,6 +22,7 @@ from her2bayes.evidence.read_table import TextTable, read_table
 
 # A curve that rises by more than this above an earlier point is no survival curve.
 LARGEST_RISE = 0.1
+MOST_PATIENTS = 1_000_000
 ARM, TIME, SURVIVAL, AT_RISK = "arm", "time", "survival", "n_at_risk"
 
 
@@ -155,28 +156,41 @@ def _webplotdigitizer(path: Path, faults: list[Fault]) -> dict[str, pd.DataFrame
     """Data sets of a WebPlotDigitizer export: names over every second column, then X, Y, X, Y."""
     if not path.is_file():
         return None  # `read_table` says what is wrong
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        head = [row for _, row in zip(range(2), csv.reader(file), strict=False)]
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            rows = list(csv.reader(file))
+    except csv.Error:
+        return None  # `read_table` says what is wrong here too
+    head = rows[:2]
     if len(head) < 2 or [c.strip().upper() for c in head[1][:2]] != ["X", "Y"]:
         return None
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = list(csv.reader(file))[2:]
-    result = {}
+    result: dict[str, pd.DataFrame] = {}
     for place in range(0, len(head[1]) - 1, 2):
         name = head[0][place].strip() if place < len(head[0]) else ""
         pairs = []
-        for line, row in enumerate(rows, 3):
+        for line, row in enumerate(rows[2:], 3):
             cells = [cell.strip() for cell in row[place : place + 2]]
             if not any(cells):
                 continue
-            try:
-                pairs.append([float(cell) for cell in cells])
-            except ValueError:
-                faults.append(Fault("not a number", file=path, row=line, value=cells))
+            values = [_float(cell) for cell in cells]
+            if len(values) == 2 and np.isfinite(values).all():
+                pairs.append(values)
+            else:
+                faults.append(Fault("not two numbers", file=path, row=line, value=cells))
         frame = pd.DataFrame(pairs, columns=[TIME, SURVIVAL])
         frame.attrs["file"] = path
-        result[name or f"arm {place // 2 + 1}"] = frame
+        arm = name or f"arm {place // 2 + 1}"
+        if arm in result:
+            faults.append(Fault(f"arm '{arm}' is given twice", file=path, row=1))
+        result[arm] = frame
     return result
+
+
+def _float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
 
 
 def _risk_file(path: Path, faults: list[Fault]) -> dict[str, pd.DataFrame]:
@@ -227,10 +241,10 @@ def _risk_faults(name: str, rows: pd.DataFrame, events: int | None, path: Path) 
         faults.append(Fault(f"{where}: the first row must be time 0 with all patients", file=path))
     if np.any(np.diff(time) <= 0):
         faults.append(Fault(f"{where}: times must increase", file=path, value=time.tolist()))
-    if np.any(number != np.round(number)) or np.any(number < 0):
+    if np.any(number != np.round(number)) or np.any(number < 0) or np.any(number > MOST_PATIENTS):
         faults.append(
-            Fault(f"{where}: numbers at risk are whole and not negative", file=path,
-                  value=number.tolist())
+            Fault(f"{where}: numbers at risk are whole numbers", file=path,
+                  value=number.tolist(), allowed=f"0 to {MOST_PATIENTS}")
         )  # fmt: skip
     for row in np.flatnonzero(np.diff(number) > 0):
         faults.append(

@@ -11,7 +11,8 @@ where censored), ``patient`` (text, only where rows belong together) and one tex
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -103,7 +104,8 @@ def read_follow_up(
     names = {name: factor_name(name) for name in wanted}
     given = {short: tuple(wanted[name] or ()) for name, short in names.items()}
     table = _canonical(raw, used, names, MONTHS[time_unit], event_code)
-    scan = checks.scan(table, given, "patient" in used)
+    with _told_of(named):
+        scan = checks.scan(table, given, "patient" in used)
     limits = checks.Limits(
         nonpositive=nonpositive == "drop",
         longest=longest,
@@ -123,6 +125,22 @@ def read_follow_up(
         has_patient="patient" in used,
         **checks.counts(scan, "patient" in used),
     )
+
+
+_ENGINES = ("duckdb", "_duckdb", "pyarrow", "pyspark")
+
+
+@contextmanager
+def _told_of(file: str | None) -> Iterator[None]:
+    """Say which file it was whose bytes the engine could not read (Parquet is read late)."""
+    try:
+        yield
+    except Exception as error:
+        if file is None or type(error).__module__.partition(".")[0] not in _ENGINES:
+            raise
+        reason = str(error).strip().splitlines()[0][:200]
+        remedy = "check the file, or write it again"
+        raise BadInput(Fault(f"cannot be read: {reason}", file=file, remedy=remedy)) from error
 
 
 def factor_name(column: str) -> str:
@@ -202,11 +220,10 @@ def _canonical(
         given = raw[used[role]] if role in used else ibis.literal(0.0)
         columns[role] = _number(given) * months if months != 1 else _number(given)
         columns[f"{role}_text"] = given.cast("string")  # as given, to name a bad value
-        columns[f"{role}_bad"] = (
-            columns[role].isnull() & _text(given).notnull()
-            if given.type().is_string()
-            else columns[role].isinf() | columns[role].isnan()
-        ).fill_null(False)
+        odd = (columns[role].isinf() | columns[role].isnan()).fill_null(False)
+        if given.type().is_string():
+            odd = odd | (columns[role].isnull() & _text(given).notnull()).fill_null(False)
+        columns[f"{role}_bad"] = odd
     for role in ("cause", "patient"):
         if role in used:
             columns[role] = _text(raw[used[role]])

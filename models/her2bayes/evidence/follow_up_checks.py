@@ -59,7 +59,7 @@ def scan(table: ir.Table, given: Mapping[str, Sequence[str]], has_patient: bool)
         "rows": t.count(),
         "longest": t.time.max(),
         "mean": t.time.mean(),
-        "fractions": _count(t.time != t.time.floor()),
+        "fractions": _count(t.time % 1 != 0),
         "not_a_time": _count(t.time_bad),
         "not_an_entry": _count(t.entry_bad),
         "not_an_event": _count(t.event.isnull() & t.event_text.notnull()),

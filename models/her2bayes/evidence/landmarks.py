@@ -16,26 +16,52 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.read_table import SHOWN, TextTable, read_table
 
 COLUMNS = ("study", "start", "stop", "patients", "survivors")
+MOST = 1e9
+"""Larger numbers, of months or patients, are misread ones."""
 
 
 def read_landmarks(path: Path | str) -> pd.DataFrame:
-    """Read a CSV of landmarks; ``survival`` and ``std_error`` may stand for the two numbers."""
-    try:
-        table = pd.read_csv(path, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(Fault(f"cannot be read as CSV: {reason}", file=path)) from error
-    if {"survival", "std_error"} <= set(table.columns):
-        counts = [
-            effective_counts(float(s), float(e))
-            for s, e in zip(table["survival"], table["std_error"], strict=True)
-        ]
+    """Read a CSV of landmarks; ``survival`` and ``std_error`` may stand for the two numbers.
+
+    Raises ``BadInput`` with every cell that is not the number it should be.
+    """
+    text = read_table(Path(path))
+    table = text.frame.apply(lambda column: column.str.strip())
+    derived = {"survival", "std_error"} <= set(table.columns)
+    printed = ("start", "stop", *(("survival", "std_error") if derived else COLUMNS[3:]))
+    wanted = ["study", *printed]
+    raise_if([
+        Fault(f"there is no column '{name}'", file=text.path, allowed=", ".join(wanted))
+        for name in wanted if name not in table.columns
+    ])  # fmt: skip
+    faults: list[Fault] = []
+    for name in printed:
+        table[name], wrong = _numbers(text, name, whole=name in COLUMNS[3:])
+        faults += wrong
+    raise_if(faults)
+    if derived:
+        given = zip(table["survival"], table["std_error"], strict=True)
+        counts = [effective_counts(float(s), float(e)) for s, e in given]
         table[["patients", "survivors"]] = counts
-    missing = [name for name in COLUMNS if name not in table.columns]
-    raise_if([Fault(f"there is no column '{name}'", file=path) for name in missing])
     return table
+
+
+def _numbers(text: TextTable, name: str, *, whole: bool) -> tuple[pd.Series, list[Fault]]:
+    values = pd.to_numeric(text.frame[name].str.strip(), errors="coerce").astype(float)
+    bad = ~np.isfinite(values) | (values < 0) | (values > MOST)
+    allowed = f"a number from 0 to {MOST:g}"
+    if whole:
+        bad |= values != np.floor(values)
+        allowed = f"a whole number from 0 to {MOST:g}"
+    faults = [
+        Fault("not a number that can stand here", text.path, text.row(int(place)), name,
+              text.frame[name].iloc[place][:60], allowed)
+        for place in np.flatnonzero(bad)[:SHOWN]
+    ]  # fmt: skip
+    return values, faults
 
 
 def effective_counts(survival: float, std_error: float) -> tuple[int, int]:
@@ -48,6 +74,9 @@ def effective_counts(survival: float, std_error: float) -> tuple[int, int]:
                 allowed="survival between 0 and 1, standard error above 0",
             )
         )
+    if std_error < 1e-5:
+        problem = "a standard error no study has: it is worth thousands of millions of patients"
+        raise BadInput(Fault(problem, value=std_error, allowed="0.00001 or more"))
     patients = max(1, round(survival * (1 - survival) / std_error**2))
     return patients, round(patients * survival)
 

@@ -101,6 +101,7 @@ def check_keys(raw: Mapping[str, Any], schema: Mapping[str, Any], path: Path) ->
         for key in REQUIRED
         if key not in raw
     ]
+    faults += _missing_columns(raw, path)
     if isinstance(raw.get("columns"), dict) and "patient_id" not in raw["columns"]:
         faults.append(
             Fault(
@@ -115,6 +116,18 @@ def check_keys(raw: Mapping[str, Any], schema: Mapping[str, Any], path: Path) ->
             Fault("unknown schema", file=path, column="schema", value=raw["schema"], allowed="1")
         )
     return faults
+
+
+def _missing_columns(raw: Mapping[str, Any], path: Path) -> list[Fault]:
+    """Factors and endpoints that do not say where they are read."""
+    return [
+        Fault(f"'{key}' is missing", file=path, column=f"{table}.{name}.{key}",
+              remedy="name the column of the file")
+        for table, keys in (("factors", ("column",)), ("endpoints", ("time", "event")))
+        for name, spec in (raw[table].items() if isinstance(raw.get(table), dict) else ())
+        for key in keys
+        if isinstance(spec, dict) and key not in spec
+    ]  # fmt: skip
 
 
 _MISSING_REMEDY = {

@@ -181,20 +181,24 @@ def _header(raw: bytes, path: Path, separator: str, skipped: int) -> list[str]:
                 remedy=f'say so in the map: [files] separator = "{likely}"',
             )
         )
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice or "" in header:
-        raise BadInput(
-            [
-                Fault("column name stands twice", file=path, row=skipped + 1, column=name,
-                      remedy="rename one of the two")
-                for name in twice if name
-            ]
-            + [
-                Fault(f"column {place} has no name", file=path, row=skipped + 1, remedy="name it")
-                for place, name in enumerate(header, 1) if not name
-            ]
-        )  # fmt: skip
+    faults = _name_faults(header, path, skipped + 1)
+    if faults:
+        more = len(faults) - 4 * SHOWN
+        rest = [Fault(f"{more} more columns without a name of their own", file=path)]
+        raise BadInput(faults[: 4 * SHOWN] + (rest if more > 0 else []))
     return header
+
+
+def _name_faults(header: list[str], path: Path, row: int) -> list[Fault]:
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    return [
+        Fault("column name stands twice", file=path, row=row, column=name,
+              remedy="rename one of the two")
+        for name in twice if name
+    ] + [
+        Fault(f"column {place} has no name", file=path, row=row, remedy="name it")
+        for place, name in enumerate(header, 1) if not name
+    ]  # fmt: skip
 
 
 def _ragged(bad: list[tuple[int, int]], width: int, path: Path) -> list[Fault]:

@@ -86,8 +86,20 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         record = json.loads((folder / FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    known = isinstance(record, dict) and record.get("schema") == SCHEMA
-    return dict(record["runs"]) if known else {}
+    runs = record.get("runs") if isinstance(record, dict) and record.get("schema") == SCHEMA else {}
+    whole = isinstance(runs, dict) and all(map(_is_entry, runs.values()))
+    return dict(runs) if whole and runs else {}
+
+
+def _is_entry(entry: Any) -> bool:
+    kinds = {"arguments": list, "outputs": dict, "place": str, "inputs": dict,
+             "environment": dict, "files": dict}  # fmt: skip
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(name), kind)
+        and all(isinstance(part, str) for part in entry[name])
+        and (kind is not dict or all(isinstance(part, str) for part in entry[name].values()))
+        for name, kind in kinds.items()
+    )
 
 
 @cache
