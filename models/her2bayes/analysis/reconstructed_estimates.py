@@ -116,9 +116,7 @@ def rows(
     printed = {s.estimand for s in item.statistics}
     found, shares = [], []
     for estimand in _asked(item):
-        values, before = (
-            _value(estimand, part, levels) for part in (draws.posterior, draws.prior)
-        )
+        values, before = (_value(estimand, part, levels) for part in (draws.posterior, draws.prior))
         share = _share_of_reconstruction(estimand, draws, values, levels)
         row = estimate(estimand, values, before, source, event=_event(estimand),
                        note=_note(estimand, share), unit=_unit(estimand))  # fmt: skip

@@ -16,7 +16,6 @@ import numpy as np
 from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_state import change, exchange_keeps_facts
 
-
 ANYWHERE = 0.3  # share of moves of a time that forget where it was
 
 
