@@ -40,7 +40,7 @@ def cluster(scheduler: str = "", workers: int = WORKERS) -> Iterator[Any]:
             processes=True,
             dashboard_address="127.0.0.1:0",  # None still takes the default port
             local_directory=space,
-            silence_logs="ERROR",
+            silence_logs="CRITICAL",  # a worker that is closed complains of its scheduler
             memory_limit=0,
         ) as local,
         Client(local) as client,

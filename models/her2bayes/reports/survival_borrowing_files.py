@@ -78,7 +78,7 @@ def run(
     result: Result,
     elsewhere: Mapping[str, FollowUp],
     asked: Asked,
-    store: Store,
+    store: Store | None,
     sampling: Sampling,
     say: Say,
 ) -> Written:
