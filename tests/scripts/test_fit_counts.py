@@ -79,6 +79,12 @@ def test_severe_above_any_is_refused(tmp_path: Path):
     done = call("fit_adverse_events", "--table", path, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert "more patients with grade 3-4 than with any severity" in " ".join(done.stderr.split())
+    good = written(tmp_path, "good.csv", "event,severity,count,patients", "nausea,any,3,50")
+    other = written(tmp_path, "other.csv", "event,severity,count,patients", "rash,any,3,50")
+    done = call("fit_adverse_events", "--table", good, "--external", other, "--out",
+                tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 2
+    assert "no event of the external table" in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
 
 
@@ -143,9 +149,17 @@ def test_adverse_events_of_one_and_of_two_arms(tmp_path: Path):
         tmp_path, "one.csv", "event,severity,count,patients",
         "any,any,40,50", "nausea,any,30,50", "nausea,grade 3-4,0,50", "rash,any,5,50",
     )  # fmt: skip
-    done = call("fit_adverse_events", "--table", one, "--quick", "--out", tmp_path / "one")
+    other = written(tmp_path, "other.csv", "event,severity,count,patients", "Nausea,any,20,60")
+    done = call(
+        "fit_adverse_events", "--table", one, "--external", other, "--quick",
+        "--out", tmp_path / "one",
+    )  # fmt: skip
     assert done.exit_code in (0, 3), done.stderr
     found = {row["estimand"]: row for row in rows(tmp_path / "one" / "estimates.csv")}
+    (compared,) = rows(tmp_path / "one" / "external.csv")
+    # R 4.2: integrate(function(x) dbeta(x, 31, 21) * pbeta(x, 21, 41), 0, 1)
+    assert float(compared["probability_higher"]) == pytest.approx(0.9973136, abs=1e-4)
+    assert float(compared["probability_higher_shrunken"]) > 0.9
     severe = found["event_rate[nausea | severity=grade 3-4]"]
     assert 0 < float(severe["posterior_median"]) < 10
     assert "event_rate[rash | severity=grade 3-4]" not in found  # not printed, not zero

@@ -18,6 +18,7 @@ from her2bayes.cli import app
 from her2bayes.estimand import parse
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS
 from her2bayes.evidence.simulate_survival import cohort
+from her2bayes.evidence.study import published_folder
 from her2bayes.inference.store import Store
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fit_survival.py"
@@ -64,13 +65,25 @@ def small_cohort(folder: Path, patients: int = 40) -> Path:
         (("--nonpositive", "keep"), "--nonpositive cannot be read"),
         (("--landmarks", "absent.csv"), "file does not exist"),
         (("--map", "nomap"), "no such map"),
+        (("--robust-weight", "0.5"), "needs patients of another study"),
+        (("--external", "absent.csv"), "no such file"),
+        (("--external", "{printed}"), "printed numbers carry no weight of their own"),
+        (("--external", "{patients}", "--by", "her2", "--robust-weight", "2"), "0 to 1"),
+        (("--external", "{patients}", "--by", "her2=zero,low", "--frailty", "HR <b>"), "frailties"),
+        (("--external", "{others}", "--by", "her2"), "no external patient has a level of 'her2'"),
     ],
 )
 def test_bad_input_writes_nothing(arguments: tuple[str, ...], message: str, tmp_path: Path):
     path = small_cohort(tmp_path)
+    printed = published_folder() / "ni2025" / "external.csv"
+    others = tmp_path / "others.csv"
+    others.write_text(path.read_text().replace("zero", "I").replace("low", "II")
+                      .replace("positive", "III"))  # fmt: skip
+    named = {"printed": printed, "patients": path, "others": others}
+    arguments = tuple(text.format(**named) if "{" in text else text for text in arguments)
     done = fit("--cohort", path, *COLUMNS, *arguments, "--out", tmp_path / "out")
     assert done.exit_code == 2, done.stderr
-    assert message in done.stderr
+    assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
