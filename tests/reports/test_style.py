@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from her2bayes.reports import style
+from her2bayes.reports.figure_files import standalone
 
 
 def drawn(label: str = "HER2-low") -> str:
@@ -89,3 +92,66 @@ def test_text_colours_are_readable_in_both_themes(theme: int) -> None:
     paper = style.THEME[style.PAPER][theme]
     for colour in (style.INK, style.MUTED):
         assert contrast(style.THEME[colour][theme], paper) >= 4.5
+
+
+def seen(colour: str, matrix: np.ndarray) -> np.ndarray:
+    """CIELAB of a colour as an eye with the given matrix (linear RGB) sees it."""
+    channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    rgb = np.clip(matrix @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ rgb / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+# Machado, Oliveira & Fernandes 2009, severity 1.0 (their table 1)
+EYES = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+         [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+         [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+         [0.004733, 0.691367, 0.303900]]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", [1, 2])
+@pytest.mark.parametrize("eye", EYES)
+def test_classes_are_told_apart_by_every_eye(eye: str, theme: int) -> None:
+    """At least 20 apart in CIELAB, where 2.3 is just noticeable; 12 for the rare tritanopia."""
+    classes = ("zero", "low", "positive")  # drawn together, each with its name beside it
+    labs = [seen(style.THEME[style.CLASS_COLOURS[c]][theme], EYES[eye]) for c in classes]
+    for one, other in combinations(labs, 2):
+        assert np.linalg.norm(one - other) > (12 if eye == "tritanopia" else 20)
+
+
+@pytest.mark.parametrize("theme", [1, 2])
+def test_text_on_a_filled_area_is_readable(theme: int) -> None:
+    for colour in style.PALETTE:
+        on = style.text_on(colour)
+        text = style.THEME[on][theme] if on in style.THEME else on
+        assert contrast(text, style.THEME[colour][theme]) >= 4.5, colour
+
+
+def test_a_mark_tells_its_words_once_to_the_keyboard_and_has_a_title() -> None:
+    with style.drawing():
+        figure, axes = style.new_figure(100, 100)
+        axes.plot([0, 1], [0, 1], gid=style.tip('low to zero: <5 & "x"'))
+        axes.plot([0, 1], [1, 0], gid=style.tip('low to zero: <5 & "x"', again=True))
+        text = style.svg(figure)
+    root = ElementTree.fromstring(text)
+    marks = [e for e in root.iter() if "data-tip" in e.attrib]
+    assert [m.get("data-tip") for m in marks] == ['low to zero: <5 & "x"'] * 2
+    assert [m.get("tabindex") for m in marks] == ["0", None]
+    assert [t.text for t in root.iter("title")] == ['low to zero: <5 & "x"']
+    assert "aria-hidden" not in root.attrib
+    assert 'tabindex="0"' not in standalone(text)
+    assert "<title>" in standalone(text)

@@ -14,8 +14,12 @@ _ESCAPED = {
     "\N{NO-BREAK SPACE}": "~", "−": "$-$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$",
     "→": r"$\rightarrow$", "∞": r"$\infty$", "–": "--", "—": "---", "’": "'", "±": r"$\pm$",
     "χ": r"$\chi$", "κ": r"$\kappa$", "²": r"$^2$", "α": r"$\alpha$", "β": r"$\beta$",
+    "\N{ZERO WIDTH SPACE}": "{}",
 }  # fmt: skip
-_HEAD = "% Needs \\usepackage[T1]{fontenc}, {booktabs} and {longtable}.\n"
+_HEAD = (
+    "% Needs \\usepackage[T1]{fontenc}, {booktabs} and {longtable}; a wide table also \\small or,\n"
+    "% from {pdflscape}, \\begin{landscape}.\n"
+)
 _WIDE = 32  # characters from which a column gets a width of its own and wraps
 _LINE = 0.94  # of the line's width, shared by the columns that wrap
 
@@ -82,6 +86,6 @@ def _columns(
 
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it is; a line break becomes a space."""
-    line = "".join(_ESCAPED.get(letter, letter) for letter in " ".join(text.split(" ")))
-    line = " ".join(line.split())
+    letters = text.replace("--", "-\N{ZERO WIDTH SPACE}-")  # two hyphens would become a dash
+    line = " ".join("".join(_ESCAPED.get(letter, letter) for letter in letters).split())
     return f"{{{line}}}" if line.startswith("[") else line  # after \\ a bracket is an argument

@@ -50,7 +50,7 @@ def analysis_markdown(page: AnalysisPage) -> str:
 def text(words: object) -> str:
     """Plain text on one line, with nothing that Markdown or HTML would take for a command."""
     line = _SPECIAL.sub(r"\\\1", " ".join(str(words).split()))
-    line = line.replace("\\<", "&lt;").replace("\\>", "&gt;")
+    line = line.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("--", "\\-\\-")
     return re.sub(r"^([-+=]|\d+(?=[.)]))", r"\\\1" if not line[:1].isdigit() else r"\1\\", line)
 
 

@@ -44,8 +44,8 @@ def alluvial_figure(matrix: Matrix, who: str, key: str) -> Figure:
         id=f"transition-alluvial-{key}",
         title="From primary tumour to recurrence",
         svg=figures.alluvial(flow, matrix.pairs),
-        caption=f"{who}. Heights are posterior medians in percent of all patients, with the "
-        f"primary classes as observed. {CORE} it ends.",
+        caption=f"{who}. Heights are posterior medians in percent of all patients"
+        f"{', with the primary classes as observed' if matrix.pairs else ''}. {CORE} it ends.",
         alt=f"Flows between HER2 classes. Largest change: {start} to {end}, "
         f"{interval(*_at(flow, start, end), unit='%')} % of patients. Each band tells its numbers.",
     )
