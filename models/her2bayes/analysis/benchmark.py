@@ -168,7 +168,8 @@ def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:
     measure = table["seconds_to_400"].where(table["part"] == "sampling", table["seconds"])
     measure = pd.to_numeric(measure)
     base = {OURS, "compiled model re-used"}
-    keys = table[["part", "subject", "patients"]].astype(str).agg(" ".join, axis=1)
+    triples = zip(table["part"], table["subject"], table["patients"], strict=True)
+    keys = pd.Series([" ".join(map(str, triple)) for triple in triples], index=table.index)
     ours = measure[table["engine"].isin(base)].groupby(keys).first()
     table["ratio"] = measure / keys.map(ours)
     return table
