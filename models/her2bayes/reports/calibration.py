@@ -18,7 +18,7 @@ from her2bayes.reports.files import publish
 from her2bayes.reports.section import Figure
 
 SCHEMA = 1
-COLUMNS = 5
+COLUMNS = 4
 
 
 def passport(
@@ -95,8 +95,8 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     lines = -(-len(table) // COLUMNS)
     with style.drawing():
         canvas, panels = style.new_figure(
-            900, 96 * lines + 40, nrows=lines, ncols=COLUMNS, sharex=True, sharey=True,
-            squeeze=False, gridspec_kw={"hspace": 0.55, "top": 0.97, "bottom": 0.06},
+            900, 84 * lines + 30, nrows=lines, ncols=COLUMNS, sharex=True, sharey=True,
+            squeeze=False,
         )  # fmt: skip
         for panel in panels.flat[len(table) :]:
             panel.set_visible(False)
@@ -106,7 +106,7 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
             panel.fill_between(grid, lower - grid, upper - grid, color=style.FAINT, linewidth=0)
             good = style.BLUE if row["uniform"] else style.VERMILLION
             panel.plot(grid, below - grid, color=good, linewidth=1)
-            panel.set_title(row["answer"], fontsize=9, loc="left")
+            panel.set_title(row["answer"], fontsize=8, loc="left", fontweight="normal")
             panel.set_xticks([0, 0.5, 1])
         drawing = style.svg(canvas)
     caption = (
