@@ -159,6 +159,8 @@ def main(
     borrowed = borrowing.run(result, elsewhere, asked, store, sampling, say)
     tables |= borrowed.tables
     command = {"by": by or [], "model": model, "cuts": cuts, "time": time, "event": event}
+    if external:
+        command |= {"external": list(map(str, external)), "robust_weight": robust_weight}
     written = files.write(
         result, out_folder, cohort, sampling, quick, tables, command, borrowed.sections,
         suppress_below,

@@ -93,6 +93,7 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
     folder = out / "ni2025"
     assert {p.name for p in folder.iterdir()} == {
         "sensitivity.csv",
+        "sensitivity_not_asked.csv",
         "sensitivity_summary.csv",
         "sensitivity.html",
         "sensitivity.json",

@@ -69,6 +69,7 @@ class Borrowed:
     weight: Weight
     missing: tuple[str, ...]
     fit_id: str
+    about: Mapping[str, str]
 
 
 def borrow(
@@ -100,9 +101,11 @@ def borrow(
     runs = sweep(model, settings, asked, sampling, store, say)
     weight = learned_weight(found, runs)
     choices = _choices(model, runs, weight, robust_weight, discounts)
-    about = {"data": digest.data_digest(model.data), "sampling": sampling,
-             "robust": robust_weight, "discounts": list(discounts), "nodes": number,
-             "priors": {k: str(v) for k, v in sorted(model.priors.items())}}  # fmt: skip
+    about = {
+        "data": digest.data_digest(model.data), "source": digest.source_digest(borrow),
+        "sampling": sampling, "robust": robust_weight, "discounts": list(discounts),
+        "nodes": number, "priors": {k: str(v) for k, v in sorted(model.priors.items())},
+    }  # fmt: skip
     fit_id = digest.key(about)
     return Borrowed(
         result,
@@ -114,6 +117,13 @@ def borrow(
         weight,
         () if robust_weight is not None else (NO_WEIGHT,),
         fit_id,
+        {
+            "runs": str(len(runs)),
+            "divergences": str(sum(run.diagnostics.divergences for run in runs.values())),
+            "priors": "; ".join(f"{k} {v}" for k, v in sorted(model.priors.items())),
+            "sampling": str(sampling),
+            "data": digest.data_digest(model.data)[:16],
+        },
     )
 
 

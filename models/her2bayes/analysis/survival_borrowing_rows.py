@@ -59,7 +59,7 @@ def table(
                 "conflict": choice.conflict,
                 "learned": choice.learned,
                 "fit_id": fit_id,
-                "convergence": convergence(str(estimand), choice.after, runs),
+                "convergence": convergence(str(estimand), choice.after, choice.before, runs),
             }
             found.append(row)
     return pd.DataFrame(found, columns=COLUMNS)
@@ -99,15 +99,18 @@ def _mixed(text: str, of: Mixture, runs: Mapping[Setting, Run]) -> tuple[np.ndar
     return values, weights / weights.sum()
 
 
-def convergence(text: str, of: Mixture, runs: Mapping[Setting, Run]) -> str:
-    """Verdict on an estimand: that of the first run of the mixture that failed, if any."""
-    for way, share in of.items():
-        if share >= LEAST:
-            run = runs[way]
-            said = str(verdict(run.estimands[text].clip(max=1e6), run.diagnostics))
-            if said != "converged":
-                return said
-    return "converged"
+def convergence(text: str, after: Mixture, before: Mixture, runs: Mapping[Setting, Run]) -> str:
+    """Verdict on an estimand: that of the first run of either mixture that failed, if any.
+
+    Of runs without the own patients the level of the hazard is judged.
+    """
+    said = [
+        str(verdict(runs[way].estimands[text].clip(max=1e6), runs[way].diagnostics))
+        for way, share in after.items()
+        if share >= LEAST
+    ]
+    said += [runs[way].convergence for way, share in before.items() if share >= LEAST]
+    return next((one for one in said if one != "converged"), "converged")
 
 
 def conflict(before: Mixture, runs: Mapping[Setting, Run], events: float) -> float:

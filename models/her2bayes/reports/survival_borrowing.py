@@ -10,10 +10,12 @@ import pandas as pd
 
 from her2bayes.analysis.survival_borrowing import Borrowed
 from her2bayes.analysis.survival_borrowing_rows import POWER, ROBUST
+from her2bayes.bayes import survival_borrowing
 from her2bayes.estimand import Estimand, parse
 from her2bayes.reports import survival_borrowing_figures as figures
+from her2bayes.reports.fit_card import worst
 from her2bayes.reports.numbers import count, interval, number, probability
-from her2bayes.reports.section import Figure, Section, Table
+from her2bayes.reports.section import Figure, FitCard, Section, Table
 
 MOST_PANELS = 4
 CHANCES = (0.5, 0.975)  # probabilities whose crossing is told
@@ -27,6 +29,26 @@ def section(borrowed: Borrowed, further: tuple[Table, ...] = ()) -> Section:
         paragraphs=tuple(_paragraphs(borrowed)),
         figures=(_forest(borrowed), _tipping(borrowed)),
         tables=(_choices(borrowed), _estimates(borrowed), _studies(borrowed), *further),
+        fits=(_card(borrowed),),
+    )
+
+
+def _card(one: Borrowed) -> FitCard:
+    """All runs of the sweep as one card."""
+    priors = dict(pair.split(" ", 1) for pair in one.about["priors"].split("; "))
+    return FitCard(
+        fit_id=one.fit_id,
+        title="Borrowing: every choice",
+        model="survival_borrowing",
+        equations=(survival_borrowing.__doc__ or "").strip(),
+        priors=priors,
+        diagnostics={
+            "Runs of one compiled model": one.about["runs"],
+            "Divergences, all runs": one.about["divergences"],
+            "Monte-Carlo error of the learned weight's log density": number(one.weight.error, 2),
+        },
+        convergence=worst(one.table["convergence"]),
+        provenance={"Sampling": one.about["sampling"], "Data, SHA-256": one.about["data"]},
     )
 
 
@@ -171,6 +193,7 @@ def _choices(one: Borrowed) -> Table:
             unit, title = str(values["unit"]), _title(parse(text))
             row[f"{title}{', %' if unit == '%' else ''}"] = _shown(values, "posterior")
         row["Learned"] = choice.learned
+        row["fit_id"] = one.fit_id
         found.append(row)
     caption = (
         "Medians with 95 % intervals. Worth: expected local-information ratio, less that of the "
