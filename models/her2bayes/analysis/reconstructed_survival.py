@@ -166,9 +166,7 @@ def _identity(item: Summary, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _chains(
-    posed: Problem, settings: Settings, store: Store | None, fit_id: str
-) -> list[Chain]:
+def _chains(posed: Problem, settings: Settings, store: Store | None, fit_id: str) -> list[Chain]:
     if store is None:
         return thinned(reconstruction.chains(posed, settings))
     tree = store.load(MODEL, fit_id)
