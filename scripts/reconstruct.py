@@ -55,7 +55,7 @@ def summary(
     reading: Annotated[
         list[str] | None, typer.Option(help="AXIS=VALUE, e.g. follow_up=reverse; repeat.")
     ] = None,
-    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 1500,
+    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 4500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     keep: Annotated[
         Path | None,

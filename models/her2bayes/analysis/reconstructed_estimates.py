@@ -24,7 +24,7 @@ from her2bayes.posterior.estimates import estimate
 from her2bayes.reconstruction.quality import survival_at
 from her2bayes.reconstruction.summary import Chain, members
 from her2bayes.reconstruction.summary_design import PAIRED, Summary
-from her2bayes.reconstruction.summary_diagnostics import quantities
+from her2bayes.reconstruction.summary_diagnostics import analyses, quantities
 from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, verdict_of
 from her2bayes.reconstruction.summary_given import parameters_given
 from her2bayes.reconstruction.summary_problem import TENTHS, Problem
@@ -42,7 +42,7 @@ class Draws:
 
     posterior: Part
     prior: Part
-    given: Sequence[Part]
+    given: Part  # a member's draws as a chain
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,16 @@ def draws_of(posed: Problem, chains: Sequence[Chain], seed: int) -> Draws:
     cell = np.stack([chain.cell[part] for chain, part in zip(chains, kept, strict=True)])
     posterior = _part(posed, theta, _counts(posed, cell))
     rng = np.random.default_rng(seed)
-    given = []
+    alone, same = [], []
     for c, d in members(chains, GIVEN_MEMBERS):
         chain = chains[c]
-        alone = parameters_given(
+        found = parameters_given(
             posed, chain.months[d] * TENTHS, chain.event[d], chain.cell[d], chain.theta[d],
             GIVEN_DRAWS, int(rng.integers(2**31)),
         )  # fmt: skip
-        same = np.repeat(chain.cell[d][None, None], alone.shape[0], axis=1)
-        given.append(_part(posed, alone[None], _counts(posed, same)))
+        alone.append(found)
+        same.append(np.repeat(chain.cell[d][None], GIVEN_DRAWS, axis=0))
+    given = _part(posed, np.stack(alone), _counts(posed, np.stack(same)))
     before = prior_theta(posed.model, PRIOR_DRAWS, rng)[None]
     typical = posterior.patients.mean(["chain", "draw"])
     whole = typical.expand_dims(chain=1, draw=PRIOR_DRAWS)
@@ -250,11 +251,8 @@ def _share_of_reconstruction(
     estimand: Estimand, draws: Draws, values: xr.DataArray, levels: pd.DataFrame
 ) -> float:
     scale = np.log if estimand.kind.startswith("hazard_ratio") else (lambda x: x)
-    means, within = [], []
-    for part in draws.given:
-        alone = scale(_value(estimand, part, levels).to_numpy().ravel())
-        means.append(alone.mean())
-        within.append(alone.var())
+    alone = scale(_value(estimand, draws.given, levels).to_numpy())
+    means, within = alone.mean(axis=1), alone.var(axis=1)
     total = float(np.var(scale(values.to_numpy())))
     noise = float(np.mean(within)) / (GIVEN_DRAWS / 4)
     return float(np.clip((np.var(means, ddof=1) - noise) / total, 0.0, 1.0))
@@ -268,7 +266,10 @@ def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
         return pd.DataFrame()
     levels = item.cells.levels(first)
     number = 60
-    found = [quantities(item, ensemble.chains[c], d) for c, d in members(ensemble.chains, number)]
+    asked = analyses(item)
+    found = [
+        quantities(item, ensemble.chains[c], d, asked) for c, d in members(ensemble.chains, number)
+    ]
     table = pd.DataFrame(found)
     made = []
     printed = {s.estimand for s in item.statistics}

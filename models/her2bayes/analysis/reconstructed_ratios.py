@@ -28,8 +28,8 @@ LARGEST_STEP, LEAST = 2.0, 1e-12
 class Part:
     """Log rates per month and patients of some draws.
 
-    ``log_hazard`` (chain, draw, cell, interval), ``log_leave`` (chain, draw, interval), ``patients``
-    (chain, draw, cell).
+    ``log_hazard`` (chain, draw, cell, interval), ``log_leave`` (chain, draw, interval),
+    ``patients`` (chain, draw, cell).
     """
 
     log_hazard: xr.DataArray
@@ -56,7 +56,7 @@ class Part:
 def log_ratios(part: Part, groups: Sequence[np.ndarray]) -> np.ndarray:
     """Log hazard ratios (chain, draw, group) against the first group; ``groups`` hold cells."""
     risk, dead = (np.stack([x[..., g].sum(-1) for g in groups], axis=-1) for x in part.at_risk)
-    risk, dead = np.maximum(risk, LEAST), dead[..., :]
+    risk, dead = np.maximum(risk, LEAST), dead
     all_dead = dead.sum(-1, keepdims=True)
     beta = np.zeros((*risk.shape[:2], len(groups)))
     for _ in range(NEWTON):

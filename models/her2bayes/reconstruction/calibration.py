@@ -23,7 +23,7 @@ from her2bayes.reconstruction.summary_design import (
     Summary,
     Target,
 )
-from her2bayes.reconstruction.summary_diagnostics import quantities
+from her2bayes.reconstruction.summary_diagnostics import analyses, quantities
 
 CELLS = Cells({"her2": ("zero", "low", "positive"), "hr_status": ("positive", "negative")})
 MEMBERS = 19
@@ -100,7 +100,8 @@ def _value(statistic: Statistic, cohort: Cohort) -> np.ndarray:
     out = np.full(kernel.VALUES, np.nan)
     exists = kernel.statistic(
         statistic.kind, max(len(statistic.levels), 1), statistic.groups(CELLS), tenths[order],
-        event[order], cell[order], cell.size, np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
+        event[order], cell[order], cell.size,
+        np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
         *kernel.memory(cell.size), out,
     )  # fmt: skip
     return out if exists else np.full(kernel.VALUES, np.nan)
@@ -153,8 +154,10 @@ def exercise(cohort: Cohort, seed: int, survival: bool = True) -> pd.DataFrame:
     )
     truth = quantities(item, truth_chain, 0)
     picks = np.linspace(0, found.months.shape[0] - 1, MEMBERS).round().astype(int)
-    members = pd.DataFrame([quantities(item, found, int(d)) for d in picks])
-    every = pd.DataFrame([quantities(item, found, d) for d in range(0, found.months.shape[0], 3)])
+    asked = analyses(item)
+    members = pd.DataFrame([quantities(item, found, int(d), asked) for d in picks])
+    thin = range(0, found.months.shape[0], 3)
+    every = pd.DataFrame([quantities(item, found, d, asked) for d in thin])
     rng = np.random.default_rng(seed)
     rows = []
     for name, value in truth.items():

@@ -62,8 +62,8 @@ class Settings:
 
     chains: int = 4
     replicas: int = 18
-    warm: int = 240
-    sweeps: int = 2000
+    warm: int = 500
+    sweeps: int = 4500
     moves: int = 250
     seed: int = 20230221
 

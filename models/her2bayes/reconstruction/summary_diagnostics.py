@@ -13,28 +13,58 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.quality import kaplan_meier, survival_at
+from her2bayes.reconstruction.quality import kaplan_meier
 from her2bayes.reconstruction.summary import Chain
 from her2bayes.reconstruction.summary_design import Statistic, Summary
 
 LANDMARKS = (24.0, 60.0)
 
 
-def quantities(summary: Summary, chain: Chain, draw: int) -> dict[str, float]:
-    """All monitored quantities of one cohort."""
+Analysis = tuple[str, tuple[str, ...], np.ndarray]  # where, levels, group of each cell
+
+
+def analyses(summary: Summary) -> list[Analysis]:
+    """Cox analyses of the first compared factor, in all patients and in every subgroup."""
+    factor = next((s.factor for s in summary.statistics if s.factor), "")
+    if not factor:
+        return []
+    levels = summary.cells.levels(factor)
+    given: list[dict[str, str]] = [{}]
+    given += [
+        {name: level}
+        for name in summary.model_factors
+        if name != factor
+        for level in summary.cells.levels(name)
+    ]
+    return [
+        (
+            ", ".join(conditions.values()),
+            levels,
+            Statistic("", kernel.COX, conditions, factor, levels, ()).groups(summary.cells),
+        )
+        for conditions in given
+    ]
+
+
+def quantities(
+    summary: Summary, chain: Chain, draw: int, asked: Sequence[Analysis] | None = None
+) -> dict[str, float]:
+    """All monitored quantities of one cohort; ``asked``: its ``analyses``, where many are asked."""
+    asked = analyses(summary) if asked is None else asked
     months, event, cell = chain.months[draw], chain.event[draw].astype(bool), chain.cell[draw]
     order = np.argsort(months, kind="stable")
     months, event, cell = months[order], event[order], cell[order]
     found = {}
+    time, survival = kaplan_meier(months, event)
     for at in LANDMARKS:
         if at < summary.last:
-            found[f"survival at {at:g} months"] = float(
-                survival_at((months, event), np.array([at]))[0]
-            )
+            found[f"survival at {at:g} months"] = float(survival[(time <= at).sum() - 1])
     horizon = min(LANDMARKS[-1], summary.last)
-    found[f"restricted mean to {horizon:g} months"] = _restricted_mean(months, event, horizon)
+    edges = np.append(np.clip(time, 0, horizon), horizon)
+    found[f"restricted mean to {horizon:g} months"] = float(np.sum(np.diff(edges) * survival))
     found["total censoring time"] = float(months[~event].sum())
-    found.update(_log_ratios(summary, months, event, cell))
+    for analysis in asked:
+        found.update(_log_ratios(analysis, months, event, cell))
     if summary.cells.pair:
         first, second = (list(summary.cells.factors).index(p) for p in summary.cells.pair)
         label = summary.cells.label
@@ -45,43 +75,24 @@ def quantities(summary: Summary, chain: Chain, draw: int) -> dict[str, float]:
     return found
 
 
-def _restricted_mean(months: np.ndarray, event: np.ndarray, horizon: float) -> float:
-    time, survival = kaplan_meier(months, event)
-    edges = np.append(np.clip(time, 0, horizon), horizon)
-    return float(np.sum(np.diff(edges) * survival))
-
-
 def _log_ratios(
-    summary: Summary, months: np.ndarray, event: np.ndarray, cell: np.ndarray
+    analysis: Analysis, months: np.ndarray, event: np.ndarray, cell: np.ndarray
 ) -> dict[str, float]:
-    """Cox log hazard ratios of the first compared factor, overall and within subgroups."""
-    factor = next((s.factor for s in summary.statistics if s.factor), "")
-    if not factor:
-        return {}
-    levels = summary.cells.levels(factor)
-    given: list[dict[str, str]] = [{}]
-    given += [
-        {name: level}
-        for name in summary.model_factors
-        if name != factor
-        for level in summary.cells.levels(name)
-    ]
+    """Log hazard ratios of one Cox analysis."""
+    where, levels, group = analysis
+    out = np.full(kernel.VALUES, np.nan)
+    exists = kernel.statistic(
+        kernel.COX, len(levels), group, np.round(10 * months).astype(np.int64),
+        event.astype(np.int64), cell, cell.size,
+        np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
+        *kernel.memory(cell.size), out,
+    )  # fmt: skip
+    without = _without_events(group, event, cell, len(levels))
     found = {}
-    for conditions in given:
-        analysis = Statistic("", kernel.COX, conditions, factor, levels, ())
-        out = np.full(kernel.VALUES, np.nan)
-        exists = kernel.statistic(
-            kernel.COX, len(levels), analysis.groups(summary.cells),
-            np.round(10 * months).astype(np.int64), event.astype(np.int64), cell, cell.size,
-            np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
-            *kernel.memory(cell.size), out,
-        )  # fmt: skip
-        where = ", ".join(conditions.values())
-        without = _without_events(analysis.groups(summary.cells), event, cell, len(levels))
-        for k, level in enumerate(levels[1:], 1):
-            name = f"log hazard ratio {level} vs {levels[0]}" + (f" | {where}" if where else "")
-            infinite = kernel.FAR * (float(without[0]) - float(without[k]))
-            found[name] = float(out[4 * (k - 1)]) if exists else infinite
+    for k, level in enumerate(levels[1:], 1):
+        name = f"log hazard ratio {level} vs {levels[0]}" + (f" | {where}" if where else "")
+        infinite = kernel.FAR * (float(without[0]) - float(without[k]))
+        found[name] = float(out[4 * (k - 1)]) if exists else infinite
     return found
 
 
@@ -99,10 +110,10 @@ def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 400) -> pd.
     import xarray as xr
 
     number = min(draws, *(c.months.shape[0] for c in chains))
-    tables = []
+    tables, asked = [], analyses(summary)
     for chain in chains:
         picks = np.linspace(0, chain.months.shape[0] - 1, number).round().astype(int)
-        rows = {d: quantities(summary, chain, int(d)) for d in np.unique(picks)}
+        rows = {d: quantities(summary, chain, int(d), asked) for d in np.unique(picks)}
         tables.append(pd.DataFrame([rows[d] for d in picks]))
     rows_out = []
     for name in tables[0].columns:

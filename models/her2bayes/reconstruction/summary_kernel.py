@@ -15,15 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast, outer
-from her2bayes.reconstruction.summary_moves import (
-    move_event,
-    move_near,
-    move_one,
-    move_pair,
-    move_shift,
-    move_swap,
-    move_time,
-)
+from her2bayes.reconstruction.summary_exchanges import move_event, move_near, move_swap
+from her2bayes.reconstruction.summary_moves import move_one, move_pair, move_shift, move_time
 from her2bayes.reconstruction.summary_reference import exposure, fill_hazards, hamiltonian
 from her2bayes.reconstruction.summary_state import facts_hold, take_back
 from her2bayes.reconstruction.summary_statistics import (
@@ -131,10 +124,10 @@ def sign(printed, t, out):
 
     So the distance falls all the way from one direction to the other. Inside nothing changes.
     """
-    if printed.low[t, 1] > -np.inf or printed.high[t, 1] < np.inf:
-        if out[1] < printed.low[t, 1] or out[1] > printed.high[t, 1]:
-            out[0] = -out[0]
-            out[1] = min(max(out[1], printed.low[t, 1]), printed.high[t, 1])
+    low, high = printed.low[t, 1], printed.high[t, 1]
+    if printed.low[t, 0] > 0 and (out[1] < low or out[1] > high):
+        out[0] = -out[0]
+        out[1] = min(max(out[1], low), high)
 
 
 @fast

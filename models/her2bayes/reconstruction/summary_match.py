@@ -44,20 +44,25 @@ def match(summary: Summary, cohorts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     rows = []
     for member, cohort in enumerate(cohorts, 1):
+        cell = _cell(summary, cohort)
         for fact in summary.facts:
-            rows.append(_count_row(summary, cohort, fact, member))
+            rows.append(_count_row(cell, cohort, fact, member))
         for statistic in summary.statistics:
             values = _values(statistic, cohort)
             rows += [_target_row(statistic, t, values, member) for t in statistic.targets]
     return pd.DataFrame(rows)
 
 
-def _count_row(
-    summary: Summary, cohort: pd.DataFrame, fact: CountFact, member: int
-) -> dict[str, object]:
+def _cell(summary: Summary, cohort: pd.DataFrame) -> list[int]:
+    """Cell of each patient."""
     names = list(summary.cells.factors)
     index = {tuple(c[n] for n in names): k for k, c in enumerate(summary.cells.combinations)}
-    cell = [index[tuple(row)] for row in cohort[names].itertuples(index=False)]
+    return [index[row] for row in zip(*(cohort[n] for n in names), strict=True)]
+
+
+def _count_row(
+    cell: list[int], cohort: pd.DataFrame, fact: CountFact, member: int
+) -> dict[str, object]:
     counted = fact.cells[cell] * (cohort["event"].to_numpy() if fact.event else 1)
     achieved = int(counted.sum())
     printed = str(fact.low) if fact.low == fact.high else f"{fact.low} to {fact.high}"

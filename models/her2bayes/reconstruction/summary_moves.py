@@ -1,8 +1,7 @@
 """Compiled moves over the patients of a cohort, each with a known ratio of proposals.
 
-Time of one patient; labels, event or time exchanged between two patients; two times moved in
-opposite directions; a stretch of times shifted by whole month tenths; event or label of one
-patient; patients moved between cells of the paired table. All are symmetric but the last.
+Time of one patient; two times moved in opposite directions; a stretch of times shifted by whole
+month tenths; event or label of one patient. All are symmetric.
 Each returns the log ratio of target and proposals, and whether an order of exits may have changed.
 """
 
@@ -14,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
-from her2bayes.reconstruction.summary_state import change, exchange_keeps_facts
+from her2bayes.reconstruction.summary_exchanges import partner
+from her2bayes.reconstruction.summary_state import change
 
 ANYWHERE = 0.3  # share of moves of a time that forget where it was
 
@@ -65,21 +65,6 @@ def move_time(printed, patients, model, hazards, undo):
 
 
 @fast
-def partner(printed, patients, i):
-    """Another patient: any, or one with the same level of some factor (as many as for its own)."""
-    n, factors = patients.order.size, printed.stride.size
-    a = np.random.randint(2 * factors)
-    j = np.random.randint(n)
-    if a >= factors:
-        return j
-    for _ in range(40):
-        if printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]] and j != i:
-            return j
-        j = np.random.randint(n)
-    return i
-
-
-@fast
 def move_pair(printed, patients, model, hazards, undo):
     """Move two times in opposite directions."""
     i = np.random.randint(patients.order.size)
@@ -96,117 +81,6 @@ def move_pair(printed, patients, model, hazards, undo):
     ratio += change(
         printed, patients, model, hazards, undo, j, other, patients.event[j], patients.cell[j]
     )
-    return ratio, True
-
-
-@fast
-def exchanged(factors):
-    """What two patients exchange, as bits: factors, event, time."""
-    if np.random.random() < 0.5:
-        return 1 << np.random.randint(factors + 2)
-    return np.random.randint(1, 1 << (factors + 2))
-
-
-@fast
-def move_swap(printed, patients, model, hazards, undo):
-    """Exchange labels of some factors, the event, or the time between two patients."""
-    factors = printed.stride.size
-    i = np.random.randint(patients.order.size)
-    j = partner(printed, patients, i)
-    if i == j:
-        return -np.inf, False
-    cell_i, cell_j = patients.cell[i], patients.cell[j]
-    chosen = exchanged(factors)
-    new_i, new_j = cell_i, cell_j
-    for a in range(factors):
-        if chosen >> a & 1:
-            gap = (printed.label[a, cell_j] - printed.label[a, cell_i]) * printed.stride[a]
-            new_i += gap
-            new_j -= gap
-    s_i, s_j, event_i, event_j = patients.s[i], patients.s[j], patients.event[i], patients.event[j]
-    if chosen >> factors & 1:
-        event_i, event_j = event_j, event_i
-    if chosen >> (factors + 1) & 1:
-        s_i, s_j = s_j, s_i
-    if new_i == cell_i and event_i == patients.event[i] and s_i == patients.s[i]:
-        return -np.inf, False
-    if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
-        return -np.inf, False
-    ratio = change(printed, patients, model, hazards, undo, i, s_i, event_i, new_i)
-    return ratio + change(printed, patients, model, hazards, undo, j, s_j, event_j, new_j), True
-
-
-@fast
-def neighbour(patients, i):
-    """A patient who leaves shortly before or after patient i, in the order of times."""
-    reach = 1 + int(np.exp(np.random.random() * 4.0))
-    gap = np.random.randint(1, reach + 1)
-    k = patients.place[i] + (gap if np.random.random() < 0.5 else -gap)
-    return patients.order[k] if 0 <= k < patients.order.size else i
-
-
-@fast
-def move_near(printed, patients, model, hazards, undo):
-    """Exchange labels, event, or all of them between two patients who leave close together.
-
-    Times stay, so the order of times does, and the reverse move is proposed as often. To exchange
-    all labels and the event is to exchange the times.
-    """
-    factors = printed.stride.size
-    i = np.random.randint(patients.order.size)
-    j = neighbour(patients, i)
-    cell_i, cell_j = patients.cell[i], patients.cell[j]
-    event_i, event_j = patients.event[i], patients.event[j]
-    if i == j or (cell_i == cell_j and event_i == event_j):
-        return -np.inf, False
-    chosen = (1 << (factors + 1)) - 1
-    u = np.random.random()
-    if u < 0.25:
-        chosen = 1 << np.random.randint(factors + 1)
-    elif u < 0.5:
-        chosen = np.random.randint(1, chosen + 1)
-    new_i, new_j = cell_i, cell_j
-    for a in range(factors):
-        if chosen >> a & 1:
-            gap = (printed.label[a, cell_j] - printed.label[a, cell_i]) * printed.stride[a]
-            new_i += gap
-            new_j -= gap
-    if chosen >> factors & 1:
-        event_i, event_j = event_j, event_i
-    if new_i == cell_i and event_i == patients.event[i]:
-        return -np.inf, False
-    if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
-        return -np.inf, False
-    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], event_i, new_i)
-    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], event_j, new_j)
-    return ratio, True
-
-
-@fast
-def move_event(printed, patients, model, hazards, undo):
-    """Exchange a death and a censoring, of any patients or of the same level of some factor."""
-    n, factors = patients.order.size, printed.stride.size
-    i = np.random.randint(n)
-    for _ in range(40):
-        if patients.event[i]:
-            break
-        i = np.random.randint(n)
-    a = np.random.randint(factors + 1)
-    for _ in range(40):
-        j = np.random.randint(n)
-        if patients.event[j]:
-            continue
-        if a == factors or printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]]:
-            break
-    if not patients.event[i] or patients.event[j]:
-        return -np.inf, False
-    cell_i, cell_j = patients.cell[i], patients.cell[j]
-    if a < factors and printed.label[a, cell_i] != printed.label[a, cell_j]:
-        return -np.inf, False
-    if not exchange_keeps_facts(printed, patients, i, j, (cell_i, 0), (cell_j, 1)):
-        return -np.inf, False
-    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], 0, cell_i)
-    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], 1, cell_j)
     return ratio, True
 
 

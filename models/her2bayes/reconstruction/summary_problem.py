@@ -243,8 +243,8 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     """
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
     one = 0.005 if tied else 0.15
-    soft = [0.3, 0.25, 0.08, 0.05, one, 0.05 * has_table_moves, 0.02, 0.05, 0.2]
-    firm = [0.25, 0.22, 0.08, 0.1, one, 0.1 * has_table_moves, 0.01, 0.22, 0.02]
+    soft = [0.3, 0.25, 0.05, 0.05, one, 0.06 * has_table_moves, 0.012, 0.06, 0.2]
+    firm = [0.22, 0.33, 0.04, 0.08, one, 0.1 * has_table_moves, 0.005, 0.24, 0.005]
     weight = np.array([soft, firm])
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 

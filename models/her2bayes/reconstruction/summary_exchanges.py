@@ -1,0 +1,143 @@
+"""Compiled exchanges between two patients: labels, who dies, times; all are symmetric.
+
+Each returns the log ratio of the target, and whether an order of exits may have changed.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: NPY002 (inside numba there is no other generator that a seed reaches)
+
+from __future__ import annotations
+
+import numpy as np
+
+from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.summary_state import change, exchange_keeps_facts
+
+
+@fast
+def partner(printed, patients, i):
+    """Another patient: any, or one of the same levels of some factors (as many as for its own)."""
+    n, factors = patients.order.size, printed.stride.size
+    same = 0
+    if np.random.random() < 0.67:
+        same = np.random.randint(1, 1 << factors)
+    for _ in range(60):
+        j = np.random.randint(n)
+        alike = j != i
+        for a in range(factors):
+            if same >> a & 1 and alike:
+                alike = printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]]
+        if alike:
+            return j
+    return i
+
+
+@fast
+def exchanged(factors):
+    """What two patients exchange, as bits: factors, event, time."""
+    if np.random.random() < 0.5:
+        return 1 << np.random.randint(factors + 2)
+    return np.random.randint(1, 1 << (factors + 2))
+
+
+@fast
+def move_swap(printed, patients, model, hazards, undo):
+    """Exchange labels of some factors, the event, or the time between two patients."""
+    factors = printed.stride.size
+    i = np.random.randint(patients.order.size)
+    j = partner(printed, patients, i)
+    if i == j:
+        return -np.inf, False
+    cell_i, cell_j = patients.cell[i], patients.cell[j]
+    chosen = exchanged(factors)
+    new_i, new_j = cell_i, cell_j
+    for a in range(factors):
+        if chosen >> a & 1:
+            gap = (printed.label[a, cell_j] - printed.label[a, cell_i]) * printed.stride[a]
+            new_i += gap
+            new_j -= gap
+    s_i, s_j, event_i, event_j = patients.s[i], patients.s[j], patients.event[i], patients.event[j]
+    if chosen >> factors & 1:
+        event_i, event_j = event_j, event_i
+    if chosen >> (factors + 1) & 1:
+        s_i, s_j = s_j, s_i
+    if new_i == cell_i and event_i == patients.event[i] and s_i == patients.s[i]:
+        return -np.inf, False
+    if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
+        return -np.inf, False
+    ratio = change(printed, patients, model, hazards, undo, i, s_i, event_i, new_i)
+    return ratio + change(printed, patients, model, hazards, undo, j, s_j, event_j, new_j), True
+
+
+@fast
+def neighbour(patients, i):
+    """A patient who leaves shortly before or after patient i, in the order of times."""
+    reach = 1 + int(np.exp(np.random.random() * 4.0))
+    gap = np.random.randint(1, reach + 1)
+    k = patients.place[i] + (gap if np.random.random() < 0.5 else -gap)
+    return patients.order[k] if 0 <= k < patients.order.size else i
+
+
+@fast
+def move_near(printed, patients, model, hazards, undo):
+    """Exchange labels, event, or all of them between two patients who leave close together.
+
+    Times stay, so the order of times does, and the reverse move is proposed as often. To exchange
+    all labels and the event is to exchange the times.
+    """
+    factors = printed.stride.size
+    i = np.random.randint(patients.order.size)
+    j = neighbour(patients, i)
+    cell_i, cell_j = patients.cell[i], patients.cell[j]
+    event_i, event_j = patients.event[i], patients.event[j]
+    if i == j or (cell_i == cell_j and event_i == event_j):
+        return -np.inf, False
+    chosen = (1 << (factors + 1)) - 1
+    u = np.random.random()
+    if u < 0.25:
+        chosen = 1 << np.random.randint(factors + 1)
+    elif u < 0.5:
+        chosen = np.random.randint(1, chosen + 1)
+    new_i, new_j = cell_i, cell_j
+    for a in range(factors):
+        if chosen >> a & 1:
+            gap = (printed.label[a, cell_j] - printed.label[a, cell_i]) * printed.stride[a]
+            new_i += gap
+            new_j -= gap
+    if chosen >> factors & 1:
+        event_i, event_j = event_j, event_i
+    if new_i == cell_i and event_i == patients.event[i]:
+        return -np.inf, False
+    if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
+        return -np.inf, False
+    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], event_i, new_i)
+    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], event_j, new_j)
+    return ratio, True
+
+
+@fast
+def move_event(printed, patients, model, hazards, undo):
+    """Exchange a death and a censoring, of any patients or of the same level of some factor."""
+    n, factors = patients.order.size, printed.stride.size
+    i = np.random.randint(n)
+    for _ in range(40):
+        if patients.event[i]:
+            break
+        i = np.random.randint(n)
+    a = np.random.randint(factors + 1)
+    for _ in range(40):
+        j = np.random.randint(n)
+        if patients.event[j]:
+            continue
+        if a == factors or printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]]:
+            break
+    if not patients.event[i] or patients.event[j]:
+        return -np.inf, False
+    cell_i, cell_j = patients.cell[i], patients.cell[j]
+    if a < factors and printed.label[a, cell_i] != printed.label[a, cell_j]:
+        return -np.inf, False
+    if not exchange_keeps_facts(printed, patients, i, j, (cell_i, 0), (cell_j, 1)):
+        return -np.inf, False
+    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], 0, cell_i)
+    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], 1, cell_j)
+    return ratio, True
