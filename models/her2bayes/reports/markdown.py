@@ -125,6 +125,7 @@ def _section(section: Mapping[str, Any]) -> Iterable[str]:
     if section["failed"]:
         yield f"**{text(section['failed'])}**"
     yield from map(text, section["paragraphs"])
+    yield from (f"{text(words)}: {text(name)}" for name, words in section["links"])
     for figure in section["figures"]:
         yield f"### {text(figure['title'])}"
         yield "\n".join(f"![{text(figure['alt'])}]({name})" for name in figure["files"])
