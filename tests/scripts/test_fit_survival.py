@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
+from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -156,6 +157,8 @@ def check_report_to_share(arguments: tuple[object, ...], out: Path) -> None:
     for words in ("Cox, Efron", " vs 1", "median follow-up by reverse", "Classical methods"):
         assert not [name for name, text in files.items() if words in text]
     assert "Cox, Efron" in open_page
+    source = sha256((out.parent / "patients.csv").read_bytes()).hexdigest()
+    assert not [name for name, text in files.items() if source[:16] in text]
     rows = pd.read_csv(out / "estimates.csv")
     assert rows["reproduced"].isna().all()
     assert set(rows["fit_id"].dropna()) == {"shared-1"}

@@ -95,10 +95,14 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
         "sensitivity.csv",
         "sensitivity_not_asked.csv",
         "sensitivity_summary.csv",
+        "sensitivity_not_asked.csv",
         "sensitivity.html",
+        "sensitivity.md",
         "sensitivity.json",
         "provenance.json",
         "scenarios",
+        "figures",
+        "tables",
     }
     with (folder / "sensitivity.csv").open(encoding="utf-8", newline="") as opened:
         rows = list(csv.DictReader(opened))
@@ -115,6 +119,8 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
         "is no probability",
         "response_rate[orr] &gt; 0.3",
         "figure-stability-printed",
+        'data-choose="0,1"',
+        "prior patients and patients counted otherwise",
         "likelihood of the log hazard ratio",
     ):
         assert part in page

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "sensitivity_summary.csv"
 TITLE = "Does the conclusion survive?"
+_LINKS = (("sensitivity.html", "Every scenario: which choice moves a conclusion, where it tips"),)
 
 
 def conclusions_section(study: Study, folder: Path) -> Section | None:
@@ -39,16 +40,16 @@ def conclusions_section(study: Study, folder: Path) -> Section | None:
         )  # fmt: skip
     command = f"bash scripts/run sensitivity --study {study.id}"
     text = (
-        "Each conclusion was asked again under other priors, models, counts and readings: "
-        "sensitivity.html beside this page shows which choice moves it and where it tips. "
+        "Each conclusion was asked again under other priors, models, counts and readings. "
         "Scenarios are choices that could have been made, so their number is no probability."
         if tested
         else f"These statements have not been tested yet: {command} asks them again under other "
         "priors, models, counts and readings, and the answers then stand here."
     )
     return Section(
-        "conclusions", TITLE, (text,), tables=(Table("Conclusions", pd.DataFrame(rows)),)
-    )
+        "conclusions", TITLE, (text,), tables=(Table("Conclusions", pd.DataFrame(rows)),),
+        links=_LINKS if tested else (),
+    )  # fmt: skip
 
 
 def _tested(file: Path) -> dict[str, dict[str, object]]:

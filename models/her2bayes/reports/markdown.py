@@ -125,6 +125,7 @@ def _section(section: Mapping[str, Any]) -> Iterable[str]:
     if section["failed"]:
         yield f"**{text(section['failed'])}**"
     yield from map(text, section["paragraphs"])
+    yield from (f"{text(words)}: {text(name)}" for name, words in section["links"])
     for figure in section["figures"]:
         yield f"### {text(figure['title'])}"
         yield "\n".join(f"![{text(figure['alt'])}]({name})" for name in figure["files"])
@@ -161,8 +162,20 @@ def _models(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             for fit in model["fits"]
         ]
         yield table(["Fit", "fit id", "Convergence", *names], rows, [False] * (3 + len(names)))
+        for fit in model["fits"]:
+            yield from _checks(fit)
         priors = dict.fromkeys(pair for fit in model["fits"] for pair in fit["priors"])
         yield _meanings(priors)
+
+
+def _checks(fit: Mapping[str, Any]) -> Iterable[str]:
+    yield from (f"**{text(sentence)}**" for sentence in fit["warnings"])
+    if fit["checks"]:
+        yield f"Predictive checks of {text(fit['title'])}: observed; 95 % of replicates, and P."
+        names = ["statistic", "prior", "prior_tail", "posterior", "posterior_tail"]
+        heads = ["Statistic of the counts", "Prior", "Prior P", "Posterior", "Posterior P"]
+        rows = [[check[name] for name in names] for check in fit["checks"]]
+        yield table(heads, rows, [False] * len(heads))
 
 
 def _meanings(pairs: Iterable[tuple[str, str]]) -> str:

@@ -135,7 +135,11 @@ def render_index(records: Sequence[Mapping[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class AnalysisPage:
-    """One analysis as a page of its own; ``report`` links to the study's report."""
+    """One analysis as a page of its own; ``report`` links to the study's report.
+
+    ``beside`` is the name of the page's files where the others (Markdown, LaTeX tables, figures)
+    stand beside it.
+    """
 
     study: Mapping[str, str]
     heading: str
@@ -145,7 +149,7 @@ class AnalysisPage:
     notices: tuple[str, ...]
     run: Mapping[str, Any]
     report: str = ""
-    beside: bool = False
+    beside: str = ""
 
 
 def render_analysis(page: AnalysisPage) -> str:

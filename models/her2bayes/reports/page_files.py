@@ -31,7 +31,7 @@ def study_files(page: StudyPage) -> dict[str, str]:
 
 def analysis_files(page: AnalysisPage, name: str) -> dict[str, str]:
     """Name -> text of ``<name>.html``, ``<name>.md``, ``tables/`` and ``figures/``."""
-    page = replace(page, beside=True)
+    page = replace(page, beside=name)
     figures = [figure for section in page.sections for figure in section.figures]
     return {
         **figure_files(figures),

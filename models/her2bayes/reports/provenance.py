@@ -62,7 +62,8 @@ class Call:
                 "arguments": list(self.arguments),
                 "outputs": dict(self.outputs),
                 "place": self._place(folder),
-                "inputs": dict(self.inputs),
+                # a report to share names no digest of the patients it hides
+                "inputs": {} if self.values.get("suppress_below") else dict(self.inputs),
                 "seed": self.values.get("seed"),
                 "quick": self.values.get("quick"),
                 "environment": environment(),

@@ -68,7 +68,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One analysis of a study: ``paragraphs`` are plain text, one string a paragraph."""
+    """One analysis of a study: ``paragraphs`` are plain text, one string a paragraph.
+
+    ``links`` lead to files beside the page: (name of the file, what it says).
+    """
 
     id: str
     title: str
@@ -76,6 +79,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     fits: tuple[FitCard | Mapping[str, Any], ...] = field(default=())
+    links: tuple[tuple[str, str], ...] = ()
 
 
 def plain_name(text: str) -> str:

@@ -34,6 +34,7 @@ def section_view(section: Section) -> dict[str, Any]:
         "figures": [_figure(f, behind.get(f.title), names) for f in section.figures],
         "tables": [table_view(t, names[id(t)]) for t in section.tables if t.title not in titles],
         "fits": section.fits,
+        "links": section.links,
         "failed": f"Not converged, do not rely on: {', '.join(failed)}." if failed else "",
     }
 

@@ -109,6 +109,7 @@ def write_cohort(
     if below:
         page, flow = shared_page(page, below), conceal_flow(flow, below)
     files = {"estimates.csv": csv_text(page.evidence), "flow.csv": csv_text(flow)}
+    files |= {} if below else monte_carlo_file(result.estimates)
     return _write(out, files | study_files(page), result.estimates)
 
 
@@ -134,7 +135,7 @@ def _page(
 
 
 def _write(out: Path, files: dict[str, str], estimates: pd.DataFrame) -> Written:
-    publish(out, {**files, **monte_carlo_file(estimates)})
+    publish(out, files)
     bad = estimates[estimates["convergence"] != "converged"]
     lines = [_line(estimates, name) for name in ("discordance[]", "agreement[her2]")]
     failed = [f"Not converged: {n} of {len(estimates)} quantities" for n in [len(bad)] if n]
@@ -172,6 +173,7 @@ def write_study(name: str, out: Path, settings: Settings, say: Say) -> Written:
     facts = study.transition_facts
     files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(facts_flow(facts, result))}
     page = _page(about, evidence, cohort_section(study), sections, run, settings.quick)
+    files |= monte_carlo_file(result.estimates)
     return _write(out, files | study_files(page), result.estimates)
 
 
