@@ -2,7 +2,7 @@
 
 Reads what each paper prints, audits every number, fits the models its evidence allows, and writes
 for each study evidence.csv, findings.csv, report.html and run.json, and an index of all.
-Fits are kept, so that an unchanged second run takes seconds.
+Fits are kept, and a report that would come out the same is left alone.
 Exit code 3: everything is written, but a fit did not converge and says so wherever it is quoted.
 """
 
@@ -51,7 +51,7 @@ def watching() -> Iterator[Callable[[str, str], None]]:
     """Show what is being done: one moving line a study on a terminal, else a line for each step."""
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-    from her2bayes.reports.build import WRITTEN
+    from her2bayes.reports.build import UNCHANGED, WRITTEN
 
     start = monotonic()
     if not log.is_terminal:
@@ -65,7 +65,7 @@ def watching() -> Iterator[Callable[[str, str], None]]:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=None)
             progress.update(tasks[name], description=str(plain(f"{name}: {text}")))
-            if text == WRITTEN:
+            if text in (WRITTEN, UNCHANGED):
                 progress.update(tasks[name], total=1, completed=1)
 
         yield watch

@@ -24,12 +24,14 @@ from her2bayes.reports.files import changed_files, digests, publish
 from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
+from her2bayes.reports.unchanged import basis
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 Say = Callable[[str], None]
 WRITTEN = "report written"
+UNCHANGED = "nothing has changed since the report was written"
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ def write_study(
         **monte_carlo_file(estimates),
         **study_files(report),
     }
-    record = {**record, "files": digests(files)}
+    kept = basis(study, out / study.id, settings.sampling, FAMILIES)
+    record = {**record, "files": digests(files), "basis": kept}
     publish(out / study.id, {**files, "run.json": _json(record)})
     say(WRITTEN)
     return Outcome(out / study.id, record)

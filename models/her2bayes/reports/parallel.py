@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from her2bayes.errors import BadInput
 from her2bayes.reports import build
 from her2bayes.reports.build import Outcome, Part, Settings
+from her2bayes.reports.unchanged import unchanged
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
@@ -34,10 +35,24 @@ def build_studies(
     """Write the report of every study; ``watch(study id, text)`` is told what is being done.
 
     A single analysis runs in this process, several in ``WORKERS`` others, which end with this one.
-    No number depends on the number of processes. Raises ``BadInput`` before the first draw for
+    No number depends on the number of processes. A report that is there and would come out the same
+    (``unchanged``) is left alone. Raises ``BadInput`` before the first draw for
     folders that cannot take a report.
     """
     build.check_folders(studies, out)
+    known = {s.id: unchanged(s, out / s.id, settings.sampling, build.FAMILIES) for s in studies}
+    for name, record in known.items():
+        if record is not None:
+            watch(name, build.UNCHANGED)
+    fresh = [s for s in studies if known[s.id] is None]
+    made = {outcome.folder.name: outcome for outcome in _built(fresh, out, settings, watch)}
+    return [
+        made[s.id] if record is None else Outcome(out / s.id, record)
+        for s, record in zip(studies, known.values(), strict=True)
+    ]
+
+
+def _built(studies: Sequence[Study], out: Path, settings: Settings, watch: Watch) -> list[Outcome]:
     jobs = [(s, family) for s in studies for family in build.FAMILIES if family.applies(s)]
     if len(jobs) > 1:
         parts = _in_workers(jobs, out, settings, watch)
