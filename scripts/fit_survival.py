@@ -158,7 +158,8 @@ def main(
             tables["left_out"] = checks.leave_one_group_out(result, name, store, sampling, say)
     borrowed = borrowing.run(result, elsewhere, asked, store, sampling, say)
     tables |= borrowed.tables
-    command = {"by": by or [], "model": model, "cuts": cuts, "time": time, "event": event}
+    command: dict[str, Any] = {"by": by or [], "model": model, "cuts": cuts}
+    command |= {"time": time, "event": event}
     if external:
         command |= {"external": list(map(str, external)), "robust_weight": robust_weight}
     written = files.write(

@@ -95,7 +95,6 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
         "sensitivity.csv",
         "sensitivity_not_asked.csv",
         "sensitivity_summary.csv",
-        "sensitivity_not_asked.csv",
         "sensitivity.html",
         "sensitivity.md",
         "sensitivity.json",
