@@ -51,6 +51,7 @@ class Store:
         Raises ``BadInput`` where the folder cannot be written or the disk is full.
         """
         with self._writable():
+            self.folder.mkdir(parents=True, exist_ok=True)
             content = bytes(tree.to_netcdf(engine="h5netcdf"))
             path = self.folder / f"{model}-{fit_id}-{_checksum(content)}.nc"
             self._replace(path, content)
