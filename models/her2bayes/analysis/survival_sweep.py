@@ -104,7 +104,8 @@ def sweep(
             say(f"borrowing: run {place + 1} of {len(wanted)}")
             tree = _tree(_run(model, setting, asked, sampling))
             if store:
-                store.save(NAME, key, tree)
+                with store.lock(key):  # makes the folder
+                    store.save(NAME, key, tree)
         found[setting] = _read(tree, names)
     return found
 
