@@ -150,6 +150,7 @@ def keep(item: Summary, settings: Settings, chains: Sequence[Chain], folder: Pat
     """Write chains where ``shipped`` looks for them, if the folder is that of the package."""
     fit_id = digest.key(_identity(item, settings))
     tree = _tree(thinned(chains), _identity(item, settings))
+    folder.mkdir(parents=True, exist_ok=True)
     return Store(folder).save(MODEL, fit_id, tree)
 
 
