@@ -66,20 +66,23 @@ def summary(
 
     Writes, for each endpoint, ENDPOINT_patients.parquet (member, factors, time in months, event),
     ENDPOINT_match.csv (every printed number in every cohort), ENDPOINT_diagnostics.csv (agreement
-    of the chains) and ENDPOINT_chains.csv.
+    of the chains) and ENDPOINT_chains.csv; over all of them estimates.csv and report.html.
     """
-    from her2bayes.analysis.reconstructed_survival import keep as keep_chains
+    from her2bayes.analysis import reconstructed_survival as analysis
     from her2bayes.evidence.study import load_study, study_folder
     from her2bayes.reconstruction.summary import Settings
     from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
     from her2bayes.reconstruction.summary_evidence import summary as read_summary
     from her2bayes.reconstruction.summary_readings import endpoints
+    from her2bayes.reports.csv_file import csv_text
+    from her2bayes.reports.files import publish
+    from her2bayes.reports.reconstructed_survival import page_of
 
     loaded = load_study(study_folder(study))
     readings = dict(_reading(text) for text in reading or [])
     names = [endpoint] if endpoint else endpoints(loaded)
     posed = [read_summary(loaded, name, readings) for name in names]
-    good = True
+    good, found = True, []
     for item in posed:
         numbers = sum(len(statistic.targets) for statistic in item.statistics)
         counts = len(item.facts)
@@ -93,7 +96,14 @@ def summary(
         for path in write(made, out_folder):
             out.print(plain(path), soft_wrap=True)
         if keep is not None:
-            out.print(plain(keep_chains(item, settings, made.chains, keep)), soft_wrap=True)
+            kept = analysis.keep(item, settings, made.chains, keep)
+            out.print(plain(kept), soft_wrap=True)
+        found.append(analysis.endpoint_of(made, settings))
+    result = analysis.result_of(loaded, found, Settings(sweeps=sweeps, seed=seed))
+    files = {"estimates.csv": csv_text(result.estimates), "report.html": page_of(loaded, result)}
+    publish(out_folder, files)
+    for name in files:
+        out.print(plain(out_folder / name), soft_wrap=True)
     return None if good else EXIT_NOT_CONVERGED
 
 

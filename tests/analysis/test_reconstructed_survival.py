@@ -90,3 +90,26 @@ def test_section_says_what_the_cohorts_are(found) -> None:
 
 def test_which_studies_are_reported() -> None:
     assert analysis.applies(load_study(study_folder("shi2023")))
+
+
+def test_chains_kept_with_the_package_are_used_under_their_own_key_only(
+    found, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = list(found[0].ensemble.chains)
+    folder = tmp_path / analysis.SHIPPED
+    analysis.keep(toy(), SHORT, kept, folder)
+    monkeypatch.setattr(analysis, "published_folder", lambda: tmp_path / "published")
+    read = analysis.shipped(toy(), SHORT)
+    assert read is not None
+    np.testing.assert_array_equal(read[0].cell, kept[0].cell)
+    assert analysis.shipped(toy(), analysis.QUICK) is None
+
+
+def test_chains_that_differ_speak_against_every_number(found) -> None:
+    endpoint = found[0]
+    verdicts = set(endpoint.estimates["convergence"])
+    if endpoint.ensemble.converged:
+        assert endpoint.ensemble.verdict == "converged"
+    else:
+        assert "converged" not in verdicts
+        assert endpoint.ensemble.verdict.startswith("not converged: R-hat")

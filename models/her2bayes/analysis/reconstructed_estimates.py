@@ -122,7 +122,10 @@ def rows(
         row = estimate(estimand, values, before, source, event=_event(estimand),
                        note=_note(estimand, share), unit=_unit(estimand))  # fmt: skip
         kind = "by_construction" if _is_printed(estimand, printed) else "implied"
-        found.append({**row, "convergence": verdict_of(values), "evidence_kind": kind})
+        verdict = verdict_of(values)
+        if verdict == "converged":  # chains that differ anywhere speak against all their numbers
+            verdict = ensemble.verdict
+        found.append({**row, "convergence": verdict, "evidence_kind": kind})
         shares.append({"estimand": str(estimand), "share": share})
     return found, pd.DataFrame(shares)
 

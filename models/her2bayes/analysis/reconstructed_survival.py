@@ -99,29 +99,43 @@ def run(
             found.append(analyse(item, settings if known else short, store))
         except BadInput as bad:  # contradictory numbers are a finding of the report, not its end
             failed.append((name, str(bad)))
+    used = settings if all(e.shipped for e in found) else short
+    return result_of(study, found, used, failed)
+
+
+def result_of(
+    study: Study, found: Sequence[Endpoint], settings: Settings, failed: Sequence[Any] = ()
+) -> Result:
+    """All endpoints of a study together."""
     return Result(
         study=study.id,
         labels={name: factor.label for name, factor in study.factors.items()},
         endpoints=tuple(found),
         estimates=pd.concat([estimates_table([]), *(e.estimates for e in found)]),
         classical=pd.concat([pd.DataFrame(), *(e.cohorts for e in found)]),
-        settings=settings if all(e.shipped for e in found) else short,
+        settings=settings,
         failed=tuple(failed),
     )
 
 
 def analyse(item: Summary, settings: Settings, store: Store | None) -> Endpoint:
     """Chains of one endpoint, their verdict, estimates and variance shares."""
+    before = shipped(item, settings)
+    fit_id = digest.key(_identity(item, settings))
+    chains = before or _chains(problem(item), settings, store, fit_id)
+    return endpoint_of(ensemble_of(item, chains, MEMBERS), settings, before is not None)
+
+
+def endpoint_of(ensemble: SummaryEnsemble, settings: Settings, kept: bool = False) -> Endpoint:
+    """Estimates and variance shares of an ensemble; ``kept``: its chains came with the package."""
+    item = ensemble.summary
     posed = problem(item)
     fit_id = digest.key(_identity(item, settings))
-    before = shipped(item, settings)
-    chains = before or _chains(posed, settings, store, fit_id)
-    ensemble = ensemble_of(item, chains, MEMBERS)
-    draws = estimates.draws_of(posed, chains, settings.seed)
+    draws = estimates.draws_of(posed, ensemble.chains, settings.seed)
     rows, variance = estimates.rows(item, draws, posed, ensemble, (MODEL, fit_id))
     return Endpoint(
         ensemble, posed, fit_id, estimates_table(rows), estimates.over_cohorts(ensemble), variance,
-        before is not None,
+        kept,
     )  # fmt: skip
 
 
@@ -136,6 +150,7 @@ def keep(item: Summary, settings: Settings, chains: Sequence[Chain], folder: Pat
     """Write chains where ``shipped`` looks for them, if the folder is that of the package."""
     fit_id = digest.key(_identity(item, settings))
     tree = _tree(thinned(chains), _identity(item, settings))
+    folder.mkdir(parents=True, exist_ok=True)
     return Store(folder).save(MODEL, fit_id, tree)
 
 

@@ -28,7 +28,7 @@ from her2bayes.reconstruction.summary_diagnostics import analyses, quantities
 CELLS = Cells({"her2": ("zero", "low", "positive"), "hr_status": ("positive", "negative")})
 MEMBERS = 19
 CUT_END = 96.0  # months; the hazards' intervals do not depend on a cohort's follow-up
-QUICK = Settings(chains=1, replicas=14, warm=60, sweeps=250, moves=500)
+QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120)
 
 Cohort = tuple[np.ndarray, np.ndarray, np.ndarray]  # month tenths (whole), event, cell
 

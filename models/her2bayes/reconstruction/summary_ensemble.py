@@ -39,6 +39,16 @@ class SummaryEnsemble:
             and (table["ess"] >= LEAST_ESS).all()
         )
 
+    @property
+    def verdict(self) -> str:
+        """The same in words, as it travels with every number."""
+        if self.converged:
+            return "converged"
+        table = self.diagnostics.dropna(subset=["rhat"])
+        if not len(table):
+            return "not converged: one chain"
+        return f"not converged: R-hat {table['rhat'].max():.2f}; ESS {table['ess'].min():.0f}"
+
     def patients(self) -> pd.DataFrame:
         """All cohorts in one table, ``member`` counting from 1."""
         parts = [frame.assign(member=k) for k, frame in enumerate(self.cohorts, 1)]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from her2bayes import __version__
 from her2bayes.analysis.reconstructed_estimates import curves_of
 from her2bayes.estimand import parse
 from her2bayes.reconstruction import summary_reference
+from her2bayes.reports import page, survival_forest
 from her2bayes.reports import survival_figures as figures
-from her2bayes.reports import survival_forest
 from her2bayes.reports.fit_card import worst
 from her2bayes.reports.numbers import count, interval, number
 from her2bayes.reports.section import Figure, FitCard, Section, Table
@@ -21,6 +23,7 @@ from her2bayes.reports.survival_forest import ForestRow
 
 if TYPE_CHECKING:
     from her2bayes.analysis.reconstructed_survival import Endpoint, Result
+    from her2bayes.evidence.study import Study
 
 MISSING = (np.nan, np.nan, np.nan)
 
@@ -40,6 +43,19 @@ def section(result: Result) -> Section:
         figures=tuple(drawn),
         tables=tuple(tables),
         fits=tuple(_card(result, endpoint) for endpoint in result.endpoints),
+    )
+
+
+def page_of(study: Study, result: Result) -> str:
+    """The section as a page of its own."""
+    about = {"id": study.id, "title": study.title}
+    about |= {name: str(study.meta.get(name, "")) for name in ("citation", "doi", "design")}
+    verdicts = {_name(e): e.ensemble.verdict for e in result.endpoints}
+    summary = "; ".join(f"{name}: chains {verdict}" for name, verdict in verdicts.items())
+    notices = [f"{n}: {v}" for n, v in verdicts.items() if v != "converged"]
+    run = {"package_version": __version__, **asdict(result.settings)}
+    return page.render_analysis(
+        about, "survival from printed numbers", f"{summary}.", [section(result)], (), notices, run
     )
 
 
@@ -85,14 +101,8 @@ def _paragraphs(result: Result) -> Iterator[str]:
 
 def _warning(endpoint: Endpoint) -> str:
     """What every figure says where the chains do not agree."""
-    bad = worst(endpoint.estimates["convergence"])
-    if endpoint.ensemble.converged and bad == "converged":
-        return ""
-    table = endpoint.ensemble.diagnostics
-    return (
-        f" NOT converged: largest R-hat {number(table['rhat'].max(), 2)}, least effective sample "
-        f"size {number(table['ess'].min(), 0)}."
-    )
+    verdict = endpoint.ensemble.verdict
+    return "" if verdict == "converged" else f" {verdict.capitalize()}."
 
 
 def _endpoint_text(endpoint: Endpoint) -> str:
