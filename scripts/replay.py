@@ -67,7 +67,7 @@ def _tell(one):  # type: ignore[no-untyped-def]
     counts = [f"{one.count(kind)} {kind}" for kind in (replay.IDENTICAL, replay.WITHIN)]
     counts.append(f"{one.count(replay.DIFFERS)} differ")
     text = f"{one.script}: {one.compared} numbers compared: {', '.join(counts)}"
-    out.print(plain(text), style="bold")
+    out.print(plain(text), style="bold", soft_wrap=True)
     shown = [row for row in one.rows if row["agreement"] == replay.DIFFERS]
     if shown:
         table = Table(*replay.COLUMNS[1:-1], box=None, pad_edge=False)
