@@ -74,9 +74,8 @@ def summary(
     from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
     from her2bayes.reconstruction.summary_evidence import summary as read_summary
     from her2bayes.reconstruction.summary_readings import endpoints
-    from her2bayes.reports.csv_file import csv_text
     from her2bayes.reports.files import publish
-    from her2bayes.reports.reconstructed_survival import page_of
+    from her2bayes.reports.reconstructed_survival import files_of
 
     loaded = load_study(study_folder(study))
     readings = dict(_reading(text) for text in reading or [])
@@ -100,9 +99,8 @@ def summary(
             out.print(plain(kept), soft_wrap=True)
         found.append(analysis.endpoint_of(made, settings))
     result = analysis.result_of(loaded, found, Settings(sweeps=sweeps, seed=seed))
-    files = {"estimates.csv": csv_text(result.estimates), "report.html": page_of(loaded, result)}
-    publish(out_folder, files)
-    for name in files:
+    publish(out_folder, files_of(loaded, result))
+    for name in ("estimates.csv", "report.html"):
         out.print(plain(out_folder / name), soft_wrap=True)
     return None if good else EXIT_NOT_CONVERGED
 

@@ -13,10 +13,13 @@ from her2bayes import __version__
 from her2bayes.analysis.reconstructed_estimates import curves_of
 from her2bayes.estimand import parse
 from her2bayes.reconstruction import summary_reference
-from her2bayes.reports import page, survival_forest
 from her2bayes.reports import survival_figures as figures
+from her2bayes.reports import survival_forest
+from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.fit_card import worst
 from her2bayes.reports.numbers import count, interval, number
+from her2bayes.reports.page import AnalysisPage
+from her2bayes.reports.page_files import analysis_files
 from her2bayes.reports.section import Figure, FitCard, Section, Table
 from her2bayes.reports.survival_figures import Band, Curve
 from her2bayes.reports.survival_forest import ForestRow
@@ -46,17 +49,19 @@ def section(result: Result) -> Section:
     )
 
 
-def page_of(study: Study, result: Result) -> str:
-    """The section as a page of its own."""
+def files_of(study: Study, result: Result) -> dict[str, str]:
+    """Estimates, and the section as a page of its own with the files beside it."""
     about = {"id": study.id, "title": study.title}
     about |= {name: str(study.meta.get(name, "")) for name in ("citation", "doi", "design")}
     verdicts = {_name(e): e.ensemble.verdict for e in result.endpoints}
     summary = "; ".join(f"{name}: chains {verdict}" for name, verdict in verdicts.items())
     notices = [f"{n}: {v}" for n, v in verdicts.items() if v != "converged"]
     run = {"package_version": __version__, **asdict(result.settings)}
-    return page.render_analysis(
-        about, "survival from printed numbers", f"{summary}.", [section(result)], (), notices, run
-    )
+    page = AnalysisPage(
+        about, "survival from printed numbers", f"{summary}.", (section(result),), (),
+        tuple(notices), run,
+    )  # fmt: skip
+    return {"estimates.csv": csv_text(result.estimates), **analysis_files(page, "report")}
 
 
 def _name(endpoint: Endpoint) -> str:
