@@ -107,7 +107,7 @@ def _paragraphs(result: Result) -> Iterator[str]:
 def _warning(endpoint: Endpoint) -> str:
     """What every figure says where the chains do not agree."""
     verdict = endpoint.ensemble.verdict
-    return "" if verdict == "converged" else f" {verdict.capitalize()}."
+    return "" if verdict == "converged" else f" {verdict[0].upper()}{verdict[1:]}."
 
 
 def _endpoint_text(endpoint: Endpoint) -> str:
