@@ -7,6 +7,7 @@ way. A path below a file stands in for a folder without permission, which root d
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -51,9 +52,11 @@ def call(
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     command = [sys.executable, "-P", str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
+    # Python 3.13.0 keeps a module's compiled file that the limit has cut short: none is written
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=300, cwd=folder,
-        preexec_fn=small,
+        preexec_fn=small, env=environment,
     )  # fmt: skip
 
 
