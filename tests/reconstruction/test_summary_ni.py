@@ -1,4 +1,4 @@
-"""Ni 2025: which printed numbers the cohorts must meet, which are left out, and why they must be."""
+"""Ni 2025: which printed numbers cohorts must meet, which are left out, and why they must be."""
 
 import numpy as np
 import pytest

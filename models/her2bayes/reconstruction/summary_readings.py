@@ -110,6 +110,7 @@ def ledger_rows(study: Study, endpoint: str) -> list[tuple[Any, Estimand]]:
 def adjusted(study: Study, endpoint: str) -> list[tuple[str, str]]:
     """Hazard ratios of the endpoint that cannot be used, and why."""
     found = []
+    row: Any
     for row in study.ledger.itertuples():
         estimand = parse(str(row.estimand))
         if row.statistic == "hazard_ratio" and estimand.outcome == endpoint and row.reading:
