@@ -59,7 +59,7 @@ def sentence(record: Mapping[str, Any]) -> str:
     ranks = "all ranks within" if last["uniform"] else "ranks of some answers outside"
     text = (
         f"{'calibrated' if record['passed'] else 'NOT calibrated'} at {record['design']} "
-        f"({sum(record['patients'].values())} patients): {last['simulations']} simulated studies, "
+        f"({_patients(record)} patients): {last['simulations']} simulated studies, "
         f"{ranks} their band (level {level:.2g} % each), 95 % intervals cover {low:.1f} to "
         f"{high:.1f} %, {last['failed_fits']} fits with warnings"
     )
@@ -124,3 +124,9 @@ def write(folder: Path, record: Mapping[str, Any], drawing: Figure) -> Path:
     (drawn,) = figure_files([drawing]).values()
     publish(folder, {f"{name}.json": text, f"{name}.svg": drawn})
     return folder / f"{name}.json"
+
+
+def _patients(record: Mapping[str, Any]) -> int:
+    """Patients of a design: those of its groups together, but every event has the same patients."""
+    numbers = record["patients"].values()
+    return max(numbers) if record["model"].startswith("adverse_events") else sum(numbers)
