@@ -199,6 +199,8 @@ def test_passports_in_the_package_say_what_made_them() -> None:
         assert record["passed"] == (record["runs"][-1]["uniform"] and record["runs"][-1]["covers"])
         json.dumps(record)
         assert record["model"] in KINDS
+    events = next(r for r in report.passports() if r["model"] == "adverse_events")
+    assert "ni2025-events (64 patients): 1000 simulated studies" in report.sentence(events)
     assert "none" in report.passport_line("no_such_model", "")
 
 
