@@ -32,7 +32,8 @@ THREADS = 2
 SOFTEST, SHARPEST, TARGET = 2.0, 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 500  # of every replica before the warm-up
 RIDGE_MOVES, RIDGE_BELOW = 4, 30.0
-REHEAT_EVERY, REHEAT_ABOVE = 4, 10.0
+REHEAT_EVERY, REHEAT_ABOVE, REHEATS = 4, 10.0, 1
+BOTTOM = Effort(3000, 60)
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 # Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
 EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
@@ -120,11 +121,13 @@ class Ladder:
     def effort(self, place: int) -> Effort:
         """What the replica at a place does in this sweep."""
         sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
+        if place == 0:
+            return BOTTOM
         turn = (self.sweep_number + place) % REHEAT_EVERY == 0
         return Effort(
             int(self.moves[place]),
             RIDGE_MOVES if sharpness < RIDGE_BELOW else 0,
-            int((sharpness > REHEAT_ABOVE and turn) or last),
+            REHEATS if last else int(sharpness > REHEAT_ABOVE and turn),
         )
 
     def _exchange(self, low: int) -> None:
