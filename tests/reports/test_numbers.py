@@ -53,3 +53,12 @@ def test_counted_things() -> None:
     assert count(1, "row") == "1 row"
     assert count(1234, "quantity", "quantities") == "1,234 quantities"
     assert number(float("inf")) == "∞"
+
+
+def test_a_bound_beyond_follow_up_is_said():
+    nan = float("nan")
+    assert interval(45.4, 38.11, nan, unit="months", unreached="not reached") == (
+        "45.4 (38.1–not reached)"
+    )
+    assert interval(nan, 38.1, nan, unit="months", unreached="not reached") == ""
+    assert interval(45.4, 38.1, nan, unit="months") == "45.4"

@@ -24,6 +24,7 @@ from her2bayes.inference.store import Store
 from her2bayes.posterior.survival import log_hazard
 
 NAME = "survival_borrowing"
+SMALLER_STEPS = (CAREFUL, 0.998)  # where a run has divergences: one of 42 would mark half a table
 Say = Callable[[str], None]
 
 
@@ -118,9 +119,10 @@ def _run(
     with engine.compiler_flags():
         graph = build(model.data, model.priors, **asdict(setting), **model.options)
         draws, stats, _ = engine.sample(graph, sampling)
-        if int(stats["diverging"].sum()) and sampling.target_accept < CAREFUL:
-            smaller = replace(sampling, target_accept=CAREFUL)
-            again = engine.sample(graph, smaller)
+        for target in SMALLER_STEPS:
+            if not int(stats["diverging"].sum()) or sampling.target_accept >= target:
+                continue
+            again = engine.sample(graph, replace(sampling, target_accept=target))
             if int(again[1]["diverging"].sum()) < int(stats["diverging"].sum()):
                 draws, stats, _ = again
     cells, external = model.cells, model.external.cells.sum("study")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,14 +24,17 @@ from her2bayes.reconstruction.summary_design import (
     PAIR,
     PAIRED,
     Cells,
+    CountFact,
     Statistic,
     Summary,
     Target,
 )
-from her2bayes.reconstruction.summary_facts import facts_of, table_moves
+from her2bayes.reconstruction.summary_estimators import STATISTIC, decimal, estimators, is_triplet
+from her2bayes.reconstruction.summary_facts import facts_of, implied_fact, table_moves
 from her2bayes.reconstruction.summary_readings import (
     DEFAULTS,
     FOLLOW_UP,
+    adjusted,
     check_readings,
     choices,
     endpoints,
@@ -42,13 +44,6 @@ from her2bayes.reconstruction.summary_readings import (
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
-_ESTIMATORS = {
-    triplets.WALD: kernel.COX,
-    triplets.LOG_RANK_P: kernel.COX,
-    triplets.PETO: kernel.PETO,
-    triplets.EXPECTED: kernel.EXPECTED,
-    triplets.OBSERVED: kernel.OBSERVED,
-}
 ROUNDING = 1e-9  # relative slack of a rounding cell against floating-point error
 
 
@@ -68,13 +63,15 @@ def summary(
     check_readings(chosen)
     rows = ledger_rows(study, endpoint)
     cells = _cells(study, [estimand for _, estimand in rows])
-    build = _Builder(study, endpoint, cells, chosen)
+    estimator = estimators(study, rows, chosen["hazard_ratio"])
+    build = _Builder(study, endpoint, cells, chosen, estimator)
     for row, estimand in rows:
         build.add(row, estimand)
     build.directions(given.get("better", ()))
     if chosen["contradictory"] == "left_out":
         build.relax(given.get("contradictory", ()))
     facts = facts_of(study, endpoint, cells, chosen["transition"])
+    facts += build.implied(given.get("implied", ()))
     factors = tuple(
         name for name in (*cells.factors, PAIRED) if name != PAIR[0] and build.compares(name)
     )
@@ -110,10 +107,12 @@ class _Builder:
     """Collects the statistics of an endpoint row by row."""
 
     def __init__(
-        self, study: Study, endpoint: str, cells: Cells, chosen: Mapping[str, str]
-    ) -> None:
+        self, study: Study, endpoint: str, cells: Cells, chosen: Mapping[str, str],
+        estimator: Mapping[str, str | None],
+    ) -> None:  # fmt: skip
         self.study, self.endpoint, self.cells, self.chosen = study, endpoint, cells, chosen
-        self.left_out: list[tuple[str, str]] = []
+        self.estimator = estimator  # by claim
+        self.left_out: list[tuple[str, str]] = adjusted(study, endpoint)
         self.found: dict[tuple[Any, ...], list[Target]] = {}
         self.printed: dict[str, tuple[str, rounding.Interval]] = {}
         self.last = 0.0
@@ -158,19 +157,30 @@ class _Builder:
             words = f"{item['level']} better"
             self._put(key, Target(f"better {estimand}", "direction", words, 1, *bounds, "sign"))
 
-    def relax(self, given: Sequence[Mapping[str, str]]) -> None:
+    def relax(self, given: Sequence[Mapping[str, Any]]) -> None:
         """Leave out parts of claims that contradict the rest, each with its reason."""
         for item in given:
+            if any(self.chosen.get(axis) != value for axis, value in item.get("under", {}).items()):
+                continue
+            parts = item.get("parts")
             for key, targets in self.found.items():
                 kept = [
                     t
                     for t in targets
-                    if (t.claim_id, t.what) != (item["claim"], item.get("part", t.what))
+                    if t.claim_id != item["claim"] or (parts and t.what not in parts)
                 ]
                 if len(kept) < len(targets):
                     self.found[key] = kept
-                    text = f"{item.get('part', 'all')} left out: {item['why']}"
+                    text = f"{', '.join(parts or ['all'])} left out: {item['why']}"
                     self.left_out.append((item["claim"], text))
+
+    def implied(self, given: Sequence[Mapping[str, str]]) -> tuple[CountFact, ...]:
+        """Events that a printed count of something else implies, where the reading uses them."""
+        mine = [item for item in given if item["endpoint"] == self.endpoint]
+        if self.chosen["implied"] == "left_out":
+            self.left_out += [(item["claim"], "implied events left out") for item in mine]
+            return ()
+        return tuple(implied_fact(self.study, self.cells, item) for item in mine)
 
     def _put(self, key: tuple[Any, ...], target: Target) -> None:
         targets = self.found.setdefault(key, [])
@@ -189,7 +199,7 @@ class _Builder:
         if row.statistic == "significant":
             self._words(row, estimand, key, degrees)
             return
-        interval = _p_interval(row)
+        interval = self._p_interval(row)
         name = str(estimand)
         if name in self.printed and not self.printed[name][1].meets(interval):
             wanted = self.chosen["duplicates"]
@@ -214,13 +224,14 @@ class _Builder:
             self._put(key, _p_target(row, interval, degrees))
 
     def _ratio(self, row: Any, estimand: Estimand) -> None:
-        contrast = estimand.contrast
-        if row.statistic != "hazard_ratio" or contrast is None or not contrast.a:
+        if not is_triplet(row, estimand):
             return
-        estimator = self._estimator(row, estimand)
-        if estimator == "":
+        contrast, estimator = estimand.contrast, self.estimator[row.claim_id]
+        assert contrast is not None
+        if estimator is None:
+            self.left_out.append((row.claim_id, "no estimator gives all of its parts"))
             return
-        kind = _ESTIMATORS[estimator]
+        kind = STATISTIC[estimator]
         levels: tuple[str, ...] = (contrast.b, contrast.a)
         if kind == kernel.COX and self.chosen["cox"] == "joint":
             rest = [x for x in self.cells.levels(contrast.factor) if x != contrast.b]
@@ -230,7 +241,7 @@ class _Builder:
         key = (f"{name[:-1]} ; {contrast.factor}]", kind, estimand.given, contrast.factor, levels)
         for what, text, place in (("hazard ratio", row.value, 0), ("lower limit", row.lower, 1),
                                   ("upper limit", row.upper, 2)):  # fmt: skip
-            cell = rounding.cell(_decimal(text, row.decimals))
+            cell = rounding.cell(decimal(text))
             low, high = math.log(max(cell.lower, 1e-6)), math.log(cell.upper)
             self._put(
                 key,
@@ -239,20 +250,16 @@ class _Builder:
             )  # fmt: skip
         if row.p_value and estimator == triplets.LOG_RANK_P:
             test = self._log_rank_key(estimand)
-            self._put(test, _p_target(row, _p_interval(row), 1))
+            self._put(test, _p_target(row, self._p_interval(row), 1))
         elif row.p_value:
-            self._put(key, _p_target(row, _p_interval(row), 1, 3 + at if kind == kernel.COX else 3))
+            place = 3 + at if kind == kernel.COX else 3
+            self._put(key, _p_target(row, self._p_interval(row), 1, place))
 
-    def _estimator(self, row: Any, estimand: Estimand) -> str:
-        """Estimator of a triplet under the reading; empty where none is compatible with it."""
-        if self.chosen["hazard_ratio"] == "cox":
-            return triplets.WALD
-        triplet = _triplet(self.study, row, estimand)
-        fits = triplets.compatible(triplet)
-        if not fits:
-            self.left_out.append((row.claim_id, "no estimator gives all of its parts"))
-            return ""
-        return fits[0].estimator
+    def _p_interval(self, row: Any) -> rounding.Interval:
+        printed = str(row.p_value).lstrip("<>= ")
+        if self.chosen["p_zeros"] == "padded":
+            printed = without_padding(printed)
+        return rounding.p_cell(decimal(printed), str(row.p_relation or "="))
 
     def _follow_up(self, row: Any, estimand: Estimand) -> None:
         reading = self.chosen["follow_up"]
@@ -272,22 +279,25 @@ class _Builder:
         key = (str(estimand), kernel.MEDIAN, estimand.given, "", ())
         self._put(key, _months(row.claim_id, "median", row.value, row.decimals, 0))
         if row.statistic == "median_ci":
-            self.left_out.append((row.claim_id, "interval of the median: method not stated"))
+            alike = ", as far from the median below as above" if _is_centred(row) else ""
+            text = f"interval of the median: method not stated{alike}"
+            self.left_out.append((row.claim_id, text))
+
+
+def without_padding(printed: str) -> str:
+    """Return a P value without zeros that may only fill up its third decimal: 0.020 as 0.02."""
+    whole, mark, decimals = printed.partition(".")
+    kept = decimals.rstrip("0").ljust(2, "0")
+    return whole + mark + kept if mark and len(kept) < len(decimals) else printed
+
+
+def _is_centred(row: Any) -> bool:
+    middle = (decimal(row.lower) + decimal(row.upper)) / 2
+    return bool(middle == decimal(row.value))
 
 
 def _window(target: Target) -> tuple[int, float, float]:
     return target.position, target.low, target.high
-
-
-def _decimal(text: object, decimals: object) -> Decimal:
-    value = rounding.decimal(str(text))
-    assert value is not None  # the ledger is checked
-    return value
-
-
-def _p_interval(row: Any) -> rounding.Interval:
-    printed = str(row.p_value).lstrip("<>= ")
-    return rounding.p_cell(_decimal(printed, None), str(row.p_relation or "="))
 
 
 def _p_target(row: Any, interval: rounding.Interval, degrees: int, position: int = 0) -> Target:
@@ -300,30 +310,8 @@ def _p_target(row: Any, interval: rounding.Interval, degrees: int, position: int
 
 def _months(claim: str, what: str, text: object, decimals: object, position: int) -> Target:
     """Window in month tenths."""
-    cell = rounding.cell(_decimal(text, decimals))
+    cell = rounding.cell(decimal(text))
     slack = 1e-6
     return Target(
         claim, what, str(text), position, 10 * cell.lower - slack, 10 * cell.upper + slack, "months"
-    )
-
-
-def _triplet(study: Study, row: Any, estimand: Estimand) -> triplets.Triplet:
-    contrast = estimand.contrast
-    assert contrast is not None
-    table = study.survival
-    table = table[(table["endpoint"] == estimand.outcome) & (table["factor"] == contrast.factor)]
-    patients = table.set_index("level")["patients"]
-    both = [patients.get(level) for level in (contrast.a, contrast.b)]
-    total = study.survival.query("endpoint == @estimand.outcome and factor == ''")["events"]
-    events = None if total.empty or total.isna().all() else int(total.iloc[0])
-    known = estimand.given == () and all(n is not None for n in both)
-    return triplets.Triplet(
-        _decimal(row.value, row.decimals),
-        _decimal(row.lower, row.decimals),
-        _decimal(row.upper, row.decimals),
-        _decimal(str(row.p_value).lstrip("<>= "), None) if row.p_value else None,
-        str(row.p_relation or "="),
-        (int(both[0] or 0), int(both[1] or 0)) if known else None,
-        (None, None),
-        events,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from her2bayes.errors import BadInput, Fault
 from her2bayes.reconstruction.summary_design import PAIR, Cells, CountFact
 from her2bayes.reconstruction.table_facts import cell_mask
 
@@ -23,6 +25,22 @@ def facts_of(study: Study, endpoint: str, cells: Cells, reading: str) -> tuple[C
     for fact in found:
         distinct.setdefault((fact.cells.tobytes(), fact.event, fact.low), fact)
     return tuple(distinct.values())
+
+
+def implied_fact(study: Study, cells: Cells, given: Mapping[str, str]) -> CountFact:
+    """Events among all patients that a printed count implies; raises ``BadInput`` if unknown."""
+    row = study.ledger[study.ledger["claim_id"] == given["claim"]]
+    if row.empty or given["relation"] not in (">=", "<=", "="):
+        raise BadInput(
+            Fault("no such claim, or relation other than >=, <=, =", file=study.folder,
+                  value=f"{given['claim']} {given['relation']}")
+        )  # fmt: skip
+    number = int(row["value_number"].iloc[0])
+    low = 0 if given["relation"] == "<=" else number
+    high = int(study.meta["patients"]) if given["relation"] == ">=" else number
+    mask = np.ones(len(cells.combinations), np.int64)
+    what = f"events, all patients: implied, as {given['why']}"
+    return CountFact(given["claim"], what, mask, True, low, high)
 
 
 def _survival_facts(study: Study, endpoint: str, cells: Cells) -> list[CountFact]:

@@ -7,8 +7,12 @@ They stand in ``reconstruction.toml`` of the study folder:
     follow_up    observed | reverse | survivors
     cox          joint | pairwise (hazard ratios against one reference: one model or several)
     hazard_ratio cox | compatible (the first estimator that the printed triplet is compatible with)
+                 | shared (the first that every triplet of the endpoint is compatible with)
+    p_zeros      printed | padded (a zero in the third decimal may only fill up: 0.020 as 0.02)
     words        used | left_out (significance claimed in words where no P is printed)
-    contradictory used | left_out (parts of claims listed there, each with the reason)
+    implied      used | left_out (events that other counts imply, listed there with the reason)
+    contradictory used | left_out (parts of claims listed there, each with the reason, and where
+                 ``under`` names readings, only under these)
 """
 
 from __future__ import annotations
@@ -31,7 +35,9 @@ DEFAULTS = {
     "follow_up": "observed",
     "cox": "joint",
     "hazard_ratio": "cox",
+    "p_zeros": "printed",
     "words": "used",
+    "implied": "used",
     "contradictory": "left_out",
 }
 FOLLOW_UP = {
@@ -70,8 +76,10 @@ def check_readings(chosen: Mapping[str, str]) -> None:
     allowed = {
         "follow_up": (*FOLLOW_UP, "left_out"),
         "cox": ("joint", "pairwise"),
-        "hazard_ratio": ("cox", "compatible"),
+        "hazard_ratio": ("cox", "compatible", "shared"),
+        "p_zeros": ("printed", "padded"),
         "words": ("used", "left_out"),
+        "implied": ("used", "left_out"),
         "contradictory": ("used", "left_out"),
     }
     faults = [
@@ -96,4 +104,16 @@ def ledger_rows(study: Study, endpoint: str) -> list[tuple[Any, Estimand]]:
         estimand = parse(str(row.estimand))
         if estimand.kind in kinds and estimand.outcome == endpoint and not row.reading:
             found.append((row, estimand))
+    return found
+
+
+def adjusted(study: Study, endpoint: str) -> list[tuple[str, str]]:
+    """Hazard ratios of the endpoint that cannot be used, and why."""
+    found = []
+    row: Any
+    for row in study.ledger.itertuples():
+        estimand = parse(str(row.estimand))
+        if row.statistic == "hazard_ratio" and estimand.outcome == endpoint and row.reading:
+            why = f"{row.reading} model: its other factors are not among the cells of patients"
+            found.append((str(row.claim_id), why))
     return found

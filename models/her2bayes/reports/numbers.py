@@ -23,16 +23,23 @@ def number(value: object, decimals: int | None = None) -> str:
 
 
 def interval(
-    value: object, lower: object, upper: object, decimals: int | None = None, unit: str = ""
+    value: object,
+    lower: object,
+    upper: object,
+    decimals: int | None = None,
+    unit: str = "",
+    unreached: str = "",
 ) -> str:
     """Text of an estimate with its interval; ``to`` where a bound is negative, a dash otherwise.
 
     All three numbers get the same decimals: one for percentages, else enough for three
-    significant digits of the estimate.
+    significant digits of the estimate. ``unreached`` stands for a bound beyond follow-up.
     """
     if decimals is None:
         decimals = 1 if unit in {"%", "months", "years"} else _significant(value, lower, upper)
     middle, low, high = (number(n, decimals) for n in (value, lower, upper))
+    if middle:
+        low, high = low or unreached, high or unreached
     if not low or not high:
         return middle
     joiner = " to " if MINUS in low + high else "–"

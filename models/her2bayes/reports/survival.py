@@ -101,7 +101,11 @@ def _cohort_table(result: Result) -> pd.DataFrame:
                     "Patients": int(inside["patients"].sum()),
                     "Events": int(inside.loc[inside["event"] == 1, "patients"].sum()),
                     "Median months (95 %)": interval(
-                        row["estimate"], row["lower"], row["upper"], unit="months"
+                        row["estimate"],
+                        row["lower"],
+                        row["upper"],
+                        unit="months",
+                        unreached="not reached",
                     )
                     or "not reached",
                     "Follow-up, median": number(follow[group], 1) or "not reached",

@@ -231,10 +231,8 @@ def _estimates(one: Borrowed) -> Table:
 def _shown(row: Mapping[Any, Any], name: str) -> str:
     median, low, high = (row[f"{name}_{part}"] for part in ("median", "lower", "upper"))
     unit = str(row["unit"])
-    text = interval(median, low, high, 2 if not unit else None, unit=unit)
-    if text and np.isnan(high) and not np.isnan(low):
-        return f"{text} ({number(low, 1)}–not reached)"
-    return text
+    unreached = "not reached" if unit == "months" else ""
+    return interval(median, low, high, None if unit else 2, unit=unit, unreached=unreached)
 
 
 def _studies(one: Borrowed) -> Table:
