@@ -29,11 +29,10 @@ from her2bayes.reconstruction.summary_problem import (
 from her2bayes.reconstruction.summary_replica import Effort, Replica
 
 THREADS = 2
-SOFTEST, SHARPEST, TARGET = 2.0, 800.0, 1e9
+SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 500  # of every replica before the warm-up
-RIDGE_MOVES, RIDGE_BELOW = 4, 30.0
-REHEAT_EVERY, REHEAT_ABOVE, REHEATS = 4, 10.0, 1
-BOTTOM = Effort(3000, 60)
+RIDGE_MOVES, RIDGE_BELOW = 4, 30.0  # in a sweep, at places softer than that
+REHEAT_EVERY, REHEAT_ABOVE = 12, 10.0  # sweeps, at sharper places; the last reheats in each
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 # Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
 EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
@@ -64,7 +63,7 @@ class Settings:
     """Chains, replicas in each, sweeps left out and kept, moves of a replica in a sweep."""
 
     chains: int = 4
-    replicas: int = 20
+    replicas: int = 18
     warm: int = 500
     sweeps: int = 4500
     moves: int = 250
@@ -121,13 +120,10 @@ class Ladder:
     def effort(self, place: int) -> Effort:
         """What the replica at a place does in this sweep."""
         sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
-        if place == 0:
-            return BOTTOM
         turn = (self.sweep_number + place) % REHEAT_EVERY == 0
+        ridges = RIDGE_MOVES if sharpness < RIDGE_BELOW else 0
         return Effort(
-            int(self.moves[place]),
-            RIDGE_MOVES if sharpness < RIDGE_BELOW else 0,
-            REHEATS if last else int(sharpness > REHEAT_ABOVE and turn),
+            int(self.moves[place]), ridges, int(last or (turn and sharpness > REHEAT_ABOVE))
         )
 
     def _exchange(self, low: int) -> None:
