@@ -15,17 +15,18 @@ from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_match import match, patients
 from her2bayes.reconstruction.summary_problem import counts_of_facts, problem, walk
-from her2bayes.reconstruction.summary_replica import Replica
+from her2bayes.reconstruction.summary_replica import Effort, Replica
 from her2bayes.reconstruction.summary_start import cohort
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
 INTERVALS, LAST, N, EVENTS, POSITIVE = 2, 60.0, 8, 3, 4
+HR_WINDOW = (0.1, 1.5)
 
 
 def small(window=(0.2, 2.0), median=(100.0, 260.0)):
-    """Eight patients, three deaths, four in each HER2 class; a log-rank and a follow-up window.
+    """Eight patients, three deaths, four in each HER2 class; two log-rank and a follow-up window.
 
-    Patients of class positive fare better.
+    Patients of class positive fare better; the test of HR status leaves HER2 alone (reheated).
     """
     everyone = np.ones(4, np.int64)
     positive = CELLS.where({"her2": "positive"}).astype(np.int64)
@@ -37,6 +38,8 @@ def small(window=(0.2, 2.0), median=(100.0, 260.0)):
         Statistic("logrank", kernel.LOG_RANK, {}, "her2", ("low", "positive"),
                   (Target("p", "P", "", 0, *window, "p1"),
                    Target("better", "direction", "positive better", 1, -np.inf, -1e-9, "sign"))),
+        Statistic("logrank hr", kernel.LOG_RANK, {}, "hr_status", ("positive", "negative"),
+                  (Target("hr", "P", "", 0, *HR_WINDOW, "p1"),)),
         Statistic("follow", kernel.FOLLOW_UP, {}, "", (),
                   (Target("m", "median", "", 0, *median, "months"),)),
     )  # fmt: skip
@@ -101,6 +104,9 @@ def rejection(rng, number):
         middle = np.median(time, axis=1)
         fit &= (middle >= 100) & (middle <= 260)
         for k in np.flatnonzero(fit):
+            test = abs(log_rank(time[k], event[k], cell[k] % 2 == 1))
+            if not HR_WINDOW[0] <= test <= HR_WINDOW[1]:
+                continue
             if 0.2 <= log_rank(time[k], event[k], positive[k]) <= 2.0:
                 found.append(summaries(time[k], event[k], cell[k]))
     return np.array(found)
@@ -178,7 +184,7 @@ def test_risk_sets_are_those_counted_anew(rng):
     posed = problem(read_summary(load_study(study_folder("shi2023"))))
     replica = Replica(posed, counts_of_facts(posed.summary, rng), rng)
     for sharpness in (1.0, 30.0):
-        replica.run(4000, sharpness, True, np.zeros((MOVES, 2), np.int64))
+        replica.run(Effort(4000, 5, 2), sharpness, True, np.zeros((MOVES, 2), np.int64))
     kept = replica.patients
     fresh = cohort(posed.printed, kept.s, kept.event, kept.cell)
     rows = int(fresh.rows[0])
@@ -198,7 +204,7 @@ def test_every_printed_number_is_met_by_other_code():
     cohorts = [patients(item, found, d) for d in range(0, found.months.shape[0], 10)]
     table = match(item, cohorts)
     assert table["met"].all()
-    assert set(table["claim_id"]) == {"deaths", "positive", "p", "better", "m"}
+    assert set(table["claim_id"]) == {"deaths", "positive", "p", "better", "hr", "m"}
 
 
 def test_compiled_statistics_agree_with_greenwood(rng):

@@ -26,11 +26,13 @@ from her2bayes.reconstruction.summary_problem import (
     counts_of_facts,
     problem,
 )
-from her2bayes.reconstruction.summary_replica import Replica
+from her2bayes.reconstruction.summary_replica import Effort, Replica
 
 THREADS = 2
 SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 500  # of every replica before the warm-up
+RIDGE_MOVES, RIDGE_BELOW = 4, 30.0  # in a sweep, at places softer than that
+REHEAT_EVERY, REHEAT_ABOVE = 12, 10.0  # sweeps, at sharper places; the last reheats in each
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 # Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
 EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
@@ -99,13 +101,13 @@ class Ladder:
         for place, replica in enumerate(self.replicas):
             end = min(self.sharpness[place], SHARPEST)
             for sharpness in np.geomspace(min(FREE, end), end, COOLING):
-                replica.run(COOLING_MOVES, float(sharpness), True, tally)
+                replica.run(Effort(COOLING_MOVES), float(sharpness), True, tally)
 
     def sweep(self, adapt: bool) -> None:
         """All replicas, then exchanges of neighbours."""
         for place, replica in enumerate(self.replicas):
-            sharpness = float(self.sharpness[place])
-            replica.run(int(self.moves[place]), sharpness, adapt, self.tally[place])
+            effort = self.effort(place)
+            replica.run(effort, float(self.sharpness[place]), adapt, self.tally[place])
         for low in range(self.sweep_number % 2, len(self.replicas) - 1, 2):
             self._exchange(low)
         self.sweep_number += 1
@@ -114,6 +116,15 @@ class Ladder:
         if self.from_softest[top]:
             self.trips += 1
             self.from_softest[top] = False
+
+    def effort(self, place: int) -> Effort:
+        """What the replica at a place does in this sweep."""
+        sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
+        turn = (self.sweep_number + place) % REHEAT_EVERY == 0
+        ridges = RIDGE_MOVES if sharpness < RIDGE_BELOW else 0
+        return Effort(
+            int(self.moves[place]), ridges, int(last or (turn and sharpness > REHEAT_ABOVE))
+        )
 
     def _exchange(self, low: int) -> None:
         one, other = self.replicas[low], self.replicas[low + 1]

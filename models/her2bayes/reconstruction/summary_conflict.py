@@ -16,7 +16,7 @@ from her2bayes.errors import Fault
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_problem import counts_of_facts, problem
-from her2bayes.reconstruction.summary_replica import Replica
+from her2bayes.reconstruction.summary_replica import Effort, Replica
 
 SECONDS = 45.0
 COOLING, SEARCH_MOVES, ATTEMPTS = 50, 3000, 4
@@ -84,7 +84,7 @@ def _nearest(summary: Summary, seed: int) -> Replica:
     replica = Replica(posed, counts, rng)
     tally = np.zeros((MOVES, 2), np.int64)
     for sharpness in np.geomspace(0.3, 1000.0, COOLING):
-        replica.run(SEARCH_MOVES, float(sharpness), True, tally)
+        replica.run(Effort(SEARCH_MOVES), float(sharpness), True, tally)
         if replica.distance <= TOLERANCE:
             break
     return replica

@@ -15,8 +15,8 @@ from itertools import combinations
 import numpy as np
 
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary_design import Cells, Summary, Target
-from her2bayes.reconstruction.summary_kernel import MOVES
+from her2bayes.reconstruction.summary_design import PAIRED, Cells, Summary, Target
+from her2bayes.reconstruction.summary_kernel import STEPS
 from her2bayes.reconstruction.summary_reference import Model
 from her2bayes.reconstruction.summary_state import Printed
 
@@ -182,10 +182,21 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         alpha=ALPHA,
         stretch=_stretches(summary),
         last=float(round(summary.last * TENTHS)),
-        chance=np.zeros((2, MOVES)),
+        reheated=_reheated(summary),
+        chance=np.zeros((2, STEPS)),
     )
     printed.chance[:] = _chances(summary, moves is not None and len(moves) > 0)
     return printed
+
+
+def _reheated(summary: Summary) -> np.ndarray:
+    """Factors whose labels change some tests and not all: all but the one compared first."""
+    compared = next((s.factor for s in summary.statistics if s.factor), "")
+    used = {name for s in summary.statistics for name in (s.factor, *s.given)}
+    if PAIRED in used and summary.cells.pair:
+        used |= {summary.cells.pair[0]}
+    names = list(summary.cells.factors)
+    return np.array([k for k, n in enumerate(names) if n in used and n != compared], np.int64)
 
 
 def _stretches(summary: Summary) -> np.ndarray:

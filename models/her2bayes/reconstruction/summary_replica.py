@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from her2bayes.reconstruction import summary_kernel as kernel
@@ -9,6 +11,14 @@ from her2bayes.reconstruction.summary_problem import Problem
 from her2bayes.reconstruction.summary_start import cohort, hazards, scratch
 
 LEAPS = 12
+
+
+class Effort(NamedTuple):
+    """What a sweep does: steps of single patients, ridge moves, reheats of one factor's tests."""
+
+    steps: int
+    ridges: int = 0
+    reheats: int = 0
 
 
 class Replica:
@@ -26,10 +36,10 @@ class Replica:
         s = -np.log1p(-u * (1 - np.exp(-3.0))) / 3.0 * posed.printed.last
         self.patients = cohort(posed.printed, np.maximum(s, 1e-3), event, cell)
 
-    def run(self, moves: int, sharpness: float, adapt: bool, tally: np.ndarray) -> None:
+    def run(self, effort: Effort, sharpness: float, adapt: bool, tally: np.ndarray) -> None:
         """One sweep at a sharpness."""
         self.distance = kernel.run(
             self.posed.printed, self.patients, self.posed.model, self.hazards, self.theta,
-            self.undo, self.work, int(self.rng.integers(2**31)), 1, moves, LEAPS, self.pace,
-            sharpness, adapt, tally,
+            self.undo, self.work, int(self.rng.integers(2**31)), np.array(effort, np.int64), LEAPS,
+            self.pace, sharpness, adapt, tally,
         )  # fmt: skip

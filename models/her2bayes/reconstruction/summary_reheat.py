@@ -1,0 +1,84 @@
+"""Compiled move that softens the tests of one factor, mixes its labels, and hardens them again.
+
+The tests within the levels of one factor change with its labels, all others do not. A tempered
+transition (Neal 1996) takes the sharpness of these tests down a ladder and up again, exchanging
+labels at every rung, and is accepted with the product of the ratios of targets on the way. So it
+crosses between divisions of the deaths that no single exchange inside the windows connects.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: NPY002 (inside numba there is no other generator that a seed reaches)
+
+from __future__ import annotations
+
+import numpy as np
+
+from her2bayes.reconstruction.compiled import fast, outer
+from her2bayes.reconstruction.summary_distance import accepted
+from her2bayes.reconstruction.summary_state import (
+    assign,
+    change,
+    exchange_keeps_facts,
+    take_back,
+)
+
+HARD, SOFT = 400.0, 2.0  # first and last rung; sharper is as good as the target
+RUNGS = 8.0  # per unit of log sharpness
+EXCHANGES = 1.5  # tried at every rung, per patient
+
+
+@fast
+def exchange_labels(printed, patients, model, hazards, undo, factor):
+    """Exchange one label between two patients, any two alike likely; log ratio of the target."""
+    n = patients.order.size
+    i, j = np.random.randint(n), np.random.randint(n)
+    cell_i, cell_j = patients.cell[i], patients.cell[j]
+    gap = (printed.label[factor, cell_j] - printed.label[factor, cell_i]) * printed.stride[factor]
+    if gap == 0:
+        return -np.inf
+    event_i, event_j = patients.event[i], patients.event[j]
+    to_i, to_j = (cell_i + gap, event_i), (cell_j - gap, event_j)
+    if not exchange_keeps_facts(printed, patients, i, j, to_i, to_j):
+        return -np.inf
+    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], event_i, cell_i + gap)
+    return ratio + change(
+        printed, patients, model, hazards, undo, j, patients.s[j], event_j, cell_j - gap
+    )
+
+
+@fast
+def exchanges(printed, patients, model, hazards, undo, work, factor, sharpness):
+    """Exchanges of one factor's labels at a sharpness."""
+    for _ in range(int(EXCHANGES * patients.order.size)):
+        undo.size[0] = 0
+        ratio = exchange_labels(printed, patients, model, hazards, undo, factor)
+        if undo.size[0] == 0:
+            continue
+        margin = ratio - np.log(np.random.random())
+        if not accepted(printed, patients, undo, work, margin, sharpness, True):
+            take_back(printed, patients, undo)
+
+
+@outer
+def move_reheat(printed, patients, model, hazards, undo, work, factor, sharpness):
+    """Soften and harden the tests of one factor; whether the new labels were accepted."""
+    cell, distance = patients.cell.copy(), patients.distance.copy()
+    hard = max(min(sharpness, HARD), 1.01 * SOFT)
+    rungs = 2 + int(RUNGS * np.log(hard / SOFT))
+    ladder = hard * (SOFT / hard) ** (np.arange(rungs) / (rungs - 1))
+    ratio, before = 0.0, sharpness
+    for now in ladder:
+        ratio += (before - now) * np.sum(patients.distance)
+        exchanges(printed, patients, model, hazards, undo, work, factor, now)
+        before = now
+    for k in range(rungs - 1, -1, -1):
+        exchanges(printed, patients, model, hazards, undo, work, factor, ladder[k])
+        before = sharpness if k == 0 else ladder[k - 1]
+        ratio -= (before - ladder[k]) * np.sum(patients.distance)
+    if np.log(np.random.random()) < ratio:
+        return True
+    for i in range(cell.size):
+        if patients.cell[i] != cell[i]:
+            assign(printed, patients, i, patients.s[i], patients.event[i], cell[i])
+    patients.distance[:] = distance
+    return False
