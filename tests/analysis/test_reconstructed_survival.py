@@ -89,7 +89,8 @@ def test_section_says_what_the_cohorts_are(found) -> None:
 
 
 def test_which_studies_are_reported() -> None:
-    assert analysis.applies(load_study(study_folder("shi2023")))
+    assert analysis.applies(load_study(study_folder("ni2025")))
+    assert not analysis.applies(load_study(study_folder("shi2023")))  # chains not converged
 
 
 def test_chains_kept_with_the_package_are_used_under_their_own_key_only(

@@ -106,6 +106,14 @@ def test_a_reading_meets_the_estimate_of_its_own_reading(
     assert table.loc["h.low2", "posterior_median"] == 61.0
 
 
+def test_an_adjusted_claim_meets_no_unadjusted_estimate(
+    study: Study, audited: pd.DataFrame, estimates: pd.DataFrame
+) -> None:
+    audited.loc[audited["claim_id"] == "h.low2", "reading"] = "multivariable"
+    joined = join(study, audited, estimates).set_index("claim_id")
+    assert pd.isna(joined.loc["h.low2", "posterior_median"])
+
+
 def test_a_lost_row_of_the_audit_is_an_error(
     study: Study, audited: pd.DataFrame, estimates: pd.DataFrame
 ) -> None:

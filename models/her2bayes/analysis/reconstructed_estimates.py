@@ -33,6 +33,7 @@ from her2bayes.reconstruction.summary_start import log_rates, prior_theta
 TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
 PRIOR_DRAWS = 1000
 DRAWS = 400  # of each chain
+INFINITE = 10.0  # a log hazard ratio this large means a group without deaths
 GIVEN_MEMBERS, GIVEN_DRAWS = 20, 120  # parameters drawn for each member's patients
 
 
@@ -280,20 +281,26 @@ def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
         contrast = estimand.contrast
         if estimand.kind != "hazard_ratio" or contrast is None or contrast.factor != first:
             continue
-        where = ", ".join(level for _, level in estimand.given)
+        where = ", ".join(f"{name}={level}" for name, level in estimand.given)
         values = [
             table[_name(level, levels[0], where)] if level != levels[0] else 0 * table.iloc[:, 0]
             for level in (contrast.a, contrast.b)
         ]
-        ratio = np.exp(np.asarray(values[0]) - np.asarray(values[1]))
-        low, middle, high = np.quantile(ratio, [0.025, 0.5, 0.975])
+        log_ratio = np.asarray(values[0]) - np.asarray(values[1])
+        known = np.abs(log_ratio) < INFINITE
+        if not known.any():
+            continue
+        low, middle, high = np.exp(np.quantile(log_ratio[known], [0.025, 0.5, 0.975]))
+        method = f"Cox in each of {number} reconstructed cohorts: median, 95 % of cohorts"
+        if not known.all():
+            method += f"; no finite ratio in {(~known).sum()}, where a group has no deaths"
         made.append(
             {
                 "estimand": str(estimand),
                 "reproduced": middle,
                 "reproduced_lower": low,
                 "reproduced_upper": high,
-                "method": f"Cox in each of {number} reconstructed cohorts: median, 95 % of cohorts",
+                "method": method,
                 "evidence_kind": "by_construction" if _is_printed(estimand, printed) else "implied",
             }
         )

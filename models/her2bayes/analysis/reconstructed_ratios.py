@@ -22,6 +22,7 @@ import xarray as xr
 STEPS = 6  # of the grid in each interval
 NEWTON = 25
 LARGEST_STEP, LEAST = 2.0, 1e-12
+FEW = 1e-3  # patients in an empty cell: a group that is empty in one cohort still has a ratio
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Part:
         spent = rate * np.repeat(width, STEPS)[:, None]
         before = np.cumsum(spent, axis=2) - spent / 2
         number = self.patients.transpose("chain", "draw", "cell").to_numpy()[:, :, None, :]
-        risk = number * np.exp(-before)
+        risk = np.maximum(number, FEW) * np.exp(-before)
         return risk, risk * hazard * np.repeat(width, STEPS)[:, None]
 
 

@@ -38,7 +38,7 @@ def analyses(summary: Summary) -> list[Analysis]:
     ]
     return [
         (
-            ", ".join(conditions.values()),
+            ", ".join(f"{name}={level}" for name, level in conditions.items()),
             levels,
             Statistic("", kernel.COX, conditions, factor, levels, ()).groups(summary.cells),
         )

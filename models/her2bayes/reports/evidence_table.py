@@ -71,6 +71,9 @@ _STATISTIC = {
 }
 
 
+ADJUSTED = {"multivariable"}  # readings that no unadjusted estimate answers
+
+
 def join_unprinted(
     name: str, estimates: pd.DataFrame, classical: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -91,9 +94,10 @@ def join(
     empty ``claim_id`` for each estimand that is estimated (``estimates``: posterior) or computed
     (``classical``: named intervals) but not printed. A row meets the estimate of its own estimand
     and reading; a row without an estimate of its reading meets the one that holds under every
-    reading. The test of an association is answered by differences of shares, in its posterior
-    columns and its note; it never gets a second P. Raises ``ValueError`` where the audit lost or
-    doubled a row, or where a row and its estimate have different units.
+    reading, unless it is adjusted for other factors. The test of an association is answered by
+    differences of shares, in its posterior columns and its note; it never gets a second P.
+    Raises ``ValueError`` where the audit lost or doubled a row, or where a row and its estimate
+    have different units.
     """
     order = list(study.ledger["claim_id"])
     if sorted(audited["claim_id"]) != sorted(order):
@@ -135,7 +139,9 @@ def _match(table: Mapping[tuple[str, str], Any], row: Mapping[str, Any]) -> tupl
     asked = parse(row["estimand"])
     if asked.kind == "association" and _is_test(row):
         return None  # answered by differences of shares; Cramér's V has a row of its own
-    keys = ((str(asked), row.get("reading") or ""), (str(asked), ""))
+    reading = row.get("reading") or ""
+    keys = [(str(asked), reading)]
+    keys += [(str(asked), "")] if reading not in ADJUSTED else []
     return next((key for key in keys if key in table), None)
 
 

@@ -63,6 +63,11 @@ FAMILIES = (
         "HER2 status from primary to recurrence",
         "no fact on pairs of primary and recurrence is printed",
     ),
+    Family(
+        "reconstructed_survival",
+        "Survival from printed numbers",
+        "reconstruction.toml beside it names no endpoint to report",
+    ),
     Family("response", "Response", "no responses are printed"),
     Family("adverse_events", "Adverse events", "no adverse events are printed"),
 )
