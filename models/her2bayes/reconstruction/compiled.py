@@ -2,13 +2,44 @@
 
 ``fast`` leaves reference counting out, which costs many times the arithmetic where a hundred arrays
 are handed on: a function so compiled may not allocate. ``outer`` is for those that do.
+
+Compiled functions are kept in a folder named by the sources of this one: numba looks only at the
+file of a function, and would go on with old code of the functions that it calls in others.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numba
 
-outer: Any = numba.njit(cache=True, nogil=True)
-fast: Any = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+
+def _folder() -> str:
+    here = Path(__file__).parent
+    sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
+    base = here if os.access(here, os.W_OK) else Path(tempfile.gettempdir())
+    return str(base / "__pycache__" / f"numba-{sha256(sources).hexdigest()[:12]}")
+
+
+FOLDER = _folder()
+
+
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    def compile_later(function: Callable[..., Any]) -> Any:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = FOLDER
+        try:
+            return numba.njit(cache=True, nogil=True, **options)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return compile_later
+
+
+outer: Any = _compiled()
+fast: Any = _compiled(error_model="numpy", _nrt=False)

@@ -32,7 +32,7 @@ THREADS = 2
 SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 500  # of every replica before the warm-up
 RIDGE_MOVES, RIDGE_BELOW = 4, 30.0  # in a sweep, at places softer than that
-REHEAT_EVERY, REHEAT_ABOVE = 12, 10.0  # sweeps, at sharper places; the last reheats in each
+REHEAT_EVERY, REHEAT_LAST, REHEAT_ABOVE = 96, 8, 10.0  # sweeps, and at the target; sharper places
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 # Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
 EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
@@ -120,11 +120,10 @@ class Ladder:
     def effort(self, place: int) -> Effort:
         """What the replica at a place does in this sweep."""
         sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
-        turn = (self.sweep_number + place) % REHEAT_EVERY == 0
+        turn = self.sweep_number + REHEAT_LAST * place
+        reheats = turn % (REHEAT_LAST if last else REHEAT_EVERY) == 0 and sharpness > REHEAT_ABOVE
         ridges = RIDGE_MOVES if sharpness < RIDGE_BELOW else 0
-        return Effort(
-            int(self.moves[place]), ridges, int(last or (turn and sharpness > REHEAT_ABOVE))
-        )
+        return Effort(int(self.moves[place]), ridges, int(reheats))
 
     def _exchange(self, low: int) -> None:
         one, other = self.replicas[low], self.replicas[low + 1]

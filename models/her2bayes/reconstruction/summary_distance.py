@@ -120,16 +120,22 @@ def distance_of(printed, patients, work, t, room):
     """Distance of one statistic from its printed cells, 0 inside."""
     if not compute(printed, patients, work, t, room):
         return MISSING
+    return outside(printed, t, work.out)
+
+
+@fast
+def outside(printed, t, out):
+    """Distance of the values of one statistic from its printed cells; ``out`` is used up."""
     if COX <= printed.kind[t] < FIRST_OF_TIME:
-        centre(printed, t, work.out)
+        centre(printed, t, out)
     if printed.kind[t] == LOG_RANK:
-        sign(printed, t, work.out)
+        sign(printed, t, out)
     total = 0.0
     for v in range(VALUES):
-        if work.out[v] < printed.low[t, v]:
-            total += (printed.low[t, v] - work.out[v]) / printed.width[t, v]
-        elif work.out[v] > printed.high[t, v]:
-            total += (work.out[v] - printed.high[t, v]) / printed.width[t, v]
+        if out[v] < printed.low[t, v]:
+            total += (printed.low[t, v] - out[v]) / printed.width[t, v]
+        elif out[v] > printed.high[t, v]:
+            total += (out[v] - printed.high[t, v]) / printed.width[t, v]
     return min(total, MISSING)
 
 
@@ -146,6 +152,22 @@ def gather(patients, work):
 @fast
 def accepted(printed, patients, undo, work, margin, sharpness, ranks):
     """Accept when the distance grows by no more than ``margin / sharpness``; keep distances."""
+    if room_left(printed, patients, undo, work, margin, sharpness, ranks) < 0:
+        return False
+    keep_distances(printed, patients, work)
+    return True
+
+
+@fast
+def keep_distances(printed, patients, work):
+    """The distances last computed are those of the cohort."""
+    for t in range(printed.kind.size):
+        patients.distance[t] = work.new[t]
+
+
+@fast
+def room_left(printed, patients, undo, work, margin, sharpness, ranks):
+    """Growth of the distance that ``margin / sharpness`` leaves; negative where it grew too far."""
     room = margin / sharpness
     for t in range(printed.kind.size):
         work.new[t] = patients.distance[t]
@@ -153,7 +175,7 @@ def accepted(printed, patients, undo, work, margin, sharpness, ranks):
             room += patients.distance[t]
             work.new[t] = -1.0
     if room < 0:
-        return False
+        return room
     for k in range(printed.kind.size):
         t = patients.sequence[k]
         if work.new[t] >= 0:
@@ -166,10 +188,8 @@ def accepted(printed, patients, undo, work, margin, sharpness, ranks):
                 s = patients.sequence[k - 1]
                 if patients.refused[s] < patients.refused[t]:
                     patients.sequence[k - 1], patients.sequence[k] = t, s
-            return False
-    for t in range(printed.kind.size):
-        patients.distance[t] = work.new[t]
-    return True
+            return room
+    return room
 
 
 @fast

@@ -1,6 +1,6 @@
 """Compiled exchanges between two patients: labels, who dies, times; all are symmetric.
 
-Each returns the log ratio of the target, and whether an order of exits may have changed.
+Each plans a move, or nothing, and tells whether an order of exits may change.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
-from her2bayes.reconstruction.summary_state import change, exchange_keeps_facts
+from her2bayes.reconstruction.summary_state import exchange_keeps_facts, plan
 
 
 @fast
@@ -41,13 +41,13 @@ def exchanged(factors):
 
 
 @fast
-def move_swap(printed, patients, model, hazards, undo):
+def move_swap(printed, patients, work):
     """Exchange labels of some factors, the event, or the time between two patients."""
     factors = printed.stride.size
     i = np.random.randint(patients.order.size)
     j = partner(printed, patients, i)
     if i == j:
-        return -np.inf, False
+        return False
     cell_i, cell_j = patients.cell[i], patients.cell[j]
     chosen = exchanged(factors)
     new_i, new_j = cell_i, cell_j
@@ -62,11 +62,12 @@ def move_swap(printed, patients, model, hazards, undo):
     if chosen >> (factors + 1) & 1:
         s_i, s_j = s_j, s_i
     if new_i == cell_i and event_i == patients.event[i] and s_i == patients.s[i]:
-        return -np.inf, False
+        return False
     if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
-        return -np.inf, False
-    ratio = change(printed, patients, model, hazards, undo, i, s_i, event_i, new_i)
-    return ratio + change(printed, patients, model, hazards, undo, j, s_j, event_j, new_j), True
+        return False
+    plan(work, i, s_i, event_i, new_i)
+    plan(work, j, s_j, event_j, new_j)
+    return True
 
 
 @fast
@@ -79,7 +80,7 @@ def neighbour(patients, i):
 
 
 @fast
-def move_near(printed, patients, model, hazards, undo):
+def move_near(printed, patients, work):
     """Exchange labels, event, or all of them between two patients who leave close together.
 
     Times stay, so the order of times does, and the reverse move is proposed as often. To exchange
@@ -91,7 +92,7 @@ def move_near(printed, patients, model, hazards, undo):
     cell_i, cell_j = patients.cell[i], patients.cell[j]
     event_i, event_j = patients.event[i], patients.event[j]
     if i == j or (cell_i == cell_j and event_i == event_j):
-        return -np.inf, False
+        return False
     chosen = (1 << (factors + 1)) - 1
     u = np.random.random()
     if u < 0.25:
@@ -107,37 +108,51 @@ def move_near(printed, patients, model, hazards, undo):
     if chosen >> factors & 1:
         event_i, event_j = event_j, event_i
     if new_i == cell_i and event_i == patients.event[i]:
-        return -np.inf, False
+        return False
     if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
-        return -np.inf, False
-    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], event_i, new_i)
-    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], event_j, new_j)
-    return ratio, True
+        return False
+    plan(work, i, patients.s[i], event_i, new_i)
+    plan(work, j, patients.s[j], event_j, new_j)
+    return True
 
 
 @fast
-def move_event(printed, patients, model, hazards, undo):
-    """Exchange a death and a censoring, of any patients or of the same level of some factor."""
+def others_place(printed, patients, i):
+    """A censored patient for a death to be exchanged with; -1 where none turned up.
+
+    As often one that every test treats alike as one with the same level of some factor, or any.
+    """
     n, factors = patients.order.size, printed.stride.size
-    i = np.random.randint(n)
-    for _ in range(40):
-        if patients.event[i]:
-            break
-        i = np.random.randint(n)
+    cell_i = patients.cell[i]
+    alike = np.random.random() < 0.5
     a = np.random.randint(factors + 1)
-    for _ in range(40):
+    for _ in range(60):
         j = np.random.randint(n)
         if patients.event[j]:
             continue
-        if a == factors or printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]]:
+        cell_j = patients.cell[j]
+        if alike:
+            if printed.alike[cell_i] == printed.alike[cell_j]:
+                return j
+        elif a == factors or printed.label[a, cell_i] == printed.label[a, cell_j]:
+            return j
+    return -1
+
+
+@fast
+def move_event(printed, patients, work):
+    """Exchange a death and a censoring."""
+    i = np.random.randint(patients.order.size)
+    for _ in range(40):
+        if patients.event[i]:
             break
-    if not patients.event[i] or patients.event[j]:
-        return -np.inf, False
+        i = np.random.randint(patients.order.size)
+    j = others_place(printed, patients, i) if patients.event[i] else -1
+    if j < 0:
+        return False
     cell_i, cell_j = patients.cell[i], patients.cell[j]
-    if a < factors and printed.label[a, cell_i] != printed.label[a, cell_j]:
-        return -np.inf, False
     if not exchange_keeps_facts(printed, patients, i, j, (cell_i, 0), (cell_j, 1)):
-        return -np.inf, False
-    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], 0, cell_i)
-    ratio += change(printed, patients, model, hazards, undo, j, patients.s[j], 1, cell_j)
-    return ratio, True
+        return False
+    plan(work, i, patients.s[i], 0, cell_i)
+    plan(work, j, patients.s[j], 1, cell_j)
+    return True

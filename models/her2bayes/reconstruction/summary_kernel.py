@@ -15,13 +15,19 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast, outer
-from her2bayes.reconstruction.summary_distance import accepted, refresh
+from her2bayes.reconstruction.summary_distance import (
+    accepted,
+    keep_distances,
+    refresh,
+    room_left,
+)
 from her2bayes.reconstruction.summary_exchanges import move_event, move_near, move_swap
 from her2bayes.reconstruction.summary_moves import move_one, move_pair, move_shift, move_time
 from her2bayes.reconstruction.summary_reference import exposure, fill_hazards, hamiltonian
 from her2bayes.reconstruction.summary_reheat import move_reheat
 from her2bayes.reconstruction.summary_ridge import move_ridge
-from her2bayes.reconstruction.summary_state import facts_hold, take_back
+from her2bayes.reconstruction.summary_screen import HERE, THERE, log_pass, look, screens, turn
+from her2bayes.reconstruction.summary_state import carry_out, facts_hold, take_back
 from her2bayes.reconstruction.summary_table_move import move_table
 from her2bayes.reconstruction.summary_warp import move_warp
 
@@ -34,25 +40,54 @@ FIRM = 30.0  # sharpness from which other moves are tried more often
 
 
 @fast
-def propose(printed, patients, model, hazards, undo, work, which):
-    """Apply one move; log ratio of target and proposals, and whether orders of exits changed."""
+def plan_move(printed, patients, work, which):
+    """Plan a move of one or two patients; whether it may change the order of exits."""
     if which == TIME:
-        return move_time(printed, patients, model, hazards, undo)
+        return move_time(printed, patients, work)
     if which == SWAP:
-        return move_swap(printed, patients, model, hazards, undo)
+        return move_swap(printed, patients, work)
     if which == PAIR:
-        return move_pair(printed, patients, model, hazards, undo)
+        return move_pair(printed, patients, work)
+    if which == ONE:
+        return move_one(printed, patients, work)
+    if which == NEAR:
+        return move_near(printed, patients, work)
+    return move_event(printed, patients, work)
+
+
+@fast
+def move_many(printed, patients, model, hazards, undo, work, which):
+    """Move many patients; log ratio of target and proposals, whether the order of exits changed."""
     if which == SHIFT:
         return move_shift(printed, patients, model, hazards, undo, work)
-    if which == ONE:
-        return move_one(printed, patients, model, hazards, undo)
     if which == TABLE:
         return move_table(printed, patients, model, hazards, undo, work)
-    if which == NEAR:
-        return move_near(printed, patients, model, hazards, undo)
-    if which == EVENT:
-        return move_event(printed, patients, model, hazards, undo)
     return move_warp(printed, patients, model, hazards, undo, work)
+
+
+@fast
+def screened_step(printed, patients, model, hazards, undo, work, sharpness, ranks):
+    """The rest of a planned step that may change the screened test; whether it was accepted."""
+    screen = work.screen
+    if not screen.known[0]:
+        look(printed, patients, screen, HERE, work.out)
+        screen.known[0] = 1
+    there = log_pass(printed, patients, screen, HERE, work.plan, sharpness, work.out)
+    if np.log(np.random.random()) > there:
+        return False
+    margin = carry_out(printed, patients, model, hazards, undo, work)
+    margin -= np.log(np.random.random()) + there
+    if margin > -np.inf and facts_hold(printed, patients):
+        room = room_left(printed, patients, undo, work, margin, sharpness, ranks)
+        if room >= 0:
+            look(printed, patients, screen, THERE, work.out)
+            back = log_pass(printed, patients, screen, THERE, undo, sharpness, work.out)
+            if room * sharpness + back >= 0:
+                keep_distances(printed, patients, work)
+                turn(screen)
+                return True
+    take_back(printed, patients, undo)
+    return False
 
 
 @fast
@@ -65,8 +100,21 @@ def step(printed, patients, model, hazards, undo, work, sharpness, tally):
         u -= chance[which]
         which += 1
     undo.size[0] = 0
-    ratio, ranks = propose(printed, patients, model, hazards, undo, work, which)
+    work.plan.size[0] = 0
     tally[which, 0] += 1
+    if which in (SHIFT, TABLE, WARP):
+        ratio, ranks = move_many(printed, patients, model, hazards, undo, work, which)
+        work.screen.known[0] = 0
+    else:
+        ranks = plan_move(printed, patients, work, which)
+        if work.plan.size[0] == 0:
+            return
+        if sharpness > FIRM and screens(printed, patients, work, ranks):
+            tally[which, 1] += screened_step(
+                printed, patients, model, hazards, undo, work, sharpness, ranks
+            )
+            return
+        ratio = carry_out(printed, patients, model, hazards, undo, work)
     margin = ratio - np.log(np.random.random())
     if undo.size[0] == 0:
         return
@@ -129,6 +177,7 @@ def run(
     scratch = (np.zeros((cells, intervals)), np.zeros(intervals))
     fill_hazards(model, theta, hazards)
     refresh(printed, patients, work)
+    work.screen.known[0] = 0
     for _ in range(effort[0]):
         step(printed, patients, model, hazards, undo, work, sharpness, tally)
     moves_of_all(printed, patients, model, hazards, theta, undo, work, effort, sharpness, tally)

@@ -2,7 +2,8 @@
 
 Time of one patient; two times moved in opposite directions; a stretch of times shifted by whole
 month tenths; event or label of one patient. All are symmetric.
-Each returns the log ratio of target and proposals, and whether an order of exits may have changed.
+Those of one or two patients plan a move, or nothing, and tell whether an order of exits may change;
+that of a stretch is made at once and returns the log ratio of the target too.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -14,7 +15,7 @@ import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_exchanges import partner
-from her2bayes.reconstruction.summary_state import change
+from her2bayes.reconstruction.summary_state import change, plan
 
 ANYWHERE = 0.3  # share of moves of a time that forget where it was
 
@@ -51,41 +52,37 @@ def anywhere(printed, s):
 
 
 @fast
-def move_time(printed, patients, model, hazards, undo):
+def move_time(printed, patients, work):
     """Move the time of one patient."""
     i = np.random.randint(patients.order.size)
     s = patients.s[i] + np.random.normal() * random_scale()
     if np.random.random() < ANYWHERE:
         s = anywhere(printed, patients.s[i])
     if s <= 0 or s > printed.last:
-        return -np.inf, False
+        return False
     ranks = crosses(patients, i, s)
-    event, cell = patients.event[i], patients.cell[i]
-    return change(printed, patients, model, hazards, undo, i, s, event, cell), ranks
+    plan(work, i, s, patients.event[i], patients.cell[i])
+    return ranks
 
 
 @fast
-def move_pair(printed, patients, model, hazards, undo):
+def move_pair(printed, patients, work):
     """Move two times in opposite directions."""
     i = np.random.randint(patients.order.size)
     j = partner(printed, patients, i)
     if i == j:
-        return -np.inf, False
+        return False
     shift = np.random.normal() * random_scale()
     one, other = patients.s[i] + shift, patients.s[j] - shift
     if min(one, other) <= 0 or max(one, other) > printed.last:
-        return -np.inf, False
-    ratio = change(
-        printed, patients, model, hazards, undo, i, one, patients.event[i], patients.cell[i]
-    )
-    ratio += change(
-        printed, patients, model, hazards, undo, j, other, patients.event[j], patients.cell[j]
-    )
-    return ratio, True
+        return False
+    plan(work, i, one, patients.event[i], patients.cell[i])
+    plan(work, j, other, patients.event[j], patients.cell[j])
+    return True
 
 
 @fast
-def move_one(printed, patients, model, hazards, undo):
+def move_one(printed, patients, work):
     """Give one patient another level of one factor, or turn an event into a censoring and back."""
     i = np.random.randint(patients.order.size)
     event, cell = patients.event[i], patients.cell[i]
@@ -96,8 +93,9 @@ def move_one(printed, patients, model, hazards, undo):
         level = np.random.randint(printed.levels[a])
         cell += (level - printed.label[a, cell]) * printed.stride[a]
         if cell == patients.cell[i]:
-            return -np.inf, False
-    return change(printed, patients, model, hazards, undo, i, patients.s[i], event, cell), True
+            return False
+    plan(work, i, patients.s[i], event, cell)
+    return True
 
 
 @fast

@@ -177,6 +177,7 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         stride=cells.stride,
         levels=cells.label.max(axis=1).astype(np.int64) + 1,
         model_cell=model_cell.astype(np.int64),
+        alike=np.unique(group_of[ranked], axis=1, return_inverse=True)[1].astype(np.int64),
         table_move=np.zeros((1, 1, 1), np.int64) if moves is None else moves.astype(np.int64),
         table_factor=np.array([names.index(p) if p else 0 for p in pair], np.int64),
         alpha=ALPHA,
@@ -255,7 +256,7 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
     one = 0.005 if tied else 0.15
     soft = [0.3, 0.25, 0.05, 0.05, one, 0.06 * has_table_moves, 0.012, 0.06, 0.2]
-    firm = [0.22, 0.33, 0.04, 0.08, one, 0.1 * has_table_moves, 0.005, 0.24, 0.005]
+    firm = [0.15, 0.15, 0.04, 0.06, one, 0.02 * has_table_moves, 0.003, 0.15, 0.45]
     weight = np.array([soft, firm])
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 

@@ -6,21 +6,18 @@ import numpy as np
 
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary_reference import Hazards, Model, fill_hazards
-from her2bayes.reconstruction.summary_state import Patients, Printed, Undo, Work
+from her2bayes.reconstruction.summary_screen import screen_of
+from her2bayes.reconstruction.summary_state import Patients, Printed, States, Work
 
 
-def scratch(printed: Printed, patients: int) -> tuple[Undo, Work]:
+def scratch(printed: Printed, patients: int) -> tuple[States, Work]:
     """Memory for undoing a move and for one evaluation."""
     n = patients
-    undo = Undo(
-        np.zeros(n + 1, np.int64),
-        np.zeros(n + 1),
-        np.zeros(n + 1, np.int64),
-        np.zeros(n + 1, np.int64),
-        np.zeros(1, np.int64),
-    )
+    test, near = _screened(printed)
     risk, dead, small = kernel.memory(n)
     work = Work(
+        _states(2),
+        screen_of(test, near, n),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
@@ -31,7 +28,20 @@ def scratch(printed: Printed, patients: int) -> tuple[Undo, Work]:
         np.zeros(printed.kind.size),
         np.zeros(n + 1, np.int64),
     )
-    return undo, work
+    return _states(n + 1), work
+
+
+def _states(size: int) -> States:
+    """Memory for the states of some patients."""
+    whole = np.zeros((3, size), np.int64)
+    return States(whole[0], np.zeros(size), whole[1], whole[2], np.zeros(1, np.int64))
+
+
+def _screened(printed: Printed) -> tuple[int, np.ndarray]:
+    """The Cox fit that is looked for in narrow windows, -1 = none, and their middle."""
+    narrow = (printed.kind == kernel.COX) & (printed.reach[: printed.kind.size, 0] < kernel.FAR)
+    test = int(np.flatnonzero(narrow)[0]) if narrow.any() else -1
+    return test, printed.near[test] if test >= 0 else np.zeros(kernel.GROUPS)
 
 
 def hazards(model: Model) -> Hazards:

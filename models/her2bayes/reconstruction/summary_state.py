@@ -9,12 +9,15 @@ cross-classification of patients.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_reference import log_density
+
+if TYPE_CHECKING:
+    from her2bayes.reconstruction.summary_screen import Screen
 
 
 class Printed(NamedTuple):
@@ -40,6 +43,7 @@ class Printed(NamedTuple):
     stride: np.ndarray  # (factor)
     levels: np.ndarray  # (factor) their number
     model_cell: np.ndarray  # (cell)
+    alike: np.ndarray  # (cell) number of the set of cells that every test treats alike
     table_move: np.ndarray  # (move, primary, recurrence)
     table_factor: np.ndarray  # positions of primary and recurrence
     alpha: float
@@ -72,8 +76,8 @@ class Patients(NamedTuple):
     beta: np.ndarray  # (statistic, group) last Cox fit
 
 
-class Undo(NamedTuple):
-    """Patients a move has touched, as they were."""
+class States(NamedTuple):
+    """States of some patients: as they were before a move, or as planned after it."""
 
     who: np.ndarray
     s: np.ndarray
@@ -83,8 +87,10 @@ class Undo(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch space."""
+    """Scratch space, and the next move of a few patients."""
 
+    plan: States
+    screen: Screen
     time: np.ndarray
     event: np.ndarray
     cell: np.ndarray
@@ -251,6 +257,27 @@ def assign(printed, patients, i, s, event, cell):  # noqa: C901 (what changes de
             open_row(printed, patients, upto, i)
             upto += 1
         count_dead(printed, patients, cell, upto - 1, 1.0)
+    return ratio
+
+
+@fast
+def plan(work, i, s, event, cell):
+    """Plan a new state of one patient, without changing anything yet."""
+    planned = work.plan
+    k = planned.size[0]
+    planned.who[k], planned.s[k], planned.event[k], planned.cell[k] = i, s, event, cell
+    planned.size[0] += 1
+
+
+@fast
+def carry_out(printed, patients, model, hazards, undo, work):
+    """Make all planned changes; log ratio of the target."""
+    planned, ratio = work.plan, 0.0
+    for k in range(planned.size[0]):
+        ratio += change(
+            printed, patients, model, hazards, undo,
+            planned.who[k], planned.s[k], planned.event[k], planned.cell[k],
+        )  # fmt: skip
     return ratio
 
 
