@@ -2,8 +2,8 @@
 
 Files below the folder named by ``HER2_REALDATA``:
 
-- gbsg: r_survival_breast/survival_gbsg.csv (R package survival); recurrence or death; grade 1, 2, 3
-  as HER2 zero, low, positive; ER >= 10 as HR positive.
+- gbsg: r_survival_breast/survival_gbsg.csv (R package survival); recurrence or death; 1-3,
+  4-9 and more positive nodes as HER2 zero, low, positive; ER >= 10 as HR positive.
 - rotterdam: r_survival_breast/survival_rotterdam.csv (R package survival); death, up to 10 years;
   size <= 20, 20-50, > 50 mm as HER2; ER >= 10 as HR positive.
 - msk: breast_msk_2018 (cBioPortal); death after the biopsy; HER2 of the biopsy, HR of the primary.
@@ -30,13 +30,13 @@ HER2 = CELLS.factors["her2"]
 
 
 def gbsg(folder: Path) -> pd.DataFrame:
-    """German Breast Cancer Study Group trial, grade in the place of HER2."""
+    """German Breast Cancer Study Group trial, positive nodes in the place of HER2."""
     frame = _csv(folder / "r_survival_breast" / "survival_gbsg.csv")
     return pd.DataFrame(
         {
             "time": frame["rfstime"] / DAYS,
             "event": frame["status"],
-            "her2": frame["grade"].map(dict(zip((1, 2, 3), HER2, strict=True))),
+            "her2": np.array(HER2)[np.searchsorted([3, 9], frame["nodes"])],
             "hr_status": np.where(frame["er"] >= ER_POSITIVE, "positive", "negative"),
         }
     )

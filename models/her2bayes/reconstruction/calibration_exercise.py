@@ -32,7 +32,7 @@ from her2bayes.reconstruction.summary_design import Statistic
 
 MEMBERS = 19
 LEVEL = 0.90
-QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120)
+QUICK = Settings(chains=1, replicas=12, warm=80, sweeps=350, moves=360)
 LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120)  # for counts alone
 MOST_CHAINS = 4
 ENOUGH = 40.0  # effective draws of the slowest quantity, for 19 members that hardly depend
@@ -52,7 +52,8 @@ RATIOS = tuple(
 )
 QUANTITIES = CURVE + RATIOS
 """The list of the verdict, fixed before any exercise was run."""
-PRINTED = RATIOS[:2]
+PRINTED = RATIOS[:2]  # known to their rounding by construction
+_FREE = np.array([name not in PRINTED for name in QUANTITIES])
 # Half a unit of what a reader would quote of a single cohort: whole percent, 0.1 month, HR to 0.01.
 QUOTED = np.array([0.005, 0.005, 0.05] + [0.005] * len(RATIOS))
 
@@ -92,15 +93,15 @@ def _measure(tenths, event, cell, group_of, marks, horizon, near, reach, risk, d
         t, e, c = tenths[d][order], event[d][order], cell[d][order]
         _curve(t, e, marks, horizon, out[d, : marks.size + 1])
         for a in range(group_of.shape[0]):
-            deaths = np.zeros(3)
+            none = np.ones(3)  # whether a group has no deaths
             for i in range(c.size):
                 if e[i] and group_of[a, c[i]] >= 0:
-                    deaths[group_of[a, c[i]]] += 1
+                    none[group_of[a, c[i]]] = 0.0
             exists = kernel.statistic(
                 kernel.COX, 3, group_of[a], t, e, c, c.size, near, reach, risk, dead, small, raw
             )
             for k in range(1, 3):  # an infinite ratio is the largest looked for
-                infinite = kernel.FAR * (float(deaths[0] == 0) - float(deaths[k] == 0))
+                infinite = kernel.FAR * (none[0] - none[k])
                 out[d, marks.size - 1 + 2 * a + k + 1] = raw[4 * (k - 1)] if exists else infinite
 
 
@@ -148,8 +149,8 @@ def ensemble(
 ) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
     """Quantities of cohorts behind the numbers of a cohort, their effective number, the chains.
 
-    Independent chains are added until the slowest quantity has ``ENOUGH`` effective draws, at most
-    ``most``. Raises ``RuntimeError`` where a chain found no cohort.
+    Independent chains are added until the slowest quantity that is not printed has ``ENOUGH``
+    effective draws, at most ``most``. Raises ``RuntimeError`` where a chain found no cohort.
     """
     posed = model.problem(printed(cohort, given), intervals=4, cut_end=CUT_END)
     last = int(cohort[0].max())
@@ -162,7 +163,8 @@ def ensemble(
             raise RuntimeError("no cohort found that meets the numbers of a cohort that exists")
         chains.append(_measured(found, last))
         size = effective(chains)
-        if not np.isfinite(size).any() or np.nanmin(size) >= ENOUGH:
+        free = size[_FREE]
+        if not np.isfinite(free).any() or np.nanmin(free) >= ENOUGH:
             break
     return np.concatenate(chains), size, len(chains)
 

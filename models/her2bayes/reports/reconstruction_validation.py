@@ -31,9 +31,9 @@ def figure(exercises: pd.DataFrame, judged: pd.DataFrame) -> Figure:
 
     lines = -(-len(QUANTITIES) // COLUMNS)
     with style.drawing():
-        canvas, _ = style.new_figure(900, 110 * lines + 420)
+        canvas, _ = style.new_figure(900, 110 * lines + 460)
         canvas.clear()
-        above, below = canvas.subfigures(2, 1, height_ratios=[110 * lines + 20, 400])
+        above, below = canvas.subfigures(2, 1, height_ratios=[110 * lines + 40, 420])
         for part in (above, below):
             part.set_facecolor("none")
         _ranks(above, exercises, judged)
@@ -63,6 +63,10 @@ def _ranks(place: Any, exercises: pd.DataFrame, judged: pd.DataFrame) -> None:
     mine = exercises[exercises["source"] == validation.PRIOR]
     good = judged[judged["origin"] == "prior"].set_index("quantity")["uniform"]
     lines = -(-len(QUANTITIES) // COLUMNS)
+    place.suptitle(
+        "Truth from the reference prior: distribution of its rank among 19 cohorts, minus uniform",
+        x=0.01, ha="left", fontsize=11, fontweight="bold",
+    )  # fmt: skip
     panels = place.subplots(lines, COLUMNS, sharex=True, sharey=True, squeeze=False)
     for panel, name in zip(panels.flat, QUANTITIES, strict=False):
         panel.set_title(short(name), fontsize=9, loc="left", fontweight="normal")
@@ -99,7 +103,8 @@ def _coverage(panel: Any, judged: pd.DataFrame) -> None:
     panel.set_yticks(np.arange(len(QUANTITIES)), [short(name) for name in QUANTITIES])
     panel.set_ylim(len(QUANTITIES) - 0.5, -0.5)
     panel.set_xlim(-2, 102)
-    panel.set_xlabel("90 % intervals that hold the truth, %")
+    panel.set_title("Exercises whose 90 % interval holds the truth", fontsize=11)
+    panel.set_xlabel("%")
 
 
 def _widths(panel: Any, judged: pd.DataFrame) -> None:
@@ -113,10 +118,12 @@ def _widths(panel: Any, judged: pd.DataFrame) -> None:
         panel.plot(rows["width_of_counts"], at, marker, color=colour, markersize=5)
     panel.axvline(1, color=style.MUTED, linewidth=0.8, linestyle="--")
     panel.set_xscale("log")
-    ticks = [0.01, 0.1, 0.5, 1]
+    ticks = [0.001, 0.01, 0.1, 0.5, 1]
     panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    panel.set_xlim(0.0007, 1.5)
     panel.minorticks_off()
-    panel.set_xlabel("width / width from counts")
+    panel.set_title("Width over width from counts", fontsize=11)
+    panel.set_xlabel("patients and deaths alone = 1")
 
 
 def files(exercises: pd.DataFrame, judged: pd.DataFrame) -> dict[str, str]:
