@@ -132,7 +132,7 @@ def _value(statistic: Statistic, cohort: Cohort) -> np.ndarray:
 
 
 def _tests(cohort: Cohort) -> list[Statistic]:
-    """Log-rank P of HER2 overall and by HR status (two digits), Cox ratios with limits."""
+    """Log-rank P of HER2 overall and by HR status (two digits), Cox ratios with limits (0.12, 1.23, 12.3, 123)."""
     from scipy.stats import chi2
 
     her2 = CELLS.factors["her2"]
@@ -152,8 +152,10 @@ def _tests(cohort: Cohort) -> list[Statistic]:
     if np.isfinite(value[[0, 4]]).all():
         targets = []
         for k in (0, 1, 2, 4, 5, 6):
-            shown = round(float(np.exp(value[k])), 2)
-            low, high = (float(np.log(max(shown + half, 1e-4))) for half in (-0.005, 0.005))
+            ratio_k = float(np.exp(value[k]))
+            decimals = 2 if ratio_k < 10 else 1 if ratio_k < 100 else 0
+            shown, half = round(ratio_k, decimals), 0.5 * 10**-decimals
+            low, high = (float(np.log(max(end, 1e-4))) for end in (shown - half, shown + half))
             targets.append(Target(f"HR {k}", "ratio", "", k, low, high, "exp"))
         found.append(replace(ratio, targets=tuple(targets)))
     return found

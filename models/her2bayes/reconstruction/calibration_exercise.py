@@ -32,7 +32,7 @@ from her2bayes.reconstruction.summary_design import Statistic
 
 MEMBERS = 19
 LEVEL = 0.90
-QUICK = Settings(chains=1, replicas=12, warm=80, sweeps=350, moves=360)
+QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120)
 LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120)  # for counts alone
 MOST_CHAINS = 4
 ENOUGH = 40.0  # effective draws of the slowest quantity, for 19 members that hardly depend
@@ -195,7 +195,8 @@ def exercise(
     made = restarts(posed, inner, MEMBERS)
     naive = np.full((1, len(QUANTITIES)), np.nan)
     if made:
-        naive = measure(*(np.array(part) for part in zip(*made, strict=True)), last)
+        months, exits, cells = (np.array(part) for part in zip(*made, strict=True))
+        naive = measure(months, exits, cells, last)
     row["restarts"] = len(made)
     row["all_seconds"] = time.process_time() - begun
     row["quantities"] = _rows(rng, truth, draws, size, loose, naive)

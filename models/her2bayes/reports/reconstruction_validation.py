@@ -33,7 +33,8 @@ def figure(exercises: pd.DataFrame, judged: pd.DataFrame) -> Figure:
     with style.drawing():
         canvas, _ = style.new_figure(900, 110 * lines + 460)
         canvas.clear()
-        above, below = canvas.subfigures(2, 1, height_ratios=[110 * lines + 40, 420])
+        parts: Any = canvas.subfigures(2, 1, height_ratios=[110 * lines + 40, 420])
+        above, below = parts
         for part in (above, below):
             part.set_facecolor("none")
         _ranks(above, exercises, judged)
