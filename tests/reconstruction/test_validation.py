@@ -25,7 +25,9 @@ def cohort() -> calibration.Cohort:
 
 def test_quantities_are_those_of_other_code(cohort: calibration.Cohort) -> None:
     tenths, event, cell = cohort
-    found = calibration_exercise.measure(*(c[None, :] for c in cohort), int(tenths.max()))[0]
+    found = calibration_exercise.measure(
+        tenths[None, :], event[None, :], cell[None, :], int(tenths.max())
+    )[0]
     named = dict(zip(QUANTITIES, found, strict=True))
     her2 = np.array(calibration.CELLS.factors["her2"])[cell // 2]
     frame = pd.DataFrame(

@@ -132,7 +132,10 @@ def _value(statistic: Statistic, cohort: Cohort) -> np.ndarray:
 
 
 def _tests(cohort: Cohort) -> list[Statistic]:
-    """Log-rank P of HER2 overall and by HR status (two digits), Cox ratios with limits (0.12, 1.23, 12.3, 123)."""
+    """Log-rank P of HER2 overall and by HR status (two digits), Cox ratios with limits.
+
+    Ratios as 0.12, 1.23, 12.3, 123.
+    """
     from scipy.stats import chi2
 
     her2 = CELLS.factors["her2"]
