@@ -1,8 +1,12 @@
 """Are cohorts made from printed survival numbers calibrated? Ranks and coverage of known truths.
 
-Cohorts are simulated from the reference prior, or sub-sampled from a file of real patients, their
-numbers are printed as a paper would, patients are reconstructed, and the truth is ranked among
-them. `--control` reconstructs from counts and deaths alone, which must give wider intervals.
+Cohorts are simulated from the reference prior, or sub-sampled from real patients (GBSG, Rotterdam,
+MSK 2018 in the folder HER2_REALDATA); their numbers are printed as a paper would, cohorts are made
+from these, and the truth is ranked among them. Beside them stand cohorts made from patients and
+deaths alone, and cohorts that were annealed to the printed numbers once. Every finished exercise is
+kept, so a run that was stopped goes on where it was. Writes exercises.csv, verdict.csv, a figure
+and validation.json; what was measured last is in tests/reference/reconstruction_validation.json.
+Exit code 3: one of the conclusions does not hold.
 """
 
 from pathlib import Path
@@ -10,68 +14,66 @@ from typing import Annotated
 
 import typer
 
-from her2bayes.cli import log, out, plain, run
-from her2bayes.errors import BadInput, Fault
+from her2bayes.cli import log, out, plain, run, watching
+from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 
 def main(
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")],
-    exercises: Annotated[int, typer.Option(min=2, help="Number of exercises.")] = 100,
-    patients: Annotated[int, typer.Option(min=20, help="Patients of each.")] = 80,
-    cohort: Annotated[
-        Path | None,
-        typer.Option(help="Real patients: CSV with time (months), event, her2, hr_status."),
+    exercises: Annotated[int, typer.Option(min=0, help="From the reference prior.")] = 100,
+    real: Annotated[int, typer.Option(min=0, help="From real cohorts, in equal parts.")] = 210,
+    patients: Annotated[int, typer.Option(min=20, help="Patients of each exercise.")] = 80,
+    realdata: Annotated[
+        Path | None, typer.Option(envvar="HER2_REALDATA", help="Folder of the real cohorts.")
     ] = None,
-    control: Annotated[bool, typer.Option(help="Leave the survival numbers out.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
-) -> None:
-    import numpy as np
+    workers: Annotated[int, typer.Option(min=1, help="Local processes of one core each.")] = 2,
+    scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler.")] = "",
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
+        "reports/out/validate_reconstruction"
+    ),
+) -> int | None:
+    import json
+    from contextlib import ExitStack
+    from functools import cache
 
-    from her2bayes.reconstruction import calibration
-    from her2bayes.reconstruction.ensemble import write_tables
+    import pandas as pd
 
-    if cohort is None:
+    from her2bayes.analysis import reconstruction_validation as validation
+    from her2bayes.inference.workers import cluster
+    from her2bayes.reports import reconstruction_validation as report
+    from her2bayes.reports.files import publish
 
-        def source(rng: np.random.Generator) -> calibration.Cohort:
-            return calibration.prior_cohort(rng, patients)
-
-    else:
-        everyone = _read(cohort)
-
-        def source(rng: np.random.Generator) -> calibration.Cohort:
-            chosen = rng.choice(everyone[0].size, patients, replace=False)
-            time, event, cell = (column[chosen] for column in everyone)
-            return time, event, cell
-
-    table = calibration.run(
-        source, exercises, seed, survival=not control, say=lambda text: log.print(plain(text))
+    if exercises + real == 0:
+        raise BadInput(Fault("nothing to do", remedy="give --exercises or --real a number"))
+    if real and realdata is None:
+        remedy = "name it with HER2_REALDATA or --realdata, or give --real 0"
+        raise BadInput(Fault("the folder of the real cohorts is not known", remedy=remedy))
+    plans = validation.plans(exercises, real, patients, seed, out_folder / "exercises")
+    tables = []
+    with ExitStack() as stack:
+        client = cache(lambda: stack.enter_context(cluster(scheduler, workers)))
+        for plan in plans:
+            with watching() as tell:
+                said = plan.source
+                tables.append(
+                    validation.run(plan, realdata, client, lambda d, n, s=said: tell(d, n, s))  # type: ignore[misc]
+                )
+    table = pd.concat(tables, ignore_index=True)
+    judged = validation.verdict(table)
+    call = f"bash scripts/run validate_reconstruction --exercises {exercises} --real {real}"
+    found = validation.record(
+        table, judged, plans[0], f"{call} --patients {patients} --seed {seed}"
     )
-    verdict = calibration.verdict(table)
-    out.print(plain(verdict.to_string(index=False)))
-    for path in write_tables({"exercises.csv": table, "verdict.csv": verdict}, out_folder):
-        out.print(plain(path), soft_wrap=True)
-
-
-def _read(path: Path):  # type: ignore[no-untyped-def]
-    """Times in whole month tenths, events and cells of a file of patients."""
-    import numpy as np
-
-    from her2bayes.evidence.read_table import read_table
-    from her2bayes.reconstruction.calibration import CELLS
-
-    frame = read_table(path).frame
-    missing = [n for n in ("time", "event", *CELLS.factors) if n not in frame.columns]
-    if missing:
-        raise BadInput(Fault(f"column(s) missing: {', '.join(missing)}", file=path))
-    combos = [tuple(c.values()) for c in CELLS.combinations]
-    rows = list(frame[list(CELLS.factors)].itertuples(index=False, name=None))
-    unknown = sorted({str(row) for row in rows if row not in combos})
-    if unknown:
-        allowed = "; ".join(f"{n}: {', '.join(v)}" for n, v in CELLS.factors.items())
-        raise BadInput(Fault("unknown levels", file=path, value=unknown[:3], allowed=allowed))
-    cell = np.array([combos.index(row) for row in rows])
-    time = np.ceil(frame["time"].astype(float).to_numpy() * 10).astype(np.int64)
-    return np.maximum(time, 1), frame["event"].astype(int).to_numpy(), cell
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    publish(out_folder, {**report.files(table, judged), "validation.json": text})
+    shown = ["origin", "quantity", "exercises", "failed", "p_value", "covered", "covered_lower",
+             "covered_upper", "annealed_covered", "restarts_covered", "width_of_counts",
+             "ess_median", "ess_lowest"]  # fmt: skip
+    log.print(plain(judged[shown].round(3).to_string(index=False)), soft_wrap=True)
+    for name, holds in found["conclusions"].items():
+        out.print(plain(f"{'yes' if holds else 'NO '}  {name}"))
+    out.print(plain(out_folder / "validation.svg"), soft_wrap=True)
+    return None if all(found["conclusions"].values()) else EXIT_NOT_CONVERGED
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,23 @@ class Plan:
         }
 
 
-def stored(plan: Plan) -> dict[int, dict[str, Any]]:
+class Kept(Protocol):
+    """Numbered simulations that one file keeps, under what they depend on."""
+
+    @property
+    def simulations(self) -> int:
+        """How many."""
+
+    @property
+    def file(self) -> Path:
+        """Where they are kept, one JSON line each."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the results depend on; stored as the first line of the file."""
+
+
+def stored(plan: Kept) -> dict[int, dict[str, Any]]:
     """Results of an earlier run, without a line cut off by a kill; ``BadInput`` if another's."""
     if not plan.file.exists():
         return {}
@@ -127,6 +143,14 @@ def run(
     plan: Plan, client: Callable[[], Any], tell: Callable[[int, int], None] = lambda *_: None
 ) -> list[dict[str, Any]]:
     """Simulate what is not stored yet, on the workers of ``client``; store each as it ends."""
+    return finish(plan, partial(simulate, plan.design, plan.seed), client, tell)
+
+
+def finish(
+    plan: Kept, job: Callable[[int], dict[str, Any]], client: Callable[[], Any],
+    tell: Callable[[int, int], None] = lambda *_: None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Do the job of every number of a plan that is not stored yet; store each as it ends."""
     from distributed import as_completed
 
     done = stored(plan)
@@ -134,9 +158,7 @@ def run(
     tell(len(done), plan.simulations)
     if todo:
         with _kept(plan, done) as file:
-            jobs = client().map(
-                simulate, [plan.design] * len(todo), [plan.seed] * len(todo), todo, pure=False
-            )
+            jobs = client().map(job, todo, pure=False)
             for row in _results(as_completed(jobs)):
                 done[row["number"]] = row
                 file.write(json.dumps(row) + "\n")
@@ -151,7 +173,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, err
 
 
 @contextmanager
-def _kept(plan: Plan, done: Mapping[int, Mapping[str, Any]]) -> Iterator[TextIO]:
+def _kept(plan: Kept, done: Mapping[int, Mapping[str, Any]]) -> Iterator[TextIO]:
     """File of finished simulations, whole before it is added to; ``BadInput`` where it cannot be.
 
     What is there is written aside first: a run that is killed here loses nothing.

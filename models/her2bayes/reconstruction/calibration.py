@@ -1,21 +1,18 @@
-"""Are reconstructed cohorts calibrated: the true cohort's rank among cohorts made from its summary.
+"""Cohorts with known patients and the numbers a paper would print of them, for exercises.
 
-An exercise draws parameters from the reference prior and patients from them (NumPy, patient by
-patient, sharing nothing with the compiled chain), or takes a sub-sample of a real cohort; prints
-its numbers with their usual decimals; reconstructs; and ranks the truth among the members.
+Parameters come from the reference prior and patients from them (NumPy, patient by patient, sharing
+nothing with the compiled chain).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from her2bayes.reconstruction import summary_problem as model
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary import Chain, Settings, chain
 from her2bayes.reconstruction.summary_design import (
     Cells,
     CountFact,
@@ -23,12 +20,14 @@ from her2bayes.reconstruction.summary_design import (
     Summary,
     Target,
 )
-from her2bayes.reconstruction.summary_diagnostics import analyses, quantities
 
 CELLS = Cells({"her2": ("zero", "low", "positive"), "hr_status": ("positive", "negative")})
-MEMBERS = 19
 CUT_END = 96.0  # months; the hazards' intervals do not depend on a cohort's follow-up
-QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120)
+LONGEST = 1200  # month tenths: nobody is followed longer
+FEWEST_DEATHS = 2  # in each HER2 class; a paper with fewer prints no hazard ratio
+PATIENCE = 10_000  # cohorts looked at for one that can be printed
+TESTS = 4  # log-rank overall and by HR status, Cox
+EVERYTHING, NO_TESTS, COUNTS = "everything", "no tests", "counts"
 
 Cohort = tuple[np.ndarray, np.ndarray, np.ndarray]  # month tenths (whole), event, cell
 
@@ -66,8 +65,33 @@ def _draw(rng: np.random.Generator, log_rate: np.ndarray) -> np.ndarray:
     return time
 
 
-def printed(cohort: Cohort, survival: bool = True) -> Summary:
-    """The numbers a paper would print of a cohort; without ``survival`` only counts and deaths."""
+def is_told(cohort: Cohort) -> bool:
+    """Whether a paper could print every number of a cohort: what is not printed would tell too.
+
+    It depends on what is printed only, so that leaving the others out keeps ranks uniform.
+    """
+    tenths, event, cell = cohort
+    deaths = np.bincount(cell // 2, event, 3)
+    if deaths.min() < FEWEST_DEATHS or tenths.max() > LONGEST:
+        return False
+    return len(_tests(cohort)) == TESTS
+
+
+def drawn(source: Callable[[np.random.Generator], Cohort], rng: np.random.Generator) -> Cohort:
+    """The first cohort of a source whose numbers can all be printed; ``RuntimeError`` if none."""
+    for _ in range(PATIENCE):
+        cohort = source(rng)
+        if is_told(cohort):
+            return cohort
+    raise RuntimeError("no sub-sample of these patients has deaths in every group")
+
+
+def printed(cohort: Cohort, given: str = EVERYTHING) -> Summary:
+    """The numbers a paper would print of a cohort.
+
+    ``given``: ``everything``; ``no tests`` leaves out P values and hazard ratios; ``counts`` the
+    follow-up as well, but for its end, so that patients and deaths by group remain.
+    """
     tenths, event, cell = cohort
     facts = []
     for factor, levels in CELLS.factors.items():
@@ -81,9 +105,9 @@ def printed(cohort: Cohort, survival: bool = True) -> Summary:
     value = _value(follow, cohort)
     months = [Target(f"follow-up {k}", "months", "", k, value[k] - 0.5, value[k] + 0.5, "months")
               for k in (0, 2)]  # fmt: skip
-    statistics = [replace(follow, targets=tuple(months))]
-    if survival:
-        statistics += [s for s in _tests(cohort) if s.targets]
+    statistics = [] if given == COUNTS else [replace(follow, targets=tuple(months))]
+    if given == EVERYTHING:
+        statistics += _tests(cohort)
     return Summary(
         "exercise", "os", tenths.size, CELLS, tuple(facts), tuple(statistics),
         float(tenths.max()) / model.TENTHS, ("her2", "hr_status"), {},
@@ -108,7 +132,10 @@ def _value(statistic: Statistic, cohort: Cohort) -> np.ndarray:
 
 
 def _tests(cohort: Cohort) -> list[Statistic]:
-    """Log-rank P of HER2 overall and by HR status (two digits), Cox ratios with limits."""
+    """Log-rank P of HER2 overall and by HR status (two digits), Cox ratios with limits.
+
+    Ratios as 0.12, 1.23, 12.3, 123.
+    """
     from scipy.stats import chi2
 
     her2 = CELLS.factors["her2"]
@@ -128,77 +155,10 @@ def _tests(cohort: Cohort) -> list[Statistic]:
     if np.isfinite(value[[0, 4]]).all():
         targets = []
         for k in (0, 1, 2, 4, 5, 6):
-            shown = round(float(np.exp(value[k])), 2)
-            low, high = (float(np.log(max(shown + half, 1e-4))) for half in (-0.005, 0.005))
+            ratio_k = float(np.exp(value[k]))
+            decimals = 2 if ratio_k < 10 else 1 if ratio_k < 100 else 0
+            shown, half = round(ratio_k, decimals), 0.5 * 10**-decimals
+            low, high = (float(np.log(max(end, 1e-4))) for end in (shown - half, shown + half))
             targets.append(Target(f"HR {k}", "ratio", "", k, low, high, "exp"))
         found.append(replace(ratio, targets=tuple(targets)))
     return found
-
-
-def ensemble(cohort: Cohort, seed: int, survival: bool = True, settings: Settings = QUICK) -> Chain:
-    """Cohorts behind the numbers of a cohort; raises ``RuntimeError`` where none was found."""
-    posed = model.problem(printed(cohort, survival), intervals=4, cut_end=CUT_END)
-    found = chain(posed, settings, seed)
-    if found is None:
-        raise RuntimeError("no cohort found that meets the numbers of a cohort that exists")
-    return found
-
-
-def exercise(cohort: Cohort, seed: int, survival: bool = True) -> pd.DataFrame:
-    """Rank of the truth among 19 members (0 to 19) and the 90 % interval, by quantity."""
-    item = printed(cohort, survival)
-    found = ensemble(cohort, seed, survival)
-    tenths, event, cell = cohort
-    truth_chain = replace(
-        found, months=tenths[None, :] / model.TENTHS, event=event[None, :], cell=cell[None, :]
-    )
-    truth = quantities(item, truth_chain, 0)
-    picks = np.linspace(0, found.months.shape[0] - 1, MEMBERS).round().astype(int)
-    asked = analyses(item)
-    members = pd.DataFrame([quantities(item, found, int(d), asked) for d in picks])
-    thin = range(0, found.months.shape[0], 3)
-    every = pd.DataFrame([quantities(item, found, d, asked) for d in thin])
-    rng = np.random.default_rng(seed)
-    rows = []
-    for name, value in truth.items():
-        values = members[name].to_numpy()
-        ties = int((np.abs(values - value) < 1e-12).sum())
-        rank = int((values < value - 1e-12).sum()) + int(rng.integers(0, ties + 1))
-        low, high = np.quantile(every[name], [0.05, 0.95])
-        rows.append({"quantity": name, "truth": value, "rank": rank, "lower": low, "upper": high,
-                     "covered": bool(low - 1e-9 <= value <= high + 1e-9)})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def run(
-    source: Callable[[np.random.Generator], Cohort], number: int, seed: int,
-    survival: bool = True, say: Callable[[str], None] = lambda _: None,
-) -> pd.DataFrame:  # fmt: skip
-    """Several exercises; one row an exercise and quantity."""
-    tables = []
-    for k, stream in enumerate(np.random.default_rng(seed).spawn(number)):
-        while True:
-            cohort = source(stream)
-            if min(np.bincount(cohort[2] // 2, cohort[1], 3)) >= 2 and cohort[0].max() <= 1200:
-                break  # a paper with fewer deaths prints no hazard ratio
-        tables.append(exercise(cohort, k + 1, survival).assign(exercise=k + 1))
-        say(f"exercise {k + 1} of {number}")
-    return pd.concat(tables, ignore_index=True)
-
-
-def verdict(table: pd.DataFrame, quantities_shown: Sequence[str] = ()) -> pd.DataFrame:
-    """By quantity: share covered with its 95 % interval, and P that the ranks are uniform."""
-    from scipy.stats import binomtest, chisquare
-
-    rows = []
-    for name, part in table.groupby("quantity", sort=False):
-        if quantities_shown and name not in quantities_shown:
-            continue
-        part = part.dropna()
-        test = binomtest(int(part["covered"].sum()), len(part))
-        interval = test.proportion_ci(method="wilson")
-        observed = np.bincount(part["rank"] // 4, minlength=5)
-        rows.append({"quantity": name, "exercises": len(part), "covered": part["covered"].mean(),
-                     "lower": interval.low, "upper": interval.high,
-                     "uniform_p": float(chisquare(observed).pvalue)})  # fmt: skip
-    return pd.DataFrame(rows)

@@ -1,0 +1,241 @@
+"""One exercise: a known cohort's numbers are printed, cohorts are made from them, and it is ranked.
+
+Beside the ensemble stand what patients and deaths alone leave open, and what would be believed of
+one annealed cohort, or of 19 of them.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from her2bayes.reconstruction import summary_problem as model
+from her2bayes.reconstruction import summary_statistics as kernel
+from her2bayes.reconstruction.calibration import (
+    CELLS,
+    COUNTS,
+    CUT_END,
+    EVERYTHING,
+    Cohort,
+    drawn,
+    printed,
+)
+from her2bayes.reconstruction.calibration_annealed import restarts
+from her2bayes.reconstruction.compiled import outer
+from her2bayes.reconstruction.summary import Chain, Settings, chain
+from her2bayes.reconstruction.summary_design import Statistic
+
+MEMBERS = 19
+LEVEL = 0.90
+QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120)
+LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120)  # for counts alone
+MOST_CHAINS = 4
+ENOUGH = 40.0  # effective draws of the slowest quantity, for 19 members that hardly depend
+DRAWS = 300  # of a chain that are measured
+
+REFERENCE, OTHERS = "low", ("zero", "positive")
+GIVEN: tuple[dict[str, str], ...] = (
+    {},
+    {"hr_status": "positive"},
+    {"hr_status": "negative"},
+)
+CURVE = ("survival at 24 months", "survival at 60 months", "restricted mean to 60 months")
+RATIOS = tuple(
+    f"log hazard ratio {level} vs {REFERENCE}" + "".join(f" | HR {v}" for v in given.values())
+    for given in GIVEN
+    for level in OTHERS
+)
+QUANTITIES = CURVE + RATIOS
+"""The list of the verdict, fixed before any exercise was run."""
+PRINTED = RATIOS[:2]  # known to their rounding by construction
+_FREE = np.array([name not in PRINTED for name in QUANTITIES])
+# Half a unit of what a reader would quote of a single cohort: whole percent, 0.1 month, HR to 0.01.
+QUOTED = np.array([0.005, 0.005, 0.05] + [0.005] * len(RATIOS))
+
+_GROUPS = np.array(
+    [Statistic("", kernel.COX, g, "her2", (REFERENCE, *OTHERS), ()).groups(CELLS) for g in GIVEN]
+)
+_MARKS = np.array([240, 600], np.int64)  # month tenths
+
+
+@outer
+def _curve(time, event, marks, horizon, out):
+    """Kaplan-Meier at the marks, and its integral to the horizon in months; times are sorted."""
+    n = time.size
+    survival, area, before, k = 1.0, 0.0, 0, 0
+    out[:] = 1.0
+    while k < n:
+        at, left, deaths = time[k], n - k, 0
+        while k < n and time[k] == at:
+            deaths += event[k]
+            k += 1
+        area += survival * (min(at, horizon) - min(before, horizon))
+        before = at
+        survival *= 1.0 - deaths / left
+        for m in range(marks.size):
+            if at <= marks[m]:
+                out[m] = survival
+    area += survival * max(horizon - before, 0)
+    out[marks.size] = area / 10.0
+
+
+@outer
+def _measure(tenths, event, cell, group_of, marks, horizon, near, reach, risk, dead, small, out):
+    """All quantities of each cohort (draw, patient) into ``out`` (draw, quantity)."""
+    raw = np.zeros(kernel.VALUES)
+    for d in range(tenths.shape[0]):
+        order = np.argsort(tenths[d], kind="mergesort")
+        t, e, c = tenths[d][order], event[d][order], cell[d][order]
+        _curve(t, e, marks, horizon, out[d, : marks.size + 1])
+        for a in range(group_of.shape[0]):
+            none = np.ones(3)  # whether a group has no deaths
+            for i in range(c.size):
+                if e[i] and group_of[a, c[i]] >= 0:
+                    none[group_of[a, c[i]]] = 0.0
+            exists = kernel.statistic(
+                kernel.COX, 3, group_of[a], t, e, c, c.size, near, reach, risk, dead, small, raw
+            )
+            for k in range(1, 3):  # an infinite ratio is the largest looked for
+                infinite = kernel.FAR * (none[0] - none[k])
+                out[d, marks.size - 1 + 2 * a + k + 1] = raw[4 * (k - 1)] if exists else infinite
+
+
+def measure(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray, last: int) -> np.ndarray:
+    """Quantities (draw, quantity) of cohorts (draw, patient) followed to ``last`` month tenths.
+
+    Survival later than that is missing; the restricted mean ends there if that is before 60 months.
+    """
+    out = np.zeros((tenths.shape[0], len(QUANTITIES)))
+    _measure(
+        tenths.astype(np.int64), event.astype(np.int64), cell.astype(np.int64), _GROUPS, _MARKS,
+        min(600, last), np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
+        *kernel.memory(tenths.shape[1]), out,
+    )  # fmt: skip
+    out[:, : _MARKS.size][:, last <= _MARKS] = np.nan
+    return out
+
+
+def _measured(found: Chain, last: int) -> np.ndarray:
+    """Quantities of a chain's draws, evenly thinned."""
+    number = found.months.shape[0]
+    picks = np.unique(np.linspace(0, number - 1, min(number, DRAWS)).round().astype(int))
+    tenths = np.rint(found.months[picks] * model.TENTHS)
+    return measure(tenths, found.event[picks], found.cell[picks], last)
+
+
+def effective(chains: Sequence[np.ndarray]) -> np.ndarray:
+    """Effective sample size of each quantity over chains (draw, quantity); missing where fixed."""
+    import arviz as az
+    import xarray as xr
+
+    number = min(c.shape[0] for c in chains)
+    values = np.array([c[:number] for c in chains])
+    found = np.full(values.shape[2], np.nan)
+    for q in range(found.size):
+        one = values[:, :, q]
+        if number >= 4 and np.isfinite(one).all() and one.std() > 0:
+            found[q] = float(az.ess(xr.Dataset({"x": (("chain", "draw"), one)}))["x"])
+    return found
+
+
+def ensemble(
+    cohort: Cohort, seed: int, settings: Settings = QUICK, given: str = EVERYTHING,
+    most: int = MOST_CHAINS,
+) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
+    """Quantities of cohorts behind the numbers of a cohort, their effective number, the chains.
+
+    Independent chains are added until the slowest quantity that is not printed has ``ENOUGH``
+    effective draws, at most ``most``. Raises ``RuntimeError`` where a chain found no cohort.
+    """
+    posed = model.problem(printed(cohort, given), intervals=4, cut_end=CUT_END)
+    last = int(cohort[0].max())
+    chains: list[np.ndarray] = []
+    size = np.array([0.0])
+    seeds = np.random.SeedSequence(seed).generate_state(most)
+    for one in seeds:
+        found = chain(posed, settings, int(one))
+        if found is None:
+            raise RuntimeError("no cohort found that meets the numbers of a cohort that exists")
+        chains.append(_measured(found, last))
+        size = effective(chains)
+        free = size[_FREE]
+        if not np.isfinite(free).any() or np.nanmin(free) >= ENOUGH:
+            break
+    return np.concatenate(chains), size, len(chains)
+
+
+def exercise(
+    source: Callable[[np.random.Generator], Cohort], seed: int, settings: Settings, number: int
+) -> dict[str, Any]:
+    """One exercise as plain numbers: a row for each quantity, or why there is none."""
+    rng = np.random.default_rng([seed, number])
+    cohort = drawn(source, rng)
+    tenths, event, cell = (column[None, :] for column in cohort)
+    last = int(cohort[0].max())
+    truth = measure(tenths, event, cell, last)[0]
+    inner = int(rng.integers(2**31))
+    begun = time.process_time()
+    row: dict[str, Any] = {
+        "number": number, "patients": tenths.size, "deaths": int(event.sum()), "last": last / 10,
+        "failed": "", "chains": 0,
+    }  # fmt: skip
+    try:
+        draws, size, row["chains"] = ensemble(cohort, inner, settings)
+    except RuntimeError as error:
+        row["failed"] = str(error)
+        draws, size = np.full((1, len(QUANTITIES)), np.nan), np.full(len(QUANTITIES), np.nan)
+    row["seconds"] = time.process_time() - begun
+    loose = ensemble(cohort, inner, LOOSE, COUNTS, most=1)[0]
+    posed = model.problem(printed(cohort), intervals=4, cut_end=CUT_END)
+    made = restarts(posed, inner, MEMBERS)
+    naive = np.full((1, len(QUANTITIES)), np.nan)
+    if made:
+        months, exits, cells = (np.array(part) for part in zip(*made, strict=True))
+        naive = measure(months, exits, cells, last)
+    row["restarts"] = len(made)
+    row["all_seconds"] = time.process_time() - begun
+    row["quantities"] = _rows(rng, truth, draws, size, loose, naive)
+    return row
+
+
+def _rows(
+    rng: np.random.Generator, truth: np.ndarray, draws: np.ndarray, size: np.ndarray,
+    loose: np.ndarray, naive: np.ndarray,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rank, intervals and coverage of each quantity that the cohort has."""
+    members = draws[np.linspace(0, draws.shape[0] - 1, MEMBERS).round().astype(int)]
+    rows = []
+    for q in np.flatnonzero(np.isfinite(truth)):
+        value = truth[q]
+        failed = bool(np.isnan(members[:, q]).any())
+        below = int((members[:, q] < value - 1e-9).sum())
+        ties = int((np.abs(members[:, q] - value) <= 1e-9).sum())
+        low, high, in_it = _interval(draws[:, q], value)
+        wide_low, wide_high, _ = _interval(loose[:, q], value)
+        naive_low, naive_high, in_naive = _interval(naive[:, q], value)
+        rows.append({
+            "quantity": QUANTITIES[q],
+            "truth": float(value),
+            "rank": None if failed else below + int(rng.integers(0, ties + 1)),
+            "lower": low, "upper": high, "covered": in_it,
+            "ess": None if np.isnan(size[q]) else float(size[q]),
+            "counts_lower": wide_low, "counts_upper": wide_high,
+            "annealed": None if np.isnan(naive[0, q]) else float(naive[0, q]),
+            "annealed_covered": bool(abs(naive[0, q] - value) <= QUOTED[q]),
+            "restarts_lower": naive_low, "restarts_upper": naive_high,
+            "restarts_covered": in_naive,
+        })  # fmt: skip
+    return rows
+
+
+def _interval(values: np.ndarray, truth: float) -> tuple[float | None, float | None, bool]:
+    """Central interval of values and whether it holds the truth; without values it does not."""
+    if np.isnan(values).any():
+        return None, None, False
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high), bool(low - 1e-9 <= truth <= high + 1e-9)

@@ -1,0 +1,159 @@
+"""Exercises with known patients: what they measure, print and conclude."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from her2bayes.analysis import reconstruction_validation as validation
+from her2bayes.classical import hazard_regression, survival
+from her2bayes.errors import BadInput
+from her2bayes.reconstruction import calibration, calibration_cohorts, calibration_exercise
+from her2bayes.reconstruction.calibration_exercise import QUANTITIES
+from her2bayes.reconstruction.summary import Settings
+from her2bayes.reports import reconstruction_validation as report
+
+
+@pytest.fixture(scope="module")
+def cohort() -> calibration.Cohort:
+    return calibration.drawn(calibration_cohorts.sampler(None, 80), np.random.default_rng(1))
+
+
+def test_quantities_are_those_of_other_code(cohort: calibration.Cohort) -> None:
+    tenths, event, cell = cohort
+    found = calibration_exercise.measure(
+        tenths[None, :], event[None, :], cell[None, :], int(tenths.max())
+    )[0]
+    named = dict(zip(QUANTITIES, found, strict=True))
+    her2 = np.array(calibration.CELLS.factors["her2"])[cell // 2]
+    frame = pd.DataFrame(
+        {
+            "time": tenths / 10,
+            "event": event,
+            "her2": pd.Categorical(her2),
+            "entry": 0.0,
+            "patients": 1,
+        }
+    )
+    at = survival.survival_at(frame, [24.0, 60.0])["estimate"].to_numpy()
+    assert [named[name] for name in calibration_exercise.CURVE[:2]] == pytest.approx(at)
+    mean = survival.rmst(frame, 60.0)["estimate"].iloc[0]
+    assert named["restricted mean to 60 months"] == pytest.approx(mean)
+    for given, inside in (("", cell >= 0), (" | HR positive", cell % 2 == 0)):
+        ratios = hazard_regression.cox(frame[inside], {"her2": "low"}).table
+        for level in ("zero", "positive"):
+            one = ratios.loc[ratios["level"] == level, "log_hazard_ratio"].iloc[0]
+            name = f"log hazard ratio {level} vs low{given}"
+            assert named[name] == pytest.approx(one, abs=1e-6)
+
+
+def test_only_cohorts_whose_numbers_can_all_be_printed(cohort: calibration.Cohort) -> None:
+    tenths, event, cell = cohort
+    assert calibration.is_told(cohort)
+    assert len(calibration.printed(cohort).statistics) == 1 + calibration.TESTS
+    assert len(calibration.printed(cohort, calibration.NO_TESTS).statistics) == 1
+    assert calibration.printed(cohort, calibration.COUNTS).statistics == ()
+    assert not calibration.is_told((tenths, np.zeros_like(event), cell))
+    assert not calibration.is_told((tenths + 1200, event, cell))
+
+
+def test_an_exercise_ranks_the_truth_and_both_controls(
+    cohort: calibration.Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration_exercise, "ENOUGH", 0.0)
+    monkeypatch.setattr(calibration_exercise, "MEMBERS", 7)
+    few = Settings(chains=1, replicas=12, warm=100, sweeps=60, moves=120)
+    row = json.loads(json.dumps(calibration_exercise.exercise(lambda _: cohort, 3, few, 0)))
+    assert (row["failed"], row["chains"]) == ("", 1)
+    assert row["restarts"] >= 1
+    for one in row["quantities"]:
+        assert one["lower"] <= one["upper"]
+        assert 0 <= one["rank"] <= calibration_exercise.MEMBERS
+    printed = {q["quantity"]: q for q in row["quantities"]}[calibration_exercise.PRINTED[0]]
+    assert printed["upper"] - printed["lower"] < 0.1 * (
+        printed["counts_upper"] - printed["counts_lower"]
+    )
+    assert abs(printed["annealed"] - printed["truth"]) < 0.05  # it meets the printed ratio as well
+
+
+def made(source: str, number: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Exercises of a perfect ensemble and of one cohort that is off."""
+    rows = []
+    for k in range(number):
+        quantities = []
+        for name in QUANTITIES:
+            draws = rng.normal(size=21)
+            low, high = np.quantile(draws[:19], [0.05, 0.95])
+            quantities.append({
+                "quantity": name, "truth": draws[20], "rank": int((draws[:19] < draws[20]).sum()),
+                "lower": low, "upper": high, "covered": abs(draws[20]) < 1.645, "ess": 100.0,
+                "counts_lower": -4.0, "counts_upper": 4.0, "annealed": draws[19],
+                "annealed_covered": False, "restarts_lower": -0.1, "restarts_upper": 0.1,
+                "restarts_covered": abs(draws[20]) < 0.1,
+            })  # fmt: skip
+        head = {"number": k, "failed": "", "seconds": 1.0}
+        rows.append({**head, "quantities": quantities})
+    return validation.table(rows, source)
+
+
+def test_verdict_of_ranks_that_are_uniform_and_of_ranks_that_are_not() -> None:
+    rng = np.random.default_rng(5)
+    parts = [made("prior", 100, rng), *(made(name, 70, rng) for name in ("gbsg", "msk"))]
+    exercises = pd.concat(parts, ignore_index=True)
+    judged = validation.verdict(exercises)
+    assert all(validation.conclusions(judged).values())
+    assert set(judged["origin"]) == {"prior", "real", "gbsg", "msk"}
+    # R: prop.test(126, 140, correct = FALSE)$conf.int
+    share, low, high = validation.wilson(pd.Series([True] * 126 + [False] * 14))
+    assert (share, round(low, 4), round(high, 4)) == (0.9, 0.8391, 0.9395)
+    bent = exercises.assign(rank=exercises["rank"] // 2)
+    assert not validation.conclusions(validation.verdict(bent))["ranks are uniform"]
+    files = report.files(exercises, judged)
+    assert "truth from the prior" in files["validation.svg"]
+    plan = validation.Plan("prior", 100, 80, 1, Path())
+    told = validation.record(exercises, judged, plan, "call")
+    assert json.loads(json.dumps(told))["exercises"] == {"prior": 100, "gbsg": 70, "msk": 70}
+
+
+def test_an_exercise_without_a_cohort_is_not_covered() -> None:
+    exercises = made("prior", 10, np.random.default_rng(5))
+    exercises.loc[exercises["number"] == 3, ["rank", "lower", "upper"]] = np.nan
+    exercises.loc[exercises["number"] == 3, "covered"] = False
+    judged = validation.verdict(exercises)
+    assert (judged["failed"] == 1).all()
+    assert (judged["exercises"] == 10).all()
+
+
+def test_plans_share_the_real_cohorts() -> None:
+    found = validation.plans(5, 7, 80, 1, Path("x"))
+    assert [(p.source, p.simulations) for p in found] == [
+        ("prior", 5), ("gbsg", 3), ("rotterdam", 2), ("msk", 2),
+    ]  # fmt: skip
+
+
+def test_files_of_patients_are_read_or_refused() -> None:
+    frame = pd.DataFrame(
+        {"time": [1.01, 0.0], "event": [1, 0], "her2": ["low", "zero"],
+         "hr_status": ["negative", "positive"]}
+    )  # fmt: skip
+    tenths, event, cell = calibration_cohorts.patients(frame)
+    assert (tenths.tolist(), event.tolist(), cell.tolist()) == ([11, 1], [1, 0], [3, 0])
+    with pytest.raises(BadInput, match="missing"):
+        calibration_cohorts.patients(frame.drop(columns="her2"))
+    with pytest.raises(BadInput, match="unknown levels"):
+        calibration_cohorts.patients(frame.assign(her2="high"))
+
+
+# Patients and events by pandas on the raw files (SOURCE.md beside them), times over 120 cut there.
+@pytest.mark.parametrize(
+    ("name", "patients", "events"),
+    [("gbsg", 686, 299), ("rotterdam", 2982, 1171), ("msk", 750, 210)],
+)
+def test_real_cohorts(realdata: Path, name: str, patients: int, events: int) -> None:
+    tenths, event, cell = calibration_cohorts.patients(calibration_cohorts.REAL[name](realdata))
+    assert (tenths.size, int(event.sum()), int(tenths.max()) <= 1200) == (patients, events, True)
+    assert np.bincount(cell, event, 6).min() > 0
