@@ -8,6 +8,7 @@ import pytest
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.study import load_study, study_folder
+from her2bayes.reconstruction import summary_screen as screen
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary import Settings, chain, chains
 from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic, Summary, Target
@@ -17,10 +18,12 @@ from her2bayes.reconstruction.summary_match import match, patients
 from her2bayes.reconstruction.summary_problem import counts_of_facts, problem, walk
 from her2bayes.reconstruction.summary_replica import Effort, Replica
 from her2bayes.reconstruction.summary_start import cohort
+from her2bayes.reconstruction.summary_state import assign
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
 INTERVALS, LAST, N, EVENTS, POSITIVE = 2, 60.0, 8, 3, 4
 HR_WINDOW = (0.1, 1.5)
+COX_WINDOW = {"ratio": (-1.2, 0.4), "lower": (-3.6, -2.4)}
 
 
 def small(window=(0.2, 2.0), median=(100.0, 260.0)):
@@ -44,6 +47,17 @@ def small(window=(0.2, 2.0), median=(100.0, 260.0)):
                   (Target("m", "median", "", 0, *median, "months"),)),
     )  # fmt: skip
     return Summary("toy", "os", N, CELLS, facts, statistics, LAST, ("her2", "hr_status"), {})
+
+
+def with_cox():
+    """The same with a Cox ratio and limits instead of the first log-rank test: screened moves."""
+    item = small()
+    targets = tuple(
+        Target(name, "hazard_ratio", "", k, *COX_WINDOW[name], "exp")
+        for k, name in ((0, "ratio"), (1, "lower"))
+    )
+    cox = Statistic("cox", kernel.COX, {}, "her2", ("low", "positive"), targets)
+    return replace(item, statistics=(cox, *item.statistics[1:]))
 
 
 def prior_cohorts(rng, size):
@@ -79,6 +93,38 @@ def log_rank(time, event, group):
     return -np.sign(excess) * excess**2 / variance if variance > 0 else np.nan
 
 
+def cox_fits(time, event, group):
+    """Whether the Cox ratio of the group (Efron's ties) and its lower limit are as printed."""
+    dead = event == 1
+    if group[dead].all() or not group[dead].any():
+        return False
+    ends = []
+    for t in np.unique(time[dead]):
+        at, fall = time >= t, dead & (time == t)
+        d = fall.sum()
+        left = [(at & side).sum() - np.arange(d) / d * (fall & side).sum()
+                for side in (group, ~group)]  # fmt: skip
+        ends += list(zip(*left, strict=True))
+    ours, others = np.array(ends).T
+    beta = 0.0
+    for _ in range(40):
+        share = ours * np.exp(beta) / (ours * np.exp(beta) + others)
+        information = (share * (1 - share)).sum()
+        if information < 1e-6:
+            return False
+        beta += np.clip((group[dead].sum() - share.sum()) / information, -1, 1)
+    found = (beta, beta - 1.959964 / np.sqrt(information))
+    windows = COX_WINDOW.values()
+    return all(low <= x <= high for x, (low, high) in zip(found, windows, strict=True))
+
+
+def first_test_fits(time, event, positive, cox):
+    """Whether the first statistic is as printed."""
+    if cox:
+        return cox_fits(time, event, positive)
+    return 0.2 <= log_rank(time, event, positive) <= 2.0
+
+
 def summaries(time, event, cell):
     """Numbers in which chain and rejection are compared."""
     alive = np.prod([
@@ -89,7 +135,7 @@ def summaries(time, event, cell):
     return alive, time.sum(), deaths, (cell == 0).sum(), event @ time
 
 
-def rejection(rng, number):
+def rejection(rng, number, cox):
     """Cohorts of the toy summary by simulating from the prior and keeping those that fit."""
     found = []
     while len(found) < number:
@@ -107,16 +153,17 @@ def rejection(rng, number):
             test = abs(log_rank(time[k], event[k], cell[k] % 2 == 1))
             if not HR_WINDOW[0] <= test <= HR_WINDOW[1]:
                 continue
-            if 0.2 <= log_rank(time[k], event[k], positive[k]) <= 2.0:
+            if first_test_fits(time[k], event[k], positive[k], cox):
                 found.append(summaries(time[k], event[k], cell[k]))
     return np.array(found)
 
 
 @pytest.mark.slow
-def test_chain_equals_rejection_sampling(rng):
+@pytest.mark.parametrize("cox", [False, True])
+def test_chain_equals_rejection_sampling(rng, cox):
     """Means and variances of survival, total time, deaths by class, labels, death times."""
-    item = small()
-    reference = rejection(rng, 600)
+    item = with_cox() if cox else small()
+    reference = rejection(rng, 600, cox)
     settings = Settings(replicas=3, warm=100, sweeps=2500, moves=250)
     found = chain(problem(item, INTERVALS, LAST), settings, 1)
     assert found is not None
@@ -177,6 +224,42 @@ def test_impossible_p_value_is_named_with_what_it_contradicts():
     assert "p (logrank" in told
     assert "other (the same test" in told
     assert "follow" not in told
+
+
+def test_screen_adds_up_to_the_score_and_foresees_small_moves(rng):
+    """Contributions of all patients sum to score and information; a death that moves changes them.
+
+    The sum is an identity where no deaths tie (weights at risk times deviations cancel).
+    """
+    posed = problem(read_summary(load_study(study_folder("shi2023"))))
+    replica = Replica(posed, counts_of_facts(posed.summary, rng), rng)
+    replica.run(Effort(20_000), 8.0, True, np.zeros((MOVES, 2), np.int64))
+    p, work, printed = replica.patients, replica.work, posed.printed
+    screening, parts = work.screen, 5
+    screen.look(printed, p, screening, screen.HERE, work.out)
+    before = screening.total[screening.side[screen.HERE], :parts].copy()
+    total = np.zeros(screen.PARTS)
+    for i in range(247):
+        state = (p.time[i], p.event[i], p.cell[i])
+        screen.add(printed, p, screening, screen.HERE, i, *state, 1.0, total, parts)
+    ties = p.row_deaths[: p.rows[0]].max() > 1
+    np.testing.assert_allclose(total[:parts], before, atol=0.2 if ties else 1e-8)
+    foreseen, happened = [], []
+    early = [i for i in np.flatnonzero(p.event) if p.time[i] < 400]
+    for i in early[:12]:
+        time, s = int(p.time[i]), float(p.s[i])
+        change = np.zeros(screen.PARTS)
+        for at, sign in ((time, -1.0), (time + 60, 1.0)):
+            state = (at, 1, p.cell[i])
+            screen.add(printed, p, screening, screen.HERE, i, *state, sign, change, parts)
+        assign(printed, p, i, s + 60.0, 1, p.cell[i])
+        screen.look(printed, p, screening, screen.THERE, work.out)
+        after = screening.total[screening.side[screen.THERE], :parts]
+        foreseen.append(change[:parts])
+        happened.append(after - before)
+        assign(printed, p, i, s, 1, p.cell[i])
+    off = np.abs(np.array(foreseen) - happened).max(axis=0)
+    assert (off <= 0.1 * np.abs(happened).max(axis=0)).all()
 
 
 def test_risk_sets_are_those_counted_anew(rng):

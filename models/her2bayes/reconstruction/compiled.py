@@ -18,6 +18,8 @@ from typing import Any
 
 import numba
 
+_config: Any = numba.config
+
 
 def _folder() -> str:
     here = Path(__file__).parent
@@ -31,12 +33,12 @@ FOLDER = _folder()
 
 def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def compile_later(function: Callable[..., Any]) -> Any:
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = FOLDER
+        before = _config.CACHE_DIR
+        _config.CACHE_DIR = FOLDER
         try:
             return numba.njit(cache=True, nogil=True, **options)(function)
         finally:
-            numba.config.CACHE_DIR = before
+            _config.CACHE_DIR = before
 
     return compile_later
 

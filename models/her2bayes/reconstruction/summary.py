@@ -32,10 +32,10 @@ THREADS = 2
 SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 500  # of every replica before the warm-up
 RIDGE_MOVES, RIDGE_BELOW = 4, 30.0  # in a sweep, at places softer than that
-REHEAT_EVERY, REHEAT_LAST, REHEAT_ABOVE = 96, 8, 10.0  # sweeps, and at the target; sharper places
+REHEAT_EVERY, REHEAT_LAST, REHEAT_ABOVE = 48, 4, 10.0  # sweeps, and at the target; sharper places
 RESPACED = 4  # times in a warm-up that the places are spaced anew
-# Moves by place, from the softest to the target, as a multiple: soft places forget slowest.
-EFFORT = ((0.0, 0.15, 0.35, 0.6, 1.0), (3.0, 2.0, 1.0, 0.6, 0.6))
+# Moves by place, from the softest to the target, as a multiple.
+EFFORT = ((0.0, 0.35, 1.0), (1.2, 1.0, 0.8))
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
@@ -66,7 +66,7 @@ class Settings:
     replicas: int = 18
     warm: int = 500
     sweeps: int = 4500
-    moves: int = 250
+    moves: int = 300
     seed: int = 20230221
 
 

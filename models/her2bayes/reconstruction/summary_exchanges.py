@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
-from her2bayes.reconstruction.summary_state import exchange_keeps_facts, plan
+from her2bayes.reconstruction.summary_changes import exchange_keeps_facts, plan
 
 
 @fast

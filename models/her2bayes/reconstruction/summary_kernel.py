@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast, outer
+from her2bayes.reconstruction.summary_changes import carry_out, facts_hold, take_back
 from her2bayes.reconstruction.summary_distance import (
     accepted,
     keep_distances,
@@ -27,7 +28,6 @@ from her2bayes.reconstruction.summary_reference import exposure, fill_hazards, h
 from her2bayes.reconstruction.summary_reheat import move_reheat
 from her2bayes.reconstruction.summary_ridge import move_ridge
 from her2bayes.reconstruction.summary_screen import HERE, THERE, log_pass, look, screens, turn
-from her2bayes.reconstruction.summary_state import carry_out, facts_hold, take_back
 from her2bayes.reconstruction.summary_table_move import move_table
 from her2bayes.reconstruction.summary_warp import move_warp
 

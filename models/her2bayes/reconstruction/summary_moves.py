@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.summary_changes import change, plan
 from her2bayes.reconstruction.summary_exchanges import partner
-from her2bayes.reconstruction.summary_state import change, plan
 
 ANYWHERE = 0.3  # share of moves of a time that forget where it was
 

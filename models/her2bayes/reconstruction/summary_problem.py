@@ -251,12 +251,13 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     """Share of each move at soft and at firm places, in the order of ``summary_kernel``.
 
     Labels and events of single patients change where no count forbids it; who dies is exchanged
-    where the printed tests still allow it, neighbours in time where they no longer do.
+    where the printed tests still allow it, and oftener where a screen makes that cheap.
     """
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
     one = 0.005 if tied else 0.15
+    event = 0.45 if any(s.kind == kernel.COX for s in summary.statistics) else 0.15
     soft = [0.3, 0.25, 0.05, 0.05, one, 0.06 * has_table_moves, 0.012, 0.06, 0.2]
-    firm = [0.15, 0.15, 0.04, 0.06, one, 0.02 * has_table_moves, 0.003, 0.15, 0.45]
+    firm = [0.15, 0.15, 0.04, 0.06, one, 0.02 * has_table_moves, 0.003, 0.2, event]
     weight = np.array([soft, firm])
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 

@@ -14,13 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast, outer
+from her2bayes.reconstruction.summary_changes import change, exchange_keeps_facts, take_back
 from her2bayes.reconstruction.summary_distance import accepted
-from her2bayes.reconstruction.summary_state import (
-    assign,
-    change,
-    exchange_keeps_facts,
-    take_back,
-)
+from her2bayes.reconstruction.summary_state import assign
 
 HARD, SOFT = 400.0, 2.0  # first and last rung; sharper is as good as the target
 RUNGS = 8.0  # per unit of log sharpness

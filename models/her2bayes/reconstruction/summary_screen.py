@@ -1,17 +1,18 @@
-"""Compiled screen of proposals: what they would do to the Cox fit, to first order, before they are made.
+"""Compiled screen of planned moves by what they would do to the Cox fit, to first order.
 
 Near the target nearly all refusals come from the narrow windows of printed Cox ratios and limits.
-Let U and I be score and information at the middle of the windows. A patient of group g who leaves at
-s, with or without an event, adds to them
+Let U and I be score and information at the middle of these windows. A patient of group g who leaves
+at s, with or without an event, adds to them
 
-    U_a:   event (1{g=a} - p_a(s))           - sum_{t <= s} w_g h(t) (1{g=a} - p_a(t))
-    I_ab:  event (1{a=b} p_a - p_a p_b)(s)   + sum_{t <= s} w_g h(t) d(1{a=b} p_a - p_a p_b)
+    U_a:   event (1{g=a} - p_a(s))          - sum_{t <= s} w_g h(t) (1{g=a} - p_a(t))
+    I_ab:  event (1{a=b} p_a - p_a p_b)(s)  + sum_{t <= s} w_g h(t) d_g (1{a=b} p_a - p_a p_b)(t)
 
 with w_g = exp(beta_g), h(t) = deaths / weights at risk, p_a the share of group a in these weights,
-and d the change of the product with one more of g (Breslow's ties; exact counts at s itself). The
-fit after a move is one Newton step with what is taken away and put there. Moves pass with
-probability exp(-screen * growth of this distance) and then meet the whole target, corrected for the
-screen there and back (delayed acceptance: Christen & Fox 2005): the chain's target is untouched.
+d_g the derivative by the weight of group g (Breslow's ties; exact counts at s itself). The fit
+after a move is one Newton step with what is taken away and put there. A move passes with
+probability exp(-sharpness * growth of this distance), then meets the whole target with the
+correction for the screen there and back (delayed acceptance with an approximation that depends on
+the state: Christen & Fox 2005), so that the target of the chain is untouched.
 """
 
 # mypy: disable-error-code="no-untyped-def"

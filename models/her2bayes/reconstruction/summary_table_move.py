@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
-from her2bayes.reconstruction.summary_state import change
+from her2bayes.reconstruction.summary_changes import change
 
 
 @fast

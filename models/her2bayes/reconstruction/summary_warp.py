@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
-from her2bayes.reconstruction.summary_state import change
+from her2bayes.reconstruction.summary_changes import change
 
 EDGE = 0.1  # the inner time stays this far from both ends, as a fraction
 

@@ -1,0 +1,74 @@
+"""Compiled changes of a cohort: planned, made, taken back, and whether counts stay as printed."""
+
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.summary_reference import log_density
+from her2bayes.reconstruction.summary_state import assign
+
+
+@fast
+def plan(work, i, s, event, cell):
+    """Plan a new state of one patient, without changing anything yet."""
+    planned = work.plan
+    k = planned.size[0]
+    planned.who[k], planned.s[k], planned.event[k], planned.cell[k] = i, s, event, cell
+    planned.size[0] += 1
+
+
+@fast
+def carry_out(printed, patients, model, hazards, undo, work):
+    """Make all planned changes; log ratio of the target."""
+    planned, ratio = work.plan, 0.0
+    for k in range(planned.size[0]):
+        ratio += change(
+            printed, patients, model, hazards, undo,
+            planned.who[k], planned.s[k], planned.event[k], planned.cell[k],
+        )  # fmt: skip
+    return ratio
+
+
+@fast
+def change(printed, patients, model, hazards, undo, i, s, event, cell):
+    """Propose a new state of one patient, remembering the old; log ratio of the target."""
+    k = undo.size[0]
+    undo.who[k], undo.s[k] = i, patients.s[i]
+    undo.event[k], undo.cell[k] = patients.event[i], patients.cell[i]
+    undo.size[0] += 1
+    before = log_density(
+        model, hazards, printed.model_cell[patients.cell[i]], patients.s[i], patients.event[i]
+    )
+    ratio = assign(printed, patients, i, s, event, cell) - before
+    return ratio + log_density(model, hazards, printed.model_cell[cell], s, event)
+
+
+@fast
+def take_back(printed, patients, undo):
+    """Undo all changes, last first."""
+    for k in range(undo.size[0] - 1, -1, -1):
+        assign(printed, patients, undo.who[k], undo.s[k], undo.event[k], undo.cell[k])
+
+
+@fast
+def facts_hold(printed, patients):
+    """Tell whether all counts are as printed."""
+    for f in range(printed.fact_low.size):
+        if patients.held[f] < printed.fact_low[f] or patients.held[f] > printed.fact_high[f]:
+            return False
+    return True
+
+
+@fast
+def exchange_keeps_facts(printed, patients, i, j, to_i, to_j):
+    """Tell whether counts stay as printed when two patients get other (cell, event)."""
+    cell_i, event_i = patients.cell[i], patients.event[i]
+    cell_j, event_j = patients.cell[j], patients.event[j]
+    for f in range(printed.fact_low.size):
+        held = patients.held[f] - printed.fact[cell_i, event_i, f]
+        held += printed.fact[to_i[0], to_i[1], f] + printed.fact[to_j[0], to_j[1], f]
+        held -= printed.fact[cell_j, event_j, f]
+        if held < printed.fact_low[f] or held > printed.fact_high[f]:
+            return False
+    return True
