@@ -8,6 +8,8 @@ import pytest
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.study import load_study, study_folder
+from her2bayes.reconstruction import compiled
+from her2bayes.reconstruction import summary_kernel as chain_kernel
 from her2bayes.reconstruction import summary_screen as screen
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary import Settings, chain, chains
@@ -260,6 +262,11 @@ def test_screen_adds_up_to_the_score_and_foresees_small_moves(rng):
         assign(printed, p, i, s, 1, p.cell[i])
     off = np.abs(np.array(foreseen) - happened).max(axis=0)
     assert (off <= 0.1 * np.abs(happened).max(axis=0)).all()
+
+
+def test_compiled_code_is_kept_by_the_digest_of_all_sources():
+    """Numba alone asks for the file of a function, not for those of the functions it calls."""
+    assert chain_kernel.run.stats.cache_path.startswith(compiled.FOLDER)
 
 
 def test_risk_sets_are_those_counted_anew(rng):

@@ -10,7 +10,6 @@ file of a function, and would go on with old code of the functions that it calls
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -24,8 +23,13 @@ _config: Any = numba.config
 def _folder() -> str:
     here = Path(__file__).parent
     sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
-    base = here if os.access(here, os.W_OK) else Path(tempfile.gettempdir())
-    return str(base / "__pycache__" / f"numba-{sha256(sources).hexdigest()[:12]}")
+    if _config.CACHE_DIR:  # of the environment variable NUMBA_CACHE_DIR
+        base = Path(_config.CACHE_DIR)
+    elif os.access(here, os.W_OK):
+        base = here / "__pycache__"
+    else:
+        base = Path("~/.cache/her2bayes").expanduser()
+    return str(base / f"her2bayes-{sha256(sources).hexdigest()[:12]}")
 
 
 FOLDER = _folder()
