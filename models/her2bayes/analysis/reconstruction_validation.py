@@ -19,6 +19,7 @@ import pandas as pd
 
 from her2bayes import reconstruction
 from her2bayes.analysis.calibration import LEVEL, band_p_value, finish
+from her2bayes.classical.proportions import interval
 from her2bayes.reconstruction.calibration_cohorts import REAL, patients, sampler
 from her2bayes.reconstruction.calibration_exercise import (
     ENOUGH,
@@ -158,11 +159,8 @@ def uniform_ranks(ranks: np.ndarray) -> np.ndarray:
 
 def wilson(covered: pd.Series) -> tuple[float, float, float]:
     """Share covered with its 95 % interval."""
-    from scipy.stats import binomtest
-
-    test = binomtest(int(covered.sum()), len(covered))
-    interval = test.proportion_ci(method="wilson")
-    return float(test.statistic), float(interval.low), float(interval.high)
+    number, total = int(covered.sum()), len(covered)
+    return number / total, *interval(number, total)
 
 
 def conclusions(judged: pd.DataFrame) -> dict[str, bool]:

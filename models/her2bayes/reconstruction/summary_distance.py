@@ -27,20 +27,23 @@ MISSING = 1000.0
 
 
 @fast
-def is_affected(printed, patients, undo, t, ranks):
-    """Tell whether a statistic may have changed; ``ranks``: the order of exits has."""
+def is_affected(printed, patients, states, t, ranks):
+    """Tell whether a statistic differs, or may, between the cohort and other states of patients.
+
+    Those before a move, or planned after it; ``ranks``: the order of exits differs as well.
+    """
     group_of = printed.group_of[t]
     timed = printed.kind[t] >= FIRST_OF_TIME
-    for k in range(undo.size[0]):
-        i = undo.who[k]
+    for k in range(states.size[0]):
+        i = states.who[k]
         now = group_of[patients.cell[i]]
-        if group_of[undo.cell[k]] != now:
+        if group_of[states.cell[k]] != now:
             return True
         if now < 0:
             continue
-        if undo.event[k] != patients.event[i]:
+        if states.event[k] != patients.event[i]:
             return True
-        if (timed or ranks) and undo.s[k] != patients.s[i]:
+        if (timed or ranks) and states.s[k] != patients.s[i]:
             return True
     return False
 

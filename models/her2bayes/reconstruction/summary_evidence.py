@@ -267,17 +267,17 @@ class _Builder:
             self.left_out.append((row.claim_id, "follow-up left out"))
             return
         key = (str(estimand), FOLLOW_UP[reading], estimand.given, "", ())
-        self._put(key, _months(row.claim_id, "median follow-up", row.value, row.decimals, 0))
+        self._put(key, _months(row.claim_id, "median follow-up", row.value, 0))
         if row.statistic == "median_range":
-            self._put(key, _months(row.claim_id, "shortest follow-up", row.lower, row.decimals, 1))
-            self._put(key, _months(row.claim_id, "longest follow-up", row.upper, row.decimals, 2))
+            self._put(key, _months(row.claim_id, "shortest follow-up", row.lower, 1))
+            self._put(key, _months(row.claim_id, "longest follow-up", row.upper, 2))
             self.last = float(row.upper)
         elif row.lower:
             self.left_out.append((row.claim_id, "interval of the follow-up: method not stated"))
 
     def _median(self, row: Any, estimand: Estimand) -> None:
         key = (str(estimand), kernel.MEDIAN, estimand.given, "", ())
-        self._put(key, _months(row.claim_id, "median", row.value, row.decimals, 0))
+        self._put(key, _months(row.claim_id, "median", row.value, 0))
         if row.statistic == "median_ci":
             alike = ", as far from the median below as above" if _is_centred(row) else ""
             text = f"interval of the median: method not stated{alike}"
@@ -308,7 +308,7 @@ def _p_target(row: Any, interval: rounding.Interval, degrees: int, position: int
     return Target(row.claim_id, "P", text, position, low - ROUNDING, high + ROUNDING, f"p{degrees}")
 
 
-def _months(claim: str, what: str, text: object, decimals: object, position: int) -> Target:
+def _months(claim: str, what: str, text: object, position: int) -> Target:
     """Window in month tenths."""
     cell = rounding.cell(decimal(text))
     slack = 1e-6

@@ -16,6 +16,7 @@ import numpy as np
 from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_changes import change, plan
 from her2bayes.reconstruction.summary_exchanges import partner
+from her2bayes.reconstruction.summary_state import first_at
 
 ANYWHERE = 0.3  # share of moves of a time that forget where it was
 
@@ -96,19 +97,6 @@ def move_one(printed, patients, work):
             return False
     plan(work, i, patients.s[i], event, cell)
     return True
-
-
-@fast
-def first_at(patients, time):
-    """Place of the first patient not before a time."""
-    low, high = 0, patients.order.size
-    while low < high:
-        middle = (low + high) // 2
-        if patients.time[patients.order[middle]] < time:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @fast

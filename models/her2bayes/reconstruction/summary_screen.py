@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
-from her2bayes.reconstruction.summary_distance import MISSING, outside
-from her2bayes.reconstruction.summary_state import rows_until
+from her2bayes.reconstruction.summary_distance import MISSING, is_affected, outside
+from her2bayes.reconstruction.summary_state import first_at, rows_until
 from her2bayes.reconstruction.summary_statistics import GROUPS, cox_step, fill, solve
 
 SHARPEST = 40.0  # the first order is not trusted further than that
@@ -126,19 +126,13 @@ def shares_at(printed, patients, screen, i, g, time, row, share):
         if old >= 0:
             share[old] -= 1.0
     share[g] += 1.0
-    low, high = 0, n
-    while low < high:
-        middle = (low + high) // 2
-        if patients.time[patients.order[middle]] < time:
-            low = middle + 1
-        else:
-            high = middle
-    while low < n and patients.time[patients.order[low]] < until:
-        j = patients.order[low]
+    k = first_at(patients, time)
+    while k < n and patients.time[patients.order[k]] < until:
+        j = patients.order[k]
         other = printed.group_of[t, patients.cell[j]]
         if j != i and other >= 0:
             share[other] += 1.0
-        low += 1
+        k += 1
     weights = 0.0
     for a in range(groups):
         share[a] *= screen.weight[a]
@@ -256,17 +250,5 @@ def turn(screen):
 @fast
 def screens(printed, patients, work, ranks):
     """Tell whether a planned move may change the screened test."""
-    screen, planned = work.screen, work.plan
-    if screen.test < 0:
-        return False
-    group_of = printed.group_of[screen.test]
-    for k in range(planned.size[0]):
-        i = planned.who[k]
-        now = group_of[patients.cell[i]]
-        if group_of[planned.cell[k]] != now:
-            return True
-        if now < 0:
-            continue
-        if planned.event[k] != patients.event[i] or (ranks and planned.s[k] != patients.s[i]):
-            return True
-    return False
+    test = work.screen.test
+    return test >= 0 and is_affected(printed, patients, work.plan, test, ranks)

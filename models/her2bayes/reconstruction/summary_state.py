@@ -132,6 +132,19 @@ def rows_until(patients, time):
 
 
 @fast
+def first_at(patients, time):
+    """Place of the first patient not before a time."""
+    low, high = 0, patients.order.size
+    while low < high:
+        middle = (low + high) // 2
+        if patients.time[patients.order[middle]] < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@fast
 def count_at_risk(printed, patients, cell, first, last, amount):
     """Add a patient to the risk sets of a stretch of rows, or take one away."""
     for k in range(printed.tests[cell]):
