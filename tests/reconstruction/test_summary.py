@@ -1,10 +1,12 @@
 """Printed survival back to patients: against rejection sampling, and every printed number."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chisquare
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.study import load_study, study_folder
@@ -180,6 +182,30 @@ def test_chain_equals_rejection_sampling(rng, cox):
         spread = (one - one.mean()) ** 2
         error = np.hypot(spread.std() / np.sqrt(one.size), squares.std(ddof=1) / np.sqrt(30))
         assert abs(spread.mean() - squares.mean()) <= 4 * error, k
+
+
+def test_all_divisions_that_crossed_counts_leave_open_are_reached(rng):
+    """With every two-way count of three factors printed, one number is free and uniform.
+
+    Cells ~ Dirichlet(1, ..., 1) makes all tables alike likely; two patients can never change it.
+    """
+    cells = Cells(dict.fromkeys("abc", ("x", "y")))
+    facts = []
+    for one, other in ("ab", "ac", "bc"):
+        for first, second in product("xy", repeat=2):
+            inside = cells.where({one: first, other: second}).astype(np.int64)
+            facts.append(CountFact(f"{one}{other}", first + second, inside, False, 4, 4))
+    item = Summary("toy", "os", 16, cells, tuple(facts), (), LAST, ("a", "b", "c"), {})
+    posed = problem(item, INTERVALS)
+    replica = Replica(posed, counts_of_facts(item, rng), rng)
+    tally = np.zeros((MOVES, 2), np.int64)
+    corner = cells.where(dict.fromkeys("abc", "x"))
+    seen = np.zeros(5)
+    for _ in range(1000):
+        replica.run(Effort(1000), 1.0, False, tally)
+        seen[corner[replica.patients.cell].sum()] += 1
+    assert seen.sum() == 1000
+    assert chisquare(seen).pvalue > 1e-3
 
 
 def test_shi_constraints_come_from_the_ledger():

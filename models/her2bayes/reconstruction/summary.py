@@ -30,12 +30,14 @@ from her2bayes.reconstruction.summary_replica import Effort, Replica
 
 THREADS = 2
 SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
-FREE, COOLING, COOLING_MOVES = 0.3, 30, 500  # of every replica before the warm-up
-RIDGE_MOVES, RIDGE_BELOW = 4, 30.0  # in a sweep, at places softer than that
-REHEAT_EVERY, REHEAT_LAST, REHEAT_ABOVE = 48, 4, 10.0  # sweeps, and at the target; sharper places
+FREE, COOLING, COOLING_MOVES = 0.3, 30, 300  # sharpness, rungs, moves at each, before the warm-up
+APART = 5  # copies of the softest replica are taken so many times in the sweeps of a warm-up
+SOFT = 10.0  # sharpness up to which labels are mixed and times moved most: the rest lives of it
+RIDGE_BELOW = 30.0  # a ridge move in a sweep at places softer than that
+REHEAT_EVERY = (3, 36, 12)  # sweeps: at soft places, between, and at the target
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 # Moves by place, from the softest to the target, as a multiple.
-EFFORT = ((0.0, 0.35, 1.0), (1.2, 1.0, 0.8))
+EFFORT = ((0.0, 0.2, 0.3, 1.0), (3.0, 3.0, 1.0, 1.0))
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
@@ -64,9 +66,9 @@ class Settings:
 
     chains: int = 4
     replicas: int = 18
-    warm: int = 500
+    warm: int = 700
     sweeps: int = 4500
-    moves: int = 300
+    moves: int = 100
     seed: int = 20230221
 
 
@@ -80,13 +82,7 @@ class Ladder:
         self.sharpness = np.append(softer, TARGET)
         share = np.interp(np.arange(settings.replicas) / settings.replicas, *EFFORT)
         self.moves = np.rint(settings.moves * share).astype(int)
-        self.replicas = []
-        for stream in self.rng.spawn(settings.replicas):
-            counts = counts_of_facts(posed.summary, stream)
-            if counts is None:
-                raise BadInput(Fault("the printed counts contradict each other"))
-            self.replicas.append(Replica(posed, counts, stream))
-        self._cool()
+        self.replicas = self._start(posed)
         self.tally = np.zeros((settings.replicas, kernel.MOVES, 2), np.int64)
         self.refused = np.zeros(settings.replicas - 1)
         self.tried = np.zeros(settings.replicas - 1)
@@ -95,13 +91,28 @@ class Ladder:
         self.trips = 0
         self.sweep_number = 0
 
-    def _cool(self) -> None:
-        """Bring every replica from free moves to its place, so that exchanges start near it."""
+    def _start(self, posed: Problem) -> list[Replica]:
+        """Replicas at their places: one settles at the softest, the others begin as copies of it.
+
+        Cooled each from its own start, as many would be caught in each mode as a quench catches,
+        and the places exchange that many for long.
+        """
+        streams = self.rng.spawn(self.settings.replicas)
+        counts = counts_of_facts(posed.summary, streams[0])
+        if counts is None:
+            raise BadInput(Fault("the printed counts contradict each other"))
+        found = [Replica(posed, counts, stream) for stream in streams]
+        first, soft = found[0], float(self.sharpness[0])
         tally = np.zeros((kernel.MOVES, 2), np.int64)
-        for place, replica in enumerate(self.replicas):
-            end = min(self.sharpness[place], SHARPEST)
-            for sharpness in np.geomspace(min(FREE, end), end, COOLING):
-                replica.run(Effort(COOLING_MOVES), float(sharpness), True, tally)
+        cool(first, min(FREE, soft), soft, tally)
+        effort = Effort(int(self.moves[0]), 1, 1)
+        for place, replica in enumerate(found):
+            for _ in range(self.settings.warm // (APART if place else 1)):
+                first.run(effort, soft, True, tally)
+            if place:
+                replica.copy(first)
+                cool(replica, soft, min(float(self.sharpness[place]), SHARPEST), tally)
+        return found
 
     def sweep(self, adapt: bool) -> None:
         """All replicas, then exchanges of neighbours."""
@@ -120,10 +131,9 @@ class Ladder:
     def effort(self, place: int) -> Effort:
         """What the replica at a place does in this sweep."""
         sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
-        turn = self.sweep_number + REHEAT_LAST * place
-        reheats = turn % (REHEAT_LAST if last else REHEAT_EVERY) == 0 and sharpness > REHEAT_ABOVE
-        ridges = RIDGE_MOVES if sharpness < RIDGE_BELOW else 0
-        return Effort(int(self.moves[place]), ridges, int(reheats))
+        every = REHEAT_EVERY[2 if last else 0 if sharpness < SOFT else 1]
+        reheats = (self.sweep_number + place) % every == 0
+        return Effort(int(self.moves[place]), int(sharpness < RIDGE_BELOW), int(reheats))
 
     def _exchange(self, low: int) -> None:
         one, other = self.replicas[low], self.replicas[low + 1]
@@ -147,6 +157,12 @@ class Ladder:
         """Start counting anew."""
         self.refused[:], self.tried[:], self.tally[:] = 0, 0, 0
         self.trips = 0
+
+
+def cool(replica: Replica, start: float, end: float, tally: np.ndarray) -> None:
+    """Bring a replica from one sharpness to another in small steps."""
+    for k, sharpness in enumerate(np.geomspace(start, end, COOLING)):
+        replica.run(Effort(COOLING_MOVES, 0, int(k % 3 == 0)), float(sharpness), True, tally)
 
 
 def chain(posed: Problem, settings: Settings, seed: int) -> Chain | None:

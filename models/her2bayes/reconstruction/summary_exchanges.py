@@ -156,3 +156,61 @@ def move_event(printed, patients, work):
     plan(work, i, patients.s[i], 0, cell_i)
     plan(work, j, patients.s[j], 1, cell_j)
     return True
+
+
+@fast
+def four_keep_facts(printed, patients, planned):
+    """Tell whether counts stay as printed when all planned changes of labels are made.
+
+    The last counts first: those of a crossing with others stand there, and are the first to break.
+    """
+    for f in range(printed.fact_low.size - 1, -1, -1):
+        held = patients.held[f]
+        for k in range(planned.size[0]):
+            i = planned.who[k]
+            held += printed.fact[planned.cell[k], planned.event[k], f]
+            held -= printed.fact[patients.cell[i], patients.event[i], f]
+        if held < printed.fact_low[f] or held > printed.fact_high[f]:
+            return False
+    return True
+
+
+@fast
+def drawn(patients, label, wanted, alike):
+    """Anyone whose label is the wanted one, or is not; -1 where none turned up."""
+    for _ in range(60):
+        i = np.random.randint(patients.order.size)
+        if (label[patients.cell[i]] == wanted) == alike:
+            return i
+    return -1
+
+
+@fast
+def move_four(printed, patients, work):
+    """Exchange one factor's labels a, b in two pairs at once: a b, a b to b a, b a.
+
+    Where printed counts cross a factor with several others, no exchange of two patients changes
+    how all of them go together (Diaconis & Sturmfels 1998); two exchanges whose counts make up for
+    each other do. Patients are drawn by this label only, whose counts stay; mostly nothing is
+    planned, as other counts would change.
+    """
+    planned = work.plan
+    a = np.random.randint(printed.stride.size)
+    label = printed.label[a]
+    i = np.random.randint(patients.order.size)
+    one = label[patients.cell[i]]
+    j = drawn(patients, label, one, False)
+    if j < 0:
+        return False
+    other = label[patients.cell[j]]
+    k, m = drawn(patients, label, one, True), drawn(patients, label, other, True)
+    if k < 0 or m < 0 or k == i or m == j:
+        return False
+    gap = (other - one) * printed.stride[a]
+    plan(work, i, patients.s[i], patients.event[i], patients.cell[i] + gap)
+    plan(work, k, patients.s[k], patients.event[k], patients.cell[k] + gap)
+    plan(work, j, patients.s[j], patients.event[j], patients.cell[j] - gap)
+    plan(work, m, patients.s[m], patients.event[m], patients.cell[m] - gap)
+    if not four_keep_facts(printed, patients, planned):
+        planned.size[0] = 0
+    return False

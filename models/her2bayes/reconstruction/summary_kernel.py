@@ -22,19 +22,25 @@ from her2bayes.reconstruction.summary_distance import (
     refresh,
     room_left,
 )
-from her2bayes.reconstruction.summary_exchanges import move_event, move_near, move_swap
+from her2bayes.reconstruction.summary_exchanges import move_event, move_four, move_near, move_swap
 from her2bayes.reconstruction.summary_moves import move_one, move_pair, move_shift, move_time
-from her2bayes.reconstruction.summary_reference import exposure, fill_hazards, hamiltonian
+from her2bayes.reconstruction.summary_reference import (
+    count_exits,
+    counts_of_exits,
+    fill_hazards,
+    hamiltonian,
+)
 from her2bayes.reconstruction.summary_reheat import move_reheat
 from her2bayes.reconstruction.summary_ridge import move_ridge
 from her2bayes.reconstruction.summary_screen import HERE, THERE, log_pass, look, screens, turn
 from her2bayes.reconstruction.summary_table_move import move_table
 from her2bayes.reconstruction.summary_warp import move_warp
 
-TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT = 0, 1, 2, 3, 4, 5, 6, 7, 8
-STEPS = 9  # moves of a few patients, chosen at random
-RIDGE, REHEAT = 9, 10  # moves of all, as often as ``effort`` says
-MOVES = 11
+TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT, FOUR = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+STEPS = 10  # moves of a few patients, chosen at random
+RIDGE, REHEAT = 10, 11  # moves of all, as often as ``effort`` says
+MOVES = 12
+FOURS = 20  # times that four patients are drawn: few of them keep the counts
 RIDGES, REHEATS = 1, 2  # places in ``effort``, after the steps
 FIRM = 30.0  # sharpness from which other moves are tried more often
 
@@ -52,6 +58,8 @@ def plan_move(printed, patients, work, which):
         return move_one(printed, patients, work)
     if which == NEAR:
         return move_near(printed, patients, work)
+    if which == FOUR:
+        return move_four(printed, patients, work)
     return move_event(printed, patients, work)
 
 
@@ -91,14 +99,8 @@ def screened_step(printed, patients, model, hazards, undo, work, sharpness, rank
 
 
 @fast
-def step(printed, patients, model, hazards, undo, work, sharpness, tally):
-    """One Metropolis-Hastings step over patients."""
-    u = np.random.random()
-    which = 0
-    chance = printed.chance[1 if sharpness > FIRM else 0]
-    while which < STEPS - 1 and u >= chance[which]:
-        u -= chance[which]
-        which += 1
+def attempt(printed, patients, model, hazards, undo, work, sharpness, which, tally):
+    """One Metropolis-Hastings step over patients with some move."""
     undo.size[0] = 0
     work.plan.size[0] = 0
     tally[which, 0] += 1
@@ -126,21 +128,21 @@ def step(printed, patients, model, hazards, undo, work, sharpness, tally):
 
 
 @fast
-def count_exits(printed, patients, model, counts):
-    """Deaths, censorings and time by model cell and interval."""
-    deaths, months, leaves, follow = counts
-    deaths[:] = 0.0
-    months[:] = 0.0
-    leaves[:] = 0.0
-    follow[:] = 0.0
-    for i in range(patients.s.size):
-        m = printed.model_cell[patients.cell[i]]
-        exposure(model, patients.s[i], patients.event[i], m, deaths, months, leaves, follow)
+def step(printed, patients, model, hazards, undo, work, sharpness, tally):
+    """One step over patients with a move chosen at random."""
+    u = np.random.random()
+    which = 0
+    chance = printed.chance[1 if sharpness > FIRM else 0]
+    while which < STEPS - 1 and u >= chance[which]:
+        u -= chance[which]
+        which += 1
+    for _ in range(FOURS if which == FOUR else 1):
+        attempt(printed, patients, model, hazards, undo, work, sharpness, which, tally)
 
 
 @outer
 def moves_of_all(
-    printed, patients, model, hazards, theta, undo, work, effort, sharpness, tally
+    printed, patients, model, hazards, theta, undo, work, effort, leaps, pace, sharpness, tally
 ):  # fmt: skip
     """Moves of many patients: with the parameters, and of all labels of one factor."""
     for _ in range(effort[RIDGES]):
@@ -152,8 +154,8 @@ def moves_of_all(
         factor = printed.reheated[np.random.randint(printed.reheated.size)]
         tally[REHEAT, 0] += 1
         tally[REHEAT, 1] += move_reheat(
-            printed, patients, model, hazards, undo, work, factor, sharpness
-        )
+            printed, patients, model, hazards, theta, undo, work, factor, leaps, pace, sharpness
+        )  # fmt: skip
 
 
 @outer
@@ -167,20 +169,16 @@ def run(
     step, adapted where asked.
     """
     np.random.seed(seed)
-    cells, intervals = hazards.log_death.shape
-    counts = (
-        np.zeros((cells, intervals)),
-        np.zeros((cells, intervals)),
-        np.zeros(intervals),
-        np.zeros(intervals),
-    )
-    scratch = (np.zeros((cells, intervals)), np.zeros(intervals))
+    counts, scratch = counts_of_exits(model)
     fill_hazards(model, theta, hazards)
     refresh(printed, patients, work)
     work.screen.known[0] = 0
     for _ in range(effort[0]):
         step(printed, patients, model, hazards, undo, work, sharpness, tally)
-    moves_of_all(printed, patients, model, hazards, theta, undo, work, effort, sharpness, tally)
+    moves_of_all(
+        printed, patients, model, hazards, theta, undo, work, effort, leaps // 3, pace[0],
+        sharpness, tally,
+    )  # fmt: skip
     count_exits(printed, patients, model, counts)
     rate = hamiltonian(model, theta, counts, pace[0], leaps, scratch)
     if adapt:
@@ -192,14 +190,7 @@ def run(
 def parameters(printed, patients, model, theta, seed, warm, apart, leaps, found):
     """Draws of theta given the patients as they are, every ``apart``-th into ``found``."""
     np.random.seed(seed)
-    cells, intervals = model.columns.shape[0], model.start.size
-    counts = (
-        np.zeros((cells, intervals)),
-        np.zeros((cells, intervals)),
-        np.zeros(intervals),
-        np.zeros(intervals),
-    )
-    scratch = (np.zeros((cells, intervals)), np.zeros(intervals))
+    counts, scratch = counts_of_exits(model)
     count_exits(printed, patients, model, counts)
     pace = 0.1
     for k in range(warm + apart * found.shape[0]):

@@ -191,13 +191,18 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
 
 
 def _reheated(summary: Summary) -> np.ndarray:
-    """Factors whose labels change some tests and not all: all but the one compared first."""
+    """Factors whose labels change some tests and not all, once for each test: harder, more often.
+
+    That is all but the one compared first.
+    """
     compared = next((s.factor for s in summary.statistics if s.factor), "")
-    used = {name for s in summary.statistics for name in (s.factor, *s.given)}
-    if PAIRED in used and summary.cells.pair:
-        used |= {summary.cells.pair[0]}
-    names = list(summary.cells.factors)
-    return np.array([k for k, n in enumerate(names) if n in used and n != compared], np.int64)
+    names, found = list(summary.cells.factors), []
+    for statistic in summary.statistics:
+        used = {statistic.factor, *statistic.given}
+        if PAIRED in used and summary.cells.pair:
+            used |= {summary.cells.pair[0]}
+        found += [names.index(n) for n in sorted(used) if n in names and n != compared]
+    return np.array(sorted(found), np.int64)
 
 
 def _stretches(summary: Summary) -> np.ndarray:
@@ -255,9 +260,10 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     """
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
     one = 0.005 if tied else 0.15
+    four = 0.05 * (len(summary.cells.factors) > 2)
     event = 0.45 if any(s.kind == kernel.COX for s in summary.statistics) else 0.15
-    soft = [0.3, 0.25, 0.05, 0.05, one, 0.06 * has_table_moves, 0.012, 0.06, 0.2]
-    firm = [0.15, 0.15, 0.04, 0.06, one, 0.02 * has_table_moves, 0.003, 0.2, event]
+    soft = [0.3, 0.25, 0.05, 0.05, one, 0.06 * has_table_moves, 0.012, 0.06, 0.2, four]
+    firm = [0.15, 0.15, 0.04, 0.06, one, 0.02 * has_table_moves, 0.003, 0.2, event, four]
     weight = np.array([soft, firm])
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 

@@ -128,6 +128,32 @@ def exposure(model, s, event, m, deaths, months, leaves, follow):
 
 
 @outer
+def counts_of_exits(model):
+    """Memory for ``count_exits`` and for ``hamiltonian``."""
+    cells, intervals = model.columns.shape[0], model.start.size
+    counts = (
+        np.zeros((cells, intervals)),
+        np.zeros((cells, intervals)),
+        np.zeros(intervals),
+        np.zeros(intervals),
+    )
+    return counts, (np.zeros((cells, intervals)), np.zeros(intervals))
+
+
+@fast
+def count_exits(printed, patients, model, counts):
+    """Deaths, censorings and time by model cell and interval."""
+    deaths, months, leaves, follow = counts
+    deaths[:] = 0.0
+    months[:] = 0.0
+    leaves[:] = 0.0
+    follow[:] = 0.0
+    for i in range(patients.s.size):
+        m = printed.model_cell[patients.cell[i]]
+        exposure(model, patients.s[i], patients.event[i], m, deaths, months, leaves, follow)
+
+
+@outer
 def log_posterior(model, theta, counts, log_death, log_leave, gradient):  # noqa: C901 (one pass)
     """Log p(theta | patients) up to a constant, and its gradient; counts as of ``exposure``."""
     deaths, months, leaves, follow = counts

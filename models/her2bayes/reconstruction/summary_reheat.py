@@ -2,8 +2,9 @@
 
 The tests within the levels of one factor change with its labels, all others do not. A tempered
 transition (Neal 1996) takes the sharpness of these tests down a ladder and up again, exchanging
-labels at every rung, and is accepted with the product of the ratios of targets on the way. So it
-crosses between divisions of the deaths that no single exchange inside the windows connects.
+labels and moving theta with them at every rung, and is accepted with the product of the ratios of
+targets on the way. So it crosses between divisions of the deaths that no single exchange inside the
+windows connects, and that theta holds in place as much as the tests do.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -16,18 +17,35 @@ import numpy as np
 from her2bayes.reconstruction.compiled import fast, outer
 from her2bayes.reconstruction.summary_changes import change, exchange_keeps_facts, take_back
 from her2bayes.reconstruction.summary_distance import accepted
+from her2bayes.reconstruction.summary_reference import (
+    count_exits,
+    counts_of_exits,
+    fill_hazards,
+    hamiltonian,
+)
 from her2bayes.reconstruction.summary_state import assign
 
 HARD, SOFT = 400.0, 2.0  # first and last rung; sharper is as good as the target
-RUNGS = 8.0  # per unit of log sharpness
-EXCHANGES = 1.5  # tried at every rung, per patient
+SOFTER = 4.0  # at soft places the last rung is so many times softer than the place
+RUNGS = 12.0  # per unit of log sharpness
+EXCHANGES = 0.75  # tried at every rung, per patient
+OF_DEATHS = 0.6  # share of exchanges that begin with a death: their labels decide the tests
+TRIES = 40  # to find one
 
 
 @fast
 def exchange_labels(printed, patients, model, hazards, undo, factor):
-    """Exchange one label between two patients, any two alike likely; log ratio of the target."""
+    """Exchange one label between two patients; log ratio of the target.
+
+    Nobody's death changes, so the two are as likely to be picked for the way back.
+    """
     n = patients.order.size
     i, j = np.random.randint(n), np.random.randint(n)
+    if np.random.random() < OF_DEATHS:
+        for _ in range(TRIES):
+            if patients.event[i]:
+                break
+            i = np.random.randint(n)
     cell_i, cell_j = patients.cell[i], patients.cell[j]
     gap = (printed.label[factor, cell_j] - printed.label[factor, cell_i]) * printed.stride[factor]
     if gap == 0:
@@ -56,18 +74,32 @@ def exchanges(printed, patients, model, hazards, undo, work, factor, sharpness):
 
 
 @outer
-def move_reheat(printed, patients, model, hazards, undo, work, factor, sharpness):
+def move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps, pace):
+    """Move theta given the labels as they are now."""
+    count_exits(printed, patients, model, counts)
+    hamiltonian(model, theta, counts, pace, leaps, scratch)
+    fill_hazards(model, theta, hazards)
+
+
+@outer
+def move_reheat(
+    printed, patients, model, hazards, theta, undo, work, factor, leaps, pace, sharpness
+):  # fmt: skip
     """Soften and harden the tests of one factor; whether the new labels were accepted."""
-    cell, distance = patients.cell.copy(), patients.distance.copy()
-    hard = max(min(sharpness, HARD), 1.01 * SOFT)
-    rungs = 2 + int(RUNGS * np.log(hard / SOFT))
-    ladder = hard * (SOFT / hard) ** (np.arange(rungs) / (rungs - 1))
+    cell, distance, before_theta = patients.cell.copy(), patients.distance.copy(), theta.copy()
+    counts, scratch = counts_of_exits(model)
+    hard = min(sharpness, HARD)
+    soft = min(SOFT, hard / SOFTER)
+    rungs = 2 + int(RUNGS * np.log(hard / soft))
+    ladder = hard * (soft / hard) ** (np.arange(rungs) / (rungs - 1))
     ratio, before = 0.0, sharpness
     for now in ladder:
         ratio += (before - now) * np.sum(patients.distance)
         exchanges(printed, patients, model, hazards, undo, work, factor, now)
+        move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps, pace)
         before = now
     for k in range(rungs - 1, -1, -1):
+        move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps, pace)
         exchanges(printed, patients, model, hazards, undo, work, factor, ladder[k])
         before = sharpness if k == 0 else ladder[k - 1]
         ratio -= (before - ladder[k]) * np.sum(patients.distance)
@@ -77,4 +109,6 @@ def move_reheat(printed, patients, model, hazards, undo, work, factor, sharpness
         if patients.cell[i] != cell[i]:
             assign(printed, patients, i, patients.s[i], patients.event[i], cell[i])
     patients.distance[:] = distance
+    theta[:] = before_theta
+    fill_hazards(model, theta, hazards)
     return False

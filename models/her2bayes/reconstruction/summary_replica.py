@@ -36,6 +36,12 @@ class Replica:
         s = -np.log1p(-u * (1 - np.exp(-3.0))) / 3.0 * posed.printed.last
         self.patients = cohort(posed.printed, np.maximum(s, 1e-3), event, cell)
 
+    def copy(self, other: Replica) -> None:
+        """Begin where another replica is."""
+        for mine, its in zip(self.patients, other.patients, strict=True):
+            mine[...] = its
+        self.theta[:], self.pace[:] = other.theta, other.pace
+
     def run(self, effort: Effort, sharpness: float, adapt: bool, tally: np.ndarray) -> None:
         """One sweep at a sharpness."""
         self.distance = kernel.run(
