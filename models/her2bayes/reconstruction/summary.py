@@ -33,11 +33,11 @@ SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 300  # sharpness, rungs, moves at each, before the warm-up
 APART = 5  # copies of the softest replica are taken so many times in the sweeps of a warm-up
 SOFT = 10.0  # sharpness up to which labels are mixed and times moved most: the rest lives of it
-RIDGE_BELOW = 30.0  # a ridge move in a sweep at places softer than that
-REHEAT_EVERY = (3, 36, 12)  # sweeps: at soft places, between, and at the target
+RIDGES, RIDGE_BELOW = 1, 30.0  # ridge moves in a sweep, at places softer than that
+REHEAT_EVERY = (3, 24, 12)  # sweeps: at soft places, between, and at the target
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 # Moves by place, from the softest to the target, as a multiple.
-EFFORT = ((0.0, 0.2, 0.3, 1.0), (3.0, 3.0, 1.0, 1.0))
+EFFORT = ((0.0, 0.2, 0.3, 0.55, 0.7, 1.0), (3.0, 3.0, 2.0, 2.0, 1.0, 1.0))
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
@@ -66,8 +66,8 @@ class Settings:
 
     chains: int = 4
     replicas: int = 18
-    warm: int = 700
-    sweeps: int = 4500
+    warm: int = 600
+    sweeps: int = 3200
     moves: int = 100
     seed: int = 20230221
 
@@ -133,7 +133,7 @@ class Ladder:
         sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
         every = REHEAT_EVERY[2 if last else 0 if sharpness < SOFT else 1]
         reheats = (self.sweep_number + place) % every == 0
-        return Effort(int(self.moves[place]), int(sharpness < RIDGE_BELOW), int(reheats))
+        return Effort(int(self.moves[place]), RIDGES * int(sharpness < RIDGE_BELOW), int(reheats))
 
     def _exchange(self, low: int) -> None:
         one, other = self.replicas[low], self.replicas[low + 1]

@@ -42,7 +42,7 @@ RIDGE, REHEAT = 10, 11  # moves of all, as often as ``effort`` says
 MOVES = 12
 FOURS = 20  # times that four patients are drawn: few of them keep the counts
 RIDGES, REHEATS = 1, 2  # places in ``effort``, after the steps
-FIRM = 30.0  # sharpness from which other moves are tried more often
+FIRM = 12.0  # sharpness from which other moves are tried more often
 
 
 @fast
