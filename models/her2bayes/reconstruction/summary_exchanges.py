@@ -13,6 +13,8 @@ import numpy as np
 from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_changes import exchange_keeps_facts, plan
 
+PAIRS = 3  # most deaths that are exchanged for censorings at once
+
 
 @fast
 def partner(printed, patients, i):
@@ -159,8 +161,8 @@ def move_event(printed, patients, work):
 
 
 @fast
-def four_keep_facts(printed, patients, planned):
-    """Tell whether counts stay as printed when all planned changes of labels are made.
+def plan_keeps_facts(printed, patients, planned):
+    """Tell whether counts stay as printed when all planned changes are made.
 
     The last counts first: those of a crossing with others stand there, and are the first to break.
     """
@@ -211,6 +213,52 @@ def move_four(printed, patients, work):
     plan(work, k, patients.s[k], patients.event[k], patients.cell[k] + gap)
     plan(work, j, patients.s[j], patients.event[j], patients.cell[j] - gap)
     plan(work, m, patients.s[m], patients.event[m], patients.cell[m] - gap)
-    if not four_keep_facts(printed, patients, planned):
+    if not plan_keeps_facts(printed, patients, planned):
         planned.size[0] = 0
     return False
+
+
+@fast
+def is_planned(planned, i):
+    """Tell whether a change of a patient is planned already."""
+    for k in range(planned.size[0]):
+        if planned.who[k] == i:
+            return True
+    return False
+
+
+@fast
+def move_events(printed, patients, work):
+    """Exchange a death and a censoring, and the same for their neighbours in time, up to three.
+
+    One death that happens earlier moves every test by what its group was expected to lose; deaths
+    of other groups at about the same times cancel most of that. In each pair both have the same
+    label of one factor, so that censorings by this label, among which the first is drawn, stay as
+    many; neighbours have the same law on both sides: the way back is as likely.
+    """
+    planned, n = work.plan, patients.order.size
+    a = np.random.randint(printed.stride.size)
+    label = printed.label[a]
+    i = j = -1
+    for _ in range(60):
+        i = np.random.randint(n)
+        if patients.event[i]:
+            break
+    for _ in range(60):
+        j = np.random.randint(n)
+        if not patients.event[j] and label[patients.cell[j]] == label[patients.cell[i]]:
+            break
+    size = 2 + np.random.randint(PAIRS - 1)
+    for pair in range(size):
+        if pair > 0:
+            i, j = neighbour(patients, i), neighbour(patients, j)
+        alike = label[patients.cell[i]] == label[patients.cell[j]]
+        good = alike and patients.event[i] and not patients.event[j]
+        if not good or is_planned(planned, i) or is_planned(planned, j):
+            planned.size[0] = 0
+            return False
+        plan(work, i, patients.s[i], 0, patients.cell[i])
+        plan(work, j, patients.s[j], 1, patients.cell[j])
+    if not plan_keeps_facts(printed, patients, planned):
+        planned.size[0] = 0
+    return True

@@ -22,7 +22,13 @@ from her2bayes.reconstruction.summary_distance import (
     refresh,
     room_left,
 )
-from her2bayes.reconstruction.summary_exchanges import move_event, move_four, move_near, move_swap
+from her2bayes.reconstruction.summary_exchanges import (
+    move_event,
+    move_events,
+    move_four,
+    move_near,
+    move_swap,
+)
 from her2bayes.reconstruction.summary_moves import move_one, move_pair, move_shift, move_time
 from her2bayes.reconstruction.summary_reference import (
     count_exits,
@@ -36,10 +42,10 @@ from her2bayes.reconstruction.summary_screen import HERE, THERE, log_pass, look,
 from her2bayes.reconstruction.summary_table_move import move_table
 from her2bayes.reconstruction.summary_warp import move_warp
 
-TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT, FOUR = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-STEPS = 10  # moves of a few patients, chosen at random
-RIDGE, REHEAT = 10, 11  # moves of all, as often as ``effort`` says
-MOVES = 12
+TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT, FOUR, EVENTS = range(11)
+STEPS = 11  # moves of a few patients, chosen at random
+RIDGE, REHEAT = 11, 12  # moves of all, as often as ``effort`` says
+MOVES = 13
 FOURS = 20  # times that four patients are drawn: few of them keep the counts
 RIDGES, REHEATS = 1, 2  # places in ``effort``, after the steps
 FIRM = 12.0  # sharpness from which other moves are tried more often
@@ -60,6 +66,8 @@ def plan_move(printed, patients, work, which):
         return move_near(printed, patients, work)
     if which == FOUR:
         return move_four(printed, patients, work)
+    if which == EVENTS:
+        return move_events(printed, patients, work)
     return move_event(printed, patients, work)
 
 

@@ -262,8 +262,8 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     one = 0.005 if tied else 0.15
     four = 0.05 * (len(summary.cells.factors) > 2)
     event = 0.45 if any(s.kind == kernel.COX for s in summary.statistics) else 0.15
-    soft = [0.3, 0.25, 0.05, 0.05, one, 0.06 * has_table_moves, 0.012, 0.06, 0.2, four]
-    firm = [0.15, 0.15, 0.04, 0.06, one, 0.02 * has_table_moves, 0.003, 0.2, event, four]
+    soft = [0.3, 0.25, 0.05, 0.05, one, 0.06 * has_table_moves, 0.012, 0.06, 0.2, four, 0.3]
+    firm = [0.15, 0.15, 0.04, 0.06, one, 0.02 * has_table_moves, 0.003, 0.2, event, four, 0.6]
     weight = np.array([soft, firm])
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
