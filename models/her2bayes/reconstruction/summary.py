@@ -175,11 +175,11 @@ def chain(posed: Problem, settings: Settings, seed: int) -> Chain | None:
     found = []
     for sweep in range(settings.sweeps):
         ladder.sweep(adapt=False)
-        top = ladder.replicas[-1]
-        if top.distance == 0:
-            p = top.patients
-            kept.append((p.time / TENTHS, p.event.copy(), p.cell.copy(), top.theta.copy()))
-            found.append(sweep)
+        for replica in ladder.replicas:  # at distance 0 all places have one density, the target
+            if replica.distance == 0:
+                p = replica.patients
+                kept.append((p.time / TENTHS, p.event.copy(), p.cell.copy(), replica.theta.copy()))
+                found.append(sweep)
     if not kept:
         return None
     parts = [np.array(part) for part in zip(*kept, strict=True)]
