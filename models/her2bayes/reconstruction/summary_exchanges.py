@@ -221,7 +221,7 @@ def move_four(printed, patients, work):
 @fast
 def is_planned(planned, i):
     """Tell whether a change of a patient is planned already."""
-    for k in range(planned.size[0]):
+    for k in range(planned.size[0]):  # noqa: SIM110 (numba knows no such generator)
         if planned.who[k] == i:
             return True
     return False

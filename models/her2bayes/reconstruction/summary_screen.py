@@ -25,8 +25,9 @@ import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
 from her2bayes.reconstruction.summary_distance import MISSING, is_affected, outside
+from her2bayes.reconstruction.summary_rank import GROUPS, cox_step, solve
 from her2bayes.reconstruction.summary_state import first_at, rows_until
-from her2bayes.reconstruction.summary_statistics import GROUPS, cox_step, fill, solve
+from her2bayes.reconstruction.summary_statistics import fill
 
 SHARPEST = 40.0  # the first order is not trusted further than that
 PARTS = 9  # of score (up to 3) and information (up to 6)

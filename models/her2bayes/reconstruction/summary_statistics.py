@@ -15,17 +15,17 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.summary_rank import FAR as FAR
+from her2bayes.reconstruction.summary_rank import GROUPS as GROUPS
+from her2bayes.reconstruction.summary_rank import cox, log_rank, solve
 
 LOG_RANK, COX, PETO, EXPECTED, OBSERVED = 0, 1, 2, 3, 4
 FOLLOW_UP, FOLLOW_UP_REVERSE, FOLLOW_UP_SURVIVORS, MEDIAN = 5, 6, 7, 8
 FIRST_OF_TIME = 5  # kinds from here on depend on the times, not only on their order
 VALUES = 12  # numbers a statistic may hold: four for each of up to three ratios
-GROUPS = 4  # groups a statistic may compare
 SMALL = 16  # rows of scratch space, the last of them a Cox fit's error, reach and start
 ERROR, REACH, START = 13, 14, 15
 Z = 1.959963984540054
-NEWTON_STEPS = 30
-FAR = 15.0  # a log hazard ratio beyond is infinite: one group has no events
 
 
 @fast
@@ -54,131 +54,6 @@ def event_table(time, event, cell, group_of, n, groups, risk, dead, small):
         if at_risk[a] == 0:
             return -1  # a group without patients cannot be compared
     return rows
-
-
-@fast
-def solve(matrix, right, size):
-    """Solve a small symmetric system in place; False where it is singular."""
-    for i in range(size):
-        if matrix[i, i] < 1e-10:
-            return False
-        for j in range(i + 1, size):
-            factor = matrix[j, i] / matrix[i, i]
-            for m in range(i, size):
-                matrix[j, m] -= factor * matrix[i, m]
-            right[j] -= factor * right[i]
-    for i in range(size - 1, -1, -1):
-        for m in range(i + 1, size):
-            right[i] -= matrix[i, m] * right[m]
-        right[i] /= matrix[i, i]
-    return True
-
-
-@fast
-def copy(source, target, size):
-    """Copy a small matrix."""
-    for a in range(size):
-        for b in range(size):
-            target[a, b] = source[a, b]
-
-
-@fast
-def log_rank(risk, dead, rows, groups, difference, variance):
-    """Observed minus expected events of the groups after the first, and their variance."""
-    size = groups - 1
-    for a in range(size):
-        difference[a] = 0.0
-        for b in range(size):
-            variance[a, b] = 0.0
-    for k in range(rows):
-        n = 0.0
-        d = 0.0
-        for a in range(groups):
-            n += risk[a, k]
-            d += dead[a, k]
-        if d == 0:
-            continue
-        spread = d * (n - d) / (n - 1.0) if n > 1 else 0.0
-        for a in range(size):
-            share = risk[a + 1, k] / n
-            difference[a] += dead[a + 1, k] - d * share
-            variance[a, a] += spread * share
-            for b in range(a + 1):
-                variance[a, b] -= spread * share * risk[b + 1, k] / n
-    for a in range(size):
-        for b in range(a):
-            variance[b, a] = variance[a, b]
-
-
-@fast
-def cox_step(risk, dead, rows, groups, beta, score, information, small):  # noqa: C901 (one pass)
-    """Score and information of the partial likelihood at beta, Efron's ties."""
-    size = groups - 1
-    weight, share = small[0], small[1]
-    weight[0] = 1.0
-    for a in range(size):
-        weight[a + 1] = np.exp(beta[a])
-        score[a] = 0.0
-        for b in range(size):
-            information[a, b] = 0.0
-    for k in range(rows):
-        d = 0
-        for a in range(groups):
-            d += int(dead[a, k])
-        for tie in range(d):
-            part = tie / d
-            total = 0.0
-            for a in range(groups):
-                share[a] = weight[a] * (risk[a, k] - part * dead[a, k])
-                total += share[a]
-            for a in range(size):
-                p = share[a + 1] / total
-                score[a] -= p
-                for b in range(a + 1):
-                    found = (p if a == b else 0.0) - p * share[b + 1] / total
-                    information[a, b] += found
-        for a in range(size):
-            score[a] += dead[a + 1, k]
-    for a in range(size):
-        for b in range(a):
-            information[b, a] = information[a, b]
-
-
-@fast
-def cox(risk, dead, rows, groups, near, reach, beta, error, small):
-    """Fit by Newton's method from ``beta``; False without a fit, or beyond ``reach`` of ``near``.
-
-    It is given up as soon as the solution must lie beyond: a step d leaves an error of at most
-    about d^2 / 2, for which 2 d^2 is allowed.
-    """
-    size = groups - 1
-    score, information, work = small[2], small[3 : 3 + GROUPS], small[7 : 7 + GROUPS]
-    done = False
-    for _ in range(NEWTON_STEPS):
-        cox_step(risk, dead, rows, groups, beta, score, information, small)
-        if done:
-            break
-        copy(information, work, size)
-        if not solve(work, score, size):
-            return False
-        largest = 0.0
-        for a in range(size):
-            step = min(max(score[a], -2.0), 2.0)
-            beta[a] += step
-            largest = max(largest, abs(step))
-        left = 2 * largest * largest if largest < 0.25 else largest
-        for a in range(size):
-            if abs(beta[a]) > FAR or abs(beta[a] - near[a]) - left > reach[a]:
-                return False
-        done = largest < 3e-5  # the error left is of the order of its square
-    for a in range(size):
-        copy(information, work, size)
-        for b in range(size):
-            score[b] = 1.0 if a == b else 0.0
-        if not solve(work, score, size):
-            return False
-        error[a] = np.sqrt(score[a])
-    return done
 
 
 @fast
