@@ -55,7 +55,10 @@ def summary(
     reading: Annotated[
         list[str] | None, typer.Option(help="AXIS=VALUE, e.g. follow_up=reverse; repeat.")
     ] = None,
-    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps kept of each chain.")] = 4500,
+    sweeps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sweeps kept of each chain; the study says how many by default."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     keep: Annotated[
         Path | None,
@@ -70,10 +73,10 @@ def summary(
     """
     from her2bayes.analysis import reconstructed_survival as analysis
     from her2bayes.evidence.study import load_study, study_folder
-    from her2bayes.reconstruction.summary import Settings
     from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
     from her2bayes.reconstruction.summary_evidence import summary as read_summary
     from her2bayes.reconstruction.summary_readings import endpoints
+    from her2bayes.reconstruction.summary_settings import settings_of
     from her2bayes.reports.files import publish
     from her2bayes.reports.reconstructed_survival import files_of
 
@@ -81,6 +84,7 @@ def summary(
     readings = dict(_reading(text) for text in reading or [])
     names = [endpoint] if endpoint else endpoints(loaded)
     posed = [read_summary(loaded, name, readings) for name in names]
+    settings = settings_of(loaded, seed=seed, **({"sweeps": sweeps} if sweeps else {}))
     good, found = True, []
     for item in posed:
         numbers = sum(len(statistic.targets) for statistic in item.statistics)
@@ -88,7 +92,6 @@ def summary(
         log.print(
             plain(f"{item.study} {item.endpoint}: {counts} counts, {numbers} survival numbers")
         )
-        settings = Settings(sweeps=sweeps, seed=seed)
         made = summary_ensemble(item, ensemble, settings)
         good = good and made.converged
         out.print(plain(made.text()))
@@ -98,7 +101,7 @@ def summary(
             kept = analysis.keep(item, settings, made.chains, keep)
             out.print(plain(kept), soft_wrap=True)
         found.append(analysis.endpoint_of(made, settings))
-    result = analysis.result_of(loaded, found, Settings(sweeps=sweeps, seed=seed))
+    result = analysis.result_of(loaded, found, settings)
     publish(out_folder, files_of(loaded, result))
     for name in ("estimates.csv", "report.html"):
         out.print(plain(out_folder / name), soft_wrap=True)

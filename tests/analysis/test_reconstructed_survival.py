@@ -8,14 +8,14 @@ from her2bayes.estimand import parse
 from her2bayes.evidence.study import load_study, study_folder
 from her2bayes.inference.store import Store
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary import Settings
 from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.reconstruction.summary_problem import problem
+from her2bayes.reconstruction.summary_settings import Settings
 from her2bayes.reconstruction.summary_start import prior_theta
 from her2bayes.reports import reconstructed_survival as report
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
-SHORT = Settings(chains=2, replicas=4, warm=60, sweeps=120, moves=200)
+SHORT = Settings(chains=2, replicas=4, warm=60, sweeps=120, moves=200, soft_moves=200)
 
 
 def toy() -> Summary:

@@ -14,13 +14,14 @@ from her2bayes.reconstruction import compiled
 from her2bayes.reconstruction import summary_kernel as chain_kernel
 from her2bayes.reconstruction import summary_screen as screen
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary import Settings, chain, chains
+from her2bayes.reconstruction.summary import chain, chains
 from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_match import match, patients
 from her2bayes.reconstruction.summary_problem import counts_of_facts, problem, walk
 from her2bayes.reconstruction.summary_replica import Effort, Replica
+from her2bayes.reconstruction.summary_settings import Settings
 from her2bayes.reconstruction.summary_start import cohort
 from her2bayes.reconstruction.summary_state import assign
 
@@ -168,7 +169,7 @@ def test_chain_equals_rejection_sampling(rng, cox):
     """Means and variances of survival, total time, deaths by class, labels, death times."""
     item = with_cox() if cox else small()
     reference = rejection(rng, 600, cox)
-    settings = Settings(replicas=3, warm=100, sweeps=2500, moves=250)
+    settings = Settings(replicas=3, warm=100, sweeps=2500, moves=250, soft_moves=250)
     found = chain(problem(item, INTERVALS, LAST), settings, 1)
     assert found is not None
     cohorts = zip(found.months, found.event, found.cell, strict=True)

@@ -7,11 +7,12 @@ from scipy.stats import chi2
 from her2bayes.errors import BadInput
 from her2bayes.evidence.study import load_study, study_folder
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary import Settings, chain
+from her2bayes.reconstruction.summary import chain
 from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_evidence import without_padding
 from her2bayes.reconstruction.summary_match import match, patients
 from her2bayes.reconstruction.summary_problem import problem
+from her2bayes.reconstruction.summary_settings import Settings
 
 Z = 1.959963984540054
 TROP2 = "ni.eff.hr.pfs.trop2"

@@ -14,7 +14,7 @@ from her2bayes.classical import hazard_regression, survival
 from her2bayes.errors import BadInput
 from her2bayes.reconstruction import calibration, calibration_cohorts, calibration_exercise
 from her2bayes.reconstruction.calibration_exercise import QUANTITIES
-from her2bayes.reconstruction.summary import Settings
+from her2bayes.reconstruction.summary_settings import Settings
 from her2bayes.reports import reconstruction_validation as report
 
 
@@ -66,7 +66,7 @@ def test_an_exercise_ranks_the_truth_and_both_controls(
 ) -> None:
     monkeypatch.setattr(calibration_exercise, "ENOUGH", 0.0)
     monkeypatch.setattr(calibration_exercise, "MEMBERS", 7)
-    few = Settings(chains=1, replicas=12, warm=100, sweeps=60, moves=120)
+    few = Settings(chains=1, replicas=12, warm=100, sweeps=60, moves=120, soft_moves=120)
     row = json.loads(json.dumps(calibration_exercise.exercise(lambda _: cohort, 3, few, 0)))
     assert (row["failed"], row["chains"]) == ("", 1)
     assert row["restarts"] >= 1

@@ -27,12 +27,13 @@ from her2bayes.inference import digest
 from her2bayes.inference.store import Store
 from her2bayes.posterior.estimates import estimates_table
 from her2bayes.reconstruction import summary as reconstruction
-from her2bayes.reconstruction.summary import Chain, Settings
+from her2bayes.reconstruction.summary import Chain
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, ensemble_of
 from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_problem import Problem, problem
 from her2bayes.reconstruction.summary_readings import reported
+from her2bayes.reconstruction.summary_settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 
 MEMBERS = 20  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
 KEPT = 250  # draws of each chain that are kept, evenly spaced
-STANDARD = Settings()
-QUICK = Settings(chains=2, warm=120, sweeps=60)
+QUICK = {"chains": 2, "warm": 120, "sweeps": 60}
 MODEL = "reconstructed_survival"
 AFTERWARDS = {  # files that no draw depends on
     f"summary_{name}" for name in ("conflict", "diagnostics", "ensemble", "given", "match")
@@ -87,8 +87,8 @@ def run(
     say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Reconstruct every endpoint, or read its chains from the store, and estimate from it."""
-    settings = replace(STANDARD, seed=sampling.seed)
-    short = replace(QUICK, seed=sampling.seed) if sampling.draws < 1000 else settings
+    settings = settings_of(study, seed=sampling.seed)
+    short = replace(settings, **QUICK) if sampling.draws < 1000 else settings
     found: list[Endpoint] = []
     failed: list[tuple[str, str]] = []
     for name in reported(study):

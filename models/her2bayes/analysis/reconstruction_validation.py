@@ -29,7 +29,7 @@ from her2bayes.reconstruction.calibration_exercise import (
     QUICK,
     exercise,
 )
-from her2bayes.reconstruction.summary import Settings
+from her2bayes.reconstruction.summary_settings import Settings
 
 PRIOR = "prior"
 WANTED = 0.80  # of real exercises, by 90 % intervals

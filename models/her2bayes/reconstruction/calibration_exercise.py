@@ -27,13 +27,14 @@ from her2bayes.reconstruction.calibration import (
 )
 from her2bayes.reconstruction.calibration_annealed import restarts
 from her2bayes.reconstruction.compiled import outer
-from her2bayes.reconstruction.summary import Chain, Settings, chain
+from her2bayes.reconstruction.summary import Chain, chain
 from her2bayes.reconstruction.summary_design import Statistic
+from her2bayes.reconstruction.summary_settings import Settings
 
 MEMBERS = 19
 LEVEL = 0.90
-QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120)
-LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120)  # for counts alone
+QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120, soft_moves=120)
+LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120, soft_moves=120)  # counts
 MOST_CHAINS = 4
 ENOUGH = 40.0  # effective draws of the slowest quantity, for 19 members that hardly depend
 DRAWS = 300  # of a chain that are measured

@@ -27,17 +27,16 @@ from her2bayes.reconstruction.summary_problem import (
     problem,
 )
 from her2bayes.reconstruction.summary_replica import Effort, Replica
+from her2bayes.reconstruction.summary_settings import Settings
 
 THREADS = 2
 SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 300  # sharpness, rungs, moves at each, before the warm-up
 APART = 5  # copies of the softest replica are taken so many times in the sweeps of a warm-up
-SOFT = 10.0  # sharpness up to which labels are mixed and times moved most: the rest lives of it
-RIDGES, RIDGE_BELOW = 1, 30.0  # ridge moves in a sweep, at places softer than that
-REHEAT_EVERY = (3, 24, 12)  # sweeps: at soft places, between, and at the target
+SOFT = 10.0  # sharpness up to which a place is soft
+RIDGE_BELOW = 30.0  # ridge moves at places softer than that
 RESPACED = 4  # times in a warm-up that the places are spaced anew
-# Moves by place, from the softest to the target, as a multiple.
-EFFORT = ((0.0, 0.2, 0.3, 0.55, 0.7, 1.0), (3.0, 3.0, 2.0, 2.0, 1.0, 1.0))
+LOOKED_AT = 4000  # sweeps, evenly spaced, whose cohorts are kept
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 
 
@@ -45,8 +44,8 @@ PATIENCE = 2  # warm-up lengths within which a first cohort must be found
 class Chain:
     """Cohorts of one chain: recorded time in months, event and cell (draw, patient), theta.
 
-    ``found`` is the number of the sweep of each; ``tally`` moves proposed and accepted by the
-    sharpest replica; ``trips`` how often a replica came from the softest to the sharpest place.
+    ``found`` is the number of the sweep of each (several places may hold one); ``tally`` moves
+    proposed and accepted at the target; ``trips`` of replicas from the softest place to the target.
     """
 
     months: np.ndarray
@@ -60,18 +59,6 @@ class Chain:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Chains, replicas in each, sweeps left out and kept, moves of a replica in a sweep."""
-
-    chains: int = 4
-    replicas: int = 18
-    warm: int = 600
-    sweeps: int = 3200
-    moves: int = 100
-    seed: int = 20230221
-
-
 class Ladder:
     """Replicas by place (0 = softest) and their sharpness."""
 
@@ -80,8 +67,8 @@ class Ladder:
         self.rng = np.random.default_rng(seed)
         softer = np.geomspace(SOFTEST, SHARPEST, settings.replicas - 1)
         self.sharpness = np.append(softer, TARGET)
-        share = np.interp(np.arange(settings.replicas) / settings.replicas, *EFFORT)
-        self.moves = np.rint(settings.moves * share).astype(int)
+        moves = np.linspace(settings.soft_moves, settings.moves, settings.replicas)
+        self.moves = np.rint(moves).astype(int)
         self.replicas = self._start(posed)
         self.tally = np.zeros((settings.replicas, kernel.MOVES, 2), np.int64)
         self.refused = np.zeros(settings.replicas - 1)
@@ -131,9 +118,10 @@ class Ladder:
     def effort(self, place: int) -> Effort:
         """What the replica at a place does in this sweep."""
         sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
-        every = REHEAT_EVERY[2 if last else 0 if sharpness < SOFT else 1]
-        reheats = (self.sweep_number + place) % every == 0
-        return Effort(int(self.moves[place]), RIDGES * int(sharpness < RIDGE_BELOW), int(reheats))
+        every = self.settings.reheats[2 if last else 0 if sharpness < SOFT else 1]
+        reheats = int(every > 0 and (self.sweep_number + place) % every == 0)
+        ridges = self.settings.ridges * int(sharpness < RIDGE_BELOW)
+        return Effort(int(self.moves[place]), ridges, reheats)
 
     def _exchange(self, low: int) -> None:
         one, other = self.replicas[low], self.replicas[low + 1]
@@ -173,8 +161,11 @@ def chain(posed: Problem, settings: Settings, seed: int) -> Chain | None:
         return None
     kept: list[tuple[np.ndarray, ...]] = []
     found = []
+    apart = max(1, settings.sweeps // LOOKED_AT)
     for sweep in range(settings.sweeps):
         ladder.sweep(adapt=False)
+        if sweep % apart:
+            continue
         for replica in ladder.replicas:  # at distance 0 all places have one density, the target
             if replica.distance == 0:
                 p = replica.patients

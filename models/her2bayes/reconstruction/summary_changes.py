@@ -61,14 +61,17 @@ def facts_hold(printed, patients):
 
 
 @fast
-def exchange_keeps_facts(printed, patients, i, j, to_i, to_j):
-    """Tell whether counts stay as printed when two patients get other (cell, event)."""
-    cell_i, event_i = patients.cell[i], patients.event[i]
-    cell_j, event_j = patients.cell[j], patients.event[j]
-    for f in range(printed.fact_low.size):
-        held = patients.held[f] - printed.fact[cell_i, event_i, f]
-        held += printed.fact[to_i[0], to_i[1], f] + printed.fact[to_j[0], to_j[1], f]
-        held -= printed.fact[cell_j, event_j, f]
+def plan_keeps_facts(printed, patients, planned):
+    """Tell whether counts stay as printed when all planned changes are made.
+
+    The last counts first: those of a crossing with others stand there, and are the first to break.
+    """
+    for f in range(printed.fact_low.size - 1, -1, -1):
+        held = patients.held[f]
+        for k in range(planned.size[0]):
+            i = planned.who[k]
+            held += printed.fact[planned.cell[k], planned.event[k], f]
+            held -= printed.fact[patients.cell[i], patients.event[i], f]
         if held < printed.fact_low[f] or held > printed.fact_high[f]:
             return False
     return True

@@ -11,10 +11,11 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.reconstruction.ensemble import write_tables
-from her2bayes.reconstruction.summary import Chain, Settings, members, reconstruct
+from her2bayes.reconstruction.summary import Chain, members, reconstruct
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_diagnostics import diagnose
 from her2bayes.reconstruction.summary_match import match, patients
+from her2bayes.reconstruction.summary_settings import Settings
 
 LARGEST_RHAT, LEAST_ESS = 1.05, 50
 

@@ -11,9 +11,16 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast
-from her2bayes.reconstruction.summary_changes import exchange_keeps_facts, plan
+from her2bayes.reconstruction.summary_changes import plan, plan_keeps_facts
 
-PAIRS = 3  # most deaths that are exchanged for censorings at once
+
+@fast
+def kept(printed, patients, work):
+    """Drop a plan that changes printed counts; whether it stays."""
+    if plan_keeps_facts(printed, patients, work.plan):
+        return True
+    work.plan.size[0] = 0
+    return False
 
 
 @fast
@@ -65,11 +72,9 @@ def move_swap(printed, patients, work):
         s_i, s_j = s_j, s_i
     if new_i == cell_i and event_i == patients.event[i] and s_i == patients.s[i]:
         return False
-    if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
-        return False
     plan(work, i, s_i, event_i, new_i)
     plan(work, j, s_j, event_j, new_j)
-    return True
+    return kept(printed, patients, work)
 
 
 @fast
@@ -111,11 +116,9 @@ def move_near(printed, patients, work):
         event_i, event_j = event_j, event_i
     if new_i == cell_i and event_i == patients.event[i]:
         return False
-    if not exchange_keeps_facts(printed, patients, i, j, (new_i, event_i), (new_j, event_j)):
-        return False
     plan(work, i, patients.s[i], event_i, new_i)
     plan(work, j, patients.s[j], event_j, new_j)
-    return True
+    return kept(printed, patients, work)
 
 
 @fast
@@ -152,29 +155,9 @@ def move_event(printed, patients, work):
     j = others_place(printed, patients, i) if patients.event[i] else -1
     if j < 0:
         return False
-    cell_i, cell_j = patients.cell[i], patients.cell[j]
-    if not exchange_keeps_facts(printed, patients, i, j, (cell_i, 0), (cell_j, 1)):
-        return False
-    plan(work, i, patients.s[i], 0, cell_i)
-    plan(work, j, patients.s[j], 1, cell_j)
-    return True
-
-
-@fast
-def plan_keeps_facts(printed, patients, planned):
-    """Tell whether counts stay as printed when all planned changes are made.
-
-    The last counts first: those of a crossing with others stand there, and are the first to break.
-    """
-    for f in range(printed.fact_low.size - 1, -1, -1):
-        held = patients.held[f]
-        for k in range(planned.size[0]):
-            i = planned.who[k]
-            held += printed.fact[planned.cell[k], planned.event[k], f]
-            held -= printed.fact[patients.cell[i], patients.event[i], f]
-        if held < printed.fact_low[f] or held > printed.fact_high[f]:
-            return False
-    return True
+    plan(work, i, patients.s[i], 0, patients.cell[i])
+    plan(work, j, patients.s[j], 1, patients.cell[j])
+    return kept(printed, patients, work)
 
 
 @fast
@@ -196,7 +179,6 @@ def move_four(printed, patients, work):
     each other do. Patients are drawn by this label only, whose counts stay; mostly nothing is
     planned, as other counts would change.
     """
-    planned = work.plan
     a = np.random.randint(printed.stride.size)
     label = printed.label[a]
     i = np.random.randint(patients.order.size)
@@ -213,52 +195,5 @@ def move_four(printed, patients, work):
     plan(work, k, patients.s[k], patients.event[k], patients.cell[k] + gap)
     plan(work, j, patients.s[j], patients.event[j], patients.cell[j] - gap)
     plan(work, m, patients.s[m], patients.event[m], patients.cell[m] - gap)
-    if not plan_keeps_facts(printed, patients, planned):
-        planned.size[0] = 0
+    kept(printed, patients, work)
     return False
-
-
-@fast
-def is_planned(planned, i):
-    """Tell whether a change of a patient is planned already."""
-    for k in range(planned.size[0]):  # noqa: SIM110 (numba knows no such generator)
-        if planned.who[k] == i:
-            return True
-    return False
-
-
-@fast
-def move_events(printed, patients, work):
-    """Exchange a death and a censoring, and the same for their neighbours in time, up to three.
-
-    One death that happens earlier moves every test by what its group was expected to lose; deaths
-    of other groups at about the same times cancel most of that. In each pair both have the same
-    label of one factor, so that censorings by this label, among which the first is drawn, stay as
-    many; neighbours have the same law on both sides: the way back is as likely.
-    """
-    planned, n = work.plan, patients.order.size
-    a = np.random.randint(printed.stride.size)
-    label = printed.label[a]
-    i = j = -1
-    for _ in range(60):
-        i = np.random.randint(n)
-        if patients.event[i]:
-            break
-    for _ in range(60):
-        j = np.random.randint(n)
-        if not patients.event[j] and label[patients.cell[j]] == label[patients.cell[i]]:
-            break
-    size = 2 + np.random.randint(PAIRS - 1)
-    for pair in range(size):
-        if pair > 0:
-            i, j = neighbour(patients, i), neighbour(patients, j)
-        alike = label[patients.cell[i]] == label[patients.cell[j]]
-        good = alike and patients.event[i] and not patients.event[j]
-        if not good or is_planned(planned, i) or is_planned(planned, j):
-            planned.size[0] = 0
-            return False
-        plan(work, i, patients.s[i], 0, patients.cell[i])
-        plan(work, j, patients.s[j], 1, patients.cell[j])
-    if not plan_keeps_facts(printed, patients, planned):
-        planned.size[0] = 0
-    return True

@@ -24,7 +24,6 @@ from her2bayes.reconstruction.summary_distance import (
 )
 from her2bayes.reconstruction.summary_exchanges import (
     move_event,
-    move_events,
     move_four,
     move_near,
     move_swap,
@@ -42,10 +41,10 @@ from her2bayes.reconstruction.summary_screen import HERE, THERE, log_pass, look,
 from her2bayes.reconstruction.summary_table_move import move_table
 from her2bayes.reconstruction.summary_warp import move_warp
 
-TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT, FOUR, EVENTS = range(11)
-STEPS = 11  # moves of a few patients, chosen at random
-RIDGE, REHEAT = 11, 12  # moves of all, as often as ``effort`` says
-MOVES = 13
+TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT, FOUR = range(10)
+STEPS = 10  # moves of a few patients, chosen at random
+RIDGE, REHEAT = 10, 11  # moves of all, as often as ``effort`` says
+MOVES = 12
 FOURS = 20  # times that four patients are drawn: few of them keep the counts
 RIDGES, REHEATS = 1, 2  # places in ``effort``, after the steps
 FIRM = 12.0  # sharpness from which other moves are tried more often
@@ -66,8 +65,6 @@ def plan_move(printed, patients, work, which):
         return move_near(printed, patients, work)
     if which == FOUR:
         return move_four(printed, patients, work)
-    if which == EVENTS:
-        return move_events(printed, patients, work)
     return move_event(printed, patients, work)
 
 
@@ -150,7 +147,8 @@ def step(printed, patients, model, hazards, undo, work, sharpness, tally):
 
 @outer
 def moves_of_all(
-    printed, patients, model, hazards, theta, undo, work, effort, leaps, pace, sharpness, tally
+    printed, patients, model, hazards, theta, undo, work, effort, counts, scratch, leaps, pace,
+    sharpness, tally,
 ):  # fmt: skip
     """Moves of many patients: with the parameters, and of all labels of one factor."""
     for _ in range(effort[RIDGES]):
@@ -162,7 +160,8 @@ def moves_of_all(
         factor = printed.reheated[np.random.randint(printed.reheated.size)]
         tally[REHEAT, 0] += 1
         tally[REHEAT, 1] += move_reheat(
-            printed, patients, model, hazards, theta, undo, work, factor, leaps, pace, sharpness
+            printed, patients, model, hazards, theta, undo, work, factor, counts, scratch, leaps,
+            pace, sharpness,
         )  # fmt: skip
 
 
@@ -184,8 +183,8 @@ def run(
     for _ in range(effort[0]):
         step(printed, patients, model, hazards, undo, work, sharpness, tally)
     moves_of_all(
-        printed, patients, model, hazards, theta, undo, work, effort, leaps // 3, pace[0],
-        sharpness, tally,
+        printed, patients, model, hazards, theta, undo, work, effort, counts, scratch, leaps // 3,
+        pace[0], sharpness, tally,
     )  # fmt: skip
     count_exits(printed, patients, model, counts)
     rate = hamiltonian(model, theta, counts, pace[0], leaps, scratch)

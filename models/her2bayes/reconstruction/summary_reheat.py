@@ -15,17 +15,16 @@ from __future__ import annotations
 import numpy as np
 
 from her2bayes.reconstruction.compiled import fast, outer
-from her2bayes.reconstruction.summary_changes import change, exchange_keeps_facts, take_back
+from her2bayes.reconstruction.summary_changes import carry_out, plan, plan_keeps_facts, take_back
 from her2bayes.reconstruction.summary_distance import accepted
 from her2bayes.reconstruction.summary_reference import (
     count_exits,
-    counts_of_exits,
     fill_hazards,
     hamiltonian,
 )
 from her2bayes.reconstruction.summary_state import assign
 
-HARD, SOFT = 400.0, 2.0  # first and last rung; sharper is as good as the target
+FIRST, LAST = 400.0, 2.0  # sharpest and softest rung; sharper is as good as the target
 SOFTER = 4.0  # at soft places the last rung is so many times softer than the place
 RUNGS = 12.0  # per unit of log sharpness
 EXCHANGES = 0.75  # tried at every rung, per patient
@@ -34,7 +33,7 @@ TRIES = 40  # to find one
 
 
 @fast
-def exchange_labels(printed, patients, model, hazards, undo, factor):
+def exchange_labels(printed, patients, model, hazards, undo, work, factor):
     """Exchange one label between two patients; log ratio of the target.
 
     Nobody's death changes, so the two are as likely to be picked for the way back.
@@ -50,14 +49,12 @@ def exchange_labels(printed, patients, model, hazards, undo, factor):
     gap = (printed.label[factor, cell_j] - printed.label[factor, cell_i]) * printed.stride[factor]
     if gap == 0:
         return -np.inf
-    event_i, event_j = patients.event[i], patients.event[j]
-    to_i, to_j = (cell_i + gap, event_i), (cell_j - gap, event_j)
-    if not exchange_keeps_facts(printed, patients, i, j, to_i, to_j):
+    work.plan.size[0] = 0
+    plan(work, i, patients.s[i], patients.event[i], cell_i + gap)
+    plan(work, j, patients.s[j], patients.event[j], cell_j - gap)
+    if not plan_keeps_facts(printed, patients, work.plan):
         return -np.inf
-    ratio = change(printed, patients, model, hazards, undo, i, patients.s[i], event_i, cell_i + gap)
-    return ratio + change(
-        printed, patients, model, hazards, undo, j, patients.s[j], event_j, cell_j - gap
-    )
+    return carry_out(printed, patients, model, hazards, undo, work)
 
 
 @fast
@@ -65,7 +62,7 @@ def exchanges(printed, patients, model, hazards, undo, work, factor, sharpness):
     """Exchanges of one factor's labels at a sharpness."""
     for _ in range(int(EXCHANGES * patients.order.size)):
         undo.size[0] = 0
-        ratio = exchange_labels(printed, patients, model, hazards, undo, factor)
+        ratio = exchange_labels(printed, patients, model, hazards, undo, work, factor)
         if undo.size[0] == 0:
             continue
         margin = ratio - np.log(np.random.random())
@@ -83,13 +80,13 @@ def move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps,
 
 @outer
 def move_reheat(
-    printed, patients, model, hazards, theta, undo, work, factor, leaps, pace, sharpness
+    printed, patients, model, hazards, theta, undo, work, factor, counts, scratch, leaps, pace,
+    sharpness,
 ):  # fmt: skip
     """Soften and harden the tests of one factor; whether the new labels were accepted."""
     cell, distance, before_theta = patients.cell.copy(), patients.distance.copy(), theta.copy()
-    counts, scratch = counts_of_exits(model)
-    hard = min(sharpness, HARD)
-    soft = min(SOFT, hard / SOFTER)
+    hard = min(sharpness, FIRST)
+    soft = min(LAST, hard / SOFTER)
     rungs = 2 + int(RUNGS * np.log(hard / soft))
     ladder = hard * (soft / hard) ** (np.arange(rungs) / (rungs - 1))
     ratio, before = 0.0, sharpness

@@ -16,7 +16,7 @@ def scratch(printed: Printed, patients: int) -> tuple[States, Work]:
     test, near = _screened(printed)
     risk, dead, small = kernel.memory(n)
     work = Work(
-        _states(6),
+        _states(4),
         screen_of(test, near, n),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
