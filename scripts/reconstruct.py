@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from her2bayes.cli import log, out, plain, run
+from her2bayes.cli import log, out, plain, run, watching
 from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 Pairs = Annotated[
@@ -92,7 +92,10 @@ def summary(
         log.print(
             plain(f"{item.study} {item.endpoint}: {counts} counts, {numbers} survival numbers")
         )
-        made = summary_ensemble(item, ensemble, settings)
+        with watching() as show:
+            made = summary_ensemble(
+                item, ensemble, settings, lambda done, total: show(done, total, "sweeps")
+            )
         good = good and made.converged
         out.print(plain(made.text()))
         for path in write(made, out_folder):

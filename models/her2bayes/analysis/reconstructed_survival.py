@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 MEMBERS = 20  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
 KEPT = 250  # draws of each chain that are kept, evenly spaced
-QUICK = {"chains": 2, "warm": 120, "sweeps": 60}
 MODEL = "reconstructed_survival"
 AFTERWARDS = {  # files that no draw depends on
     f"summary_{name}" for name in ("conflict", "diagnostics", "ensemble", "given", "match")
@@ -88,7 +87,7 @@ def run(
 ) -> Result:
     """Reconstruct every endpoint, or read its chains from the store, and estimate from it."""
     settings = settings_of(study, seed=sampling.seed)
-    short = replace(settings, **QUICK) if sampling.draws < 1000 else settings
+    short = replace(settings, chains=2, warm=120, sweeps=60) if sampling.draws < 1000 else settings
     found: list[Endpoint] = []
     failed: list[tuple[str, str]] = []
     for name in reported(study):

@@ -11,9 +11,11 @@ that exchanges are refused alike (Syed, Bouchard-Cote, Deligiannidis & Doucet 20
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
+from threading import Event
 
 import numpy as np
 
@@ -153,16 +155,23 @@ def cool(replica: Replica, start: float, end: float, tally: np.ndarray) -> None:
         replica.run(Effort(COOLING_MOVES, 0, int(k % 3 == 0)), float(sharpness), True, tally)
 
 
-def chain(posed: Problem, settings: Settings, seed: int) -> Chain | None:
-    """One tempered chain; None where the printed numbers were never met together."""
+def chain(
+    posed: Problem, settings: Settings, seed: int, go_on: Callable[[], bool] = lambda: True
+) -> Chain | None:
+    """One tempered chain; None where the printed numbers were never met together.
+
+    ``go_on`` is asked before every sweep; told not to, the chain ends without a result.
+    """
     begun = time.thread_time()
     ladder = Ladder(posed, settings, seed)
-    if not _warm(ladder):
+    if not _warm(ladder, go_on):
         return None
     kept: list[tuple[np.ndarray, ...]] = []
     found = []
     apart = max(1, settings.sweeps // LOOKED_AT)
     for sweep in range(settings.sweeps):
+        if not go_on():
+            return None
         ladder.sweep(adapt=False)
         if sweep % apart:
             continue
@@ -180,11 +189,13 @@ def chain(posed: Problem, settings: Settings, seed: int) -> Chain | None:
     )  # fmt: skip
 
 
-def _warm(ladder: Ladder) -> bool:
+def _warm(ladder: Ladder, go_on: Callable[[], bool]) -> bool:
     """Warm up; whether a cohort that meets all printed numbers turned up in time."""
     for _ in range(PATIENCE):
         met = False
         for sweep in range(1, ladder.settings.warm + 1):
+            if not go_on():
+                return False
             ladder.sweep(adapt=True)
             met = met or ladder.replicas[-1].distance == 0
             if sweep % max(ladder.settings.warm // RESPACED, 1) == 0:
@@ -195,12 +206,28 @@ def _warm(ladder: Ladder) -> bool:
     return False
 
 
-def chains(posed: Problem, settings: Settings) -> list[Chain]:
-    """Independently started chains, on two threads; raises ``BadInput`` naming a conflict."""
+def chains(
+    posed: Problem, settings: Settings, tell: Callable[[int, int], None] = lambda *_: None
+) -> list[Chain]:
+    """Independently started chains, on two threads; raises ``BadInput`` naming a conflict.
+
+    ``tell`` hears how many of how many sweeps are done. An interrupt ends all chains.
+    """
     _check(posed.summary)
     seeds = np.random.SeedSequence(settings.seed).generate_state(settings.chains)
+    stopped, done = Event(), count(1)
+    total = settings.chains * (settings.warm + settings.sweeps)
+
+    def go_on() -> bool:
+        tell(min(next(done), total), total)  # a warm-up may be repeated
+        return not stopped.is_set()
+
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(lambda seed: chain(posed, settings, int(seed)), seeds))
+        try:
+            found = list(pool.map(lambda seed: chain(posed, settings, int(seed), go_on), seeds))
+        except BaseException:
+            stopped.set()  # else the pool would wait for chains that run for minutes
+            raise
     good = [c for c in found if c is not None]
     if len(good) < len(found):
         raise BadInput(
@@ -222,10 +249,13 @@ def _check(summary: Summary) -> None:
         raise BadInput(describe(summary, smallest_conflict(summary)))
 
 
-def reconstruct(summary: Summary, settings: Settings | None = None) -> tuple[Problem, list[Chain]]:
+def reconstruct(
+    summary: Summary, settings: Settings | None = None,
+    tell: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[Problem, list[Chain]]:  # fmt: skip
     """Chains over cohorts that meet all printed numbers of a summary."""
     posed = problem(summary)
-    return posed, chains(posed, settings or Settings())
+    return posed, chains(posed, settings or Settings(), tell)
 
 
 def members(found: Sequence[Chain], number: int) -> list[tuple[int, int]]:

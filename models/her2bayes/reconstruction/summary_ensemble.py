@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +81,11 @@ class SummaryEnsemble:
 
 
 def summary_ensemble(
-    summary: Summary, number: int, settings: Settings | None = None
-) -> SummaryEnsemble:
+    summary: Summary, number: int, settings: Settings | None = None,
+    tell: Callable[[int, int], None] = lambda *_: None,
+) -> SummaryEnsemble:  # fmt: skip
     """Cohorts that meet all printed numbers; raises ``BadInput`` naming a conflict."""
-    _, chains = reconstruct(summary, settings)
+    _, chains = reconstruct(summary, settings, tell)
     return ensemble_of(summary, chains, number)
 
 
