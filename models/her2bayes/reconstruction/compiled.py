@@ -1,7 +1,9 @@
 """How the chains over cohorts are compiled.
 
 ``fast`` leaves reference counting out, which costs many times the arithmetic where a hundred arrays
-are handed on: a function so compiled may not allocate. ``outer`` is for those that do.
+are handed on: a function so compiled may not allocate. ``outer`` is for those that do. ``inlined``
+is ``fast`` put where it is called: handing on all those arrays costs more than what most of the
+functions do, and half of a chain's time went there. ``summing`` may sum several rows at once.
 
 Compiled functions are kept in a folder named by the sources of this one: numba looks only at the
 file of a function, and would go on with old code of the functions that it calls in others.
@@ -49,3 +51,5 @@ def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 outer: Any = _compiled()
 fast: Any = _compiled(error_model="numpy", _nrt=False)
+inlined: Any = _compiled(error_model="numpy", _nrt=False, forceinline=True)
+summing: Any = _compiled(error_model="numpy", _nrt=False, fastmath={"reassoc", "contract", "nsz"})

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.compiled import inlined
 from her2bayes.reconstruction.summary_reference import log_density
 from her2bayes.reconstruction.summary_state import assign
 
 
-@fast
+@inlined
 def plan(work, i, s, event, cell):
     """Plan a new state of one patient, without changing anything yet."""
     planned = work.plan
@@ -18,7 +18,7 @@ def plan(work, i, s, event, cell):
     planned.size[0] += 1
 
 
-@fast
+@inlined
 def carry_out(printed, patients, model, hazards, undo, work):
     """Make all planned changes; log ratio of the target."""
     planned, ratio = work.plan, 0.0
@@ -30,7 +30,7 @@ def carry_out(printed, patients, model, hazards, undo, work):
     return ratio
 
 
-@fast
+@inlined
 def change(printed, patients, model, hazards, undo, i, s, event, cell):
     """Propose a new state of one patient, remembering the old; log ratio of the target."""
     k = undo.size[0]
@@ -44,14 +44,14 @@ def change(printed, patients, model, hazards, undo, i, s, event, cell):
     return ratio + log_density(model, hazards, printed.model_cell[cell], s, event)
 
 
-@fast
+@inlined
 def take_back(printed, patients, undo):
     """Undo all changes, last first."""
     for k in range(undo.size[0] - 1, -1, -1):
         assign(printed, patients, undo.who[k], undo.s[k], undo.event[k], undo.cell[k])
 
 
-@fast
+@inlined
 def facts_hold(printed, patients):
     """Tell whether all counts are as printed."""
     for f in range(printed.fact_low.size):
@@ -60,7 +60,7 @@ def facts_hold(printed, patients):
     return True
 
 
-@fast
+@inlined
 def plan_keeps_facts(printed, patients, planned):
     """Tell whether counts stay as printed when all planned changes are made.
 

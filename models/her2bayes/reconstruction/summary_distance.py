@@ -8,7 +8,7 @@ statistics that a move may have changed are computed anew, those that refuse oft
 
 from __future__ import annotations
 
-from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.compiled import fast, inlined
 from her2bayes.reconstruction.summary_statistics import (
     COX,
     FAR,
@@ -26,7 +26,7 @@ from her2bayes.reconstruction.summary_statistics import (
 MISSING = 1000.0
 
 
-@fast
+@inlined
 def is_affected(printed, patients, states, t, ranks):
     """Tell whether a statistic differs, or may, between the cohort and other states of patients.
 
@@ -48,7 +48,7 @@ def is_affected(printed, patients, states, t, ranks):
     return False
 
 
-@fast
+@inlined
 def times_of_everyone(patients, out):
     """Median, least and largest of all times."""
     n, order, time = patients.order.size, patients.order, patients.time
@@ -57,7 +57,7 @@ def times_of_everyone(patients, out):
     out[2] = time[order[n - 1]]
 
 
-@fast
+@inlined
 def compute(printed, patients, work, t, room):
     """Fill ``work.out`` with one statistic; False where it does not exist.
 
@@ -89,7 +89,7 @@ def compute(printed, patients, work, t, room):
     )  # fmt: skip
 
 
-@fast
+@inlined
 def centre(printed, t, out):
     """Move ratios, and limits with them, into the ratios' cells as far as limits are concerned.
 
@@ -106,7 +106,7 @@ def centre(printed, t, out):
             out[at + 3] = (inside / error) ** 2
 
 
-@fast
+@inlined
 def sign(printed, t, out):
     """Where it is printed who fared better, chi-square counts as negative the other way round.
 
@@ -118,7 +118,7 @@ def sign(printed, t, out):
         out[1] = min(max(out[1], low), high)
 
 
-@fast
+@inlined
 def distance_of(printed, patients, work, t, room):
     """Distance of one statistic from its printed cells, 0 inside."""
     if not compute(printed, patients, work, t, room):
@@ -126,7 +126,7 @@ def distance_of(printed, patients, work, t, room):
     return outside(printed, t, work.out)
 
 
-@fast
+@inlined
 def outside(printed, t, out):
     """Distance of the values of one statistic from its printed cells; ``out`` is used up."""
     if COX <= printed.kind[t] < FIRST_OF_TIME:
@@ -152,7 +152,7 @@ def gather(patients, work):
         work.cell[k] = patients.cell[i]
 
 
-@fast
+@inlined
 def accepted(printed, patients, undo, work, margin, sharpness, ranks):
     """Accept when the distance grows by no more than ``margin / sharpness``; keep distances."""
     if room_left(printed, patients, undo, work, margin, sharpness, ranks) < 0:
@@ -161,14 +161,14 @@ def accepted(printed, patients, undo, work, margin, sharpness, ranks):
     return True
 
 
-@fast
+@inlined
 def keep_distances(printed, patients, work):
     """The distances last computed are those of the cohort."""
     for t in range(printed.kind.size):
         patients.distance[t] = work.new[t]
 
 
-@fast
+@inlined
 def room_left(printed, patients, undo, work, margin, sharpness, ranks):
     """Growth of the distance that ``margin / sharpness`` leaves; negative where it grew too far."""
     room = margin / sharpness

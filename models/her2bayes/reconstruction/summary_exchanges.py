@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.compiled import inlined
 from her2bayes.reconstruction.summary_changes import plan, plan_keeps_facts
 
 
-@fast
+@inlined
 def kept(printed, patients, work):
     """Drop a plan that changes printed counts; whether it stays."""
     if plan_keeps_facts(printed, patients, work.plan):
@@ -23,7 +23,7 @@ def kept(printed, patients, work):
     return False
 
 
-@fast
+@inlined
 def partner(printed, patients, i):
     """Another patient: any, or one of the same levels of some factors (as many as for its own)."""
     n, factors = patients.order.size, printed.stride.size
@@ -41,7 +41,7 @@ def partner(printed, patients, i):
     return i
 
 
-@fast
+@inlined
 def exchanged(factors):
     """What two patients exchange, as bits: factors, event, time."""
     if np.random.random() < 0.5:
@@ -49,7 +49,7 @@ def exchanged(factors):
     return np.random.randint(1, 1 << (factors + 2))
 
 
-@fast
+@inlined
 def move_swap(printed, patients, work):
     """Exchange labels of some factors, the event, or the time between two patients."""
     factors = printed.stride.size
@@ -77,7 +77,7 @@ def move_swap(printed, patients, work):
     return kept(printed, patients, work)
 
 
-@fast
+@inlined
 def neighbour(patients, i):
     """A patient who leaves shortly before or after patient i, in the order of times."""
     reach = 1 + int(np.exp(np.random.random() * 4.0))
@@ -86,7 +86,7 @@ def neighbour(patients, i):
     return patients.order[k] if 0 <= k < patients.order.size else i
 
 
-@fast
+@inlined
 def move_near(printed, patients, work):
     """Exchange labels, event, or all of them between two patients who leave close together.
 
@@ -121,7 +121,7 @@ def move_near(printed, patients, work):
     return kept(printed, patients, work)
 
 
-@fast
+@inlined
 def others_place(printed, patients, i):
     """A censored patient for a death to be exchanged with; -1 where none turned up.
 
@@ -144,7 +144,7 @@ def others_place(printed, patients, i):
     return -1
 
 
-@fast
+@inlined
 def move_event(printed, patients, work):
     """Exchange a death and a censoring."""
     i = np.random.randint(patients.order.size)
@@ -160,7 +160,7 @@ def move_event(printed, patients, work):
     return kept(printed, patients, work)
 
 
-@fast
+@inlined
 def drawn(patients, label, wanted, alike):
     """Anyone whose label is the wanted one, or is not; -1 where none turned up."""
     for _ in range(60):
@@ -170,7 +170,7 @@ def drawn(patients, label, wanted, alike):
     return -1
 
 
-@fast
+@inlined
 def move_four(printed, patients, work):
     """Exchange one factor's labels a, b in two pairs at once: a b, a b to b a, b a.
 

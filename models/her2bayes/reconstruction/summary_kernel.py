@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast, outer
+from her2bayes.reconstruction.compiled import inlined, outer
 from her2bayes.reconstruction.summary_changes import carry_out, facts_hold, take_back
 from her2bayes.reconstruction.summary_distance import (
     accepted,
@@ -50,7 +50,7 @@ RIDGES, REHEATS = 1, 2  # places in ``effort``, after the steps
 FIRM = 12.0  # sharpness from which other moves are tried more often
 
 
-@fast
+@inlined
 def plan_move(printed, patients, work, which):
     """Plan a move of one or two patients; whether it may change the order of exits."""
     if which == TIME:
@@ -68,7 +68,7 @@ def plan_move(printed, patients, work, which):
     return move_event(printed, patients, work)
 
 
-@fast
+@inlined
 def move_many(printed, patients, model, hazards, undo, work, which):
     """Move many patients; log ratio of target and proposals, whether the order of exits changed."""
     if which == SHIFT:
@@ -78,7 +78,7 @@ def move_many(printed, patients, model, hazards, undo, work, which):
     return move_warp(printed, patients, model, hazards, undo, work)
 
 
-@fast
+@inlined
 def screened_step(printed, patients, model, hazards, undo, work, sharpness, ranks):
     """The rest of a planned step that may change the screened test; whether it was accepted."""
     screen = work.screen
@@ -103,7 +103,7 @@ def screened_step(printed, patients, model, hazards, undo, work, sharpness, rank
     return False
 
 
-@fast
+@inlined
 def attempt(printed, patients, model, hazards, undo, work, sharpness, which, tally):
     """One Metropolis-Hastings step over patients with some move."""
     undo.size[0] = 0
@@ -132,7 +132,7 @@ def attempt(printed, patients, model, hazards, undo, work, sharpness, which, tal
         take_back(printed, patients, undo)
 
 
-@fast
+@inlined
 def step(printed, patients, model, hazards, undo, work, sharpness, tally):
     """One step over patients with a move chosen at random."""
     u = np.random.random()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.compiled import fast, inlined
 from her2bayes.reconstruction.summary_changes import change, plan
 from her2bayes.reconstruction.summary_exchanges import partner
 from her2bayes.reconstruction.summary_state import first_at
@@ -21,7 +21,7 @@ from her2bayes.reconstruction.summary_state import first_at
 ANYWHERE = 0.3  # share of moves of a time that forget where it was
 
 
-@fast
+@inlined
 def crosses(patients, i, s):
     """Tell whether a new time of patient i could change any order of exits that matters."""
     now, then = patients.time[i], int(np.ceil(s))
@@ -36,13 +36,13 @@ def crosses(patients, i, s):
     return False
 
 
-@fast
+@inlined
 def random_scale():
     """Size of a move of time, from 0.05 to 40 months, in month tenths."""
     return 0.5 * np.exp(np.random.random() * 6.7)
 
 
-@fast
+@inlined
 def anywhere(printed, s):
     """Any time of the same stretch between printed times; -1 where there is none."""
     for k in range(printed.stretch.shape[0]):
@@ -52,7 +52,7 @@ def anywhere(printed, s):
     return -1.0
 
 
-@fast
+@inlined
 def move_time(printed, patients, work):
     """Move the time of one patient."""
     i = np.random.randint(patients.order.size)
@@ -66,7 +66,7 @@ def move_time(printed, patients, work):
     return ranks
 
 
-@fast
+@inlined
 def move_pair(printed, patients, work):
     """Move two times in opposite directions."""
     i = np.random.randint(patients.order.size)
@@ -82,7 +82,7 @@ def move_pair(printed, patients, work):
     return True
 
 
-@fast
+@inlined
 def move_one(printed, patients, work):
     """Give one patient another level of one factor, or turn an event into a censoring and back."""
     i = np.random.randint(patients.order.size)

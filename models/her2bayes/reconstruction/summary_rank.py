@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.compiled import fast, inlined, summing
 
 GROUPS = 4  # groups that may be compared
 NEWTON_STEPS = 30
+NOBODY = 1e-300  # in place of an empty risk set, whose share is 0
 FAR = 15.0  # a log hazard ratio beyond is infinite: one group has no events
 
 
@@ -71,39 +72,48 @@ def log_rank_of_many(risk, dead, rows, groups, difference, variance):
             variance[b, a] = variance[a, b]
 
 
-@fast
-def log_rank(risk, dead, rows, groups, difference, variance):
-    """Observed minus expected events of the groups after the first, and their variance.
+@summing
+def sums_of_log_rank(risk, dead, rows, groups):
+    """Differences of the second and third group, their variances and covariance.
 
-    The sums of two or three groups stay in registers: half of a chain's time is spent here.
+    Without a branch, so that several rows are summed at a time; those without events add nothing.
     """
-    if groups > 3:
-        log_rank_of_many(risk, dead, rows, groups, difference, variance)
-        return
     three = groups == 3
     zero, one, two = risk[0], risk[1], risk[groups - 1]
     died, of_one, of_two = dead[0], dead[1], dead[groups - 1]
     first = second = spread_one = spread_two = both = 0.0
-    for k in range(rows):
-        d = died[k] + of_one[k]
-        n = zero[k] + one[k]
-        if three:
-            d += of_two[k]
-            n += two[k]
-        if d == 0:
-            continue
-        scale = 1.0 / n
-        share = one[k] * scale
-        spread = 1.0 if d == 1.0 else d * (n - d) / (n - 1.0)  # of one exit, also where n is 1
-        first += of_one[k] - d * share
-        spread_one += spread * share * (1.0 - share)
-        if three:
-            other = two[k] * scale
+    if three:
+        for k in range(rows):
+            d = died[k] + of_one[k] + of_two[k]
+            n = zero[k] + one[k] + two[k]
+            scale = 1.0 / max(n, 1.0)
+            share, other = one[k] * scale, two[k] * scale
+            spread = d * (n - d) / max(n - 1.0, 1.0)
+            first += of_one[k] - d * share
             second += of_two[k] - d * other
+            spread_one += spread * share * (1.0 - share)
             spread_two += spread * other * (1.0 - other)
             both -= spread * share * other
+    else:
+        for k in range(rows):
+            d = died[k] + of_one[k]
+            n = zero[k] + one[k]
+            share = one[k] / max(n, 1.0)
+            spread = d * (n - d) / max(n - 1.0, 1.0)
+            first += of_one[k] - d * share
+            spread_one += spread * share * (1.0 - share)
+    return first, second, spread_one, spread_two, both
+
+
+@inlined
+def log_rank(risk, dead, rows, groups, difference, variance):
+    """Observed minus expected events of the groups after the first, and their variance."""
+    if groups > 3:
+        log_rank_of_many(risk, dead, rows, groups, difference, variance)
+        return
+    first, second, spread_one, spread_two, both = sums_of_log_rank(risk, dead, rows, groups)
     difference[0], variance[0, 0] = first, spread_one
-    if three:
+    if groups == 3:
         difference[1], variance[1, 1] = second, spread_two
         variance[0, 1] = variance[1, 0] = both
 
@@ -142,36 +152,70 @@ def cox_step_of_many(risk, dead, rows, groups, beta, score, information, small):
             information[b, a] = information[a, b]
 
 
-@fast
+@summing
+def sums_of_cox(risk, dead, rows, groups, weight, weight_two):
+    """Scores of the second and third group, their information.
+
+    First as if there were no ties, several rows at a time; then what the second and later events
+    of a row add.
+    """
+    three = groups == 3
+    zero, one, two = risk[0], risk[1], risk[groups - 1]
+    died, of_one, of_two = dead[0], dead[1], dead[groups - 1]
+    first = second = info_one = info_two = both = 0.0
+    ties = 0.0
+    if three:
+        for k in range(rows):
+            d = died[k] + of_one[k] + of_two[k]
+            share, other = weight * one[k], weight_two * two[k]
+            scale = 1.0 / max(zero[k] + share + other, NOBODY)
+            share *= scale
+            other *= scale
+            happened = 1.0 if d > 0.0 else 0.0
+            first += of_one[k] - happened * share
+            second += of_two[k] - happened * other
+            info_one += happened * share * (1.0 - share)
+            info_two += happened * other * (1.0 - other)
+            both -= happened * share * other
+            ties = max(ties, d)
+    else:
+        for k in range(rows):
+            d = died[k] + of_one[k]
+            share = weight * one[k]
+            share /= max(zero[k] + share, NOBODY)
+            happened = 1.0 if d > 0.0 else 0.0
+            first += of_one[k] - happened * share
+            info_one += happened * share * (1.0 - share)
+            ties = max(ties, d)
+    if ties > 1.0:
+        for k in range(rows):
+            d = died[k] + of_one[k] + (of_two[k] if three else 0.0)
+            for tie in range(1, int(d)):
+                part = tie / d
+                base = zero[k] - part * died[k]
+                share = weight * (one[k] - part * of_one[k])
+                other = weight_two * (two[k] - part * of_two[k]) if three else 0.0
+                scale = 1.0 / (base + share + other)
+                share *= scale
+                other *= scale
+                first -= share
+                second -= other
+                info_one += share * (1.0 - share)
+                info_two += other * (1.0 - other)
+                both -= share * other
+    return first, second, info_one, info_two, both
+
+
+@inlined
 def cox_step(risk, dead, rows, groups, beta, score, information, small):
     """Score and information of the partial likelihood at beta, Efron's ties."""
     if groups > 3:
         cox_step_of_many(risk, dead, rows, groups, beta, score, information, small)
         return
     three = groups == 3
-    zero, one, two = risk[0], risk[1], risk[groups - 1]
-    died, of_one, of_two = dead[0], dead[1], dead[groups - 1]
-    weight, weight_two = np.exp(beta[0]), np.exp(beta[1]) if three else 0.0
-    first = second = info_one = info_two = both = 0.0
-    for k in range(rows):
-        d = died[k] + of_one[k]
-        if three:
-            d += of_two[k]
-        for tie in range(int(d)):
-            part = tie / d
-            base = zero[k] - part * died[k]
-            share = weight * (one[k] - part * of_one[k])
-            other = weight_two * (two[k] - part * of_two[k]) if three else 0.0
-            scale = 1.0 / (base + share + other)
-            share *= scale
-            other *= scale
-            first -= share
-            second -= other
-            info_one += share * (1.0 - share)
-            info_two += other * (1.0 - other)
-            both -= share * other
-        first += of_one[k]
-        second += of_two[k]
+    first, second, info_one, info_two, both = sums_of_cox(
+        risk, dead, rows, groups, np.exp(beta[0]), np.exp(beta[1]) if three else 0.0
+    )
     score[0], information[0, 0] = first, info_one
     if three:
         score[1], information[1, 1] = second, info_two

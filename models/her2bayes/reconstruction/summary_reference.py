@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast, outer
+from her2bayes.reconstruction.compiled import fast, inlined, outer
 
 
 class Model(NamedTuple):
@@ -44,14 +44,14 @@ class Hazards(NamedTuple):
     leave: np.ndarray
 
 
-@fast
+@inlined
 def interval_of(model, s):
     """Interval that holds a time; the last is open."""
     width = model.start[1] if model.start.size > 1 else np.inf
     return min(int(s / width), model.start.size - 1)
 
 
-@fast
+@inlined
 def log_density(model, hazards, m, s, event):
     """Log density of leaving at s with or without an event, in model cell m."""
     j = interval_of(model, s)
@@ -68,7 +68,7 @@ def sizes(model):
     return intervals, columns, scales, intervals + 1 + columns + scales
 
 
-@fast
+@inlined
 def column_scale(model, theta, p):
     """Prior sd of a column's effect."""
     if model.block[p] < 0:
@@ -113,7 +113,7 @@ def fill_hazards(model, theta, hazards):
             )
 
 
-@fast
+@inlined
 def exposure(model, s, event, m, deaths, months, leaves, follow):
     """Add one patient's time and exit to the counts by cell and interval."""
     last = interval_of(model, s)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast, outer
+from her2bayes.reconstruction.compiled import fast, inlined, outer
 from her2bayes.reconstruction.summary_changes import carry_out, plan, plan_keeps_facts, take_back
 from her2bayes.reconstruction.summary_distance import accepted
 from her2bayes.reconstruction.summary_reference import (
@@ -32,7 +32,7 @@ OF_DEATHS = 0.6  # share of exchanges that begin with a death: their labels deci
 TRIES = 40  # to find one
 
 
-@fast
+@inlined
 def exchange_labels(printed, patients, model, hazards, undo, work, factor):
     """Exchange one label between two patients; log ratio of the target.
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.compiled import fast, inlined
 from her2bayes.reconstruction.summary_distance import MISSING, is_affected, outside
 from her2bayes.reconstruction.summary_rank import GROUPS, cox_step, solve
 from her2bayes.reconstruction.summary_state import first_at, rows_until
@@ -61,7 +61,7 @@ def screen_of(test: int, near: np.ndarray, patients: int) -> Screen:
     )  # fmt: skip
 
 
-@fast
+@inlined
 def at_event(groups, share, g, part):
     """What an event of group g adds where groups have these shares of the risk set."""
     size = groups - 1
@@ -142,7 +142,7 @@ def shares_at(printed, patients, screen, i, g, time, row, share):
         share[a] /= weights
 
 
-@fast
+@inlined
 def add(printed, patients, screen, which, i, time, event, cell, sign, total, parts):
     """Add what a patient in some state contributes, or take it away."""
     t, side = screen.test, screen.side[which]
@@ -163,7 +163,7 @@ def add(printed, patients, screen, which, i, time, event, cell, sign, total, par
         total[k] += sign * screen.part[k]
 
 
-@fast
+@inlined
 def distance_at(printed, screen, total, out):
     """Distance from the printed ratios and limits after one Newton step from their middle."""
     t, small = screen.test, screen.small
@@ -186,7 +186,7 @@ def distance_at(printed, screen, total, out):
     return outside(printed, t, out)
 
 
-@fast
+@inlined
 def unpack(total, size, matrix):
     """The information as a matrix."""
     k = size
@@ -196,14 +196,14 @@ def unpack(total, size, matrix):
             k += 1
 
 
-@fast
+@inlined
 def parts_of(printed, screen):
     """Number of parts: of score and of information."""
     size = printed.groups[screen.test] - 1
     return size + size * (size + 1) // 2
 
 
-@fast
+@inlined
 def log_pass(printed, patients, screen, which, moved, sharpness, out):
     """Log probability that a move passes, seen from the tables of one side.
 
@@ -234,7 +234,7 @@ def log_pass(printed, patients, screen, which, moved, sharpness, out):
     return min(0.0, -min(sharpness, SHARPEST) * growth)
 
 
-@fast
+@inlined
 def look(printed, patients, screen, which, out):
     """Make the tables of one side those of the cohort as it is."""
     tabulate(printed, patients, screen, which)
@@ -242,13 +242,13 @@ def look(printed, patients, screen, which, out):
     screen.distance[side] = distance_at(printed, screen, screen.total[side], out)
 
 
-@fast
+@inlined
 def turn(screen):
     """The proposed cohort is now the cohort as it is."""
     screen.side[0], screen.side[1] = screen.side[1], screen.side[0]
 
 
-@fast
+@inlined
 def screens(printed, patients, work, ranks):
     """Tell whether a planned move may change the screened test."""
     test = work.screen.test

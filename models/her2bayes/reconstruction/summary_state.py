@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from her2bayes.reconstruction.compiled import fast
+from her2bayes.reconstruction.compiled import fast, inlined
 
 if TYPE_CHECKING:
     from her2bayes.reconstruction.summary_screen import Screen
@@ -101,7 +101,7 @@ class Work(NamedTuple):
     chosen: np.ndarray
 
 
-@fast
+@inlined
 def resort(patients, i):
     """Move patient i to its place in the order of times."""
     order, place, time = patients.order, patients.place, patients.time
@@ -118,7 +118,7 @@ def resort(patients, i):
     place[i] = k
 
 
-@fast
+@inlined
 def rows_until(patients, time):
     """Number of rows no later than a time."""
     low, high = 0, patients.rows[0]
@@ -131,7 +131,7 @@ def rows_until(patients, time):
     return low
 
 
-@fast
+@inlined
 def first_at(patients, time):
     """Place of the first patient not before a time."""
     low, high = 0, patients.order.size
@@ -205,7 +205,7 @@ def open_row(printed, patients, row, i):
         k += 1
 
 
-@fast
+@inlined
 def slides(patients, i, row, time):
     """Tell whether the row of one event can move to a time without anybody in between."""
     if patients.row_deaths[row] > 1:
