@@ -27,10 +27,10 @@ class Settings:
     replicas: int = 18
     warm: int = 600
     sweeps: int = 3200
-    moves: int = 100
-    soft_moves: int = 300
+    moves: int = 600
+    soft_moves: int = 600
     ridges: int = 1
-    reheats: tuple[int, int, int] = (3, 24, 12)
+    reheats: tuple[int, int, int] = (12, 48, 24)
     seed: int = 20230221
 
 
