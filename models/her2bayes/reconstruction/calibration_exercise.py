@@ -33,7 +33,7 @@ from her2bayes.reconstruction.summary_settings import Settings
 
 MEMBERS = 19
 LEVEL = 0.90
-QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=900, moves=120, soft_moves=120)
+QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=600, moves=400, soft_moves=300)
 LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120, soft_moves=120)  # counts
 MOST_CHAINS = 4
 ENOUGH = 40.0  # effective draws of the slowest quantity, for 19 members that hardly depend
