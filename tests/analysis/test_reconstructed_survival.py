@@ -86,7 +86,8 @@ def test_section_says_what_the_cohorts_are(found) -> None:
     text = " ".join(section.paragraphs)
     assert "No cohort is the paper's data" in text
     assert "uncongenial" in text
-    assert len(section.figures) == 2
+    curves = len(toy().model_factors)
+    assert len(section.figures) == curves + 1  # and one forest
     assert section.fits[0]["fit_id"] == found[0].fit_id
 
 

@@ -36,7 +36,8 @@ def section(result: Result) -> Section:
     drawn: list[Figure] = []
     tables: list[Table] = []
     for endpoint in result.endpoints:
-        drawn += _curves(result, endpoint)
+        for factor in endpoint.ensemble.summary.model_factors:
+            drawn.append(_curves(result, endpoint, factor))
         drawn += _forests(result, endpoint)
         tables += _tables(result, endpoint)
     return Section(
@@ -128,11 +129,10 @@ def _endpoint_text(endpoint: Endpoint) -> str:
     )
 
 
-def _curves(result: Result, endpoint: Endpoint) -> list[Figure]:
-    """Kaplan-Meier curves of the cohorts by the first compared factor."""
+def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
+    """Kaplan-Meier curves of the cohorts by one factor of the reference model."""
     ensemble = endpoint.ensemble
     summary = ensemble.summary
-    factor = summary.model_factors[0]
     last = summary.last
     step = next(s for s in (3, 6, 12, 24, 36) if last / s <= 9 or s == 36)
     ticks = [float(t) for t in np.arange(0, last + step * 0.999, step)]
@@ -148,17 +148,15 @@ def _curves(result: Result, endpoint: Endpoint) -> list[Figure]:
         )
     label = result.labels.get(factor, factor)
     key = f"reconstructed-{summary.endpoint}-{factor}".replace("_", "-")
-    return [
-        Figure(
-            key,
-            f"{_name(endpoint)} by {label}, reconstructed cohorts",
-            figures.survival(drawn, ticks, summary.endpoint),
-            f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} "
-            "that meet every printed number. Band: where the Kaplan–Meier curves of 95 % of the "
-            "cohorts lie, with their median; the thin step is one cohort. Sampling error is not "
-            f"in the band. Patients at risk are means over cohorts.{_warning(endpoint)}",
-        )
-    ]
+    return Figure(
+        key,
+        f"{_name(endpoint)} by {label}, reconstructed cohorts",
+        figures.survival(drawn, ticks, summary.endpoint, "median of cohorts, 95 %"),
+        f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} that "
+        "meet every printed number. Band: where the Kaplan–Meier curves of 95 % of the cohorts "
+        "lie, with their median; the thin step is one cohort. Sampling error is not in the band. "
+        f"Patients at risk are means over cohorts.{_warning(endpoint)}",
+    )
 
 
 def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:

@@ -38,8 +38,11 @@ class Curve:
     last: float
 
 
-def survival(curves: Sequence[Curve], ticks: Sequence[float], endpoint: str) -> str:
-    """Posterior bands over Kaplan–Meier steps, patients at risk below.
+def survival(
+    curves: Sequence[Curve], ticks: Sequence[float], endpoint: str,
+    said: str = "posterior median, 95 %",
+) -> str:  # fmt: skip
+    """Bands over Kaplan–Meier steps, patients at risk below; ``said`` in the legend of the bands.
 
     The band is dotted where it is extrapolated beyond the last patient of its group.
     """
@@ -58,7 +61,7 @@ def survival(curves: Sequence[Curve], ticks: Sequence[float], endpoint: str) -> 
         _end_labels(axes, curves, paint)
         if counted:
             _risk_table(figure, axes, curves, ticks, height)
-        return style.svg(figure, key=_key(any(curve.steps for curve in curves)))
+        return style.svg(figure, key=_key(said, any(curve.steps for curve in curves)))
 
 
 def hazards(bands: Mapping[str, Band], ticks: Sequence[float], kaplan: str = "") -> str:
@@ -190,7 +193,7 @@ def _risk_table(
             figure.text(x, y, f"{n:,.0f}", ha="center", va="center", size=10.5, color=style.INK)
 
 
-def _key(steps: bool) -> Any:
+def _key(said: str, steps: bool) -> Any:
     figure, axes = style.new_figure(style.PANEL_WIDTH, 20)
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
@@ -198,7 +201,7 @@ def _key(steps: bool) -> Any:
     axes.set_axis_off()
     axes.fill_between((8, 34), 4, 16, color=style.MUTED, alpha=0.25, linewidth=0)
     axes.plot((8, 34), (10, 10), color=style.INK, linewidth=2)
-    axes.text(40, 10, "posterior median, 95 %", va="center", size=10.5)
+    axes.text(40, 10, said, va="center", size=10.5)
     if steps:
         axes.plot((190, 202, 202, 216), (6, 6, 14, 14), color=style.INK, linewidth=1)
         axes.text(222, 10, "Kaplan–Meier", va="center", size=10.5)
