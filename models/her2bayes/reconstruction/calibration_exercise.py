@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -151,15 +152,17 @@ def ensemble(
     """Quantities of cohorts behind the numbers of a cohort, their effective number, the chains.
 
     Independent chains are added until the slowest quantity that is not printed has ``ENOUGH``
-    effective draws, at most ``most``. Raises ``RuntimeError`` where a chain found no cohort.
+    effective draws, at most ``most``. A chain that met no cohort begins again with more places and
+    a longer warm-up. Raises ``RuntimeError`` where that finds none either.
     """
     posed = model.problem(printed(cohort, given), intervals=4, cut_end=CUT_END)
+    longer = replace(settings, replicas=2 * settings.replicas, warm=3 * settings.warm)
     last = int(cohort[0].max())
     chains: list[np.ndarray] = []
     size = np.array([0.0])
     seeds = np.random.SeedSequence(seed).generate_state(most)
     for one in seeds:
-        found = chain(posed, settings, int(one))
+        found = chain(posed, settings, int(one)) or chain(posed, longer, int(one))
         if found is None:
             raise RuntimeError("no cohort found that meets the numbers of a cohort that exists")
         chains.append(_measured(found, last))
