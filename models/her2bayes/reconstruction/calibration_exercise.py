@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ LEVEL = 0.90
 QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=600, moves=400, soft_moves=300)
 LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120, soft_moves=120)  # counts
 MOST_CHAINS = 4
+TRIES = 12  # to begin a chain
 ENOUGH = 40.0  # effective draws of the slowest quantity, for 19 members that hardly depend
 DRAWS = 300  # of a chain that are measured
 
@@ -152,24 +152,24 @@ def ensemble(
     """Quantities of cohorts behind the numbers of a cohort, their effective number, the chains.
 
     Independent chains are added until the slowest quantity that is not printed has ``ENOUGH``
-    effective draws, at most ``most``. A chain that met no cohort begins again with more places and
-    a longer warm-up. Raises ``RuntimeError`` where that finds none either.
+    effective draws, at most ``most``. One that met no cohort in its warm-up, as its start was caught
+    far from all, is left for another. Raises ``RuntimeError`` where none of ``TRIES`` met one.
     """
     posed = model.problem(printed(cohort, given), intervals=4, cut_end=CUT_END)
-    longer = replace(settings, replicas=2 * settings.replicas, warm=3 * settings.warm)
     last = int(cohort[0].max())
     chains: list[np.ndarray] = []
     size = np.array([0.0])
-    seeds = np.random.SeedSequence(seed).generate_state(most)
-    for one in seeds:
-        found = chain(posed, settings, int(one)) or chain(posed, longer, int(one))
+    for one in np.random.SeedSequence(seed).generate_state(TRIES):
+        found = chain(posed, settings, int(one))
         if found is None:
-            raise RuntimeError("no cohort found that meets the numbers of a cohort that exists")
+            continue
         chains.append(_measured(found, last))
         size = effective(chains)
         free = size[_FREE]
-        if not np.isfinite(free).any() or np.nanmin(free) >= ENOUGH:
+        if len(chains) == most or not np.isfinite(free).any() or np.nanmin(free) >= ENOUGH:
             break
+    if not chains:
+        raise RuntimeError("no cohort found that meets the numbers of a cohort that exists")
     return np.concatenate(chains), size, len(chains)
 
 
