@@ -152,8 +152,8 @@ def ensemble(
     """Quantities of cohorts behind the numbers of a cohort, their effective number, the chains.
 
     Independent chains are added until the slowest quantity that is not printed has ``ENOUGH``
-    effective draws, at most ``most``. One that met no cohort in its warm-up, as its start was caught
-    far from all, is left for another. Raises ``RuntimeError`` where none of ``TRIES`` met one.
+    effective draws, at most ``most``. One that met no cohort in its warm-up, as its start was
+    caught far from all, is left for another. Raises ``RuntimeError`` where none of ``TRIES`` did.
     """
     posed = model.problem(printed(cohort, given), intervals=4, cut_end=CUT_END)
     last = int(cohort[0].max())
