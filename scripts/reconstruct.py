@@ -86,6 +86,7 @@ def summary(
     posed = [read_summary(loaded, name, readings) for name in names]
     settings = settings_of(loaded, seed=seed, **({"sweeps": sweeps} if sweeps else {}))
     good, found = True, []
+    log.print("where this version has not run before, it is compiled: two or three minutes")
     for item in posed:
         numbers = sum(len(statistic.targets) for statistic in item.statistics)
         counts = len(item.facts)
