@@ -119,6 +119,22 @@ def test_verdict_of_ranks_that_are_uniform_and_of_ranks_that_are_not() -> None:
     assert json.loads(json.dumps(told))["exercises"] == {"prior": 100, "gbsg": 70, "msk": 70}
 
 
+def test_readme_says_what_was_measured_last() -> None:
+    root = Path(__file__).resolve().parents[2]
+    found = json.loads((root / "tests/reference/reconstruction_validation.json").read_text("utf-8"))
+    prior = found["exercises"].pop("prior")
+    assert (prior >= 100, sum(found["exercises"].values()) >= 200) == (True, True)
+    assert found["conclusions"]["ranks are uniform"]
+    covered = [one["covered"] for one in found["real"].values()]
+    least = found["msk"]["survival at 24 months"]["covered"]
+    assert least == min(q["covered"] for name in found["exercises"] for q in found[name].values())
+    readme = " ".join((root / "README.md").read_text("utf-8").split())
+    assert f"Of {prior} cohorts from the prior" in readme
+    assert f"of {sum(found['exercises'].values())} sub-samples" in readme
+    assert f"in {100 * min(covered):.0f} to {100 * max(covered):.0f} %, by quantity" in readme
+    assert f"survival at 24 months of MSK 2018 {100 * least:.0f} %" in readme
+
+
 def test_an_exercise_without_a_cohort_is_not_covered() -> None:
     exercises = made("prior", 10, np.random.default_rng(5))
     exercises.loc[exercises["number"] == 3, ["rank", "lower", "upper"]] = np.nan
