@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
     from her2bayes.inference.sampling import Sampling
 
-MEMBERS = 20  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
+MEMBERS = 50  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
 KEPT = 250  # draws of each chain that are kept, evenly spaced
 MODEL = "reconstructed_survival"
 AFTERWARDS = {  # files that no draw depends on
