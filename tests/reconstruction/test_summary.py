@@ -186,10 +186,12 @@ def test_chain_equals_rejection_sampling(rng, cox):
         assert abs(spread.mean() - squares.mean()) <= 4 * error, k
 
 
-def test_all_divisions_that_crossed_counts_leave_open_are_reached(rng):
+@pytest.mark.parametrize("compared", [-1, 0])
+def test_all_divisions_that_crossed_counts_leave_open_are_reached(rng, compared):
     """With every two-way count of three factors printed, one number is free and uniform.
 
     Cells ~ Dirichlet(1, ..., 1) makes all tables alike likely; two patients can never change it.
+    Whether no factor is compared, or the first: then most pairs are of one level of it.
     """
     cells = Cells(dict.fromkeys("abc", ("x", "y")))
     facts = []
@@ -199,6 +201,7 @@ def test_all_divisions_that_crossed_counts_leave_open_are_reached(rng):
             facts.append(CountFact(f"{one}{other}", first + second, inside, False, 4, 4))
     item = Summary("toy", "os", 16, cells, tuple(facts), (), LAST, ("a", "b", "c"), {})
     posed = problem(item, INTERVALS)
+    posed = replace(posed, printed=posed.printed._replace(compared=compared))
     replica = Replica(posed, counts_of_facts(item, rng), rng)
     tally = np.zeros((MOVES, 2), np.int64)
     corner = cells.where(dict.fromkeys("abc", "x"))

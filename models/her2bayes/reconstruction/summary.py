@@ -32,7 +32,7 @@ from her2bayes.reconstruction.summary_replica import Effort, Replica
 from her2bayes.reconstruction.summary_settings import Settings
 
 THREADS = 2
-SOFTEST, SHARPEST, TARGET = 4.0, 800.0, 1e9
+SHARPEST, TARGET = 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 300  # sharpness, rungs, moves at each, before the warm-up
 APART = 5  # copies of the softest replica are taken so many times in the sweeps of a warm-up
 SOFT = 10.0  # sharpness up to which a place is soft
@@ -67,7 +67,7 @@ class Ladder:
     def __init__(self, posed: Problem, settings: Settings, seed: int) -> None:
         self.settings = settings
         self.rng = np.random.default_rng(seed)
-        softer = np.geomspace(SOFTEST, SHARPEST, settings.replicas - 1)
+        softer = np.geomspace(settings.softest, SHARPEST, settings.replicas - 1)
         self.sharpness = np.append(softer, TARGET)
         moves = np.linspace(settings.soft_moves, settings.moves, settings.replicas)
         self.moves = np.rint(moves).astype(int)

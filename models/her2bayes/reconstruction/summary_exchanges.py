@@ -13,6 +13,8 @@ import numpy as np
 from her2bayes.reconstruction.compiled import inlined
 from her2bayes.reconstruction.summary_changes import plan, plan_keeps_facts
 
+PAIRED = 0.75  # share of exchanges in two pairs that each stay within a level of what is compared
+
 
 @inlined
 def kept(printed, patients, work):
@@ -161,11 +163,21 @@ def move_event(printed, patients, work):
 
 
 @inlined
-def drawn(patients, label, wanted, alike):
-    """Anyone whose label is the wanted one, or is not; -1 where none turned up."""
+def drawn(printed, patients, a, wanted, alike, like):
+    """Anyone whose label of factor a is the wanted one, or is not; -1 where none turned up.
+
+    Of the same level of what is compared as patient ``like``, where that is one.
+    """
+    label, compared = printed.label[a], printed.compared
     for _ in range(60):
         i = np.random.randint(patients.order.size)
-        if (label[patients.cell[i]] == wanted) == alike:
+        cell = patients.cell[i]
+        if (label[cell] == wanted) != alike:
+            continue
+        if (
+            like < 0
+            or printed.label[compared, cell] == printed.label[compared, patients.cell[like]]
+        ):
             return i
     return -1
 
@@ -176,18 +188,21 @@ def move_four(printed, patients, work):
 
     Where printed counts cross a factor with several others, no exchange of two patients changes
     how all of them go together (Diaconis & Sturmfels 1998); two exchanges whose counts make up for
-    each other do. Patients are drawn by this label only, whose counts stay; mostly nothing is
-    planned, as other counts would change.
+    each other do. The two of a pair are mostly of one level of what is compared, which nearly all
+    counts cross: else one try in hundreds plans anything that two exchanges could not do. Patients
+    are drawn by these labels only, whose counts stay.
     """
     a = np.random.randint(printed.stride.size)
     label = printed.label[a]
+    paired = printed.compared >= 0 and a != printed.compared and np.random.random() < PAIRED
     i = np.random.randint(patients.order.size)
     one = label[patients.cell[i]]
-    j = drawn(patients, label, one, False)
+    j = drawn(printed, patients, a, one, False, i if paired else -1)
     if j < 0:
         return False
     other = label[patients.cell[j]]
-    k, m = drawn(patients, label, one, True), drawn(patients, label, other, True)
+    k = drawn(printed, patients, a, one, True, -1)
+    m = drawn(printed, patients, a, other, True, k if paired else -1)
     if k < 0 or m < 0 or k == i or m == j:
         return False
     gap = (other - one) * printed.stride[a]

@@ -31,7 +31,8 @@ SPREAD_SD = 0.5
 INTERACTION_SD = 0.25
 ALPHA = 1.0
 SHORTEST_STRETCH = 10.0  # month tenths
-RATIO_UNIT, LIMIT_UNIT, MONTHS_UNIT = 0.08, 0.01, 10.0  # log scale, log scale, month tenths
+RATIO_UNIT, LIMIT_UNIT = 0.08, 0.01  # log scale
+MEDIAN_UNIT, RANGE_UNIT = 10.0, 1.0  # month tenths
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         alpha=ALPHA,
         stretch=_stretches(summary),
         last=float(round(summary.last * TENTHS)),
+        compared=_compared(summary),
         reheated=_reheated(summary),
         chance=np.zeros((2, STEPS)),
     )
@@ -202,18 +204,20 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
 
 
 def _reheated(summary: Summary) -> np.ndarray:
-    """Factors whose labels change some tests and not all, once for each test: harder, more often.
-
-    That is all but the one compared first.
-    """
-    compared = next((s.factor for s in summary.statistics if s.factor), "")
-    names, found = list(summary.cells.factors), []
+    """Factors whose labels change some tests and not all: all but the one compared first."""
+    names, found = list(summary.cells.factors), set()
     for statistic in summary.statistics:
         used = {statistic.factor, *statistic.given}
         if PAIRED in used and summary.cells.pair:
             used |= {summary.cells.pair[0]}
-        found += [names.index(n) for n in sorted(used) if n in names and n != compared]
-    return np.array(sorted(found), np.int64)
+        found |= {names.index(name) for name in used if name in names}
+    return np.array(sorted(found - {_compared(summary)}), np.int64)
+
+
+def _compared(summary: Summary) -> int:
+    """The factor compared first, -1 where none is."""
+    names = list(summary.cells.factors)
+    return next((names.index(s.factor) for s in summary.statistics if s.factor in names), -1)
 
 
 def _stretches(summary: Summary) -> np.ndarray:
@@ -245,10 +249,17 @@ def _tests_of_cells(
 
 
 def _unit(target: Target) -> float:
-    """Units of distance: an error settles at softer places than its ratio, which moves easily."""
+    """Units of distance: what moves slowly settles at softer places than what moves easily.
+
+    So do errors, before their ratios, and the first and the last exit, each the time of one patient
+    that a sweep hardly tries: left free, they make replicas remember their distance for long, and
+    half as many find their way from the softest place to the target.
+    """
     if target.scale == "exp":
         return LIMIT_UNIT if target.position % 4 else RATIO_UNIT
-    return MONTHS_UNIT if target.scale == "months" else 1.0
+    if target.scale == "months":
+        return RANGE_UNIT if target.position else MEDIAN_UNIT
+    return 1.0
 
 
 def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:

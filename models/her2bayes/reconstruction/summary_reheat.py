@@ -27,9 +27,29 @@ from her2bayes.reconstruction.summary_state import assign
 FIRST, LAST = 400.0, 2.0  # sharpest and softest rung; sharper is as good as the target
 SOFTER = 4.0  # at soft places the last rung is so many times softer than the place
 RUNGS = 12.0  # per unit of log sharpness
-EXCHANGES = 0.75  # tried at every rung, per patient
+EXCHANGES = 0.5  # tried at every rung, per patient
 OF_DEATHS = 0.6  # share of exchanges that begin with a death: their labels decide the tests
-TRIES = 40  # to find one
+ALIKE = 0.75  # share of exchanges within one level of the factor that is compared
+TRIES = 40  # to find a death, or somebody alike
+
+
+@inlined
+def somebody(printed, patients, i):
+    """Somebody to exchange a label with, mostly of the same level of what is compared.
+
+    Most printed counts cross it with other factors, and refuse exchanges between its levels. It is
+    not reheated, so the two are as likely to be picked for the way back.
+    """
+    n = patients.order.size
+    j = np.random.randint(n)
+    if printed.compared >= 0 and np.random.random() < ALIKE:
+        label = printed.label[printed.compared]
+        level = label[patients.cell[i]]
+        for _ in range(TRIES):
+            if label[patients.cell[j]] == level:
+                break
+            j = np.random.randint(n)
+    return j
 
 
 @inlined
@@ -39,12 +59,13 @@ def exchange_labels(printed, patients, model, hazards, undo, work, factor):
     Nobody's death changes, so the two are as likely to be picked for the way back.
     """
     n = patients.order.size
-    i, j = np.random.randint(n), np.random.randint(n)
+    i = np.random.randint(n)
     if np.random.random() < OF_DEATHS:
         for _ in range(TRIES):
             if patients.event[i]:
                 break
             i = np.random.randint(n)
+    j = somebody(printed, patients, i)
     cell_i, cell_j = patients.cell[i], patients.cell[j]
     gap = (printed.label[factor, cell_j] - printed.label[factor, cell_i]) * printed.stride[factor]
     if gap == 0:

@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 class Settings:
     """Chains, replicas in each, sweeps left out and kept; what a replica does in a sweep.
 
+    ``softest`` is the sharpness of the softest place: there all that is slow must move freely.
     ``moves`` at the target and ``soft_moves`` at the softest place, even between; ``ridges`` at
     soft places; every so many sweeps (0 = never) a reheat: at soft places, between, at the target.
     """
 
     chains: int = 4
     replicas: int = 18
-    warm: int = 600
-    sweeps: int = 3200
+    softest: int = 4
+    warm: int = 400
+    sweeps: int = 3600
     moves: int = 600
     soft_moves: int = 600
     ridges: int = 1
-    reheats: tuple[int, int, int] = (12, 48, 24)
+    reheats: tuple[int, int, int] = (6, 12, 12)
     seed: int = 20230221
 
 

@@ -48,7 +48,8 @@ class Printed(NamedTuple):
     alpha: float
     stretch: np.ndarray  # (stretch, 2) times between printed ones, in month tenths
     last: float  # no time beyond, in month tenths
-    reheated: np.ndarray  # factors whose tests are reheated alone
+    compared: int  # factor compared first, -1 = none
+    reheated: np.ndarray  # other factors, whose tests are reheated alone
     chance: np.ndarray  # (soft or firm, move) probabilities of the moves
 
 
