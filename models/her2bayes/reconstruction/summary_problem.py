@@ -285,7 +285,7 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
     one = 0.005 if tied else 0.15
     table = 0.02 * has_table_moves
-    four = 0.01 * (len(_crossed(summary)) > 2)
+    four = 0.06 * (len(_crossed(summary)) > 2)
     soft = [0.25, 0.28, 0.03, 0.05, one, table, 0.012, 0.07, 0.25, 2 * four]
     firm = [0.2, 0.1, 0.05, 0.12, one, table, 0.12, 0.15, 0.1, four]
     if any(s.kind == kernel.COX for s in summary.statistics):
