@@ -186,7 +186,7 @@ def test_chain_equals_rejection_sampling(rng, cox):
         assert abs(spread.mean() - squares.mean()) <= 4 * error, k
 
 
-@pytest.mark.parametrize("compared", [-1, 0])
+@pytest.mark.parametrize("compared", [0, 1])
 def test_all_divisions_that_crossed_counts_leave_open_are_reached(rng, compared):
     """With every two-way count of three factors printed, one number is free and uniform.
 

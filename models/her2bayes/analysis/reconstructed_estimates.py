@@ -265,7 +265,7 @@ def _share_of_reconstruction(
 def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
     """Cox hazard ratios of the first compared factor by subgroup in the cohorts themselves."""
     item = ensemble.summary
-    first = next((s.factor for s in item.statistics if s.factor), "")
+    first = item.compared
     if not first:
         return pd.DataFrame()
     levels = item.cells.levels(first)

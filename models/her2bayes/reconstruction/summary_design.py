@@ -153,6 +153,11 @@ class Summary:
     left_out: tuple[tuple[str, str], ...] = ()  # claim and why
     table_moves: np.ndarray | None = None
 
+    @property
+    def compared(self) -> str:
+        """The factor compared first; empty where no statistic compares any."""
+        return next((s.factor for s in self.statistics if s.factor), "")
+
     def without(self, names: set[str]) -> Summary:
         """The same without some constraints, by claim id (or estimand for directions)."""
         from dataclasses import replace

@@ -1,8 +1,9 @@
 """What cohorts say about survival, and whether independently started chains agree about it.
 
 Survival at 24 and 60 months, restricted mean to 60 months, total censoring time, log hazard ratios
-of the compared factor in all patients and in every subgroup, and the patients in a free cell of
-the paired table: rank-normalised R-hat and effective sample size over chains.
+of the compared factor in all patients and in every subgroup, the patients in a free cell of the
+paired table, and those of the first class in both states by the other factors, which printed counts
+of two factors at a time leave open: rank-normalised R-hat and effective sample size over chains.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Analysis = tuple[str, tuple[str, ...], np.ndarray]  # where, levels, group of ea
 
 def analyses(summary: Summary) -> list[Analysis]:
     """Cox analyses of the first compared factor, in all patients and in every subgroup."""
-    factor = next((s.factor for s in summary.statistics if s.factor), "")
+    factor = summary.compared
     if not factor:
         return []
     levels = summary.cells.levels(factor)
@@ -72,7 +73,19 @@ def quantities(
         found["free cell of the paired table"] = float(
             ((label[first][cell] == 0) & (label[second][cell] == top)).sum()
         )
+        stayed = (label[first][cell] == 0) & (label[second][cell] == 0)
+        found.update(_by_level(summary, cell[stayed]))
     return found
+
+
+def _by_level(summary: Summary, cell: np.ndarray) -> dict[str, float]:
+    """Patients among those given, by level of every factor that is not of the pair."""
+    return {
+        f"{name}={level} among the first class in both states": float((label[cell] == k).sum())
+        for name, label in zip(summary.cells.factors, summary.cells.label, strict=True)
+        if name not in (summary.cells.pair or ())
+        for k, level in enumerate(summary.cells.levels(name))
+    }
 
 
 def _log_ratios(

@@ -61,10 +61,11 @@ class SummaryEnsemble:
         summary, table = self.summary, self.match
         met = table.groupby("member")["met"].all()
         seconds = sum(c.seconds for c in self.chains)
+        numbers = len(table) // len(self.cohorts)
         lines = [
             f"{summary.study} {summary.endpoint}: {len(self.cohorts)} cohorts of "
             f"{summary.patients} patients, {int(met.sum())} of them meet all "
-            f"{table['statistic'].nunique()} printed numbers ({seconds:.0f} s of processor time)",
+            f"{numbers} printed numbers ({seconds:.0f} s of processor time)",
             "readings: " + ", ".join(f"{k} = {v}" for k, v in summary.readings.items() if v),
         ]
         lines += [f"left out: {claim}, {why}" for claim, why in summary.left_out]

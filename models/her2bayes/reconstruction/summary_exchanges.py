@@ -13,6 +13,8 @@ import numpy as np
 from her2bayes.reconstruction.compiled import inlined
 from her2bayes.reconstruction.summary_changes import plan, plan_keeps_facts
 
+TRIES = 60  # to find a patient of some kind
+ONCE = 0.1  # share of the pairs that keep the counts by themselves which are exchanged
 PAIRED = 0.75  # share of exchanges in two pairs that each stay within a level of what is compared
 
 
@@ -26,21 +28,34 @@ def kept(printed, patients, work):
 
 
 @inlined
-def partner(printed, patients, i):
-    """Another patient: any, or one of the same levels of some factors (as many as for its own)."""
-    n, factors = patients.order.size, printed.stride.size
-    same = 0
-    if np.random.random() < 0.67:
-        same = np.random.randint(1, 1 << factors)
-    for _ in range(60):
-        j = np.random.randint(n)
-        alike = j != i
-        for a in range(factors):
-            if same >> a & 1 and alike:
-                alike = printed.label[a, patients.cell[i]] == printed.label[a, patients.cell[j]]
-        if alike:
+def agree(printed, cell, other, same):
+    """Tell whether two cells have the same levels of the factors given as bits."""
+    for a in range(printed.stride.size):
+        if same >> a & 1 and printed.label[a, cell] != printed.label[a, other]:
+            return False
+    return True
+
+
+@inlined
+def another(printed, patients, i, same):
+    """Another patient of the same levels of the factors given as bits; i where none turned up.
+
+    As likely as i for that patient, whatever else the two exchange.
+    """
+    for _ in range(TRIES):
+        j = np.random.randint(patients.order.size)
+        if j != i and agree(printed, patients.cell[i], patients.cell[j], same):
             return j
     return i
+
+
+@inlined
+def partner(printed, patients, i):
+    """Another patient: any, or one of the same levels of some factors."""
+    same = 0
+    if np.random.random() < 0.67:
+        same = np.random.randint(1, 1 << printed.stride.size)
+    return another(printed, patients, i, same)
 
 
 @inlined
@@ -133,7 +148,7 @@ def others_place(printed, patients, i):
     cell_i = patients.cell[i]
     alike = np.random.random() < 0.5
     a = np.random.randint(factors + 1)
-    for _ in range(60):
+    for _ in range(TRIES):
         j = np.random.randint(n)
         if patients.event[j]:
             continue
@@ -147,13 +162,20 @@ def others_place(printed, patients, i):
 
 
 @inlined
-def move_event(printed, patients, work):
-    """Exchange a death and a censoring."""
+def a_death(patients):
+    """Any patient who died; anybody where none turned up."""
     i = np.random.randint(patients.order.size)
-    for _ in range(40):
+    for _ in range(TRIES):
         if patients.event[i]:
             break
         i = np.random.randint(patients.order.size)
+    return i
+
+
+@inlined
+def move_event(printed, patients, work):
+    """Exchange a death and a censoring."""
+    i = a_death(patients)
     j = others_place(printed, patients, i) if patients.event[i] else -1
     if j < 0:
         return False
@@ -163,23 +185,25 @@ def move_event(printed, patients, work):
 
 
 @inlined
-def drawn(printed, patients, a, wanted, alike, like):
+def labelled(printed, patients, a, wanted, is_wanted, i, same):
     """Anyone whose label of factor a is the wanted one, or is not; -1 where none turned up.
 
-    Of the same level of what is compared as patient ``like``, where that is one.
+    Of the same levels as patient i of the factors given as bits.
     """
-    label, compared = printed.label[a], printed.compared
-    for _ in range(60):
-        i = np.random.randint(patients.order.size)
-        cell = patients.cell[i]
-        if (label[cell] == wanted) != alike:
-            continue
-        if (
-            like < 0
-            or printed.label[compared, cell] == printed.label[compared, patients.cell[like]]
-        ):
-            return i
+    label = printed.label[a]
+    for _ in range(TRIES):
+        j = np.random.randint(patients.order.size)
+        cell = patients.cell[j]
+        if (label[cell] == wanted) == is_wanted and agree(printed, cell, patients.cell[i], same):
+            return j
     return -1
+
+
+@inlined
+def relabelled(printed, patients, i, gap):
+    """Change of all printed counts, as one number, when a patient's cell moves by a gap."""
+    cell, event = patients.cell[i], patients.event[i]
+    return printed.count_key[cell + gap, event] - printed.count_key[cell, event]
 
 
 @inlined
@@ -188,27 +212,36 @@ def move_four(printed, patients, work):
 
     Where printed counts cross a factor with several others, no exchange of two patients changes
     how all of them go together (Diaconis & Sturmfels 1998); two exchanges whose counts make up for
-    each other do. The two of a pair are mostly of one level of what is compared, which nearly all
-    counts cross: else one try in hundreds plans anything that two exchanges could not do. Patients
-    are drawn by these labels only, whose counts stay.
+    each other do. Patients are drawn by labels only, whose counts stay: mostly the two of a pair
+    from one level of what is compared, which nearly all counts cross. Planned is what keeps the
+    counts and no two exchanges one after the other could do; sometimes a pair that does by itself.
     """
     a = np.random.randint(printed.stride.size)
     label = printed.label[a]
-    paired = printed.compared >= 0 and a != printed.compared and np.random.random() < PAIRED
+    same = printed.compared & ~(1 << a) if np.random.random() < PAIRED else 0
     i = np.random.randint(patients.order.size)
     one = label[patients.cell[i]]
-    j = drawn(printed, patients, a, one, False, i if paired else -1)
+    j = labelled(printed, patients, a, one, False, i, same)
     if j < 0:
         return False
     other = label[patients.cell[j]]
-    k = drawn(printed, patients, a, one, True, -1)
-    m = drawn(printed, patients, a, other, True, k if paired else -1)
+    gap = (other - one) * printed.stride[a]
+    change = relabelled(printed, patients, i, gap)
+    pair = change + relabelled(printed, patients, j, -gap)
+    if pair == 0:
+        if np.random.random() < ONCE:
+            plan(work, i, patients.s[i], patients.event[i], patients.cell[i] + gap)
+            plan(work, j, patients.s[j], patients.event[j], patients.cell[j] - gap)
+        return False
+    k = labelled(printed, patients, a, one, True, i, 0)
+    m = labelled(printed, patients, a, other, True, k, same)
     if k < 0 or m < 0 or k == i or m == j:
         return False
-    gap = (other - one) * printed.stride[a]
+    last = relabelled(printed, patients, m, -gap)
+    if pair + relabelled(printed, patients, k, gap) + last != 0 or change + last == 0:
+        return False
     plan(work, i, patients.s[i], patients.event[i], patients.cell[i] + gap)
     plan(work, k, patients.s[k], patients.event[k], patients.cell[k] + gap)
     plan(work, j, patients.s[j], patients.event[j], patients.cell[j] - gap)
     plan(work, m, patients.s[m], patients.event[m], patients.cell[m] - gap)
-    kept(printed, patients, work)
     return False

@@ -17,6 +17,7 @@ import numpy as np
 from her2bayes.reconstruction.compiled import fast, inlined, outer
 from her2bayes.reconstruction.summary_changes import carry_out, plan, plan_keeps_facts, take_back
 from her2bayes.reconstruction.summary_distance import accepted
+from her2bayes.reconstruction.summary_exchanges import a_death, another
 from her2bayes.reconstruction.summary_reference import (
     count_exits,
     fill_hazards,
@@ -29,43 +30,22 @@ SOFTER = 4.0  # at soft places the last rung is so many times softer than the pl
 RUNGS = 12.0  # per unit of log sharpness
 EXCHANGES = 0.5  # tried at every rung, per patient
 OF_DEATHS = 0.6  # share of exchanges that begin with a death: their labels decide the tests
-ALIKE = 0.75  # share of exchanges within one level of the factor that is compared
-TRIES = 40  # to find a death, or somebody alike
-
-
-@inlined
-def somebody(printed, patients, i):
-    """Somebody to exchange a label with, mostly of the same level of what is compared.
-
-    Most printed counts cross it with other factors, and refuse exchanges between its levels. It is
-    not reheated, so the two are as likely to be picked for the way back.
-    """
-    n = patients.order.size
-    j = np.random.randint(n)
-    if printed.compared >= 0 and np.random.random() < ALIKE:
-        label = printed.label[printed.compared]
-        level = label[patients.cell[i]]
-        for _ in range(TRIES):
-            if label[patients.cell[j]] == level:
-                break
-            j = np.random.randint(n)
-    return j
+# Share of exchanges within one level of what is compared: most printed counts cross that factor
+# with others, and refuse exchanges between its levels.
+ALIKE = 0.75
 
 
 @inlined
 def exchange_labels(printed, patients, model, hazards, undo, work, factor):
     """Exchange one label between two patients; log ratio of the target.
 
-    Nobody's death changes, so the two are as likely to be picked for the way back.
+    Neither a death nor a level of what is compared changes (that factor is not reheated), so the
+    two are as likely to be picked for the way back.
     """
-    n = patients.order.size
-    i = np.random.randint(n)
-    if np.random.random() < OF_DEATHS:
-        for _ in range(TRIES):
-            if patients.event[i]:
-                break
-            i = np.random.randint(n)
-    j = somebody(printed, patients, i)
+    dies = np.random.random() < OF_DEATHS
+    i = a_death(patients) if dies else np.random.randint(patients.order.size)
+    same = printed.compared if np.random.random() < ALIKE else 0
+    j = another(printed, patients, i, same)
     cell_i, cell_j = patients.cell[i], patients.cell[j]
     gap = (printed.label[factor, cell_j] - printed.label[factor, cell_i]) * printed.stride[factor]
     if gap == 0:

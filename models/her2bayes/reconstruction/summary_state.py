@@ -38,6 +38,7 @@ class Printed(NamedTuple):
     fact: np.ndarray  # (cell, event, fact)
     fact_low: np.ndarray
     fact_high: np.ndarray
+    count_key: np.ndarray  # (cell, event) all its counts as one number
     label: np.ndarray  # (factor, cell)
     stride: np.ndarray  # (factor)
     levels: np.ndarray  # (factor) their number
@@ -48,7 +49,7 @@ class Printed(NamedTuple):
     alpha: float
     stretch: np.ndarray  # (stretch, 2) times between printed ones, in month tenths
     last: float  # no time beyond, in month tenths
-    compared: int  # factor compared first, -1 = none
+    compared: int  # the factor compared first, as a bit; 0 = none
     reheated: np.ndarray  # other factors, whose tests are reheated alone
     chance: np.ndarray  # (soft or firm, move) probabilities of the moves
 
