@@ -73,7 +73,8 @@ def summary(
     """
     from her2bayes.analysis import reconstructed_survival as analysis
     from her2bayes.evidence.study import load_study, study_folder
-    from her2bayes.reconstruction.summary_ensemble import summary_ensemble, write
+    from her2bayes.reconstruction.summary import reconstruct
+    from her2bayes.reconstruction.summary_ensemble import ensemble_of, write
     from her2bayes.reconstruction.summary_evidence import summary as read_summary
     from her2bayes.reconstruction.summary_readings import endpoints
     from her2bayes.reconstruction.summary_settings import settings_of
@@ -94,16 +95,14 @@ def summary(
             plain(f"{item.study} {item.endpoint}: {counts} counts, {numbers} survival numbers")
         )
         with watching() as show:
-            made = summary_ensemble(
-                item, ensemble, settings, lambda done, total: show(done, total, "sweeps")
-            )
+            _, chains = reconstruct(item, settings, lambda done, total: show(done, total, "sweeps"))
+        if keep is not None:  # before anything else can go wrong: they took minutes
+            out.print(plain(analysis.keep(item, settings, chains, keep)), soft_wrap=True)
+        made = ensemble_of(item, chains, ensemble)
         good = good and made.converged
         out.print(plain(made.text()))
         for path in write(made, out_folder):
             out.print(plain(path), soft_wrap=True)
-        if keep is not None:
-            kept = analysis.keep(item, settings, made.chains, keep)
-            out.print(plain(kept), soft_wrap=True)
         found.append(analysis.endpoint_of(made, settings))
     result = analysis.result_of(loaded, found, settings)
     publish(out_folder, files_of(loaded, result))

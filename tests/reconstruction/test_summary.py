@@ -35,7 +35,7 @@ COX_WINDOW = {"ratio": (-1.2, 0.4), "lower": (-3.6, -2.4)}
 def small(window=(0.2, 2.0), median=(100.0, 260.0)):
     """Eight patients, three deaths, four in each HER2 class; two log-rank and a follow-up window.
 
-    Patients of class positive fare better; the test of HR status leaves HER2 alone (reheated).
+    Patients of class positive fare better; no test asks for both factors, so both are reheated.
     """
     everyone = np.ones(4, np.int64)
     positive = CELLS.where({"her2": "positive"}).astype(np.int64)
@@ -213,6 +213,39 @@ def test_all_divisions_that_crossed_counts_leave_open_are_reached(rng, compared)
     assert chisquare(seen).pvalue > 1e-3
 
 
+def test_pairs_that_keep_the_counts_by_themselves_are_exchanged_evenly(rng):
+    """Where nothing crosses two factors, all divisions between them are alike likely.
+
+    Labels move by exchanges in two pairs alone, times and events by moves of one patient.
+    """
+    cells = Cells(dict.fromkeys("ab", ("x", "y")))
+    facts = tuple(
+        CountFact(name, name, cells.where({name: "x"}).astype(np.int64), False, 4, 4)
+        for name in "ab"
+    )
+    item = Summary("toy", "os", 8, cells, facts, (), LAST, ("a", "b"), {})
+    posed = problem(item, INTERVALS)
+    posed.printed.chance[:] = 0
+    posed.printed.chance[:, [chain_kernel.TIME, chain_kernel.ONE, chain_kernel.FOUR]] = 1 / 3
+    replica = Replica(posed, counts_of_facts(item, rng), rng)
+    seen = np.zeros(5)
+    for _ in range(1000):
+        replica.run(Effort(300), 1.0, False, np.zeros((MOVES, 2), np.int64))
+        seen[cells.where(dict.fromkeys("ab", "x"))[replica.patients.cell].sum()] += 1
+    assert chisquare(seen).pvalue > 1e-3
+
+
+def test_labels_of_all_factors_that_tests_ask_for_are_reheated():
+    item = small()
+    assert problem(item, INTERVALS).printed.reheated.tolist() == [0, 1]
+    alone = replace(item, statistics=(item.statistics[0], item.statistics[2]))
+    assert problem(alone, INTERVALS).printed.reheated.tolist() == []
+    shi = read_summary(load_study(study_folder("shi2023")))
+    names = list(shi.cells.factors)
+    asked = {"her2", "her2_primary", "relapse_type", "hr_status"}
+    assert {names[k] for k in problem(shi).printed.reheated} == asked
+
+
 def test_shi_constraints_come_from_the_ledger():
     item = read_summary(load_study(study_folder("shi2023")))
     assert item.patients == 247
@@ -286,12 +319,12 @@ def test_settings_of_chains_come_from_the_study_and_faults_are_told_together(tmp
     study = load_study(study_folder("shi2023"))
     assert settings_of(study, seed=3, sweeps=7) == replace(settings_of(study), seed=3, sweeps=7)
     assert isinstance(settings_of(study).reheats, tuple)
-    text = "[chains]\nreplicas = 0\nmove = 3\nridges = 0\nreheats = [1, 2]\n"
+    text = "[chains]\nreplicas = 0\nmove = 3\nridges = 0\nreheats = [1, 2]\nsoftest = 800\n"
     (tmp_path / "reconstruction.toml").write_text(text, "utf-8")
     with pytest.raises(BadInput) as error:
         settings_of(replace(study, folder=tmp_path))
     told = [str(fault) for fault in error.value.faults]
-    assert len(told) == 3
+    assert len(told) == 4
     assert all("reconstruction.toml: [chains]" in line and "allowed" in line for line in told)
     assert "no such setting (found 'move')" in told[1]
 

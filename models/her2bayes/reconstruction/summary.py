@@ -3,9 +3,11 @@
     p(D, theta | printed)  ~  p(theta) p(D | theta) prod_j 1{T_j(D) in the rounding cell of t_j}
 
 Replicas run at p(theta) p(D | theta) exp(-sharpness_k * distance(D)), sharpness rising from one in
-which patients move freely to one that no distance but 0 survives: the target itself. Neighbours
-exchange places, even and odd pairs in turn, and the places between are spaced in the warm-up so
-that exchanges are refused alike (Syed, Bouchard-Cote, Deligiannidis & Doucet 2022).
+which patients move freely to one that leaves a good part of the cohorts at distance 0. These are
+draws from the target, at whatever place, so no place holds the target alone: it would be one more
+to climb to. Neighbours exchange places, even and odd pairs in turn, and the places between are
+spaced in the warm-up so that exchanges are refused alike (Syed, Bouchard-Cote, Deligiannidis &
+Doucet 2022).
 """
 
 from __future__ import annotations
@@ -29,10 +31,9 @@ from her2bayes.reconstruction.summary_problem import (
     problem,
 )
 from her2bayes.reconstruction.summary_replica import Effort, Replica
-from her2bayes.reconstruction.summary_settings import Settings
+from her2bayes.reconstruction.summary_settings import SHARPEST, Settings
 
 THREADS = 2
-SHARPEST, TARGET = 800.0, 1e9
 FREE, COOLING, COOLING_MOVES = 0.3, 30, 300  # sharpness, rungs, moves at each, before the warm-up
 APART = 5  # copies of the softest replica are taken so many times in the sweeps of a warm-up
 SOFT = 10.0  # sharpness up to which a place is soft
@@ -47,7 +48,7 @@ class Chain:
     """Cohorts of one chain: recorded time in months, event and cell (draw, patient), theta.
 
     ``found`` is the number of the sweep of each (several places may hold one); ``tally`` moves
-    proposed and accepted at the target; ``trips`` of replicas from the softest place to the target.
+    proposed and accepted at the sharpest place; ``trips`` of replicas there from the softest.
     """
 
     months: np.ndarray
@@ -67,8 +68,7 @@ class Ladder:
     def __init__(self, posed: Problem, settings: Settings, seed: int) -> None:
         self.settings = settings
         self.rng = np.random.default_rng(seed)
-        softer = np.geomspace(settings.softest, SHARPEST, settings.replicas - 1)
-        self.sharpness = np.append(softer, TARGET)
+        self.sharpness = np.geomspace(settings.softest, SHARPEST, settings.replicas)
         moves = np.linspace(settings.soft_moves, settings.moves, settings.replicas)
         self.moves = np.rint(moves).astype(int)
         self.replicas = self._start(posed)
@@ -100,7 +100,7 @@ class Ladder:
                 first.run(effort, soft, True, tally)
             if place:
                 replica.copy(first)
-                cool(replica, soft, min(float(self.sharpness[place]), SHARPEST), tally)
+                cool(replica, soft, float(self.sharpness[place]), tally)
         return found
 
     def sweep(self, adapt: bool) -> None:
@@ -137,10 +137,10 @@ class Ladder:
 
     def respace(self) -> None:
         """Move the places between softest and sharpest so that all exchanges are refused alike."""
-        refused = self.refused[:-1] / np.maximum(self.tried[:-1], 1)
+        refused = self.refused / np.maximum(self.tried, 1)
         barrier = np.concatenate([[0.0], np.cumsum(np.maximum(refused, 0.02))])
         wanted = np.linspace(0, barrier[-1], barrier.size)
-        self.sharpness[:-1] = np.exp(np.interp(wanted, barrier, np.log(self.sharpness[:-1])))
+        self.sharpness = np.exp(np.interp(wanted, barrier, np.log(self.sharpness)))
         self.forget()
 
     def forget(self) -> None:
@@ -175,7 +175,7 @@ def chain(
         ladder.sweep(adapt=False)
         if sweep % apart:
             continue
-        for replica in ladder.replicas:  # at distance 0 all places have one density, the target
+        for replica in ladder.replicas:  # at distance 0 all places have the target's density
             if replica.distance == 0:
                 p = replica.patients
                 kept.append((p.time / TENTHS, p.event.copy(), p.cell.copy(), replica.theta.copy()))
@@ -197,7 +197,7 @@ def _warm(ladder: Ladder, go_on: Callable[[], bool]) -> bool:
             if not go_on():
                 return False
             ladder.sweep(adapt=True)
-            met = met or ladder.replicas[-1].distance == 0
+            met = met or any(replica.distance == 0 for replica in ladder.replicas)
             if sweep % max(ladder.settings.warm // RESPACED, 1) == 0:
                 ladder.respace()
         if met:

@@ -64,9 +64,16 @@ def facts_hold(printed, patients):
 def plan_keeps_facts(printed, patients, planned):
     """Tell whether counts stay as printed when all planned changes are made.
 
-    The last counts first: those of a crossing with others stand there, and are the first to break.
+    Those printed exactly by their one number, those printed as a range one by one.
     """
-    for f in range(printed.fact_low.size - 1, -1, -1):
+    change = 0
+    for k in range(planned.size[0]):
+        i = planned.who[k]
+        change += printed.count_key[planned.cell[k], planned.event[k]]
+        change -= printed.count_key[patients.cell[i], patients.event[i]]
+    if change != 0:
+        return False
+    for f in printed.ranges:
         held = patients.held[f]
         for k in range(planned.size[0]):
             i = planned.who[k]

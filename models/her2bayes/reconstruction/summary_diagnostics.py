@@ -117,7 +117,7 @@ def _without_events(
     return np.asarray(np.bincount(inside[inside >= 0], minlength=groups) == 0)
 
 
-def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 400) -> pd.DataFrame:
+def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 1000) -> pd.DataFrame:
     """Mean, sd, R-hat and effective sample size of every quantity over all chains."""
     import arviz as az
     import xarray as xr

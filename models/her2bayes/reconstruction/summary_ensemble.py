@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.reconstruction.ensemble import write_tables
-from her2bayes.reconstruction.summary import Chain, members, reconstruct
+from her2bayes.reconstruction.summary import Chain, members
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_diagnostics import diagnose
 from her2bayes.reconstruction.summary_match import match, patients
-from her2bayes.reconstruction.summary_settings import Settings
 
 LARGEST_RHAT, LEAST_ESS = 1.05, 50
 
@@ -79,15 +78,6 @@ class SummaryEnsemble:
         for row in self.diagnostics.head(4).itertuples():
             lines.append(f"{row.quantity}: {row.mean:.3g} (sd over cohorts {row.sd:.2g})")
         return "\n".join(lines)
-
-
-def summary_ensemble(
-    summary: Summary, number: int, settings: Settings | None = None,
-    tell: Callable[[int, int], None] = lambda *_: None,
-) -> SummaryEnsemble:  # fmt: skip
-    """Cohorts that meet all printed numbers; raises ``BadInput`` naming a conflict."""
-    _, chains = reconstruct(summary, settings, tell)
-    return ensemble_of(summary, chains, number)
 
 
 def ensemble_of(summary: Summary, chains: Sequence[Chain], number: int) -> SummaryEnsemble:

@@ -201,9 +201,15 @@ def labelled(printed, patients, a, wanted, is_wanted, i, same):
 
 @inlined
 def relabelled(printed, patients, i, gap):
-    """Change of all printed counts, as one number, when a patient's cell moves by a gap."""
+    """Change of all exact counts, as one number, when a patient's cell moves by a gap."""
     cell, event = patients.cell[i], patients.event[i]
     return printed.count_key[cell + gap, event] - printed.count_key[cell, event]
+
+
+@inlined
+def relabel(patients, work, i, gap):
+    """Plan that a patient's cell moves by a gap."""
+    plan(work, i, patients.s[i], patients.event[i], patients.cell[i] + gap)
 
 
 @inlined
@@ -230,8 +236,8 @@ def move_four(printed, patients, work):
     pair = change + relabelled(printed, patients, j, -gap)
     if pair == 0:
         if np.random.random() < ONCE:
-            plan(work, i, patients.s[i], patients.event[i], patients.cell[i] + gap)
-            plan(work, j, patients.s[j], patients.event[j], patients.cell[j] - gap)
+            relabel(patients, work, i, gap)
+            relabel(patients, work, j, -gap)
         return False
     k = labelled(printed, patients, a, one, True, i, 0)
     m = labelled(printed, patients, a, other, True, k, same)
@@ -240,8 +246,7 @@ def move_four(printed, patients, work):
     last = relabelled(printed, patients, m, -gap)
     if pair + relabelled(printed, patients, k, gap) + last != 0 or change + last == 0:
         return False
-    plan(work, i, patients.s[i], patients.event[i], patients.cell[i] + gap)
-    plan(work, k, patients.s[k], patients.event[k], patients.cell[k] + gap)
-    plan(work, j, patients.s[j], patients.event[j], patients.cell[j] - gap)
-    plan(work, m, patients.s[m], patients.event[m], patients.cell[m] - gap)
+    for up, down in ((i, j), (k, m)):
+        relabel(patients, work, up, gap)
+        relabel(patients, work, down, -gap)
     return False

@@ -185,7 +185,8 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         fact=fact,
         fact_low=np.array([f.low for f in facts], np.int64),
         fact_high=np.array([f.high for f in facts], np.int64),
-        count_key=_count_key(fact),
+        count_key=_count_key(fact[:, :, [f.low == f.high for f in facts]]),
+        ranges=np.array([k for k, f in enumerate(facts) if f.low < f.high], np.int64),
         label=cells.label.astype(np.int64),
         stride=cells.stride,
         levels=cells.label.max(axis=1).astype(np.int64) + 1,
@@ -196,7 +197,7 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         alpha=ALPHA,
         stretch=_stretches(summary),
         last=float(round(summary.last * TENTHS)),
-        compared=sum(1 << names.index(name) for name in names if name == summary.compared),
+        compared=1 << names.index(summary.compared) if summary.compared in names else 0,
         reheated=_reheated(summary),
         chance=np.zeros((2, STEPS)),
     )
@@ -205,21 +206,25 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
 
 
 def _count_key(fact: np.ndarray) -> np.ndarray:
-    """All counts of a cell and event summed with random weights: as good as one vector of them."""
+    """Counts of a cell and event summed with random weights: as good as one vector of them."""
     weights = np.random.default_rng(0).integers(1, 2**40, fact.shape[-1])
     return np.asarray(fact @ weights)
 
 
 def _reheated(summary: Summary) -> np.ndarray:
-    """Factors whose labels change some tests and not all: all but the one compared first."""
-    names, found = list(summary.cells.factors), set()
+    """Factors whose labels some test depends on; none where that is only what is compared.
+
+    Exchanges of two patients move the labels of one factor freely where nothing crosses it.
+    """
+    names, used = list(summary.cells.factors), set()
     for statistic in summary.statistics:
-        used = {statistic.factor, *statistic.given}
-        if PAIRED in used and summary.cells.pair:
-            used |= {summary.cells.pair[0]}
-        used -= {summary.compared}
-        found |= {names.index(name) for name in used if name in names}
-    return np.array(sorted(found), np.int64)
+        used |= {statistic.factor, *statistic.given}
+    if PAIRED in used:
+        used |= set(summary.cells.pair or ())
+    found = {name for name in names if name in used}
+    if found <= {summary.compared}:
+        found = set()
+    return np.array(sorted(names.index(name) for name in found), np.int64)
 
 
 def _stretches(summary: Summary) -> np.ndarray:
@@ -280,10 +285,10 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     """Share of each move at soft and at firm places, in the order of ``summary_kernel``.
 
     Labels and events of single patients change where no count forbids it. At firm places, where a
-    Cox fit is printed, its screen makes tries cheap and who dies when is slow: deaths are exchanged
-    most; elsewhere times move most. Measured: squared change of the sum of times of deaths a
-    second, and effective draws of survival a second. Exchanges in two pairs are many because few of
-    them find patients whose counts make up for each other.
+    Cox fit is printed, its screen makes tries cheap, and times move and deaths are exchanged most;
+    elsewhere times move most. Measured: how soon the distance of a replica is another one, squared
+    change of the sum of times of deaths a second, and effective draws a second. Exchanges in two
+    pairs are many because few of them find patients whose counts make up for each other.
     """
     tied = sum(f.low == f.high for f in summary.facts) > 2 * len(summary.cells.factors)
     one = 0.005 if tied else 0.15
@@ -292,7 +297,7 @@ def _chances(summary: Summary, has_table_moves: bool) -> np.ndarray:
     soft = [0.25, 0.28, 0.03, 0.05, one, table, 0.012, 0.07, 0.25, 2 * four]
     firm = [0.2, 0.1, 0.05, 0.12, one, table, 0.12, 0.15, 0.1, four]
     if any(s.kind == kernel.COX for s in summary.statistics):
-        firm = [0.12, 0.15, 0.02, 0.05, one, table, 0.005, 0.13, 0.5, four]
+        firm = [0.27, 0.17, 0.02, 0.05, one, table, 0.005, 0.12, 0.27, 1.5 * four]
     weight = np.array([soft, firm])
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 

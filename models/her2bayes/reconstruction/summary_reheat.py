@@ -1,10 +1,10 @@
-"""Compiled move that softens the tests of one factor, mixes its labels, and hardens them again.
+"""Compiled move that softens all tests, mixes the labels of one factor, and hardens them again.
 
-The tests within the levels of one factor change with its labels, all others do not. A tempered
-transition (Neal 1996) takes the sharpness of these tests down a ladder and up again, exchanging
-labels and moving theta with them at every rung, and is accepted with the product of the ratios of
-targets on the way. So it crosses between divisions of the deaths that no single exchange inside the
-windows connects, and that theta holds in place as much as the tests do.
+A tempered transition (Neal 1996) takes the sharpness down a ladder and up again, exchanging labels
+of the factor and moving theta with them on the way, and is accepted with the product of the ratios
+of targets. So it crosses between divisions of the deaths that no single exchange inside the windows
+connects, and that theta holds in place as much as the tests do. Times and deaths stay, so tests
+that do not ask for the factor stay met all the way.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -30,8 +30,10 @@ SOFTER = 4.0  # at soft places the last rung is so many times softer than the pl
 RUNGS = 12.0  # per unit of log sharpness
 EXCHANGES = 0.5  # tried at every rung, per patient
 OF_DEATHS = 0.6  # share of exchanges that begin with a death: their labels decide the tests
+THETA_EVERY = 2  # rungs: theta costs as much as the exchanges
 # Share of exchanges within one level of what is compared: most printed counts cross that factor
-# with others, and refuse exchanges between its levels.
+# with others, and refuse exchanges between its levels. Its own labels are exchanged as often
+# between patients who agree in all else.
 ALIKE = 0.75
 
 
@@ -39,12 +41,15 @@ ALIKE = 0.75
 def exchange_labels(printed, patients, model, hazards, undo, work, factor):
     """Exchange one label between two patients; log ratio of the target.
 
-    Neither a death nor a level of what is compared changes (that factor is not reheated), so the
-    two are as likely to be picked for the way back.
+    Neither deaths nor the labels in which the two must agree change, so they are as likely to be
+    picked for the way back.
     """
     dies = np.random.random() < OF_DEATHS
     i = a_death(patients) if dies else np.random.randint(patients.order.size)
-    same = printed.compared if np.random.random() < ALIKE else 0
+    same = 0
+    if np.random.random() < ALIKE:
+        everything = (1 << printed.stride.size) - 1
+        same = everything - (1 << factor) if printed.compared >> factor & 1 else printed.compared
     j = another(printed, patients, i, same)
     cell_i, cell_j = patients.cell[i], patients.cell[j]
     gap = (printed.label[factor, cell_j] - printed.label[factor, cell_i]) * printed.stride[factor]
@@ -84,20 +89,22 @@ def move_reheat(
     printed, patients, model, hazards, theta, undo, work, factor, counts, scratch, leaps, pace,
     sharpness,
 ):  # fmt: skip
-    """Soften and harden the tests of one factor; whether the new labels were accepted."""
+    """Soften and harden while one factor's labels move; whether the new ones were accepted."""
     cell, distance, before_theta = patients.cell.copy(), patients.distance.copy(), theta.copy()
     hard = min(sharpness, FIRST)
     soft = min(LAST, hard / SOFTER)
     rungs = 2 + int(RUNGS * np.log(hard / soft))
     ladder = hard * (soft / hard) ** (np.arange(rungs) / (rungs - 1))
     ratio, before = 0.0, sharpness
-    for now in ladder:
-        ratio += (before - now) * np.sum(patients.distance)
-        exchanges(printed, patients, model, hazards, undo, work, factor, now)
-        move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps, pace)
-        before = now
+    for k in range(rungs):
+        ratio += (before - ladder[k]) * np.sum(patients.distance)
+        exchanges(printed, patients, model, hazards, undo, work, factor, ladder[k])
+        if k % THETA_EVERY == 0:
+            move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps, pace)
+        before = ladder[k]
     for k in range(rungs - 1, -1, -1):
-        move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps, pace)
+        if k % THETA_EVERY == 0:
+            move_theta(printed, patients, model, hazards, theta, counts, scratch, leaps, pace)
         exchanges(printed, patients, model, hazards, undo, work, factor, ladder[k])
         before = sharpness if k == 0 else ladder[k - 1]
         ratio -= (before - ladder[k]) * np.sum(patients.distance)

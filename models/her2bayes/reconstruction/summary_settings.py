@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 
+SHARPEST = 800.0  # sharpness of the last place: many of its cohorts are at distance 0
+
+
 @dataclass(frozen=True)
 class Settings:
     """Chains, replicas in each, sweeps left out and kept; what a replica does in a sweep.
 
     ``softest`` is the sharpness of the softest place: there all that is slow must move freely.
-    ``moves`` at the target and ``soft_moves`` at the softest place, even between; ``ridges`` at
-    soft places; every so many sweeps (0 = never) a reheat: at soft places, between, at the target.
+    ``moves`` at the sharpest and ``soft_moves`` at the softest place, even between; ``ridges`` at
+    soft places; every so many sweeps (0 = never) a reheat: soft places, between, the sharpest.
     """
 
     chains: int = 4
-    replicas: int = 18
+    replicas: int = 17
     softest: int = 4
     warm: int = 400
     sweeps: int = 3600
@@ -50,6 +53,8 @@ def settings_of(study: Study, **changes: Any) -> Settings:
             faults.append(_fault(study, "reheats", value, "three whole numbers, 0 or more"))
         elif not good or (value == 0 and name != "ridges"):
             faults.append(_fault(study, name, value, "a whole number above 0"))
+        elif name == "softest" and value >= SHARPEST:
+            faults.append(_fault(study, name, value, f"below {SHARPEST:g}, the sharpest place"))
     if faults:
         raise BadInput(faults)
     if "reheats" in chosen:

@@ -38,7 +38,8 @@ class Printed(NamedTuple):
     fact: np.ndarray  # (cell, event, fact)
     fact_low: np.ndarray
     fact_high: np.ndarray
-    count_key: np.ndarray  # (cell, event) all its counts as one number
+    count_key: np.ndarray  # (cell, event) all counts printed exactly, as one number
+    ranges: np.ndarray  # facts printed as a range
     label: np.ndarray  # (factor, cell)
     stride: np.ndarray  # (factor)
     levels: np.ndarray  # (factor) their number
@@ -50,7 +51,7 @@ class Printed(NamedTuple):
     stretch: np.ndarray  # (stretch, 2) times between printed ones, in month tenths
     last: float  # no time beyond, in month tenths
     compared: int  # the factor compared first, as a bit; 0 = none
-    reheated: np.ndarray  # other factors, whose tests are reheated alone
+    reheated: np.ndarray  # factors whose labels are reheated
     chance: np.ndarray  # (soft or firm, move) probabilities of the moves
 
 
