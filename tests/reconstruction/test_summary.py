@@ -1,5 +1,6 @@
 """Printed survival back to patients: against rejection sampling, and every printed number."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import product
 from threading import current_thread
@@ -235,15 +236,15 @@ def test_pairs_that_keep_the_counts_by_themselves_are_exchanged_evenly(rng):
     assert chisquare(seen).pvalue > 1e-3
 
 
-def test_labels_of_all_factors_that_tests_ask_for_are_reheated():
+def test_labels_are_reheated_as_often_as_tests_ask_for_them():
     item = small()
     assert problem(item, INTERVALS).printed.reheated.tolist() == [0, 1]
     alone = replace(item, statistics=(item.statistics[0], item.statistics[2]))
     assert problem(alone, INTERVALS).printed.reheated.tolist() == []
     shi = read_summary(load_study(study_folder("shi2023")))
     names = list(shi.cells.factors)
-    asked = {"her2", "her2_primary", "relapse_type", "hr_status"}
-    assert {names[k] for k in problem(shi).printed.reheated} == asked
+    often = Counter(names[k] for k in problem(shi).printed.reheated)
+    assert often == {"her2": 3, "her2_primary": 4, "relapse_type": 9, "hr_status": 4}
 
 
 def test_shi_constraints_come_from_the_ledger():

@@ -212,18 +212,20 @@ def _count_key(fact: np.ndarray) -> np.ndarray:
 
 
 def _reheated(summary: Summary) -> np.ndarray:
-    """Factors whose labels some test depends on; none where that is only what is compared.
+    """Factors whose labels are reheated, each as often as there are tests that ask for it.
 
-    Exchanges of two patients move the labels of one factor freely where nothing crosses it.
+    A test asks for the factors within whose levels it is made, or else for what it compares. None
+    where all ask for what is compared first: exchanges of two patients move the labels of one
+    factor freely where nothing crosses it.
     """
-    names, used = list(summary.cells.factors), set()
+    names, found = list(summary.cells.factors), []
     for statistic in summary.statistics:
-        used |= {statistic.factor, *statistic.given}
-    if PAIRED in used:
-        used |= set(summary.cells.pair or ())
-    found = {name for name in names if name in used}
-    if found <= {summary.compared}:
-        found = set()
+        asked = set(statistic.given)
+        if PAIRED in {statistic.factor, *asked} and summary.cells.pair:
+            asked |= {summary.cells.pair[0]}
+        found += [name for name in asked or {statistic.factor} if name in names]
+    if set(found) <= {summary.compared}:
+        return np.zeros(0, np.int64)
     return np.array(sorted(names.index(name) for name in found), np.int64)
 
 
