@@ -16,8 +16,9 @@ from her2bayes.reconstruction import compiled
 from her2bayes.reconstruction import summary_kernel as chain_kernel
 from her2bayes.reconstruction import summary_screen as screen
 from her2bayes.reconstruction import summary_statistics as kernel
-from her2bayes.reconstruction.summary import chain, chains
+from her2bayes.reconstruction.summary import Chain, chain, chains
 from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic, Summary, Target
+from her2bayes.reconstruction.summary_diagnostics import quantities
 from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_kernel import MOVES
 from her2bayes.reconstruction.summary_match import match, patients
@@ -400,6 +401,38 @@ def test_every_printed_number_is_met_by_other_code():
     table = match(item, cohorts)
     assert table["met"].all()
     assert set(table["claim_id"]) == {"deaths", "positive", "p", "better", "hr", "m"}
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_ratios_of_other_groups_stay_finite_where_one_has_no_deaths(rng, last):
+    """Those of the model without the group, the limit of the likelihood.
+
+    A death after everybody else has left is none.
+    """
+    from her2bayes.classical.hazard_regression import cox
+
+    cells = Cells({"her2": ("zero", "low", "positive")})
+    targets = (Target("p", "P", "", 0, 0.0, 9.0, "p2"),)
+    test = Statistic("x", kernel.LOG_RANK, {}, "her2", ("zero", "low", "positive"), targets)
+    item = Summary("toy", "os", 30, cells, (), (test,), LAST, ("her2",), {})
+    months, cell = rng.permutation(30) / 2 + 0.1, np.repeat([0, 1, 2], 10)
+    event = ((cell < 2) & (rng.random(30) < 0.7)).astype(int)
+    if last:
+        months[-1], event[-1] = 50.0, 1
+    nothing = np.zeros((1, 1))
+    one = Chain(
+        months[None], event[None, :], cell[None], nothing, nothing, nothing, 0, nothing, 0.0
+    )
+    found = quantities(item, one, 0)
+    inside = cell < 2
+    rows = pd.DataFrame({"time": months, "event": event, "entry": 0.0, "patients": 1})[inside]
+    named = pd.Categorical(np.array(["zero", "low"])[cell[inside]])
+    table = cox(rows.assign(group=named), {"group": "zero"}).table
+    expected = table["log_hazard_ratio"].iloc[0]
+    assert found["log hazard ratio low vs zero"] == pytest.approx(expected, rel=1e-6)
+    assert found["log hazard ratio positive vs zero"] == -kernel.FAR
+    event[cell == 1] = 0
+    assert quantities(item, one, 0)["log hazard ratio low vs zero"] == -kernel.FAR
 
 
 def test_compiled_statistics_agree_with_greenwood(rng):

@@ -287,7 +287,7 @@ def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
             for level in (contrast.a, contrast.b)
         ]
         log_ratio = np.asarray(values[0]) - np.asarray(values[1])
-        known = np.abs(log_ratio) < INFINITE
+        known = (np.abs(values) < INFINITE).all(axis=0)
         if not known.any():
             continue
         low, middle, high = np.exp(np.quantile(log_ratio[known], [0.025, 0.5, 0.975]))

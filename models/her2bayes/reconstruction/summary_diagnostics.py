@@ -91,30 +91,49 @@ def _by_level(summary: Summary, cell: np.ndarray) -> dict[str, float]:
 def _log_ratios(
     analysis: Analysis, months: np.ndarray, event: np.ndarray, cell: np.ndarray
 ) -> dict[str, float]:
-    """Log hazard ratios of one Cox analysis."""
+    """Log hazard ratios of one Cox analysis; infinite ones as the largest looked for."""
     where, levels, group = analysis
+    logs = _log_hazards(group, len(levels), months, event, cell)
+    return {
+        f"log hazard ratio {level} vs {levels[0]}" + (f" | {where}" if where else ""): float(log)
+        for level, log in zip(levels[1:], logs[1:] - logs[0], strict=True)
+    }
+
+
+def _log_hazards(
+    group: np.ndarray, groups: int, months: np.ndarray, event: np.ndarray, cell: np.ndarray
+) -> np.ndarray:
+    """Log hazards of groups up to a constant, by Cox: far below without deaths, NaN without fit.
+
+    Where nobody of a group died while others were followed its ratio falls without end, and the
+    likelihood of the others goes to that of the model without its patients.
+    """
+    mine = group[cell] == np.arange(groups)[:, None]
+    left = [k for k in range(groups) if mine[k].any()]
+    while len(left) > 1:
+        longest = np.array([months[mine[k]].max() for k in left])
+        dies = [
+            (mine[k] & event & (months <= np.delete(longest, a).max())).any()
+            for a, k in enumerate(left)
+        ]
+        if all(dies):
+            break
+        left = [k for k, died in zip(left, dies, strict=True) if died]
+    logs = np.full(groups, -kernel.FAR if left else np.nan)
+    logs[left] = 0.0
+    if len(left) < 2:
+        return logs
+    number = np.full(groups + 1, -1)  # the last for those outside the analysis, group -1
+    number[left] = np.arange(len(left))
     out = np.full(kernel.VALUES, np.nan)
     exists = kernel.statistic(
-        kernel.COX, len(levels), group, np.round(10 * months).astype(np.int64),
+        kernel.COX, len(left), number[group], np.round(10 * months).astype(np.int64),
         event.astype(np.int64), cell, cell.size,
         np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
         *kernel.memory(cell.size), out,
     )  # fmt: skip
-    without = _without_events(group, event, cell, len(levels))
-    found = {}
-    for k, level in enumerate(levels[1:], 1):
-        name = f"log hazard ratio {level} vs {levels[0]}" + (f" | {where}" if where else "")
-        infinite = kernel.FAR * (float(without[0]) - float(without[k]))
-        found[name] = float(out[4 * (k - 1)]) if exists else infinite
-    return found
-
-
-def _without_events(
-    group: np.ndarray, event: np.ndarray, cell: np.ndarray, groups: int
-) -> np.ndarray:
-    """Groups without events, whose hazard ratios are infinite (here the largest looked for)."""
-    inside = group[cell[event]]
-    return np.asarray(np.bincount(inside[inside >= 0], minlength=groups) == 0)
+    logs[left[1:]] = out[0 : 4 * (len(left) - 1) : 4] if exists else np.nan
+    return logs
 
 
 def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 1000) -> pd.DataFrame:
