@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client
 
 from her2bayes.analysis import reconstruction_validation as validation
+from her2bayes.analysis.calibration import finish
 from her2bayes.classical import hazard_regression, survival
 from her2bayes.errors import BadInput
 from her2bayes.reconstruction import calibration, calibration_cohorts, calibration_exercise
@@ -131,7 +133,7 @@ def test_readme_says_what_was_measured_last() -> None:
     readme = " ".join((root / "README.md").read_text("utf-8").split())
     assert f"Of {prior} cohorts from the prior" in readme
     assert f"of {sum(found['exercises'].values())} sub-samples" in readme
-    assert f"in {100 * min(covered):.0f} to {100 * max(covered):.0f} %, by quantity" in readme
+    assert f"in {100 * min(covered):.1f} to {100 * max(covered):.1f} %, by quantity" in readme
     assert f"survival at 24 months of MSK 2018 {100 * least:.0f} %" in readme
 
 
@@ -142,6 +144,18 @@ def test_an_exercise_without_a_cohort_is_not_covered() -> None:
     judged = validation.verdict(exercises)
     assert (judged["failed"] == 1).all()
     assert (judged["exercises"] == 10).all()
+
+
+def test_finished_exercises_are_found_again(tmp_path: Path) -> None:
+    (plan,) = validation.plans(2, 0, 60, 1, tmp_path)
+    both = [{"number": 0}, {"number": 1}]
+
+    def job(number: int) -> dict[str, int]:
+        return {"number": number}
+
+    with Client(processes=False, n_workers=1, dashboard_address=None) as client:
+        assert finish(plan, job, lambda: client) == both
+    assert finish(plan, job, lambda: pytest.fail("exercises are done twice")) == both
 
 
 def test_plans_share_the_real_cohorts() -> None:

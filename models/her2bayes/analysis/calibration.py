@@ -128,7 +128,7 @@ def stored(plan: Kept) -> dict[int, dict[str, Any]]:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-    if not rows or rows[0] != plan.identity:
+    if not rows or rows[0] != json.loads(json.dumps(plan.identity)):  # tuples come back as lists
         raise BadInput(
             Fault(
                 "the file holds simulations of another model, design, seed or version",

@@ -198,6 +198,7 @@ def record(exercises: pd.DataFrame, judged: pd.DataFrame, plan: Plan, call: str)
         "failed": int((once["failed"] != "").sum()),
         "seconds_of_an_exercise": round(float(once["seconds"].median()), 1),
         "settings": asdict(plan.settings),
+        "code": plan.identity["code"],
         **by_origin,
     }
 

@@ -150,7 +150,7 @@ def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
     key = f"reconstructed-{summary.endpoint}-{factor}".replace("_", "-")
     return Figure(
         key,
-        f"{_name(endpoint)} by {label}, reconstructed cohorts",
+        f"{_name(endpoint)}: {label}, reconstructed cohorts",
         figures.survival(drawn, ticks, summary.endpoint, "median of cohorts, 95 %"),
         f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} that "
         "meet every printed number. Band: where the Kaplan–Meier curves of 95 % of the cohorts "
