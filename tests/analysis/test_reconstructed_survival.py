@@ -7,14 +7,18 @@ import pytest
 
 from her2bayes.analysis import reconstructed_survival as analysis
 from her2bayes.estimand import parse
-from her2bayes.evidence.study import load_study, study_folder
+from her2bayes.evidence.study import load_study, published_folder, study_folder
 from her2bayes.inference.store import Store
 from her2bayes.reconstruction import summary_statistics as kernel
 from her2bayes.reconstruction.summary_design import Cells, CountFact, Statistic, Summary, Target
+from her2bayes.reconstruction.summary_ensemble import ensemble_of
+from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_problem import problem
-from her2bayes.reconstruction.summary_settings import Settings
+from her2bayes.reconstruction.summary_readings import reported
+from her2bayes.reconstruction.summary_settings import Settings, settings_of
 from her2bayes.reconstruction.summary_start import prior_theta
 from her2bayes.reports import reconstructed_survival as report
+from her2bayes.reports.survival_figures import endpoint_name
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
 SHORT = Settings(chains=2, replicas=4, warm=60, sweeps=120, moves=200, soft_moves=200)
@@ -107,6 +111,20 @@ def test_chains_kept_with_the_package_are_used_under_their_own_key_only(
     assert read is not None
     np.testing.assert_array_equal(read[0].cell, kept[0].cell)
     assert analysis.shipped(toy(), replace(SHORT, sweeps=7)) is None
+
+
+def test_every_kept_chain_is_of_the_present_numbers_code_and_settings() -> None:
+    converged = {}
+    for name in ("shi2023", "ni2025"):
+        study = load_study(study_folder(name))
+        for endpoint in reported(study):
+            item = read_summary(study, endpoint)
+            chains = analysis.shipped(item, settings_of(study))
+            assert chains is not None, f"{name} {endpoint}: chains are made anew in every report"
+            converged[endpoint_name(endpoint)] = ensemble_of(item, chains, 1).converged
+    assert converged == {"BCSS": True, "rwPFS": True, "OS": True}
+    kept = published_folder().parent / analysis.SHIPPED
+    assert len(list(kept.glob("*.nc"))) == len(converged)
 
 
 def test_chains_that_differ_speak_against_every_number(found) -> None:

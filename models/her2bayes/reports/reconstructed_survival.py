@@ -66,7 +66,7 @@ def files_of(study: Study, result: Result) -> dict[str, str]:
 
 
 def _name(endpoint: Endpoint) -> str:
-    return endpoint.ensemble.summary.endpoint.upper()
+    return figures.endpoint_name(endpoint.ensemble.summary.endpoint)
 
 
 def _paragraphs(result: Result) -> Iterator[str]:

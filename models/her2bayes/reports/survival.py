@@ -17,6 +17,7 @@ from her2bayes.reports.numbers import count, interval, number, probability
 from her2bayes.reports.section import Figure, Section, Table
 from her2bayes.reports.shared import HIDDEN, SHARED, survival_counts
 from her2bayes.reports.small_cells import conceal
+from her2bayes.reports.survival_figures import endpoint_name
 
 
 def evidence(result: Result) -> pd.DataFrame:
@@ -76,7 +77,7 @@ def section(
     more = () if below else (*_further(tables or {}), _variants_table(result))
     return Section(
         id="survival",
-        title=f"Survival: {result.follow_up.endpoint.upper()} across subgroups",
+        title=f"Survival: {endpoint_name(result.follow_up.endpoint)} across subgroups",
         paragraphs=_paragraphs(result, reported, below),
         figures=tuple(found),
         tables=(_main_table(result), *more),
@@ -146,8 +147,8 @@ def _prior_text(result: Result) -> str:
     text = interval(row["prior_median"], row["prior_lower"], row["prior_upper"], 0)
     beyond = "" if "–" in text else "; many prior draws do not reach it within follow-up"
     return (
-        f"Before the data the model holds a median {endpoint.upper()} of {text} months for all "
-        f"patients together{beyond}. Give --prior-median where more is known of the endpoint."
+        f"Before the data the model holds a median {endpoint_name(endpoint)} of {text} months for "
+        f"all patients together{beyond}. Give --prior-median where more is known of the endpoint."
     )
 
 

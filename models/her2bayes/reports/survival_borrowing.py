@@ -16,6 +16,7 @@ from her2bayes.reports import survival_borrowing_figures as figures
 from her2bayes.reports.fit_card import worst
 from her2bayes.reports.numbers import count, interval, number, probability
 from her2bayes.reports.section import Figure, FitCard, Section, Table
+from her2bayes.reports.survival_figures import endpoint_name
 
 MOST_PANELS = 4
 CHANCES = (0.5, 0.975)  # probabilities whose crossing is told
@@ -129,7 +130,7 @@ def _forest(one: Borrowed) -> Figure:
             for row in rows
         ]
     ratios = [_title(e) for e in _ratios(one)]
-    end = one.result.follow_up.endpoint.upper()
+    end = endpoint_name(one.result.follow_up.endpoint)
     return Figure(
         "figure-borrowing-survival",
         f"{end} under every choice of borrowing",
@@ -151,7 +152,7 @@ def _tipping(one: Borrowed) -> Figure:
         panels[_title(estimand)] = (power, robust)
     ratios = [_title(e) for e in _ratios(one)]
     first, (power, _) = next(iter(panels.items()))
-    end = one.result.follow_up.endpoint.upper()
+    end = endpoint_name(one.result.follow_up.endpoint)
     names = (
         "power prior: weight of each external patient",
         "robust prior: weight of the commensurate part",

@@ -19,7 +19,7 @@ from her2bayes.reports import survival_figures as figures
 from her2bayes.reports import survival_forest
 from her2bayes.reports.numbers import count
 from her2bayes.reports.section import Figure
-from her2bayes.reports.survival_figures import Band, Curve
+from her2bayes.reports.survival_figures import Band, Curve, endpoint_name
 from her2bayes.reports.survival_forest import ForestRow
 
 MOST_CURVES = 6
@@ -75,7 +75,7 @@ def curves(result: Result, found: Levels, shared: bool = False) -> list[Figure]:
         if len(found.levels) > MOST_CURVES
         else ""
     )
-    title = f"{endpoint.upper()} by {name}" if found.factor else f"{endpoint.upper()}, all patients"
+    title = endpoint_name(endpoint) + (f" by {name}" if found.factor else ", all patients")
     slug = name.replace("_", "-")
     return [
         Figure(

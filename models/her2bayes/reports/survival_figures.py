@@ -38,6 +38,11 @@ class Curve:
     last: float
 
 
+def endpoint_name(endpoint: str) -> str:
+    """As papers write it: OS, BCSS, rwPFS."""
+    return f"rw{endpoint[2:].upper()}" if endpoint.startswith("rw") else endpoint.upper()
+
+
 def survival(
     curves: Sequence[Curve], ticks: Sequence[float], endpoint: str,
     said: str = "posterior median, 95 %",
@@ -56,7 +61,7 @@ def survival(
         _months(axes, ticks)
         axes.set(ylim=(0, 1.0), yticks=np.arange(0, 1.01, 0.2))
         axes.set_yticklabels([f"{100 * y:.0f}" for y in np.arange(0, 1.01, 0.2)])
-        axes.set_ylabel(f"{endpoint.upper()}, % of patients")
+        axes.set_ylabel(f"{endpoint_name(endpoint)}, % of patients")
         axes.grid(axis="y")
         _end_labels(axes, curves, paint)
         if counted:
