@@ -142,10 +142,10 @@ def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
         survival, risk = curves_of(ensemble, {factor: level}, grid)
         low, middle, high = np.quantile(survival, [0.025, 0.5, 0.975], axis=0)
         at = curves_of(ensemble, {factor: level}, np.array(ticks))[1].mean(axis=0)
+        followed = np.append(True, risk[0, :-1] > 0)  # and one step on, where the last may die
+        one = grid[followed], survival[0, followed]
         until = float(grid[(risk.mean(axis=0) >= 1).nonzero()[0][-1]])
-        drawn.append(
-            Curve(level, Band(grid, middle, low, high), (grid, survival[0]), list(at), until)
-        )
+        drawn.append(Curve(level, Band(grid, middle, low, high), one, list(at), until))
     label = result.labels.get(factor, factor)
     key = f"reconstructed-{summary.endpoint}-{factor}".replace("_", "-")
     return Figure(
