@@ -19,7 +19,7 @@ from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 
 def main(
-    exercises: Annotated[int, typer.Option(min=0, help="From the reference prior.")] = 100,
+    exercises: Annotated[int, typer.Option(min=0, help="From the reference prior.")] = 150,
     real: Annotated[int, typer.Option(min=0, help="From real cohorts, in equal parts.")] = 210,
     patients: Annotated[int, typer.Option(min=20, help="Patients of each exercise.")] = 60,
     realdata: Annotated[

@@ -25,14 +25,9 @@ def cohort() -> calibration.Cohort:
     return calibration.drawn(calibration_cohorts.sampler(None, 80), np.random.default_rng(1))
 
 
-def test_quantities_are_those_of_other_code(cohort: calibration.Cohort) -> None:
-    tenths, event, cell = cohort
-    found = calibration_exercise.measure(
-        tenths[None, :], event[None, :], cell[None, :], int(tenths.max())
-    )[0]
-    named = dict(zip(QUANTITIES, found, strict=True))
+def framed(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray) -> pd.DataFrame:
     her2 = np.array(calibration.CELLS.factors["her2"])[cell // 2]
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "time": tenths / 10,
             "event": event,
@@ -41,6 +36,16 @@ def test_quantities_are_those_of_other_code(cohort: calibration.Cohort) -> None:
             "patients": 1,
         }
     )
+
+
+def measured(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    parts = (part[None, :] for part in (tenths, event, cell))
+    return calibration_exercise.measure(*parts, int(tenths.max()))[0]
+
+
+def test_quantities_are_those_of_other_code(cohort: calibration.Cohort) -> None:
+    named = dict(zip(QUANTITIES, measured(*cohort), strict=True))
+    frame, cell = framed(*cohort), cohort[2]
     at = survival.survival_at(frame, [24.0, 60.0])["estimate"].to_numpy()
     assert [named[name] for name in calibration_exercise.CURVE[:2]] == pytest.approx(at)
     mean = survival.rmst(frame, 60.0)["estimate"].iloc[0]
@@ -51,6 +56,21 @@ def test_quantities_are_those_of_other_code(cohort: calibration.Cohort) -> None:
             one = ratios.loc[ratios["level"] == level, "log_hazard_ratio"].iloc[0]
             name = f"log hazard ratio {level} vs low{given}"
             assert named[name] == pytest.approx(one, abs=1e-6)
+
+
+def test_a_class_without_deaths_leaves_the_ratio_of_the_others(cohort: calibration.Cohort) -> None:
+    tenths, event, cell = cohort
+    event = np.where(cell // 2 == calibration.CELLS.factors["her2"].index("positive"), 0, event)
+    named = dict(zip(QUANTITIES, measured(tenths, event, cell), strict=True))
+    frame = framed(tenths, event, cell)
+    others = frame[frame["her2"] != "positive"]
+    others = others.assign(her2=others["her2"].cat.remove_unused_categories())
+    ratios = hazard_regression.cox(others, {"her2": "low"}).table.set_index("level")
+    expected = ratios.loc["zero", "log_hazard_ratio"]
+    assert named["log hazard ratio zero vs low"] == pytest.approx(expected, abs=1e-6)
+    assert named["log hazard ratio positive vs low"] < -5
+    nobody = measured(tenths, np.zeros_like(event), cell)
+    assert nobody[2:].tolist() == [min(60.0, tenths.max() / 10), *(0.0,) * 6]
 
 
 def test_only_cohorts_whose_numbers_can_all_be_printed(cohort: calibration.Cohort) -> None:

@@ -4,8 +4,6 @@ Beside the ensemble stand what patients and deaths alone leave open, and what wo
 one annealed cohort, or of 19 of them.
 """
 
-# mypy: disable-error-code="no-untyped-def"
-
 from __future__ import annotations
 
 import time
@@ -26,16 +24,16 @@ from her2bayes.reconstruction.calibration import (
     printed,
 )
 from her2bayes.reconstruction.calibration_annealed import restarts
-from her2bayes.reconstruction.compiled import outer
 from her2bayes.reconstruction.summary import Chain, chain
 from her2bayes.reconstruction.summary_design import Statistic
+from her2bayes.reconstruction.summary_diagnostics import landmarks, log_hazards
 from her2bayes.reconstruction.summary_settings import Settings
 
 MEMBERS = 19
 LEVEL = 0.90
-QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=600, moves=400, soft_moves=300)
+QUICK = Settings(chains=1, replicas=12, warm=200, sweeps=1300, moves=400, soft_moves=300)
 LOOSE = Settings(chains=1, replicas=4, warm=100, sweeps=600, moves=120, soft_moves=120)  # counts
-MOST_CHAINS = 4
+MOST_CHAINS = 3
 TRIES = 12  # to begin a chain
 ENOUGH = 40.0  # effective draws of the slowest quantity, for 19 members that hardly depend
 DRAWS = 300  # of a chain that are measured
@@ -62,64 +60,24 @@ QUOTED = np.array([0.005, 0.005, 0.05] + [0.005] * len(RATIOS))
 _GROUPS = np.array(
     [Statistic("", kernel.COX, g, "her2", (REFERENCE, *OTHERS), ()).groups(CELLS) for g in GIVEN]
 )
-_MARKS = np.array([240, 600], np.int64)  # month tenths
-
-
-@outer
-def _curve(time, event, marks, horizon, out):
-    """Kaplan-Meier at the marks, and its integral to the horizon in months; times are sorted."""
-    n = time.size
-    survival, area, before, k = 1.0, 0.0, 0, 0
-    out[:] = 1.0
-    while k < n:
-        at, left, deaths = time[k], n - k, 0
-        while k < n and time[k] == at:
-            deaths += event[k]
-            k += 1
-        area += survival * (min(at, horizon) - min(before, horizon))
-        before = at
-        survival *= 1.0 - deaths / left
-        for m in range(marks.size):
-            if at <= marks[m]:
-                out[m] = survival
-    area += survival * max(horizon - before, 0)
-    out[marks.size] = area / 10.0
-
-
-@outer
-def _measure(tenths, event, cell, group_of, marks, horizon, near, reach, risk, dead, small, out):
-    """All quantities of each cohort (draw, patient) into ``out`` (draw, quantity)."""
-    raw = np.zeros(kernel.VALUES)
-    for d in range(tenths.shape[0]):
-        order = np.argsort(tenths[d], kind="mergesort")
-        t, e, c = tenths[d][order], event[d][order], cell[d][order]
-        _curve(t, e, marks, horizon, out[d, : marks.size + 1])
-        for a in range(group_of.shape[0]):
-            none = np.ones(3)  # whether a group has no deaths
-            for i in range(c.size):
-                if e[i] and group_of[a, c[i]] >= 0:
-                    none[group_of[a, c[i]]] = 0.0
-            exists = kernel.statistic(
-                kernel.COX, 3, group_of[a], t, e, c, c.size, near, reach, risk, dead, small, raw
-            )
-            for k in range(1, 3):  # an infinite ratio is the largest looked for
-                infinite = kernel.FAR * (none[0] - none[k])
-                out[d, marks.size - 1 + 2 * a + k + 1] = raw[4 * (k - 1)] if exists else infinite
 
 
 def measure(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray, last: int) -> np.ndarray:
     """Quantities (draw, quantity) of cohorts (draw, patient) followed to ``last`` month tenths.
 
     Survival later than that is missing; the restricted mean ends there if that is before 60 months.
+    A ratio that would be infinite is the largest looked for, and 0 where neither class has deaths.
     """
-    out = np.zeros((tenths.shape[0], len(QUANTITIES)))
-    _measure(
-        tenths.astype(np.int64), event.astype(np.int64), cell.astype(np.int64), _GROUPS, _MARKS,
-        min(600, last), np.zeros(kernel.GROUPS), np.full(kernel.GROUPS, kernel.FAR),
-        *kernel.memory(tenths.shape[1]), out,
-    )  # fmt: skip
-    out[:, : _MARKS.size][:, last <= _MARKS] = np.nan
-    return out
+    rows = []
+    for draw in range(tenths.shape[0]):
+        order = np.argsort(tenths[draw], kind="stable")
+        months, labels = tenths[draw][order] / model.TENTHS, cell[draw][order].astype(np.int64)
+        died = event[draw][order].astype(bool)
+        survival, _, mean = landmarks(months, died, last / model.TENTHS)
+        logs = [log_hazards(group, 1 + len(OTHERS), months, died, labels) for group in _GROUPS]
+        ratios = np.concatenate([one[1:] - one[0] for one in np.nan_to_num(logs)])
+        rows.append(np.concatenate([survival, [mean], ratios]))
+    return np.array(rows).reshape(-1, len(QUANTITIES))
 
 
 def _measured(found: Chain, last: int) -> np.ndarray:

@@ -56,13 +56,11 @@ def quantities(
     order = np.argsort(months, kind="stable")
     months, event, cell = months[order], event[order], cell[order]
     found = {}
-    time, survival = kaplan_meier(months, event)
-    for at in LANDMARKS:
+    survival, horizon, mean = landmarks(months, event, summary.last)
+    for at, value in zip(LANDMARKS, survival, strict=True):
         if at < summary.last:
-            found[f"survival at {at:g} months"] = float(survival[(time <= at).sum() - 1])
-    horizon = min(LANDMARKS[-1], summary.last)
-    edges = np.append(np.clip(time, 0, horizon), horizon)
-    found[f"restricted mean to {horizon:g} months"] = float(np.sum(np.diff(edges) * survival))
+            found[f"survival at {at:g} months"] = float(value)
+    found[f"restricted mean to {horizon:g} months"] = mean
     found["total censoring time"] = float(months[~event].sum())
     for analysis in asked:
         found.update(_log_ratios(analysis, months, event, cell))
@@ -76,6 +74,22 @@ def quantities(
         stayed = (label[first][cell] == 0) & (label[second][cell] == 0)
         found.update(_by_level(summary, cell[stayed]))
     return found
+
+
+def landmarks(
+    months: np.ndarray, event: np.ndarray, last: float
+) -> tuple[np.ndarray, float, float]:
+    """Kaplan-Meier at the landmarks, the horizon of the restricted mean, and that mean (months).
+
+    Survival is missing from ``last`` on, where follow-up ends; the restricted mean ends there if
+    that is before the last landmark.
+    """
+    time, survival = kaplan_meier(months, event)
+    at = np.array(LANDMARKS)
+    shown = np.where(at < last, survival[np.searchsorted(time, at, side="right") - 1], np.nan)
+    horizon = min(LANDMARKS[-1], last)
+    edges = np.append(np.clip(time, 0, horizon), horizon)
+    return shown, horizon, float(np.sum(np.diff(edges) * survival))
 
 
 def _by_level(summary: Summary, cell: np.ndarray) -> dict[str, float]:
@@ -93,14 +107,14 @@ def _log_ratios(
 ) -> dict[str, float]:
     """Log hazard ratios of one Cox analysis; infinite ones as the largest looked for."""
     where, levels, group = analysis
-    logs = _log_hazards(group, len(levels), months, event, cell)
+    logs = log_hazards(group, len(levels), months, event, cell)
     return {
         f"log hazard ratio {level} vs {levels[0]}" + (f" | {where}" if where else ""): float(log)
         for level, log in zip(levels[1:], logs[1:] - logs[0], strict=True)
     }
 
 
-def _log_hazards(
+def log_hazards(
     group: np.ndarray, groups: int, months: np.ndarray, event: np.ndarray, cell: np.ndarray
 ) -> np.ndarray:
     """Log hazards of groups up to a constant, by Cox: far below without deaths, NaN without fit.
