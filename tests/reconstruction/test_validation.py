@@ -153,8 +153,12 @@ def test_readme_says_what_was_measured_last() -> None:
     readme = " ".join((root / "README.md").read_text("utf-8").split())
     assert f"Of {prior} cohorts from the prior" in readme
     assert f"of {sum(found['exercises'].values())} sub-samples" in readme
-    assert f"in {100 * min(covered):.1f} to {100 * max(covered):.1f} %, by quantity" in readme
+    assert f"in {100 * min(covered):.0f} to {100 * max(covered):.0f} %, by quantity" in readme
     assert f"survival at 24 months of MSK 2018 {100 * least:.0f} %" in readme
+    judged = [one for origin in ("prior", "real") for one in found[origin].values()]
+    fewest = min(one["ess_median"] for one in judged), min(one["ess_lowest"] for one in judged)
+    assert (fewest[0] > 50, fewest[1] < 10) == (True, True)
+    assert "over 50 effective cohorts for its 19 members; in single ones it can be fewer" in readme
 
 
 def test_an_exercise_without_a_cohort_is_not_covered() -> None:

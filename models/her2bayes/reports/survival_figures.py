@@ -12,6 +12,7 @@ from her2bayes.reports import style
 
 _WIDTH, _PLOT, _FOOT, _LINE = 560, 300, 46, 17  # px
 _LEFT, _RIGHT = 62, 118
+_BESIDE = 14  # from the axes' end to what stands beside it, clear of a number at the last tick
 
 
 @dataclass(frozen=True)
@@ -175,12 +176,13 @@ def _place_labels(
     places = [to_pixels(axes.transData.transform((axes.get_xlim()[1], y)))[1] for y, _ in at]
     order = np.argsort(places)
     gap, last = 18 / _PLOT, -np.inf
+    x = 1 + _BESIDE / (_WIDTH - _LEFT - _RIGHT)
     for index in order:
         y = min(max(places[index], last + gap, 0.02), 0.98)
         last = y
         name = at[index][1]
         axes.text(
-            1.015, y, name, transform=axes.transAxes, color=paint[name], va="center", weight="bold"
+            x, y, name, transform=axes.transAxes, color=paint[name], va="center", weight="bold"
         )
 
 
@@ -192,7 +194,7 @@ def _risk_table(
     figure.text(8 / _WIDTH, top / height, "at risk", size=10.5, color=style.MUTED, va="center")
     for line, curve in enumerate(curves, start=1):
         y = (top - _LINE * line) / height
-        figure.text(1 - (_RIGHT - 6) / _WIDTH, y, curve.label, size=10.5, va="center")
+        figure.text(1 - (_RIGHT - _BESIDE) / _WIDTH, y, curve.label, size=10.5, va="center")
         for t, n in zip(ticks, curve.at_risk, strict=True):
             x = (_LEFT + span * t / ticks[-1]) / _WIDTH
             figure.text(x, y, f"{n:,.0f}", ha="center", va="center", size=10.5, color=style.INK)
