@@ -92,6 +92,8 @@ def test_section_says_what_the_cohorts_are(found) -> None:
     assert "uncongenial" in text
     curves = len(toy().model_factors)
     assert len(section.figures) == curves + 1  # and one forest
+    first = section.figures[0].svg
+    assert ("one cohort" in first, "extrapolated" in first) == (True, False)
     assert section.fits[0]["fit_id"] == found[0].fit_id
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 MISSING = (np.nan, np.nan, np.nan)
+_LEGEND = ("median of cohorts, 95 %", "one cohort", "under one patient at risk")
 
 
 def section(result: Result) -> Section:
@@ -151,10 +152,10 @@ def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
     return Figure(
         key,
         f"{_name(endpoint)}: {label}, reconstructed cohorts",
-        figures.survival(drawn, ticks, summary.endpoint, "median of cohorts, 95 %"),
+        figures.survival(drawn, ticks, summary.endpoint, _LEGEND),
         f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} that "
         "meet every printed number. Band: where the Kaplan–Meier curves of 95 % of the cohorts "
-        "lie, with their median; the thin step is one cohort. Sampling error is not in the band. "
+        "lie, with their median. Sampling error is not in the band. "
         f"Patients at risk are means over cohorts.{_warning(endpoint)}",
     )
 
