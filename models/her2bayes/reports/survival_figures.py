@@ -48,9 +48,9 @@ def survival(
     curves: Sequence[Curve], ticks: Sequence[float], endpoint: str,
     said: tuple[str, str, str] = ("posterior median, 95 %", "Kaplan–Meier", "extrapolated"),
 ) -> str:  # fmt: skip
-    """Bands over Kaplan–Meier steps, patients at risk below; the legend says what each line is.
+    """Bands over Kaplan–Meier steps, patients at risk below; a band is dotted after ``last``.
 
-    The band is dotted beyond the last patient of its group.
+    ``said`` is what the legend says of bands, steps and dotted parts.
     """
     counted = any(curve.at_risk for curve in curves)
     height = _PLOT + _FOOT + (_LINE * (len(curves) + 1) if counted else 0) + 10
@@ -201,6 +201,7 @@ def _risk_table(
 
 
 def _key(said: tuple[str, str, str], steps: bool) -> Any:
+    band, step, dotted = said
     figure, axes = style.new_figure(style.PANEL_WIDTH, 20)
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
@@ -208,12 +209,12 @@ def _key(said: tuple[str, str, str], steps: bool) -> Any:
     axes.set_axis_off()
     axes.fill_between((8, 34), 4, 16, color=style.MUTED, alpha=0.25, linewidth=0)
     axes.plot((8, 34), (10, 10), color=style.INK, linewidth=2)
-    axes.text(40, 10, said[0], va="center", size=10.5)
+    axes.text(40, 10, band, va="center", size=10.5)
     if steps:
         axes.plot((190, 202, 202, 216), (6, 6, 14, 14), color=style.INK, linewidth=1)
-        axes.text(222, 10, said[1], va="center", size=10.5)
+        axes.text(222, 10, step, va="center", size=10.5)
     axes.plot((312, 338), (10, 10), color=style.INK, linewidth=2, linestyle=(0, (1, 2)))
-    axes.text(344, 10, said[2], va="center", size=10.5)
+    axes.text(344, 10, dotted, va="center", size=10.5)
     return figure
 
 
