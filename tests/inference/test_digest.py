@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.bayes import her2_distribution, her2_distribution_ordered
-from her2bayes.inference.digest import data_digest, key, source_digest, versions
+from her2bayes.inference.digest import data_digest, key, versions
 
 
 def array() -> xr.DataArray:
@@ -45,28 +42,6 @@ def test_equal_data_have_equal_digests_whatever_the_order_of_variables() -> None
 )
 def test_any_difference_changes_the_digest(other: Any) -> None:
     assert data_digest(other) != data_digest(array())
-
-
-def test_source_digest_follows_the_imports_of_a_model(tmp_path: Path, monkeypatch: Any) -> None:
-    """A change in a file of the package that a model imports is a change of the model."""
-    package = tmp_path / "her2bayes_copy"
-    package.mkdir()
-    assert source_digest(her2_distribution.build) == source_digest(her2_distribution.build)
-    assert source_digest(her2_distribution.build) != source_digest(her2_distribution_ordered.build)
-    model = tmp_path / "own_model.py"
-    text = "from her2bayes.bayes.levels import design\ndef build(data):\n    return design(data)\n"
-    model.write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    build = importlib.import_module("own_model").build
-    before = source_digest(build)
-    read_bytes = Path.read_bytes
-
-    def changed(path: Path) -> bytes:
-        return read_bytes(path) + (b"# changed" if path.name == "padding.py" else b"")
-
-    monkeypatch.setattr(Path, "read_bytes", changed)
-    assert source_digest(build) != before  # levels imports padding
-    sys.modules.pop("own_model")
 
 
 def test_versions_are_read_without_importing() -> None:

@@ -28,6 +28,7 @@ from her2bayes.analysis.calibration_designs import Design
 from her2bayes.analysis.calibration_kinds import KINDS
 from her2bayes.errors import BadInput, Fault
 from her2bayes.inference import digest
+from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 
 SAMPLING = Sampling(draws=1000, tune=600, chains=4, target_accept=0.9)
@@ -96,7 +97,7 @@ class Plan:
             **({"graded": list(self.design.graded)} if self.design.graded else {}),
             "seed": self.seed,
             "draws": KINDS[self.design.model].draws * SAMPLING.chains,
-            "source": digest.source_digest(self.design.build),
+            "source": meaning(self.design.build),
             "versions": digest.versions(),
         }
 

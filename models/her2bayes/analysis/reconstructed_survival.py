@@ -8,7 +8,6 @@ cohorts afterwards is multiple imputation by an uncongenial imputer, and must be
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,7 @@ from her2bayes.analysis import reconstructed_estimates as estimates
 from her2bayes.errors import BadInput
 from her2bayes.evidence.study import published_folder
 from her2bayes.inference import digest
+from her2bayes.inference.meaning import meaning
 from her2bayes.inference.store import Store
 from her2bayes.posterior.estimates import estimates_table
 from her2bayes.reconstruction import summary as reconstruction
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
 MEMBERS = 50  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
 KEPT = 250  # draws of each chain that are kept, evenly spaced
 MODEL = "reconstructed_survival"
-AFTERWARDS = {  # files that no draw depends on
-    f"summary_{name}" for name in ("conflict", "diagnostics", "ensemble", "given", "match")
-}
+SAMPLED_BY = (reconstruction.chains, problem)  # what they mean is part of the key of chains
 SHIPPED = "reconstructed"  # folder beside the published studies
 
 
@@ -165,16 +163,12 @@ def thinned(chains: Sequence[Chain]) -> list[Chain]:
 
 
 def _identity(item: Summary, settings: Settings) -> dict[str, Any]:
-    folder = Path(reconstruction.__file__).parent
-    paths = [path for path in sorted(folder.glob("summary*.py")) if path.stem not in AFTERWARDS]
-    # as Python reads it, so that neither comments nor layout make another key
-    sources = "".join(ast.unparse(ast.parse(path.read_text("utf-8"))) for path in paths)
     numbers = [(s.estimand, s.kind, dict(s.given), s.levels, s.targets) for s in item.statistics]
     facts = [(f.what, f.cells.tolist(), f.event, f.low, f.high) for f in item.facts]
     return {
         "model": MODEL,
         "package": __version__,
-        "source": digest.data_digest(sources),
+        "source": meaning(*SAMPLED_BY),
         "data": digest.data_digest([item.patients, item.last, item.endpoint, numbers, facts]),
         "settings": asdict(settings),
     }

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from her2bayes import reconstruction
 from her2bayes.analysis.calibration import LEVEL, band_p_value, finish
 from her2bayes.classical.proportions import interval
+from her2bayes.inference.meaning import meaning
 from her2bayes.reconstruction.calibration_cohorts import REAL, patients, sampler
 from her2bayes.reconstruction.calibration_exercise import (
     ENOUGH,
@@ -65,8 +64,7 @@ class Plan:
 @cache
 def _code() -> str:
     """Digest of everything that reconstructs."""
-    files = sorted(Path(str(reconstruction.__file__)).parent.glob("*.py"))
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    return meaning(exercise, sampler, patients)[:12]
 
 
 def plans(

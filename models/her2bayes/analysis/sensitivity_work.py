@@ -28,6 +28,7 @@ from her2bayes.analysis.conclusion_target import (
 from her2bayes.analysis.scenarios import Scenario
 from her2bayes.errors import BadInput
 from her2bayes.inference import digest
+from her2bayes.inference.meaning import meaning
 from her2bayes.inference.refit import Refit, Specification, drawn_prior, refit, without_padding
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
@@ -54,14 +55,13 @@ def family(target: Target) -> Any:
 def identity(target: Target, sampling: Sampling) -> dict[str, Any]:
     """What every scenario of a target depends on, besides the scenario itself."""
     module = family(target)
-    entry = getattr(module, "specification", None) or module.drawn
+    entries = [getattr(module, name, None) for name in ("specification", "drawn", "quantities")]
     return {
         "package": __version__,
         "family": target.family,
         "estimands": target.estimands,
         "data": digest.data_digest(_digestible(target.data)),
-        "source": [digest.source_digest(entry), digest.source_digest(work)],
-        "engine": digest.engine_digest(),
+        "source": meaning(work, *filter(None, entries)),
         "sampling": asdict(sampling),
         "versions": digest.versions(),
     }

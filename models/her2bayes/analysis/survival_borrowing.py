@@ -23,6 +23,7 @@ from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.external_survival import External, external_cells
 from her2bayes.inference import digest
+from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.inference.thermodynamic import Nodes, Weight, nodes, weight_posterior
@@ -102,7 +103,7 @@ def borrow(
     weight = learned_weight(found, runs)
     choices = _choices(model, runs, weight, robust_weight, discounts)
     about = {
-        "data": digest.data_digest(model.data), "source": digest.source_digest(borrow),
+        "data": digest.data_digest(model.data), "source": meaning(borrow),
         "sampling": sampling, "robust": robust_weight, "discounts": list(discounts),
         "nodes": number, "priors": {k: str(v) for k, v in sorted(model.priors.items())},
     }  # fmt: skip

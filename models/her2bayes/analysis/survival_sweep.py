@@ -19,6 +19,7 @@ from her2bayes.estimand import Estimand
 from her2bayes.evidence.external_survival import External
 from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics, verdict
+from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.posterior.survival import log_hazard
@@ -87,8 +88,7 @@ def sweep(
     names = [str(estimand) for estimand in asked]
     about = {
         "model": NAME,
-        "source": [digest.source_digest(build), digest.source_digest(sweep)],
-        "engine": digest.engine_digest(),
+        "source": meaning(build, sweep),
         "data": digest.data_digest(model.data),
         "priors": {name: str(value) for name, value in sorted(model.priors.items())},
         "options": {name: repr(value) for name, value in sorted(model.options.items())},

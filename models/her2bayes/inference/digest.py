@@ -1,16 +1,12 @@
-"""What a fit depends on, as short hashes: data, source text, priors, options, library versions."""
+"""What a fit depends on besides its code (see ``meaning``), as short hashes: data, versions."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
-import inspect
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,52 +51,6 @@ def _feed_array(hasher: Any, array: xr.DataArray) -> None:
     else:
         hasher.update(str(values.dtype).encode())
         hasher.update(np.ascontiguousarray(values).tobytes())
-
-
-def source_digest(build: Callable[..., Any]) -> str:
-    """Hash the file that defines ``build`` and every file of this package it imports."""
-    files: set[Path] = set()
-    _collect(Path(inspect.getsourcefile(inspect.unwrap(build)) or ""), files)
-    hasher = hashlib.sha256()
-    for path in sorted(files, key=lambda file: file.name):
-        hasher.update(path.read_bytes())
-    return hasher.hexdigest()
-
-
-def engine_digest() -> str:
-    """Hash the files that turn a model into draws, so that a change in them is a new fit."""
-    hasher = hashlib.sha256()
-    for name in ("fit.py", "engine.py", "densities.py"):
-        hasher.update((Path(__file__).parent / name).read_bytes())
-    return hasher.hexdigest()
-
-
-def _collect(path: Path, files: set[Path]) -> None:
-    if path in files:
-        return
-    files.add(path)
-    for name in _package_imports(ast.parse(path.read_text(encoding="utf-8"))):
-        spec = importlib.util.find_spec(name)
-        if spec and spec.origin and not spec.submodule_search_locations:
-            _collect(Path(spec.origin), files)
-
-
-def _package_imports(tree: ast.Module) -> set[str]:
-    package = __name__.split(".")[0]
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in names if name.startswith(f"{package}.") and _is_module(name)}
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # "package.module.function": its parent is not a package
-        return False
 
 
 def versions() -> dict[str, str]:

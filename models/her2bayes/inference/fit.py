@@ -1,7 +1,7 @@
 """From a model and its data to stored draws: build, sample, predictive draws, log densities.
 
-A fit is named by what it depends on (``Fit.fit_id``): text of the model's source, data, priors,
-options, sampling settings, versions, compiler flags. With a ``Store`` an equal fit is read back
+A fit is named by what it depends on (``Fit.fit_id``): what its code means, data, priors, options,
+sampling settings, versions, compiler flags. With a ``Store`` an equal fit is read back
 without importing PyMC at all.
 """
 
@@ -23,6 +23,7 @@ from her2bayes.bayes.prior import Prior, complete
 from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics
 from her2bayes.inference.engine import FLAGS
+from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 
@@ -123,8 +124,8 @@ def _identity(
     return {
         "model": build.__module__.rsplit(".", 1)[-1],
         "package": __version__,
-        "source": digest.source_digest(build),
-        "engine": digest.engine_digest(),
+        "source": meaning(build),
+        "engine": meaning(_compute),
         "data": digest.data_digest(data),
         "priors": {name: str(value) for name, value in sorted(priors.items())},
         "options": {name: repr(value) for name, value in sorted(options.items())},

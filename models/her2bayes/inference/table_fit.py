@@ -26,6 +26,7 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.inference import digest, table_sampler
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.fit import Fit, fit
+from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.reconstruction.dirichlet_tables import mixture_draws, table_weights
@@ -162,7 +163,7 @@ def _identity(
     return {
         "model": "latent_table" if rows == LOGISTIC else "her2_transition_dirichlet",
         "package": __version__,
-        "source": digest.source_digest(fit_tables),
+        "source": meaning(fit_tables),
         "data": digest.data_digest(
             {
                 "form": tables.form,
