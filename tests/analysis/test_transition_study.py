@@ -130,10 +130,11 @@ def test_tipping_curve_falls_with_the_error_of_the_assay(result: transition.Resu
     perfect = tipping.iloc[0]
     main = result.estimates[result.estimates["reading"] == ""].set_index("estimand")
     seen = main.loc["discordance[]", "posterior_median"]
-    # the best assay here still misreads 2 in 1000 of a class, so slightly less is real change
-    assert 100 * perfect["true_discordance_median"] == pytest.approx(seen, abs=0.6)
+    # the best assay here still misreads 2 in 1000 of a class, so slightly less is real change;
+    # primary shares of true classes are drawn, those of readings are those of the cohort
+    assert 100 * perfect["true_discordance_median"] == pytest.approx(seen, abs=1.2)
     assert perfect["accuracy"] > 0.997
-    assert perfect["possible"] > 0.9
+    assert set(tipping["convergence"]) == {"converged"}
     assert main.loc["true_discordance[her2]", "posterior_median"] < seen
 
 

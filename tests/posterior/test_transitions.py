@@ -97,25 +97,3 @@ def test_extremes() -> None:
     one = xr.DataArray([1.0, 0.0, 0.0], dims="her2_primary", coords={"her2_primary": CLASSES})
     assert np.isnan(float(tr.kappa(tr.flows(stay, one))))
     assert bool(tr.rows(tr.flows(stay, one)).sel(her2_primary="low").isnull().all())
-
-
-def test_true_flow_is_the_inverse_of_reading_twice(
-    draws: tuple[xr.DataArray, xr.DataArray],
-) -> None:
-    assay = xr.DataArray(
-        [[0.85, 0.14, 0.01], [0.12, 0.85, 0.03], [0.01, 0.04, 0.95]],
-        dims=("her2", "read"),
-        coords={"her2": CLASSES, "read": CLASSES},
-    )
-    true = tr.flows(*draws)
-    seen = true.copy(data=assay.to_numpy().T @ true.to_numpy() @ assay.to_numpy())
-    assert bool(tr.possible(seen, assay).all())
-    xr.testing.assert_allclose(tr.true_flow(seen, assay), true, atol=1e-9)
-    # a perfect assay changes nothing; one too poor for the flow is said to be so
-    perfect = assay.copy(data=np.eye(3))
-    xr.testing.assert_allclose(tr.true_flow(true, perfect), true)
-    stay = xr.DataArray(np.diag([0.3, 0.4, 0.3]), dims=MSK.dims, coords=MSK.coords)
-    assert not bool(tr.possible(stay, assay))
-    kept = tr.true_flow(stay, assay)
-    assert float(kept.sum()) == pytest.approx(1)
-    assert float(tr.discordance(kept)) == pytest.approx(0, abs=1e-12)

@@ -100,14 +100,8 @@ def run(
     )
     weight = _weight(data)
     rows, found, fits = [], [], {}
-    # where little is known of the assay, error rates near zero and one need small steps
-    careful = replace(
-        sampling,
-        draws=sampling.draws * 5 // 2,
-        target_accept=max(sampling.target_accept, 0.95),
-    )
     for scenario in scenarios:
-        fitted = _fit(data, scenario, careful, store)
+        fitted = _fit(data, scenario, careful(sampling), store)
         fits[scenario.name] = fitted
         rows.append(_sensitivity_row(scenario.name, fitted, weight))
         found += list(_estimates(fitted, data, scenario.name))
@@ -118,7 +112,8 @@ def run(
 def tipping_point(tipping: pd.DataFrame, share: float, probability: float = 0.95) -> float | None:
     """Least accuracy of a reading at which real change exceeds ``share`` with ``probability``.
 
-    Linear between the accuracies fitted; None where no fitted accuracy reaches the probability.
+    Linear between the accuracies fitted; None where no fitted accuracy reaches the probability,
+    the least one fitted where each of them does.
     """
     known = tipping.sort_values("accuracy")
     chance = known[f"P(true discordance > {share:g})"].to_numpy()
@@ -154,11 +149,24 @@ def scaled_reads(
     return found
 
 
-def _fit(data: xr.Dataset, scenario: Scenario, sampling: Sampling, store: Store | None) -> Fit:
+def careful(sampling: Sampling) -> Sampling:
+    """Longer chains of small steps: error rates near zero and one, and little known of them."""
+    accept = max(sampling.target_accept, 0.95)
+    return replace(sampling, draws=sampling.draws * 5 // 2, target_accept=accept)
+
+
+def described(data: xr.Dataset, scenario: Scenario) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Data and options of ``assay.build`` in a scenario."""
     her2 = [str(name) for name in data["her2"].values]
     rows = read_rows(her2, assay.DEFAULT_PRIORS, {}) * scenario.knowledge
     reads = {name: tuple(row) for name, row in zip(her2, rows, strict=True)}
-    return _fit_reads(data, reads, scenario.error_correlation, sampling, store)
+    # always in the graph, so that all scenarios share one compiled model
+    return data.assign(error_correlation=float(scenario.error_correlation)), {"reads": reads}
+
+
+def _fit(data: xr.Dataset, scenario: Scenario, sampling: Sampling, store: Store | None) -> Fit:
+    given, options = described(data, scenario)
+    return _fit_reads(given, options["reads"], scenario.error_correlation, sampling, store)
 
 
 def _fit_reads(

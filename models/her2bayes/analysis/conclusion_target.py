@@ -63,7 +63,10 @@ class Drawn:
 
     ``weight`` (chain, draw) sums to 1 where draws were re-weighted. ``k_hat`` and ``ess`` judge
     the weights (also refused ones). ``power`` holds sensitivities to power-scaling by estimand.
-    ``reason`` says why there are no draws at all.
+    ``reason`` says why there are no draws at all. ``fit_id`` names the fit of the page that the
+    reported analysis is read from. ``numbers`` replace those of the draws where a quantity is
+    computed without any: median, lower, upper, probability by conclusion. ``unfit`` says in words
+    why the model does not fit these data; empty where no check speaks against it.
     """
 
     model: str
@@ -76,6 +79,9 @@ class Drawn:
     ess: float = float("nan")
     power: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     reason: str = ""
+    fit_id: str = ""
+    numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unfit: str = ""
 
     def tree(self) -> xr.DataTree:
         """Give the groups that the store keeps."""
@@ -96,6 +102,9 @@ class Drawn:
                 "ess": self.ess,
                 "power": {name: list(pair) for name, pair in self.power.items()},
                 "reason": self.reason,
+                "fit_id": self.fit_id,
+                "numbers": {name: dict(found) for name, found in self.numbers.items()},
+                "unfit": self.unfit,
             }
         )
         return tree
@@ -116,6 +125,9 @@ def read_drawn(tree: xr.DataTree) -> Drawn:
         said["ess"],
         {name: (pair[0], pair[1]) for name, pair in said["power"].items()},
         said["reason"],
+        said["fit_id"],
+        said["numbers"],
+        said["unfit"],
     )
 
 

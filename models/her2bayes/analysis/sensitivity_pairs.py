@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
+from her2bayes.analysis import assay_error
 from her2bayes.analysis import sensitivity_transition as paper
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import DATA, PRIOR, READING, Axis, Scenario
-from her2bayes.analysis.transition_assay import has_prior
-from her2bayes.analysis.transition_cohort import ALL, exact_counts, scenarios
-from her2bayes.bayes import her2_transition
+from her2bayes.analysis.transition_assay import has_prior, known_assay
+from her2bayes.analysis.transition_cohort import ALL, level_matrices, scenarios
+from her2bayes.bayes import assay, her2_transition
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.aggregate import transition_counts
 from her2bayes.evidence.conclusions import Conclusion
@@ -22,8 +22,10 @@ from her2bayes.inference.refit import Specification
 
 if TYPE_CHECKING:
     from her2bayes.evidence.cohort import Cohort
+    from her2bayes.inference.sampling import Sampling
 
 READ, OUT, DEFINED = "partial readings", "left out", "definition"
+KNOWLEDGE, TOGETHER = "knowledge of the assay", "errors made together"
 ALL_READINGS, AS_MAPPED = "all readings", "as mapped"
 MOST_LEVELS = 8
 
@@ -35,21 +37,25 @@ def targets(
 ) -> list[Target]:
     """One target for all patients, one for each factor asked for; ``BadInput`` for the rest.
 
+    Conclusions on true classes have a target of their own, that of the model of the assay.
     ``definitions``: the same patients under other definitions of classes or factors.
     """
-    found: dict[tuple[str, ...], list[Conclusion]] = {}
+    found: dict[tuple[tuple[str, ...], bool], list[Conclusion]] = {}
     faults = []
     for conclusion in conclusions:
         names = paper.factors_of(conclusion.estimand)
-        if names is None or len(names) > 1:
+        true = conclusion.estimand.kind == "true_discordance"
+        readable = not true or (names == () and has_prior(cohort.categories))
+        if names is None or len(names) > 1 or not readable:
             allowed = ", ".join(available(cohort))
             problem = "pairs of readings do not answer the conclusion"
             faults.append(Fault(problem, None, None, conclusion.id, str(conclusion), allowed))
         else:
-            found.setdefault(names, []).append(conclusion)
+            found.setdefault((names, true), []).append(conclusion)
     raise_if(faults)
     return [
-        _target(cohort, names, tuple(asked), definitions or {}) for names, asked in found.items()
+        _target(cohort, names, tuple(asked), definitions or {}, true)
+        for (names, true), asked in found.items()
     ]
 
 
@@ -67,6 +73,7 @@ def _target(
     factors: tuple[str, ...],
     asked: tuple[Conclusion, ...],
     definitions: Mapping[str, Cohort],
+    true: bool,
 ) -> Target:
     overall = transition_counts(cohort, factors)
     counted = {name: transition_counts(other, factors) for name, other in definitions.items()}
@@ -92,13 +99,23 @@ def _target(
     if defined:
         meaning = "what a class or a receptor status means"
         axes.append(Axis(DEFINED, DATA, AS_MAPPED, tuple(defined), meaning))
-    if has_prior(cohort.categories):
-        meaning = "error rates, times the default"
-        axes.append(Axis(paper.ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), meaning))
+    axes += _assay_axes(cohort, true)
     name = f"change of HER2 status by {factors[0]}" if factors else "change of HER2 status"
+    name = "change of the true HER2 class" if true else name
     classes = tuple(cohort.categories)
-    data = {"read": read, "out": out, "defined": defined, "classes": classes}
+    data = {"read": read, "out": out, "defined": defined, "classes": classes, "true": true}
     return Target("pairs", f"{cohort.id}: {name}", asked, tuple(axes), data)
+
+
+def _assay_axes(cohort: Cohort, true: bool) -> Iterator[Axis]:
+    """Axes of what is believed of the assay, where its prior covers the classes."""
+    if true:
+        meaning = "readings' worth of knowledge of the assay, times the default"
+        yield Axis(KNOWLEDGE, READING, 1.0, (0.25, 4.0), meaning)
+        yield Axis(TOGETHER, READING, 0.0, (0.5,), "share of pairs whose errors are made together")
+    elif has_prior(cohort.categories):
+        meaning = "error rates of an assay taken as known, times the default"
+        yield Axis(paper.ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), meaning)
 
 
 def _without(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
@@ -136,42 +153,34 @@ def scenario_data(target: Target, of: Scenario) -> xr.Dataset:
 
 def specification(target: Target, of: Scenario) -> Specification:
     """Model and data of a scenario."""
-    return Specification(
-        her2_transition.build,
-        scenario_data(target, of),
-        paper.row_prior_values(of),
-        {},
-        ("centre", "deviation_sd", "primary_share"),
-    )
+    data, scale = scenario_data(target, of), float(of.get(paper.ASSAY, 0.0))
+    build: Callable[..., Any] = her2_transition.build
+    priors, options = paper.row_prior_values(of), dict[str, Any]()
+    if target.data["true"]:
+        believed = assay_error.Scenario(
+            "", float(of.get(KNOWLEDGE, 1.0)), float(of.get(TOGETHER, 0.0))
+        )
+        data, options = assay_error.described(data, believed)
+    elif scale:
+        data = data.assign(misclassification=known_assay(target.data["classes"], scale))
+    if target.data["true"] or scale:
+        build = assay.build
+    return Specification(build, data, priors, options, ("centre", "deviation_sd", "primary_share"))
+
+
+def sampling_of(target: Target, sampling: Sampling) -> Sampling:
+    """Longer chains of small steps where the assay is learned."""
+    return assay_error.careful(sampling) if target.data["true"] else sampling
 
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
     """Draws (chain, draw) of each estimand."""
     data = scenario_data(target, of)
-    by = {given: _matrix(data, draws, name) for given, name in _strata(data).items()}
-    scale = float(of.get(paper.ASSAY, 0.0))
-    classes = target.data["classes"]
+    fitted: Any = SimpleNamespace(posterior=draws, prior=draws)
+    matrices = level_matrices(fitted, data, ALL, data.attrs["factors"])
+    by = {tuple(level for _, level in m.given): m for m in matrices}
+    new = target.data["true"] or float(of.get(paper.ASSAY, 0.0)) > 0
     return {
-        str(c.estimand): paper.quantity(c.estimand, by, "transition", classes, scale)
+        str(c.estimand): paper.quantity(c.estimand, by, "transition", new=new)
         for c in target.conclusions
     }
-
-
-def _strata(data: xr.Dataset) -> dict[tuple[str, ...], str]:
-    factors = data.attrs["factors"]
-    return {
-        tuple(str(data[f].sel(stratum=name).item()) for f in factors): str(name)
-        for name in data["stratum"].to_numpy()
-    }
-
-
-def _matrix(data: xr.Dataset, draws: xr.Dataset, stratum: str) -> Any:
-    here = exact_counts(data).sel(stratum=stratum, drop=True).reset_coords(drop=True)
-    known = float(here.sum())
-    size = here.sizes["her2_primary"]
-    observed = here / known if known else xr.full_like(here, 1 / size, dtype=np.float64)
-    rows: Mapping[str, Any] = {
-        "transition": draws["transition"].sel(stratum=stratum, drop=True),
-        "observed": observed,
-    }
-    return SimpleNamespace(**rows)

@@ -1,7 +1,7 @@
 """Conclusions on the change of HER2 class, from a paper's printed facts on pairs.
 
 With "assay errors" above 0 the classes are taken as readings of a fallible assay, known, with that
-multiple of the default error rates: the flow of true classes is solved draw by draw.
+multiple of the default error rates: the model of true classes of ``transition_assay``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from her2bayes.analysis.latent_transition import (
     partitions,
     row_priors,
 )
-from her2bayes.analysis.scenarios import DATA, PRIOR, READING, Axis, Scenario
-from her2bayes.analysis.transition_assay import has_prior, known_assay
+from her2bayes.analysis.scenarios import BASE, DATA, PRIOR, READING, Axis, Scenario
+from her2bayes.analysis.transition_assay import fit_known, has_prior
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.bayes.transition_rows import ROW_PRIORS
 from her2bayes.estimand import Estimand
@@ -33,6 +33,7 @@ from her2bayes.posterior import transitions as tr
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
     from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
 
 KINDS = (
     "discordance",
@@ -147,7 +148,9 @@ def specification(target: Target, of: Scenario) -> Specification | None:
     from her2bayes.reconstruction.table_groups import listed_tables
 
     tables = _tables(target, of)
-    if _rows(target, of)[1].rows != LOGISTIC or conflict(tables) or not _listed(tables):
+    if _true_classes(target, of) or _rows(target, of)[1].rows != LOGISTIC:
+        return None
+    if conflict(tables) or not _listed(tables):
         return None
     if _primary(tables) is None:
         return None
@@ -175,59 +178,78 @@ def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.
             transition=draws["transition"].sel(stratum=name, drop=True),
             observed=xr.DataArray(rows, {"her2_primary": list(tables.her2)}, "her2_primary"),
         )
-    classes, scale = target.data["classes"], float(of.get(ASSAY, 0.0))
-    return {
-        str(c.estimand): quantity(c.estimand, by, "transition", classes, scale)
-        for c in target.conclusions
-    }
+    return {str(c.estimand): quantity(c.estimand, by, "transition") for c in target.conclusions}
 
 
-def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
+def _true_classes(target: Target, of: Scenario) -> bool:
+    """Whether a scenario asks for true classes behind the readings."""
+    asked = any(c.estimand.kind == "true_discordance" for c in target.conclusions)
+    return asked or float(of.get(ASSAY, 0.0)) > 0
+
+
+def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """Analysis as the page reports it, from its own fits in ``store``."""
+    return drawn(target, BASE, sampling, store)
+
+
+def drawn(target: Target, of: Scenario, sampling: Sampling, store: Store | None = None) -> Drawn:
     """Fit the tables of a scenario and derive the estimands."""
     from her2bayes.inference.table_fit import LOGISTIC
     from her2bayes.reconstruction.latent_tables import conflict
 
-    classes, factors = (target.data[k] for k in ("classes", "factors"))
     tables = _tables(target, of)
     contradicting = conflict(tables)
     if contradicting:
         text = f"no table agrees with all of: {', '.join(contradicting)}"
         return impossible("latent_table", text)
     name, choice = _rows(target, of)
-    if choice.rows == LOGISTIC:
+    if choice.rows == LOGISTIC and of.changes:
         choice = RowPrior(LOGISTIC, tuple(row_prior_values(of).items()))
-    fitted = _fitted(tables, choice, sampling)
-    matrices = TableAnalysis(factors, name, tables, fitted).matrices
-    by = {tuple(level for _, level in m.given): m for m in matrices}
-    scale = float(of.get(ASSAY, 0.0))
-    found = {}
+    given = (tables, choice, sampling, store)
+    found: dict[str, tuple[xr.DataArray, xr.DataArray]] = {}
+    fits = []
     for text, conclusion in {str(c.estimand): c for c in target.conclusions}.items():
-        found[text] = (
-            quantity(conclusion.estimand, by, "transition", classes, scale),
-            quantity(conclusion.estimand, by, "prior", classes, scale),
+        scale = float(of.get(ASSAY, 0.0))
+        if conclusion.estimand.kind == "true_discordance":
+            scale = scale or 1.0
+        fits.append(_fitted(*given, scale))
+        matrices = TableAnalysis(target.data["factors"], name, tables, fits[-1]).matrices
+        by = {tuple(level for _, level in m.given): m for m in matrices}
+        after, before = (
+            quantity(conclusion.estimand, by, part, new=scale > 0)
+            for part in ("transition", "prior")
         )
+        found[text] = after, before
     return Drawn(
-        fitted.model,
+        fits[0].model,
         REFIT,
         found,
-        fitted.diagnostics,
-        fitted.provenance["seconds"],
-        power=_power(fitted, {name: pair[0] for name, pair in found.items()}, of),
+        fits[0].diagnostics,
+        fits[0].provenance["seconds"],
+        power=_power(fits[0], {name: pair[0] for name, pair in found.items()}, of),
+        fit_id=fits[0].fit_id,
     )
 
 
-_LAST: dict[str, Any] = {}  # fits of this process; scenarios that differ in the assay share one
+_LAST: dict[str, Any] = {}  # fits of this process: several estimands of a scenario share one
 
 
-def _fitted(tables: Any, choice: RowPrior, sampling: Sampling) -> Any:
+def _fitted(
+    tables: Any, choice: RowPrior, sampling: Sampling, store: Store | None, scale: float
+) -> Any:
     from her2bayes.inference.table_fit import fit_tables
 
-    key = repr((tables.reading, tables.names, tables.fact_id, choice, sampling))
+    parts = (tables.reading, tables.names, tables.fact_id, tables.lower.tolist())
+    key = repr((*parts, choice, sampling, scale))
     if key not in _LAST:
         _LAST.clear()
-        _LAST[key] = fit_tables(
-            tables, dict(choice.priors), rows=choice.rows, sampling=sampling, store=None, cores=1
-        )
+        if scale:
+            _LAST[key] = fit_known(tables, choice, scale, sampling, store)
+        else:
+            _LAST[key] = fit_tables(
+                tables, dict(choice.priors), rows=choice.rows, sampling=sampling, store=store,
+                cores=1,
+            )  # fmt: skip
     return _LAST[key]
 
 
@@ -257,45 +279,41 @@ def _power(fitted: Any, found: Mapping[str, xr.DataArray], of: Scenario) -> dict
 
 
 def quantity(
-    estimand: Estimand,
-    by: Mapping[tuple[str, ...], Any],
-    part: str,
-    classes: Sequence[str],
-    assay: float = 0.0,
+    estimand: Estimand, by: Mapping[tuple[str, ...], Any], part: str, *, new: bool = False
 ) -> xr.DataArray:
     """Draws of an estimand from matrices by level; ``part`` is "transition" or "prior".
 
-    Primary shares are those of the cohort. With ``assay`` above 0 the flow of true classes is
-    solved for an assay known with that multiple of the default error rates; ``true_discordance``
-    then defaults to 1.
+    Primary shares are those of the cohort, as on the page; with ``new`` they are drawn with the
+    rows, as for true classes, which nobody counted.
     """
     if estimand.kind == "discordance_difference" and estimand.contrast is not None:
         a, b = (
-            tr.discordance(_flow(by[(level,)], part, classes, assay))
+            tr.discordance(_flow(by[(level,)], part, new))
             for level in (estimand.contrast.a, estimand.contrast.b)
         )
         return a - b
-    if estimand.kind == "true_discordance":
-        assay = assay or 1.0
-    flow = _flow(by[tuple(level for _, level in estimand.given)], part, classes, assay)
+    matrix = by[tuple(level for _, level in estimand.given)]
+    if estimand.kind == "transition":
+        start, end = _ends(estimand)
+        rows: xr.DataArray = getattr(matrix, part)
+        return rows.sel(her2_primary=start, her2=end, drop=True)
+    flow = _flow(matrix, part, new)
     if estimand.kind in ("discordance", "true_discordance"):
         return tr.discordance(flow)
-    if estimand.kind in ("gain", "loss"):
-        return (
-            tr.gain(flow, estimand.outcome)
-            if estimand.kind == "gain"
-            else tr.loss(flow, estimand.outcome)
-        )
+    if estimand.kind == "gain":
+        return tr.gain(flow, estimand.outcome)
+    if estimand.kind == "loss":
+        return tr.loss(flow, estimand.outcome)
+    return tr.flow_difference(flow, *_ends(estimand))
+
+
+def _ends(estimand: Estimand) -> tuple[str, str]:
     start, end = (name.strip() for name in estimand.outcome.split("->"))
-    if estimand.kind == "flow_difference":
-        return tr.flow_difference(flow, start, end)
-    return tr.rows(flow).sel(her2_primary=start, her2=end, drop=True)
+    return start, end
 
 
-def _flow(matrix: Any, part: str, classes: Sequence[str], assay: float) -> xr.DataArray:
-    transition = getattr(matrix, part)
-    observed = matrix.observed
-    if part == "prior" and "chain" in observed.dims:
-        observed = observed.mean(("chain", "draw"))  # prior and posterior draws differ in number
-    flow = tr.flows(transition, observed)
-    return tr.true_flow(flow, known_assay(classes, assay)) if assay else flow
+def _flow(matrix: Any, part: str, new: bool) -> xr.DataArray:
+    share = matrix.observed
+    if new:
+        share = matrix.share if part == "transition" else matrix.prior_share
+    return tr.flows(getattr(matrix, part), share)

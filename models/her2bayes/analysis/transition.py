@@ -16,7 +16,7 @@ import xarray as xr
 
 from her2bayes.analysis import transition_classical as classical
 from her2bayes.analysis.latent_transition import LatentTransitions, TableAnalysis, analyse
-from her2bayes.analysis.transition_assay import has_prior, solved_row, solved_tipping
+from her2bayes.analysis.transition_assay import has_prior, known_fit, tipping, true_row
 from her2bayes.analysis.transition_determined import determined_rows, discordance_tests
 from her2bayes.analysis.transition_matrix import Matrix, contrast_rows, derived_rows
 from her2bayes.estimand import Estimand, parse
@@ -79,9 +79,14 @@ def run(
     overall = [m for m in matrices if not m.given and not m.reading]
     if overall:
         rows += list(_asked_flows(list(study.ledger["estimand"]), overall[0]))
-    tipping = overall[0] if overall and has_prior(classes) else None
-    if tipping is not None:
-        rows.append({**solved_row(tipping), "evidence_kind": IMPLIED})
+    curve, known = None, {}
+    whole = next((analysis for analysis in main if not analysis.factors), None)
+    if whole is not None and has_prior(classes):
+        say("true classes behind the readings of all patients")
+        fitted = known_fit(whole, sampling, store)
+        known["true classes of all patients, assay known"] = fitted
+        rows.append({**true_row(fitted), "evidence_kind": IMPLIED})
+        curve = tipping(whole, sampling, store)
     return Result(
         study=study.id,
         labels={name: factor.label for name, factor in study.factors.items()},
@@ -95,8 +100,8 @@ def run(
         tests=classical.classical_frame(
             [row for a in main for row in discordance_tests(a.fit.posterior["table"], a.tables)]
         ),
-        fits={_title(a): a.fit for a in latent.analyses},
-        tipping=None if tipping is None else solved_tipping(tipping),
+        fits={_title(a): a.fit for a in latent.analyses} | known,
+        tipping=curve,
     )
 
 

@@ -1,28 +1,38 @@
-"""Tipping analysis of a paper: true change behind observed flows, under a series of known assays.
+"""Tipping analysis of a paper: true change behind its facts, under a series of known assays.
 
-Patients have the model of true classes (``assay_error``); a paper's latent tables have draws of the
-observed flow F only. For an assay M taken as known, F = M' G M is solved for the true flow G draw
-by draw; where the solution leaves the simplex the assay is too poor for what was observed.
+Patients have the model of true classes (``assay_error``); a paper has facts on tables of readings.
+For an assay M taken as known the posterior of the true flow sums over all tables of readings that
+agree with the facts (``inference.assay_fit``), with the row prior of the paper's own analysis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from her2bayes.analysis.assay_error import scaled_reads
-from her2bayes.analysis.transition_matrix import Matrix
+from her2bayes.analysis.latent_transition import RowPrior, TableAnalysis, row_priors
 from her2bayes.bayes.assay import DEFAULT_PRIORS
 from her2bayes.estimand import Estimand
+from her2bayes.inference.assay_fit import fit_true_rows
+from her2bayes.inference.convergence import verdict
+from her2bayes.inference.sampling import Sampling
+from her2bayes.posterior import assay as of
 from her2bayes.posterior import transitions as tr
 from her2bayes.posterior.estimates import INTERVAL, estimate
 
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+if TYPE_CHECKING:
+    from her2bayes.inference.store import Store
+    from her2bayes.inference.table_fit import TableFit
+    from her2bayes.reconstruction.table_facts import TableSet
+
+SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
 EXCEEDS = (0.1, 0.2, 0.3)
+KNOWN_NOTE = "true classes behind the readings, assay known: mean of its default prior"
 
 
 def has_prior(classes: Sequence[str]) -> bool:
@@ -39,50 +49,63 @@ def known_assay(classes: Sequence[str], scale: float) -> xr.DataArray:
     return xr.DataArray(matrix, dims=("her2", "read"), coords=coords)
 
 
-def solved_tipping(matrix: Matrix) -> pd.DataFrame:
-    """One row an assay: accuracy, true discordance, P(it exceeds a share), draws explained.
+def fit_known(
+    tables: TableSet, choice: RowPrior, scale: float, sampling: Sampling, store: Store | None
+) -> TableFit:
+    """Fit true classes behind the tables of readings for an assay known at ``scale``."""
+    return fit_true_rows(
+        tables, known_assay(tables.her2, scale), dict(choice.priors), rows=choice.rows,
+        sampling=sampling, store=store,
+    )  # fmt: skip
 
-    Columns as ``assay_error.AssayResult.tipping``, and ``possible``: the share of the draws of the
-    observed flow that such an assay can have produced.
+
+def tipping(
+    analysis: TableAnalysis,
+    sampling: Sampling,
+    store: Store | None,
+    scales: Sequence[float] = SCALES,
+) -> pd.DataFrame:
+    """One row an assay: accuracy, true discordance, P(it exceeds a share), convergence.
+
+    Columns as ``assay_error.AssayResult.tipping``; ``analysis`` holds all patients as one stratum.
     """
-    return pd.DataFrame([_row(matrix, scale) for scale in SCALES])
+    found = []
+    for scale in scales:
+        fitted = known_fit(analysis, sampling, store, scale)
+        known = known_assay(analysis.tables.her2, scale)
+        found.append({"error_scale": scale, **_row(fitted, known)})
+    return pd.DataFrame(found)
 
 
-def _row(matrix: Matrix, scale: float) -> dict[str, float]:
-    known = known_assay(matrix.classes, scale)
-    flow = tr.true_flow(matrix.flow, known)
-    true = tr.discordance(flow)
+def known_fit(
+    analysis: TableAnalysis, sampling: Sampling, store: Store | None, scale: float = 1.0
+) -> TableFit:
+    """Fit true classes with the row prior of ``analysis``."""
+    choice = row_priors(len(analysis.tables.her2))[analysis.row_prior]
+    return fit_known(analysis.tables, choice, scale, sampling, store)
+
+
+def _row(fitted: TableFit, known: xr.DataArray) -> dict[str, Any]:
+    draws = fitted.posterior.isel(stratum=0, drop=True)
+    true = _discordance(fitted.posterior)
     tail = (1 - INTERVAL) / 2
     lower, median, upper = np.quantile(true.to_numpy(), [tail, 0.5, 1 - tail])
     return {
-        "error_scale": scale,
-        "accuracy": float(_accuracy(flow, known).median()),
+        "accuracy": float(of.accuracy(draws.assign(misclassification=known)).median()),
         "true_discordance_median": median,
         "true_discordance_lower": lower,
         "true_discordance_upper": upper,
         **{f"P(true discordance > {x:g})": float((true > x).mean()) for x in EXCEEDS},
-        "possible": float(tr.possible(matrix.flow, known).mean()),
+        "convergence": str(verdict(true, fitted.diagnostics)),
     }
 
 
-def _accuracy(flow: xr.DataArray, known: xr.DataArray) -> xr.DataArray:
-    """Probability that a sample of the cohort is read right, over true classes of both ends."""
-    right = xr.DataArray(
-        np.diag(known.to_numpy()), dims="her2", coords={"her2": known["her2"].to_numpy()}
-    )
-    first = flow.sum("her2").rename(her2_primary="her2")
-    return (right * (first + tr.recurrence_share(flow))).sum("her2") / 2
+def _discordance(draws: xr.Dataset) -> xr.DataArray:
+    flow = tr.flows(draws["transition"], draws["primary_share"])
+    return tr.discordance(flow.isel(stratum=0, drop=True)).transpose("chain", "draw")
 
 
-def solved_row(matrix: Matrix, scale: float = 1.0) -> dict[str, Any]:
-    """Row of the true discordance if the assay were known as the mean of its default prior."""
-    known = known_assay(matrix.classes, scale)
-    after, before = (
-        tr.discordance(tr.true_flow(tr.flows(part, matrix.observed), known))
-        for part in (matrix.transition, matrix.prior)
-    )
-    return estimate(
-        Estimand("true_discordance", "her2", matrix.given), after, before, matrix.fit,
-        note="observed flows solved for the true ones, assay known: mean of its default prior",
-        reading=matrix.reading,
-    )  # fmt: skip
+def true_row(fitted: TableFit) -> dict[str, Any]:
+    """Row of the true discordance under a fit of all patients as one stratum."""
+    after, before = (_discordance(group) for group in (fitted.posterior, fitted.prior))
+    return estimate(Estimand("true_discordance", "her2"), after, before, fitted, note=KNOWN_NOTE)

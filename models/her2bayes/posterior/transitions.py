@@ -14,7 +14,6 @@ are the shares of the primary classes: the observed ones answer for *this cohort
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 PRIMARY, RECURRENCE = "her2_primary", "her2"
@@ -82,28 +81,3 @@ def _off_diagonal(flow: xr.DataArray) -> xr.DataArray:
 
 def _cell(flow: xr.DataArray, start: str, end: str) -> xr.DataArray:
     return flow.sel({PRIMARY: start, RECURRENCE: end}, drop=True)
-
-
-def true_flow(flow: xr.DataArray, misclassification: xr.DataArray) -> xr.DataArray:
-    """Flow of true classes G behind an observed flow F = M' G M, both readings independent.
-
-    ``misclassification`` M (her2, read) holds the probability of each reading given the true
-    class. The equation is solved draw by draw; where its solution has negative entries the assay
-    is too poor for the flow observed: they are set to 0 and the rest scaled to 1.
-    """
-    solved = _solved(flow, misclassification)
-    inside = solved.clip(min=0.0)
-    return inside / inside.sum((PRIMARY, RECURRENCE))
-
-
-def possible(flow: xr.DataArray, misclassification: xr.DataArray) -> xr.DataArray:
-    """Whether some flow of true classes explains the observed one exactly under this assay."""
-    return (_solved(flow, misclassification) >= -1e-9).all((PRIMARY, RECURRENCE))
-
-
-def _solved(flow: xr.DataArray, misclassification: xr.DataArray) -> xr.DataArray:
-    order = [str(name) for name in flow[RECURRENCE].to_numpy()]
-    matrix = misclassification.sel(her2=order, read=order).transpose("her2", "read").to_numpy()
-    inverse = np.linalg.inv(matrix)
-    observed = flow.sel({PRIMARY: order}).transpose(..., PRIMARY, RECURRENCE)
-    return observed.copy(data=inverse.T @ observed.to_numpy() @ inverse)

@@ -38,8 +38,9 @@ def section(result: Result) -> Section:
     overall = [m for m in result.matrices if not m.given and not m.reading]
     if result.tipping is not None and overall:
         how = (
-            "The observed flows are solved for the true ones under assays taken as known: the mean "
-            "of the assay's default prior with its error rates scaled, both readings independent."
+            "Posterior of the true flow under assays taken as known: the mean of the assay's "
+            "default prior with its error rates scaled, both readings independent, summed over "
+            "all tables of readings that agree with the printed facts."
         )
         who = f"{overall[0].pairs} patients of the paper"
         drawn.append(parts.tipping_figure(result.tipping, overall[0], who, "all", how))

@@ -160,6 +160,7 @@ def tipping_figure(tipping: pd.DataFrame, observed: Matrix, who: str, key: str, 
 def tipping_words(tipping: pd.DataFrame) -> str:
     """From which accuracy on real change exceeds a share, in one sentence."""
     texts = []
+    least = float(tipping["accuracy"].min())
     for name in (c for c in tipping.columns if c.startswith("P(true discordance > ")):
         share = float(name.removeprefix("P(true discordance > ").removesuffix(")"))
         point = tipping_point(tipping, share)
@@ -167,6 +168,8 @@ def tipping_words(tipping: pd.DataFrame) -> str:
         texts.append(
             f"{percent}: no assay shown is good enough"
             if point is None
+            else f"{percent}: exceeded at every accuracy shown, from {number(100 * least, 0)} % on"
+            if point <= least
             else f"{percent}: {number(100 * point, 0)} %"
         )
     return (
