@@ -51,7 +51,7 @@ ONE_FAULT = [
     (LEDGER, "%,1,50,200", "%,1,-50,200", "numerator", "a count below zero", "-50"),
     (LEDGER, "%,1,50,200", "%,1,50,0", "denominator", "a denominator of zero", "empty"),
     (LEDGER, "%,1,50,200", "%,1,50.5,200", "numerator", "not a whole number", "digits only"),
-    (LEDGER, "%,1,50,200", "%,1,50%,200", "numerator", "not a whole number", "column unit"),
+    (LEDGER, "%,1,50,200", "%,1,50%,200", "numerator", "not a whole number", "number alone"),
     (LEDGER, "table1.low,", "table1.zero,", "claim_id", "id stands already in row 6", "own id"),
     (LEDGER, "table1.low,", "=cmd|'/c calc'!A1,", "claim_id", "not a plain name", "letters"),
     (LEDGER, "table1.low,", ",", "claim_id", "cell is empty", "unique"),
@@ -74,13 +74,14 @@ ONE_FAULT = [
     (LEDGER, ",median_range,", ",median-range,", "statistic", "not in the list", "'median_range'"),
     (LEDGER, "57,29,88", "57,88,29", "lower", "limits the wrong way round", "exchange"),
     (LEDGER, "57,29,88", "57,29,", "upper", "one limit only", "both limits"),
-    (LEDGER, "57,29,88", '"57,5",29,88', "value", "not a number", "57.5"),
-    (LEDGER, "57,29,88", "−57,29,88", "value", "not a number", "minus"),
-    (LEDGER, "57,29,88", "nan,29,88", "value", "not a number", "text or note"),
+    (LEDGER, "57,29,88", '"1,234",29,88', "value", "not a number", "1234 or 1.234"),
+    (LEDGER, "57,29,88", "nan,29,88", "value", "not a number", "column note"),
+    (LEDGER, "57,29,88", "NR,29,88", "value", "not a number", "medians of endpoints"),
     (LEDGER, "57,29,88", ",29,88", "value", "cell is empty", "printed number"),
     (LEDGER, "=,0.31,", "=,1.31,", "p_value", "a P value outside 0 to 1", "0 to 1"),
     (LEDGER, "=,0.31,", "=,NS,", "p_value", "not a P value", "statistic = significant"),
-    (LEDGER, "=,0.31,", "=,≤0.31,", "p_value", "not a P value", "write < or >"),
+    (LEDGER, "=,0.31,", "=,***,", "p_value", "not a P value", "the stars stand for"),
+    (LEDGER, "=,0.31,", "=,5.8 × 1048,", "p_value", "not a P value", "minus of the exponent"),
     (LEDGER, "=,0.31,", "=,,", "p_value", "cell is empty", "as printed"),
     (LEDGER, "=,0.31,", "<,0.31,", "relation", "relation is not that of P", "write ="),
     (LEDGER, "=,0.31,", "~,0.31,", "relation", "not in the list", "<"),
@@ -317,7 +318,9 @@ def test_huge_files_are_refused(folder, monkeypatch):
 
 def test_many_faults_are_counted(folder):
     lines = (folder / LEDGER).read_text(encoding="utf-8").splitlines()
-    many = [f"x{n},Text,share[her2=low],percentage,,120,,,,,%,0,,,," for n in range(300)]
+    many = [
+        f"x{n},Text,share[her2=low],percentage,,120,,,,,%,0,,,," for n in range(MAX_FAULTS + 250)
+    ]
     (folder / LEDGER).write_text("\n".join([lines[2], *many]), encoding="utf-8")
     found = [f for f in faults(folder) if f.file == folder / LEDGER]
     assert len(found) == MAX_FAULTS + 1

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from her2bayes.audit import rounding
 from her2bayes.estimand import Estimand, parse
+from her2bayes.evidence.printed_number import NOT_REACHED, p_as_printed, p_value
 from her2bayes.evidence.study import Study
 
 REPRODUCES = "reproduces"
@@ -26,7 +27,11 @@ GRAVITY = (INCONSISTENT, DIFFERS, METHOD, ROUNDING, REPRODUCES, NOT_CHECKABLE)
 
 @dataclass(frozen=True)
 class Claim:
-    """One ledger row; numbers are exact decimals with their printed digits, None where absent."""
+    """One ledger row; numbers are exact decimals with their printed digits, None where absent.
+
+    ``not_reached`` says that a median is printed as not reached, ``p_printed`` is P as it stands in
+    the paper.
+    """
 
     id: str
     locator: str
@@ -43,6 +48,27 @@ class Claim:
     numerator: int | None
     denominator: int | None
     reading: str
+    not_reached: bool = False
+    p_printed: str = ""
+
+    @property
+    def span(self) -> tuple[int, int | None] | None:
+        """Smallest and largest count that a count row stands for: 0 to 10 where it prints <11."""
+        if self.value is None:
+            if self.lower is None or self.upper is None:
+                return None
+            return int(self.lower), int(self.upper)
+        value = int(self.value)
+        return {"<": (0, value - 1), ">": (value + 1, None)}.get(self.relation, (value, value))
+
+    @property
+    def shown_p(self) -> str:
+        """P as printed, with its sign: 'P = 0.004', 'P < 0.001', 'P ≪ 0.0001'."""
+        if p_value(self.p_printed) != (self.p_relation, self.p):
+            return f"P {self.p_relation} {self.p}"
+        printed = p_as_printed(self.p_printed)
+        sign = printed[: len(printed) - len(printed.lstrip("<>=≤≥≪≫"))]
+        return f"P {sign or self.p_relation} {printed.removeprefix(sign).strip()}"
 
     @property
     def shown(self) -> str:
@@ -121,6 +147,8 @@ def _claim(row: dict) -> Claim:
         numerator=_whole(row["numerator"]),
         denominator=_whole(row["denominator"]),
         reading=row["reading"],
+        not_reached=row["value"] == NOT_REACHED,
+        p_printed=str(row.get("p_printed", "")),
     )
 
 

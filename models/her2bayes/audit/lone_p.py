@@ -68,7 +68,7 @@ def _curve_row(claim: Claim, rows: list[Claim]) -> list[Mark]:
     if not wald or hr.curves_agree(p, rounding.p_cell(claim.p, claim.p_relation)):
         missing = f"missing: the patients' event times; {note}"
         return [Mark(claim.id, NOT_CHECKABLE, missing)]
-    note += f", too far from {claim.p} for a test of the same two curves"
+    note += f", too far from {claim.shown_p.removeprefix('P = ')} for a test of the same two curves"
     return [Mark(claim.id, INCONSISTENT, note, hr.WALD, p=p.upper, contradicts=(row.id,))]
 
 

@@ -192,6 +192,8 @@ def _from_others(known: Known, claim: Claim, printed: Decimal) -> Mark:
 
 def _count(known: Known, claim: Claim) -> Mark:
     quantity = known.printed.ratios[claim.id].numerator
+    if claim.span is not None and claim.span[0] != claim.span[1] and not claim.reading:
+        return _bounded_count(known, claim, claim.span, quantity)
     value = int(claim.value if claim.value is not None else claim.numerator or 0)
     if claim.numerator is not None and claim.numerator != value:
         note = f"value {value} and numerator {claim.numerator} of the same row differ"
@@ -212,6 +214,30 @@ def _count(known: Known, claim: Claim) -> Mark:
     note = f"{repeated}no other printed number determines it{allowed}"
     low, high = (span or (None, None)) if allowed else (None, None)
     return Mark(claim.id, NOT_CHECKABLE, note, lower=low, upper=high)
+
+
+def _bounded_count(
+    known: Known, claim: Claim, span: tuple[int, int | None], quantity: Quantity
+) -> Mark:
+    """Judge a count of which only a bound is printed: ``<11``."""
+    low, high = span
+    forced = known.forced(quantity, claim.id) or known.value(quantity)
+    if forced is not None:
+        inside = low <= forced.value and (high is None or forced.value <= high)
+        verdict = REPRODUCES if inside else DIFFERS
+        ids = () if inside else tuple(i for i in forced.claim_ids if i != claim.id)
+        value = forced.value
+        return Mark(
+            claim.id, verdict, forced.equation, ADDITION, value, value, value, contradicts=ids
+        )
+    allowed = known.bounds(quantity, claim.id)
+    note = "no other printed number determines it"
+    if allowed is None or allowed[1] is None:
+        return Mark(claim.id, NOT_CHECKABLE, note)
+    note += f"; other printed counts allow {_span(allowed)}"
+    inside = low <= allowed[0] and (high is None or allowed[1] <= high)
+    verdict = REPRODUCES if inside else NOT_CHECKABLE
+    return Mark(claim.id, verdict, note, lower=allowed[0], upper=allowed[1])
 
 
 def _shares_that_fix(known: Known, claim: Claim, quantity: Quantity) -> dict[int, str]:

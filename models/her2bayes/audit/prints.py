@@ -6,7 +6,6 @@ row of the same locator repeats. Prints that say the same share one constraint.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +19,7 @@ from her2bayes.audit.claims import Claim
 from her2bayes.audit.counts import Ratio, everyone_in, flows, ratio
 from her2bayes.audit.space import EVERYONE, NotACount, Quantity, Space, both, box, plainest
 from her2bayes.audit.system import Line, System
+from her2bayes.evidence.printed_number import Count, printed_numbers
 from her2bayes.evidence.study import Study
 
 # A count in another unit (samples) this close to the number of patients speaks of the same people
@@ -45,7 +45,7 @@ class Print:
         claim = self.claim
         if claim is None or claim.statistic != "percentage" or claim.numerator is None:
             return 1
-        shown = {Decimal(found) for found in re.findall(r"\d+(?:\.\d+)?", claim.text)}
+        shown = {Decimal(found) for found in printed_numbers(claim.text)}
         return 2 if {Decimal(claim.numerator), claim.value} <= shown else 1
 
 
@@ -93,9 +93,9 @@ def read_prints(study: Study, claims: tuple[Claim, ...], space: Space) -> Printe
         for weights, lower, upper in _statements(claim, printed.ratios.get(claim.id), direct):
             place = Print(claim.id, claim.locator, claim.shown, claim)
             _add(collected, weights, lower, upper, place)
-    for quantity, value, place in _cells(study, space):
-        if not _repeats(collected, quantity, value, place):
-            _add(collected, ((quantity, 1.0),), value, value, place)
+    for quantity, low, high, place in _cells(study, space):
+        if not _repeats(collected, quantity, low, high, place):
+            _add(collected, ((quantity, 1.0),), low, high, place)
     printed.constraints = list(collected.values())
     return printed
 
@@ -122,8 +122,13 @@ def self_consistent(claim: Claim) -> bool:
     if claim.numerator > claim.denominator:
         return False
     if claim.statistic == "count":
-        return claim.value is None or int(claim.value) == claim.numerator
+        span = claim.span
+        return span is None or _holds(span, claim.numerator)
     return claim.value is None or how_printed(claim) is not None
+
+
+def _holds(span: tuple[int, int | None], count: int) -> bool:
+    return span[0] <= count and (span[1] is None or count <= span[1])
 
 
 def how_printed(claim: Claim) -> str | None:
@@ -142,16 +147,18 @@ def _statements(
 ) -> Iterator[tuple[tuple[tuple[Quantity, float], ...], float, float]]:
     """Say what one claim states about counts; nothing where its own parts already conflict."""
     if found is None:
-        if claim.statistic == "count" and _same_people(claim, direct):
+        exact = claim.relation == "="
+        if claim.statistic == "count" and exact and _same_people(claim, direct):
             yield ((EVERYONE, 1.0),), float(claim.value or 0), float(claim.value or 0)
         return
     if not self_consistent(claim) or claim.reading:
         return
+    span = claim.span if claim.statistic == "count" else None
     count = claim.numerator
-    if count is None and claim.statistic == "count" and claim.value is not None:
-        count = int(claim.value)
     if count is not None:
-        yield ((found.numerator, 1.0),), count, count
+        span = (count, count)
+    if span is not None:
+        yield ((found.numerator, 1.0),), span[0], float("inf") if span[1] is None else span[1]
     group = found.denominators[0]
     if claim.denominator is not None:
         group = _meant(claim.denominator, found.denominators, direct)
@@ -219,10 +226,10 @@ def _add(
 
 
 def _repeats(
-    collected: dict[tuple, Constraint], quantity: Quantity, value: int, place: Print
+    collected: dict[tuple, Constraint], quantity: Quantity, low: float, high: float, place: Print
 ) -> bool:
     """Tell whether a ledger row of the same place already states the cell's value."""
-    known = collected.get((((quantity, 1.0),), value, value))
+    known = collected.get((((quantity, 1.0),), low, high))
     where = _parts(place.locator)
     return known is not None and any(
         where & _parts(other.locator) or other.id == place.of for other in known.prints
@@ -233,31 +240,48 @@ def _parts(locator: str) -> set[str]:
     return {part.strip() for part in locator.split(";")}
 
 
-def _cells(study: Study, space: Space) -> Iterator[tuple[Quantity, int, Print]]:
+def _cells(study: Study, space: Space) -> Iterator[tuple[Quantity, float, float, Print]]:
     """Every count of the tables beside the ledger, and the number of patients in study.toml."""
-    enrolled = Print("study.toml", "study.toml", str(study.meta["patients"]))
-    yield EVERYONE, int(study.meta["patients"]), enrolled
-    readers = {
-        "status_counts.csv": _status,
-        "transition_facts.csv": _fact,
-        "survival.csv": _survival,
-        "responses.csv": _response,
-        "adverse_events.csv": _adverse_event,
-    }
-    for file, reader in readers.items():
-        for position, row in enumerate(study.tables[file].to_dict("records")):
+    patients = int(study.meta["patients"])
+    yield EVERYONE, patients, patients, Print("study.toml", "study.toml", str(patients))
+    for file, reader in _READERS.items():
+        for number, row in _rows(study, file):
             try:
                 stated = list(reader(row, space))
             except NotACount:
                 continue
             for quantity, value in stated:
-                if not pd.isna(value):
-                    name = f"{file} row {position + 2}"
-                    place = Print(name, row["locator"], str(int(value)), of=row.get("claim_id", ""))
-                    yield plainest(quantity, space), int(value), place
+                if not isinstance(value, Count) and pd.isna(value):
+                    continue
+                low, high, shown = _span(value)
+                name = f"{file} row {number}"
+                place = Print(name, row["locator"], shown, of=row.get("claim_id", ""))
+                yield plainest(quantity, space), low, high, place
 
 
-Stated = Iterator[tuple[Quantity, int]]
+def _rows(study: Study, file: str) -> Iterator[tuple[int, dict]]:
+    """Rows of a table with their numbers in the file; bounded counts are ``Count``."""
+    frame = study.tables[file]
+    known = frame.attrs.get("rows", ())
+    numbers = known if len(known) == len(frame) else range(2, len(frame) + 2)
+    yield from zip(numbers, frame.to_dict("records"), strict=True)
+    for bound in study.bounded:
+        if bound.file == file:
+            nothing = dict.fromkeys(_COUNTED, pd.NA)
+            yield bound.row, {**bound.cells, **nothing, bound.column: bound.span}
+
+
+def _span(value: int | Count) -> tuple[float, float, str]:
+    if not isinstance(value, Count):
+        return int(value), int(value), str(int(value))
+    if value.high is None:
+        return value.low, float("inf"), f">{value.low - 1}"
+    shown = f"<{value.high + 1}" if value.low == 0 else f"{value.low} to {value.high}"
+    return value.low, value.high, shown
+
+
+_COUNTED = ("count", "patients", "events", "value")
+Stated = Iterator[tuple[Quantity, int | Count]]
 
 
 def _stratum(row: dict, space: Space) -> Quantity:
@@ -269,8 +293,12 @@ def _status(row: dict, space: Space) -> Stated:
 
 
 def _fact(row: dict, space: Space) -> Stated:
-    if row["relation"] == "=" and (row["claim_id"] or not row["reading"]):
-        yield both(_stratum(row, space), flows(row["cells"], space)), row["value"]
+    if not row["claim_id"] and row["reading"]:
+        return
+    value = int(row["value"])
+    spans = {"<": (0, value - 1), "<=": (0, value), ">": (value + 1, None), ">=": (value, None)}
+    stated = Count(*spans[row["relation"]]) if row["relation"] in spans else value
+    yield both(_stratum(row, space), flows(row["cells"], space)), stated
 
 
 def _survival(row: dict, space: Space) -> Stated:
@@ -290,3 +318,12 @@ def _response(row: dict, space: Space) -> Stated:
 def _adverse_event(row: dict, space: Space) -> Stated:
     yield space.event(row["event"], row["severity"]), row["count"]
     yield EVERYONE, row["patients"]
+
+
+_READERS = {
+    "status_counts.csv": _status,
+    "transition_facts.csv": _fact,
+    "survival.csv": _survival,
+    "responses.csv": _response,
+    "adverse_events.csv": _adverse_event,
+}

@@ -28,9 +28,12 @@ class Interval:
     lower: float
     upper: float
 
-    def meets(self, other: Interval) -> bool:
-        """Tell whether the two have a point in common, up to floating-point slack."""
-        slack = SLACK * max(1e-3, abs(other.lower), abs(other.upper))
+    def meets(self, other: Interval, least: float = 1e-3) -> bool:
+        """Tell whether the two have a point in common, up to floating-point slack.
+
+        The slack is relative to ``other``, for numbers below ``least`` to that.
+        """
+        slack = SLACK * max(least, abs(other.lower), abs(other.upper))
         return self.lower <= other.upper + slack and other.lower <= self.upper + slack
 
     def holds(self, value: float) -> bool:

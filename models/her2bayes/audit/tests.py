@@ -200,7 +200,8 @@ def _cell(
 
 def _fits(found: association.TestResult, printed: rounding.Interval) -> bool:
     error = SAMPLING_ERRORS * found.mcse
-    return printed.meets(rounding.Interval(found.p_value - error, found.p_value + error))
+    near = rounding.Interval(found.p_value - error, found.p_value + error)
+    return printed.meets(near, least=0.0)  # 3e-20 is not 5.8e-48
 
 
 def _mark(claim: Claim, verdict: str, found: association.TestResult, note: str) -> Mark:
@@ -231,7 +232,8 @@ def _differs(
 ) -> Mark:
     nearest = min(tried, key=lambda r: abs(r.p_value - float(claim.p or 0)))
     said = [*tried[:stated], *([nearest] if nearest not in tried[:stated] else [])]
-    because = f"the counts {_shown(counted.table)} give P {_listed(said)}, no variant {claim.p}"
+    printed_p = claim.shown_p.removeprefix("P ").removeprefix("= ")
+    because = f"the counts {_shown(counted.table)} give P {_listed(said)}, no variant {printed_p}"
     smaller = _collapsed(counted, printed)
     because += f" ({smaller})" if smaller else ""
     note = f"{because}; all variants: {_listed(tried)}; nearest is {nearest.method}"

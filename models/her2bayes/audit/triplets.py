@@ -196,7 +196,8 @@ def _conflict(
         return note, ids
     odd = hr.odd_part(found)
     remedy = f"; without the {odd} the other parts agree" if odd else ""
-    return f"{shown}, printed {claim.p}: no estimator gives both{remedy}", ()
+    printed = claim.shown_p.removeprefix("P ").removeprefix("= ")
+    return f"{shown}, printed {printed}: no estimator gives both{remedy}", ()
 
 
 def _events_note(found: hr.Triplet) -> str:
@@ -233,7 +234,7 @@ def _denial(known: Known, claim: Claim, mark: Mark) -> Finding:
     printed = rounding.p_cell(claim.p or Decimal(1), claim.p_relation)
     significant = printed.upper < alpha(known)
     text = (
-        f"{claim.locator} prints {shown_p(claim)} for {about}, but its 95 % interval {claim.lower} "
+        f"{claim.locator} prints {claim.shown_p} for {about}, but its 95 % interval {claim.lower} "
         f"to {claim.upper} {'includes' if significant else 'excludes'} 1 and implies "
         f"P = {p_text(mark.p or 0)}"
     )
@@ -265,14 +266,9 @@ def _other_estimator(known: Known, marks: list[Mark]) -> list[Finding]:
     start = (
         f"In {places(claims)} the P values of {len(chosen)} hazard ratios do not follow"
         if several
-        else f"In {claims[0].locator} {shown_p(claims[0])} of "
+        else f"In {claims[0].locator} {claims[0].shown_p} of "
         f"{describe(claims[0].estimand, known.study, claims[0].reading)} does not follow"
     )
     text = f"{start} from {'their intervals' if several else 'its interval'} as under {stated}"
     text += f"; {'all are' if several else 'it is'} compatible with {listed}." if listed else "."
     return [Finding("method", tuple(m.claim_id for m in chosen), text, METHOD_RANK)]
-
-
-def shown_p(claim: Claim) -> str:
-    """P value as printed, with its sign: 'P = 0.004', 'P < 0.001'."""
-    return f"P {claim.p_relation} {claim.p}"

@@ -20,7 +20,7 @@ from her2bayes.audit.claims import (
 )
 from her2bayes.audit.known import Known
 from her2bayes.audit.phrases import describe
-from her2bayes.audit.triplets import alpha, interval_denies_p, shown_p
+from her2bayes.audit.triplets import alpha, interval_denies_p
 from her2bayes.estimand import Estimand
 
 KIND = "words against numbers"
@@ -158,7 +158,7 @@ def _printed(known: Known, claim: Claim) -> list[Witness]:
         else:
             continue
         p = float(other.p)
-        found.append(Witness((other.id,), shown_p(other), significant, p, other.locator))
+        found.append(Witness((other.id,), other.shown_p, significant, p, other.locator))
     return found
 
 

@@ -49,7 +49,8 @@ class Factor:
     """A characteristic of patients and the levels a table prints for it.
 
     ``parent`` and ``within`` (level -> level of the parent) describe nesting, ``unknown`` the
-    levels outside the tables, ``groups`` named unions of levels.
+    levels outside the tables, ``groups`` named unions of levels. ``open`` says that faults of
+    study.toml leave the levels unknown: any may be meant.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Factor:
     within: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    open: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +79,10 @@ class Design:
 
 
 def read_design(folder: Path) -> tuple[Design | None, list[Fault]]:
-    """Read ``study.toml``; the design is None where its faults leave nothing to go on."""
+    """Read ``study.toml``; the design is None where its faults leave nothing to go on.
+
+    With faults the design holds what can be read, so that the other files are checked against it.
+    """
     file = folder / DESIGN
     text = read_text(file)
     if isinstance(text, Fault):
@@ -92,14 +97,24 @@ def read_design(folder: Path) -> tuple[Design | None, list[Fault]]:
     faults = [*_top_faults(meta, file)]
     for section in _SECTIONS[1:]:
         faults += _section_faults(meta, section, file)
-    if faults:
-        return None, faults
-    factors = {name: _factor(name, given) for name, given in meta.get("factors", {}).items()}
+    sections = {name: _entries(meta, name) for name in _SECTIONS[1:]}
+    factors = {name: _factor(name, given) for name, given in sections["factors"].items()}
     for factor in factors.values():
-        faults += _factor_faults(factor, factors, file)
-    endpoints = meta.get("endpoints", {})
+        if not factor.open:
+            faults += _factor_faults(factor, factors, file)
+    endpoints = sections["endpoints"]
     faults += _event_faults(endpoints, factors, file)
-    return Design(meta, factors, meta.get("measures", {}), endpoints), faults
+    if any(name in meta and not isinstance(meta[name], dict) for name in _SECTIONS[1:]):
+        return None, faults
+    return Design(meta, factors, sections["measures"], endpoints), faults
+
+
+def _entries(meta: Mapping[str, Any], section: str) -> dict[str, dict[str, Any]]:
+    """Entries of a section that are sections themselves."""
+    given = meta.get(section, {})
+    if not isinstance(given, dict):
+        return {}
+    return {name: entry for name, entry in given.items() if isinstance(entry, dict)}
 
 
 def _top_faults(meta: Mapping[str, Any], file: Path) -> Iterator[Fault]:
@@ -186,10 +201,14 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _factor(name: str, given: Mapping[str, Any]) -> Factor:
+    required, optional = _KEYS["factors"], _EXTRA_KEYS["factors"]
+    good = all(_is(given[k], kind) for k, kind in {**required, **optional}.items() if k in given)
+    if not good or "levels" not in given:
+        return Factor(name, str(given.get("label", name)), (), open=True)
     groups = given.get("groups", {})
     return Factor(
         name,
-        given["label"],
+        given.get("label", name),
         tuple(given["levels"]),
         given.get("parent", ""),
         {level: str(above) for level, above in given.get("within", {}).items()},
@@ -239,6 +258,11 @@ def _nesting_faults(factor: Factor, factors: Mapping[str, Factor], file: Path) -
     if _circular(factor, factors):
         remedy = "a factor is nested in a coarser one, never the other way round too"
         yield Fault("nested in itself", file, None, f"{place}.parent", factor.parent, None, remedy)
+    yield from _within_faults(factor, above, file) if not above.open else ()
+
+
+def _within_faults(factor: Factor, above: Factor, file: Path) -> Iterator[Fault]:
+    place = f"factors.{factor.name}"
     for level in factor.levels:
         if level not in factor.within:
             remedy = f'write "{level}" = a level of {factor.parent}'
@@ -266,8 +290,10 @@ def _event_faults(
     endpoints: Mapping[str, Mapping[str, str]], factors: Mapping[str, Factor], file: Path
 ) -> Iterator[Fault]:
     for name, given in endpoints.items():
-        factor, _, level = given.get("event", "").partition("=")
-        if factor and (factor not in factors or level not in factors[factor].levels):
+        event = given.get("event", "")
+        factor, _, level = event.partition("=") if isinstance(event, str) else ("", "", "")
+        known = factors.get(factor)
+        if factor and (known is None or not (known.open or level in known.levels)):
             remedy = "name a factor and its level, e.g. death=yes, or leave it out"
             place = f"endpoints.{name}.event"
             yield Fault("no such event", file, None, place, given["event"], remedy=remedy)

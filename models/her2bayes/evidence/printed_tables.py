@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from her2bayes.errors import Fault
-from her2bayes.evidence.cells import number, whole
 from her2bayes.evidence.conclusions import read_conclusion
 from her2bayes.evidence.ledger import repeated
 from her2bayes.evidence.nearest import suggestion
 from her2bayes.evidence.printed_csv import Row
+from her2bayes.evidence.printed_number import count, number
 from her2bayes.evidence.vocabulary import STATUS, Vocabulary, cell_faults, level_fault
 
 _KEYS = {
@@ -26,11 +26,19 @@ _KEYS = {
 
 
 def check_table(
-    name: str, file: Path, rows: Sequence[Row], words: Vocabulary, claims: Collection[str] | None
+    name: str,
+    file: Path,
+    rows: Sequence[Row],
+    words: Vocabulary | None,
+    claims: Collection[str] | None,
 ) -> Iterator[Fault]:
-    """Faults of one table beyond its single cells; ``claims``: ids of the ledger, if known."""
+    """Faults of one table beyond its single cells.
+
+    ``claims`` are the ids of the ledger and ``words`` the names of the study, where they are known.
+    """
     key = _KEYS[name]
-    yield from _repeated_cells(file, rows, key)
+    if all(column in row.cells for row in rows[:1] for column in key):
+        yield from _repeated_cells(file, rows, key)
     for row in rows:
         faults = [*_group_faults(row, words), *_limit_faults(row), *_ROW_CHECKS[name](row, words)]
         if claims is not None and row["claim_id"] and row["claim_id"] not in claims:
@@ -40,7 +48,7 @@ def check_table(
             )
         yield from (replace(fault, file=file, row=row.number) for fault in faults)
     if name == "status_counts.csv":
-        yield from _missing_cells(file, rows, words)
+        yield from _missing_cells(file, rows)
 
 
 def _repeated_cells(file: Path, rows: Sequence[Row], key: tuple[str, ...]) -> Iterator[Fault]:
@@ -49,13 +57,13 @@ def _repeated_cells(file: Path, rows: Sequence[Row], key: tuple[str, ...]) -> It
     yield from repeated(file, marked, key)
 
 
-def _group_faults(row: Row, words: Vocabulary) -> Iterator[Fault]:
+def _group_faults(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
     factor, level = row["factor"], row["level"]
-    if bool(factor) != bool(level):
+    if bool(factor) != bool(level) and {"factor", "level"} <= row.cells.keys():
         column = "level" if factor else "factor"
         remedy = "fill in both factor and level, or neither for all patients"
         yield Fault("half a group", column=column, remedy=remedy)
-    elif factor:
+    elif factor and level and words:
         fault = level_fault(words.design.factors, factor, level)
         if fault:
             column = "factor" if factor not in words.design.factors else "level"
@@ -63,9 +71,11 @@ def _group_faults(row: Row, words: Vocabulary) -> Iterator[Fault]:
 
 
 def _limit_faults(row: Row) -> Iterator[Fault]:
-    of = whole(row["patients"])
+    group = count(row["patients"])
+    of = group.high if group else None
     for column in ("count", "events"):
-        part = whole(row[column])
+        printed = count(row[column])
+        part = printed.low if printed else None
         if part is not None and of is not None and part > of:
             remedy = "correct one of the two"
             yield Fault(
@@ -78,45 +88,46 @@ def _limit_faults(row: Row) -> Iterator[Fault]:
         yield Fault("limits the wrong way round", None, None, "median_lower", shown, None, remedy)
 
 
-def _status(row: Row, words: Vocabulary) -> Iterator[Fault]:
-    fault = level_fault(words.design.factors, STATUS, row["her2"])
+def _status(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    fault = level_fault(words.design.factors, STATUS, row["her2"]) if words else None
     if row["her2"] and fault:
         yield replace(fault, column="her2")
 
 
-def _fact(row: Row, words: Vocabulary) -> Iterator[Fault]:
-    if row["cells"]:
+def _fact(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    if row["cells"] and words:
         for fault in cell_faults(row["cells"], words.design):
             yield replace(fault, column="cells")
 
 
-def _endpoint(row: Row, words: Vocabulary) -> Iterator[Fault]:
-    known = words.design.endpoints
-    if row["endpoint"] and row["endpoint"] not in known:
+def _endpoint(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    known = words.design.endpoints if words else {}
+    if words and row["endpoint"] and row["endpoint"] not in known:
         allowed = ", ".join(known) or "none is declared in study.toml"
         remedy = f"{suggestion(row['endpoint'], known)} or declare it in study.toml"
         yield Fault("unknown endpoint", None, None, "endpoint", row["endpoint"], allowed, remedy)
 
 
-def _response(row: Row, words: Vocabulary) -> Iterator[Fault]:
-    known = words.responses
-    if row["category"] and row["category"] not in known:
+def _response(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    known = words.responses if words else ()
+    open_ = words and any(factor.open for factor in words.design.factors.values())
+    if words and not open_ and row["category"] and row["category"] not in known:
         allowed = ", ".join(known) or "none: no factor of study.toml has groups"
         remedy = f"{suggestion(row['category'], known)} or declare it in study.toml"
         yield Fault("unknown response", None, None, "category", row["category"], allowed, remedy)
 
 
-def _conclusion(row: Row, words: Vocabulary) -> Iterator[Fault]:
+def _conclusion(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
     if row["conclusion"]:
         _, faults = read_conclusion(row["conclusion"], words)
         yield from (replace(fault, column="conclusion") for fault in faults)
 
 
-def _nothing(row: Row, words: Vocabulary) -> Iterator[Fault]:
+def _nothing(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
     yield from ()
 
 
-_ROW_CHECKS: dict[str, Callable[[Row, Vocabulary], Iterator[Fault]]] = {
+_ROW_CHECKS: dict[str, Callable[[Row, Vocabulary | None], Iterator[Fault]]] = {
     "status_counts.csv": _status,
     "transition_facts.csv": _fact,
     "survival.csv": _endpoint,
@@ -126,7 +137,7 @@ _ROW_CHECKS: dict[str, Callable[[Row, Vocabulary], Iterator[Fault]]] = {
 }
 
 
-def _missing_cells(file: Path, rows: Sequence[Row], words: Vocabulary) -> Iterator[Fault]:
+def _missing_cells(file: Path, rows: Sequence[Row]) -> Iterator[Fault]:
     """Levels with some classes only: a row of counts is complete or it is no table row."""
     printed: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:

@@ -77,13 +77,17 @@ MAX_BYTES = 5_000_000
 MAX_DECIMALS = 10
 """Most printed decimals of a number."""
 
-MAX_FAULTS = 50
+MAX_FAULTS = 1000
 """Faults listed for one file; further ones are counted."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a file: ``kind`` is text, name, whole (number), number or p (value)."""
+    """One column of a file.
+
+    ``kind`` is text, name, whole (number), number, p (value), time (a number, or not reached),
+    count (``46``, ``46 (71.9)``, ``<11``) or part (a count that is one number).
+    """
 
     name: str
     kind: str
@@ -97,18 +101,18 @@ _LOCATOR = Column(
 )
 _FACTOR = Column("factor", "name", "factor of study.toml; empty = all patients")
 _LEVEL = Column("level", "text", "level of that factor; empty = all patients")
-_COUNT = Column("count", "whole", "patients in the cell", True)
+_COUNT = Column("count", "count", "patients in the cell", True)
 _CLAIM = Column("claim_id", "name", "id of the row, unique in the file", True)
 _VALUES = (
     Column("text", "text", "the string as printed; the other numbers of the row stand in it"),
-    Column("value", "number", "the printed number; empty in p_value rows"),
+    Column("value", "number", "the printed number, also <11 or NR; empty in p_value rows"),
     Column("lower", "number", "lower limit of the interval or range"),
-    Column("upper", "number", "upper limit of the interval or range"),
+    Column("upper", "number", "upper limit of the interval or range, also NE or >36"),
     Column("relation", "text", "= < >; empty is =", allowed=("", *RELATIONS)),
-    Column("p_value", "p", "P as printed: 0.024 or <0.001"),
+    Column("p_value", "p", "P as printed: 0.024, <0.001, 5.8e-48"),
     Column("unit", "text", "%, months, years, patients; empty for ratios, P values and statements"),
     Column("decimals", "whole", "printed decimals of value, or of a lone P; empty = as written"),
-    Column("numerator", "whole", "count behind the number, where printed or implied"),
+    Column("numerator", "part", "count behind the number, where printed or implied"),
     Column("denominator", "whole", "number it is a part of, where printed or implied"),
 )
 _READING = Column("reading", "name", "empty, or the name of a reading (below)")
@@ -140,7 +144,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _LEVEL,
         Column("cells", "text", "cells added up: a->b, a->*, *->b, *->*, diagonal", True),
         Column("relation", "text", "how value bounds the sum", True, FACT_RELATIONS),
-        Column("value", "whole", "number of patients", True),
+        Column("value", "count", "number of patients", True),
         _READING,
         _LOCATOR,
         Column("claim_id", "name", "row of estimates.csv that prints it"),
@@ -149,11 +153,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("endpoint", "name", "endpoint of study.toml", True),
         _FACTOR,
         _LEVEL,
-        Column("patients", "whole", "patients in the group"),
-        Column("events", "whole", "events in the group"),
-        Column("median", "number", "median time in the unit of the endpoint"),
-        Column("median_lower", "number", "lower limit of its interval"),
-        Column("median_upper", "number", "upper limit of its interval"),
+        Column("patients", "count", "patients in the group"),
+        Column("events", "count", "events in the group"),
+        Column("median", "time", "median time in the unit of the endpoint; NR = not reached"),
+        Column("median_lower", "time", "lower limit of its interval"),
+        Column("median_upper", "time", "upper limit of its interval; NE = not reached"),
         _LOCATOR,
     ),
     "responses.csv": (
@@ -161,7 +165,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _LEVEL,
         Column("category", "text", "level or group of a response factor: CR, PR, orr", True),
         _COUNT,
-        Column("patients", "whole", "patients in the group", True),
+        Column("patients", "part", "patients in the group", True),
         _LOCATOR,
     ),
     "adverse_events.csv": (
@@ -169,7 +173,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("body_system", "text", "organ system it belongs to"),
         Column("severity", "text", "any, or the grades: grade 3-4", True),
         _COUNT,
-        Column("patients", "whole", "patients at risk", True),
+        Column("patients", "part", "patients at risk", True),
         _LOCATOR,
     ),
     "external.csv": (

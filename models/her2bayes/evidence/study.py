@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from her2bayes.evidence.frames import Bounded
+
 __all__ = ["Factor", "Study", "load_study", "published_folder", "study_folder"]
 
 EXTERNAL = "external.csv"
@@ -39,6 +41,8 @@ class Study:
     ``value_number``, ``lower_number``, ``upper_number``, ``p_number`` (NaN where empty) and
     ``p_relation`` (``=``, ``<``, ``>`` or empty). Tables a study does not have are empty frames.
     ``remarks`` are oddities of the print worth a look; ``digest`` identifies the content.
+    ``bounded`` are rows of the tables that print a bound, ``<11``, where a count could stand: the
+    audit uses them, and no model does.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Study:
     tables: dict[str, pd.DataFrame]
     remarks: tuple[Fault, ...]
     digest: str
+    bounded: tuple[Bounded, ...] = ()
 
     @property
     def transition_facts(self) -> pd.DataFrame:
@@ -68,8 +73,17 @@ class Study:
 
     @property
     def adverse_events(self) -> pd.DataFrame:
-        """Counts of patients by adverse event and severity."""
-        return self.tables["adverse_events.csv"]
+        """Counts of patients by adverse event and severity.
+
+        An event whose count of any severity is only bounded is left out at every severity.
+        """
+        rows = self.tables["adverse_events.csv"]
+        without = {
+            one.cells["event"]
+            for one in self.bounded
+            if one.file == "adverse_events.csv" and one.cells["severity"] == "any"
+        }
+        return rows[~rows["event"].isin(without)] if without else rows
 
     @property
     def external(self) -> pd.DataFrame:
@@ -100,13 +114,17 @@ class Study:
         """HER2 counts: factor name (empty = all patients) -> int64 array (subgroup, her2).
 
         Coordinates ``factor``, ``level`` and ``parent`` (level of the parent factor, empty where
-        the factor is not nested) lie on ``subgroup``.
+        the factor is not nested) lie on ``subgroup``. A table with a count that is only bounded is
+        left out whole.
         """
         import numpy as np
         import xarray as xr
 
         arrays = {}
+        bounded = {x.cells["factor"] for x in self.bounded if x.file == "status_counts.csv"}
         for name, rows in self.tables["status_counts.csv"].groupby("factor", sort=False):
+            if name in bounded:
+                continue
             levels = list(dict.fromkeys(rows["level"]))
             classes = [x for x in self.factors[STATUS].names if x in set(rows["her2"])]
             cells = rows.set_index(["level", "her2"])["count"]
@@ -218,12 +236,13 @@ def _faults(
 ) -> list[Fault]:
     columns = TABLES[name]
     faults = [*read.faults, *check_cells(read.file, read.rows, columns, read.columns)]
-    complete = len(read.columns) == len(columns)
+    missing = {column.name for column in columns} - read.columns
     if name in (LEDGER, EXTERNAL):
         names = words if name == LEDGER else None
-        faults += check_ledger(read.file, read.rows, names, complete=complete)
-    elif words and complete:
-        faults += check_table(name, read.file, read.rows, words, claims)
+        faults += check_ledger(read.file, read.rows, names, missing)
+    else:
+        told = check_table(name, read.file, read.rows, words, claims)
+        faults += [fault for fault in told if fault.column not in missing]
     if name == LEDGER and not read.rows and not read.faults:
         remedy = "write one row for each printed number"
         faults.append(Fault("no rows below the header", file=read.file, remedy=remedy))
@@ -241,7 +260,7 @@ def _shortened(faults: list[Fault], file: Path) -> list[Fault]:
 
 
 def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
-    from her2bayes.evidence.frames import ledger_frame, table_frame
+    from her2bayes.evidence.frames import bounded_rows, ledger_frame, table_frame
 
     tables = {
         name: table_frame(files[name].rows if name in files else (), columns)
@@ -249,6 +268,12 @@ def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
     }
     for name in (LEDGER, EXTERNAL):
         tables[name] = ledger_frame(tables[name])
+    bounded = tuple(
+        bound
+        for name, columns in TABLES.items()
+        if name in files and name not in (LEDGER, EXTERNAL)
+        for bound in bounded_rows(name, files[name].rows, columns)
+    )
     return Study(
         design.meta["id"],
         design.meta["title"],
@@ -257,9 +282,17 @@ def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
         design.factors,
         tables[LEDGER],
         tables,
-        tuple(remarks(files[LEDGER].file, files[LEDGER].rows)),
+        (*remarks(files[LEDGER].file, files[LEDGER].rows), *map(_bound_remark, bounded)),
         _digest(path, files),
+        bounded,
     )
+
+
+def _bound_remark(bound: Bounded) -> Fault:
+    span = bound.span
+    shown = f"{span.low} to {span.high}" if span.high is not None else f"{span.low} or more"
+    problem = f"a bound, not a count: the audit takes it as {shown}, no model uses it"
+    return Fault(problem, bound.file, bound.row, bound.column, bound.printed)
 
 
 def _digest(path: Path, files: dict[str, Rows]) -> str:

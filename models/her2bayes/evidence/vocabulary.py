@@ -89,7 +89,7 @@ def level_fault(factors: dict[str, Factor], factor: str, level: str) -> Fault | 
     """Fault of a factor or level the design does not declare, else None."""
     if factor not in factors:
         return _unknown("factor", factor, factors)
-    if level not in factors[factor].names:
+    if not factors[factor].open and level not in factors[factor].names:
         return _unknown(f"level of '{factor}'", level, factors[factor].names)
     return None
 
@@ -132,6 +132,8 @@ def _outcome_faults(estimand: Estimand, words: Vocabulary) -> Iterator[Fault]:
         known = {**words.design.endpoints, **words.design.measures}
         yield from _one_of("endpoint or measure", estimand.outcome, known)
     elif kind.startswith("response_rate"):
+        if any(factor.open for factor in words.design.factors.values()):
+            return  # which factor holds the responses cannot be told
         yield from _one_of("response", estimand.outcome, words.responses)
     elif kind.startswith("event_rate") and words.events:
         yield from _one_of("adverse event", estimand.outcome, words.events)
@@ -173,6 +175,8 @@ def _follow_up(outcome: str, words: Vocabulary) -> Iterator[Fault]:
 
 
 def _status(outcome: str, words: Vocabulary) -> Iterator[Fault]:
+    if _is_open(words.design, STATUS):
+        return
     yield from _one_of("HER2 class", outcome, classes(words.design, STATUS))
 
 
@@ -208,6 +212,11 @@ def classes(design: Design, factor: str) -> Sequence[str]:
     return known.levels if known else ()
 
 
+def _is_open(design: Design, factor: str) -> bool:
+    found = design.factors.get(factor) or design.factors.get(STATUS)
+    return found is not None and found.open
+
+
 def cell_faults(cells: str, design: Design, *, stars: bool = True) -> Iterator[Fault]:
     """Faults of a ``+``-joined list of cells of the table primary x recurrence."""
     primary, recurrence = classes(design, PRIMARY), classes(design, STATUS)
@@ -221,6 +230,6 @@ def cell_faults(cells: str, design: Design, *, stars: bool = True) -> Iterator[F
             remedy = "name the class of the primary, an arrow, and that of the recurrence"
             yield Fault("not a cell", value=part, allowed=allowed, remedy=remedy)
             continue
-        for name, known in ((start, primary), (end, recurrence)):
-            if name not in (*known, *any_class):
+        for name, known, factor in ((start, primary, PRIMARY), (end, recurrence, STATUS)):
+            if name not in (*known, *any_class) and not _is_open(design, factor):
                 yield _unknown("HER2 class", name, (*known, *any_class))
