@@ -88,6 +88,36 @@ def test_log_likelihood_is_the_mixture_written_by_hand(pooling: str) -> None:
     assert found[3:] == pytest.approx(np.zeros(5), abs=1e-12)  # places without patients
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_log_likelihood_of_two_arms_by_hand(turned: bool) -> None:
+    """One indicator for both counts of an event; exchanged arms with the sign of theta turned."""
+    y, n = np.array([[1, 0, 9], [2, 0, 3]]), np.array([[9, 8, 9], [7, 9, 9]])
+    gamma, theta = np.array([-0.4, -2.0, 1.3]), np.array([0.8, -1.5, -2.5])
+    table = xr.Dataset(
+        {"count": (("arm", "event"), y), "patients": (("arm", "event"), n)},
+        coords={"event": list("abc"), "body_system": ("event", ["x", "x", "y"])},
+    )
+    sign = -1.0 if turned else 1.0
+    with compiler_flags():
+        model = adverse_events_two_arms.build(table.isel(arm=[1, 0]) if turned else table)
+        point = model.initial_point()
+        point["z_gamma"] = np.pad(gamma + 2.0, (0, 13))  # all other effects are 0
+        point["z_theta"] = np.pad(sign * theta, (0, 13))
+        for part in ("gamma", "theta"):
+            point |= {f"tau_{part}_log__": np.array(-40.0), f"sigma_{part}_log__": np.array(0.0)}
+        point |= {"mu_gamma": np.array(-2.0), "mu_theta": np.array(0.0)}
+        share = np.pad([0.3, 0.9], (0, 14), constant_values=0.5)
+        point["same_prior_logodds__"] = np.log(share / (1 - share))
+        found = model.compile_logp(vars=[model["observed_events"]], sum=False, mode="FAST_COMPILE")(
+            point
+        )[0]
+    same = stats.binom.pmf(y, n, expit(gamma)).prod(axis=0)
+    apart = stats.binom.pmf(y, n, expit(gamma + np.array([[-0.5], [0.5]]) * theta)).prod(axis=0)
+    weight = np.array([0.3, 0.3, 0.9])
+    assert found[:3] == pytest.approx(np.log(weight * same + (1 - weight) * apart), abs=1e-9)
+    assert found[3:] == pytest.approx(np.zeros(13), abs=1e-12)
+
+
 def test_every_pooling_and_table_is_one_compiled_model() -> None:
     with compiler_flags():
         models = [
@@ -114,5 +144,5 @@ def test_counts_that_exclude_each_other_are_refused_by_name() -> None:
         adverse_events.build(worse)
     with pytest.raises(BadInput, match="counts by arm"):
         adverse_events_two_arms.build(ARMS.assign(count=ARMS["count"] + 1))
-    with pytest.raises(BadInput, match="the control first"):
+    with pytest.raises(BadInput, match=r"arms \(found 1\); allowed: two"):
         adverse_events_two_arms.build(ARMS.isel(arm=[0]))

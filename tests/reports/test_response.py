@@ -54,6 +54,16 @@ def test_section_on_response(result: response.Result) -> None:
     assert "nothing says how precise it is" in text
     assert "20 of 40" in text
     assert "25 of 108 low recurrences had been zero" in text
+    assert "MYC: ORR of the 22 patients who are “wild type” is not printed (0 to 22" in text
+    assert "36 further patients have no known level" in text
+    tables = {table.title: table.frame for table in section.tables}
+    compared = tables["Comparisons of two levels"]
+    assert not compared["Factor"].isin(["MYC", "BRCA1"]).any()
+    assert list(compared.loc[compared["Compared"] == "yes vs no", "Holm"])[1] == "0.062"
+    alone = tables["Levels that are not compared, and patients left out"].set_index("Factor")
+    assert alone.loc["MYC", "Counted"] == "1 of 6"
+    assert alone.loc["BRCA1", "Not counted"] == "wild type: 21 (0 to 21 responders)"
+    assert alone.loc["BRCA1", "Unknown"] == "36"
 
 
 @pytest.mark.slow

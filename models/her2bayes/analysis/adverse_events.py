@@ -33,11 +33,14 @@ CAREFUL = 0.99
 
 @dataclass(frozen=True)
 class Result:
-    """Counts, fit and estimates; ``draws`` and ``before`` hold rates by severity and event."""
+    """Counts, fit and estimates; ``draws`` and ``before`` hold rates by severity and event.
+
+    Without single events there is no ``fit``, and rates of any event at all are all there is.
+    """
 
     study: str
     events: AdverseEvents
-    fit: Fit
+    fit: Fit | None
     draws: Mapping[str, xr.DataArray]
     before: Mapping[str, xr.DataArray]
     thresholds: tuple[float, float]
@@ -78,10 +81,12 @@ def analyse(
     complete(priors, model.DEFAULT_PRIORS, same_family=True)
     say("adverse events")
     careful = replace(sampling, target_accept=max(sampling.target_accept, CAREFUL))
-    done = fit(model.build, events.counts, priors=priors, sampling=careful, store=store)
-    draws, before = (_by_severity(group, events) for group in (done.posterior, done.prior))
-    rows = list(_rows(events, done, draws, before, thresholds))
-    rows += list(_whole(events, thresholds))
+    rows, done, draws, before = list[dict[str, Any]](), None, {}, {}
+    if events.names:
+        done = fit(model.build, modelled(events), priors=priors, sampling=careful, store=store)
+        draws, before = (_by_severity(group, events) for group in (done.posterior, done.prior))
+        rows += _rows(events, done, draws, before, thresholds)
+    rows += _whole(events, thresholds)
     return Result(
         name,
         events,
@@ -94,10 +99,25 @@ def analyse(
     )
 
 
+def modelled(events: AdverseEvents) -> xr.Dataset:
+    """Counts as the model takes them: no severe share of an event that is severe by definition."""
+    counts = events.counts
+    severe = counts["severe"].where(~counts["by_definition"], 0)
+    return counts.assign(severe=severe)
+
+
 def _by_severity(group: xr.Dataset, events: AdverseEvents) -> dict[str, xr.DataArray]:
+    """Rates by severity; one rate where every case is severe."""
     any_ = group["rate"].isel(stage=0, drop=True)
-    names = [any_, group["rate_severe"]]
-    return dict(zip(events.severities, names, strict=False))
+    defined = events.counts["by_definition"].drop_vars("body_system")
+    severe = group["rate_severe"].where(~defined, any_)
+    return dict(zip(events.severities, (any_, severe), strict=False))
+
+
+def limits(events: AdverseEvents, thresholds: tuple[float, float]) -> dict[str, float]:
+    """Threshold of each severity: the first is that of events of any severity."""
+    order = thresholds if events.severities[0] == ANY else thresholds[::-1]
+    return dict(zip(events.severities, order, strict=False))
 
 
 def _rows(
@@ -107,9 +127,9 @@ def _rows(
     before: Mapping[str, xr.DataArray],
     thresholds: tuple[float, float],
 ) -> Iterator[dict[str, Any]]:
-    for severity, limit in zip(events.severities, thresholds, strict=False):
-        for event in map(str, events.counts["event"].values):
-            if severity != ANY and not events.graded(event):
+    for severity, limit in limits(events, thresholds).items():
+        for event in events.names:
+            if severity != events.severities[0] and not events.graded(event):
                 continue
             asked = Estimand("event_rate", event, (("severity", severity),))
             after, prior = (
@@ -121,13 +141,19 @@ def _rows(
                 prior,
                 done,
                 event=lambda rate, limit=limit: rate > limit,  # type: ignore[misc]
-                note=f"P(rate > {100 * limit:g} %)",
+                note=_note(events, event, severity, limit),
             )
+
+
+def _note(events: AdverseEvents, event: str, severity: str, limit: float) -> str:
+    same = severity != events.severities[0] and event in events.by_definition
+    return f"P(rate > {100 * limit:g} %)" + ("; severe by definition: one rate" if same else "")
 
 
 def _whole(events: AdverseEvents, thresholds: tuple[float, float]) -> Iterator[dict[str, Any]]:
     """Rates of any event at all: printed counts of their own, one binomial each."""
-    for (severity, (count, patients)), limit in zip(events.whole.items(), thresholds, strict=False):
+    for severity, (count, patients) in events.whole.items():
+        limit = limits(events, thresholds)[severity]
         places = lattice(patients)
         prior = beta(1, 1, places)
         yield exact_row(

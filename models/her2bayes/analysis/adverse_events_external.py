@@ -45,7 +45,7 @@ def compare(
             places = lattice(n + m)
             rates = beta(1 + x, 1 + n - x, places), beta(1 + y, 1 + m - y, places)
             shrunken = np.nan
-            if name != ANY:
+            if name != ANY and severity in draws:
                 rate = draws[severity].sel(event=name).to_numpy()
                 shrunken = float(np.mean(stats.beta.cdf(rate, 1 + y, 1 + m - y)))
             gap = [100 * v for v in (x / n - y / m, *newcombe(x, n, y, m))]

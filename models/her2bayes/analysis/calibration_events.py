@@ -13,7 +13,7 @@ from her2bayes.analysis.calibration_rates import binomial
 
 STAGES = ("any", "severe given any")
 PARTS = ("gamma", "theta")
-ARMS = ("control", "treated")
+ARMS = ("first", "second")
 
 
 def draw_events(rng: np.random.Generator, design: Design) -> Simulated:
@@ -98,7 +98,7 @@ def draw_two_arms(rng: np.random.Generator, design: Design) -> Simulated:
     patients = np.array(list(design.patients.values()))
     count = [
         [_happened(rng, n, p) for n, p in zip(patients, log_odds, strict=True)]
-        for log_odds in (gamma, gamma + ratio)
+        for log_odds in (gamma - ratio / 2, gamma + ratio / 2)
     ]
     counts = xr.Dataset(
         {
@@ -111,7 +111,7 @@ def draw_two_arms(rng: np.random.Generator, design: Design) -> Simulated:
         },
     )  # fmt: skip
     for e, event in enumerate(design.levels):
-        truth[f"rate[control, {event}]"] = float(expit(gamma[e]))
+        truth[f"rate[first, {event}]"] = float(expit(gamma[e] - ratio[e] / 2))
         truth[f"log_odds_ratio[{event}]"] = float(ratio[e])
     truth |= {f"share_same[{n}]": float(p) for n, p in zip(known, share, strict=True)}
     truth["log_likelihood"] = float(_both_arms(counts, gamma, theta, weight))
@@ -125,15 +125,16 @@ def two_arms_of(design: Design, data: xr.Dataset, posterior: xr.Dataset) -> Draw
     one = posterior.sel(event=design.levels)
     uniform = np.random.default_rng(int(data["count"].sum())).random(one["same"].shape)
     ratio = one["theta"].where(uniform >= one["same"], 0.0)
+    gamma = logit(one["rate_same"])
+    first: xr.DataArray = xr.apply_ufunc(expit, gamma - ratio / 2)
     for event in design.levels:
-        found[f"rate[control, {event}]"] = one["rate_control"].sel(event=event)
+        found[f"rate[first, {event}]"] = first.sel(event=event)
         found[f"log_odds_ratio[{event}]"] = ratio.sel(event=event)
     known = list(dict.fromkeys(design.parent))
     share = posterior["same_prior"]
     found |= {f"share_same[{name}]": share.sel(system=name) for name in known}
     weight = share.sel(system=xr.DataArray(list(design.parent), dims="event")).drop_vars("system")
     counts = data.drop_vars("body_system")
-    gamma = logit(one["rate_control"])
     return found | {"log_likelihood": _both_arms(counts, gamma, one["theta"], weight)}
 
 
@@ -143,9 +144,11 @@ def _both_arms(counts: xr.Dataset, gamma: Any, theta: Any, weight: Any) -> Any:
         {arm: counts[name].sel(arm=arm, drop=True) for arm in ARMS}
         for name in ("count", "patients")
     )
-    first, second = (
-        count["treated"] * odds - patients["treated"] * np.logaddexp(0.0, odds)
-        for odds in (gamma, gamma + theta)
+    same, apart = (
+        sum(
+            count[arm] * odds - patients[arm] * np.logaddexp(0.0, odds)
+            for arm, odds in zip(ARMS, both, strict=True)
+        )
+        for both in ((gamma, gamma), (gamma - theta / 2, gamma + theta / 2))
     )
-    treated = np.logaddexp(np.log(weight) + first, np.log1p(-weight) + second)
-    return binomial(count["control"], patients["control"], gamma) + treated.sum("event")
+    return np.logaddexp(np.log(weight) + same, np.log1p(-weight) + apart).sum("event")

@@ -46,9 +46,8 @@ def shares_fit(shares: Mapping[Any, tuple[int, int]]) -> ExactFit:
     return ExactFit("cohort_shares", {str(name): f"{a} of {b}" for name, (a, b) in shares.items()})
 
 
-def share_rows(study: Study) -> Iterator[dict[str, Any]]:
-    """Estimates of those shares."""
-    shares = printed_shares(study)
+def share_rows(shares: Mapping[Estimand, tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """Estimates of shares and rates from their counts and patients."""
     fit = shares_fit(shares)
     for asked, (count, patients) in shares.items():
         places = lattice(patients)

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from her2bayes.bayes.rate_difference import RateDifference
 from her2bayes.bayes.rate_lattice import Rate
 from her2bayes.estimand import Estimand
 from her2bayes.inference import digest
 from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
 from her2bayes.posterior.monte_carlo import MCSE_COLUMNS
+
+Computed = Rate | RateDifference
 
 EXACT = "computed by quadrature, without sampling"
 
@@ -35,15 +38,15 @@ class ExactFit:
 
 def exact_row(
     asked: Estimand,
-    posterior: Rate,
-    prior: Rate,
+    posterior: Computed,
+    prior: Computed,
     fit: ExactFit,
     *,
-    event: Callable[[Rate], float] | None = None,
+    event: Callable[[Any], float] | None = None,
     note: str = "",
     reading: str = "",
 ) -> dict[str, Any]:
-    """Summarise a computed rate: the columns of ``posterior.estimates.estimate``.
+    """Summarise a computed rate or difference: the columns of ``posterior.estimates.estimate``.
 
     ``event`` maps a distribution to the probability that ``note`` names.
     """
@@ -65,7 +68,7 @@ def exact_row(
 
 
 def _summary(
-    name: str, rate: Rate, scale: float, event: Callable[[Rate], float] | None
+    name: str, rate: Computed, scale: float, event: Callable[[Any], float] | None
 ) -> dict[str, float]:
     tail = (1 - INTERVAL) / 2
     lower, median, upper = rate.ppf(np.array([tail, 0.5, 1 - tail])) * scale

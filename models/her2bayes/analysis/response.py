@@ -22,15 +22,14 @@ from her2bayes.analysis.cohort_shares import (
     shares_fit,
 )
 from her2bayes.analysis.conversion import Prediction, conversion
-from her2bayes.analysis.exact_rows import ExactFit, exact_row
+from her2bayes.analysis.exact_rows import ExactFit
 from her2bayes.analysis.response_classical import classical_rows, tests
 from her2bayes.analysis.response_rates import Analysis, estimated, fit_rates, rate_rows
 from her2bayes.bayes import best_response
 from her2bayes.bayes import response as model
 from her2bayes.bayes.prior import Prior, complete
-from her2bayes.bayes.rate_lattice import beta, lattice
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.responses import Responses, read_responses
+from her2bayes.evidence.responses import Responses, Rest, read_responses
 from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
@@ -57,7 +56,8 @@ class Best:
 class Result:
     """What the printed responses of a study give.
 
-    ``groups`` maps a group of responses (orr) to its categories, ``labels`` factors to words.
+    ``groups`` maps a group of responses (orr) to its categories, ``labels`` factors to words;
+    ``rests`` are patients that the counts of a factor leave out, by (group, factor).
     """
 
     study: str
@@ -73,6 +73,7 @@ class Result:
     shares: ExactFit
     estimates: pd.DataFrame
     classical: pd.DataFrame
+    rests: Mapping[tuple[str, str], Rest]
 
 
 def applies(study: Study) -> bool:
@@ -97,15 +98,19 @@ def run(
     assert printed is not None  # ``applies`` says so
     complete(priors, model.DEFAULT_PRIORS, same_family=True)
     labels = {name: factor.label for name, factor in study.factors.items()}
-    tables = {key: table for key, table in printed.counts.items() if key[1]}
-    analyses = fit_rates(tables, store, sampling, say, labels=labels, priors=priors)
+    analyses = fit_rates(
+        compared(printed.counts), store, sampling, say, labels=labels, priors=priors
+    )
     best = fit_best(printed.best, store, sampling, say, labels)
     borrowings = tuple(_borrowings(study, printed))
     groups = {name: tuple(members) for name, members in printed.response.groups.items()}
     rows = [row for analysis in analyses for row in rate_rows(analysis, sampling.seed)]
     rows += [row for one in best for row in best_rows(one, printed.response.name, groups)]
     rows += [row for one in borrowings for row in borrowed.rows(one)]
-    rows += list(share_rows(study))
+    answered = {str(row["estimand"]) for row in rows}
+    single = {k: v for k, v in alone(printed.counts).items() if str(k) not in answered}
+    shares = {**printed_shares(study), **single}
+    rows += list(share_rows(shares))
     classical = [*classical_rows(printed.counts), *classical_share_rows(study)]
     return Result(
         study.id,
@@ -118,9 +123,10 @@ def run(
         borrowed.refusals(study),
         conversion(study),
         tuple(tests(printed.counts, labels)),
-        shares_fit(printed_shares(study)),
+        shares_fit(shares),
         estimates_table(rows),
         pd.DataFrame(classical),
+        printed.rests,
     )
 
 
@@ -136,13 +142,10 @@ def run_counts(
 ) -> Result:
     """Analyse ResponseCounts of a user by (group of responses, factor), factor empty for all."""
     labels = {factor: factor for _, factor in tables}
-    split = {key: table for key, table in tables.items() if key[1]}
-    analyses = fit_rates(split, store, sampling, say, labels=labels, priors=priors)
+    analyses = fit_rates(compared(tables), store, sampling, say, labels=labels, priors=priors)
     rows = [row for analysis in analyses for row in rate_rows(analysis, sampling.seed)]
-    whole = {group: table for (group, factor), table in tables.items() if not factor}
-    cells = {group: (int(t["responders"][0]), int(t["patients"][0])) for group, t in whole.items()}
-    shares = shares_fit({f"response_rate[{group}]": cell for group, cell in cells.items()})
-    rows += [rate_row(group, cell, shares) for group, cell in cells.items()]
+    shares = alone(tables)
+    rows += list(share_rows(shares))
     rows += [row for one in borrowings for row in borrowed.rows(one)]
     return Result(
         name,
@@ -155,19 +158,43 @@ def run_counts(
         (),
         (),
         tuple(tests(tables, labels)),
-        shares,
+        shares_fit(shares),
         estimates_table(rows),
         pd.DataFrame(list(classical_rows(tables))),
+        left_out(tables),
     )
 
 
-def rate_row(group: str, cell: tuple[int, int], shares: ExactFit) -> dict[str, Any]:
-    """Rate of all patients: one binomial with a uniform prior."""
-    count, patients = cell
-    before = beta(1, 1, lattice(patients))
-    note = f"{count} of {patients}; Beta(1, 1) prior"
-    asked = Estimand("response_rate", group)
-    return exact_row(asked, before.updated(count, patients), before, shares, note=note)
+Counts = Mapping[tuple[str, str], xr.Dataset]
+
+
+def compared(counts: Counts) -> dict[tuple[str, str], xr.Dataset]:
+    """Factors with two or more counted levels."""
+    return {key: table for key, table in counts.items() if key[1] and table.sizes["subgroup"] > 1}
+
+
+def alone(counts: Counts) -> dict[Estimand, tuple[int, int]]:
+    """Responders and patients of rates with nothing to be compared with: one binomial each."""
+    found = {}
+    for (group, factor), table in counts.items():
+        if factor and table.sizes["subgroup"] > 1:
+            continue
+        given = ((factor, str(table["level"].values[0])),) if factor else ()
+        cell = int(table["responders"][0]), int(table["patients"][0])
+        found[Estimand("response_rate", group, given)] = cell
+    return found
+
+
+def left_out(counts: Counts) -> dict[tuple[str, str], Rest]:
+    """Patients of all that no level of a factor has, in a user's tables."""
+    found = {}
+    for (group, factor), table in counts.items():
+        whole = counts.get((group, ""))
+        if factor and whole is not None:
+            rest = int(whole["patients"].sum() - table["patients"].sum())
+            if rest > 0:
+                found[group, factor] = Rest("", 0, 0, 0, rest)
+    return found
 
 
 def fit_best(

@@ -1,4 +1,4 @@
-"""A binomial count whose log odds are one of two, with known weight: the indicator summed out."""
+"""Binomial counts whose log odds are one of two, with known weight: the indicator summed out."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def first_share(count: Any, patients: Any, first: Any, second: Any, weight: Any)
 
     gain = log_likelihood(count, patients, first) - log_likelihood(count, patients, second)
     return weight / (weight + (1 - weight) * pm.math.exp(-gain))
+
+
+def first_share_together(count: Any, patients: Any, first: Any, second: Any, weight: Any) -> Any:
+    """The same where one indicator decides for all counts of the last axis."""
+    import pymc as pm
+
+    gain = log_likelihood(count, patients, first) - log_likelihood(count, patients, second)
+    return weight / (weight + (1 - weight) * pm.math.exp(-gain.sum(axis=-1)))
 
 
 def observe(
@@ -61,3 +69,50 @@ def _random(
 ) -> Any:
     chosen = rng.uniform(size=size) < weight
     return rng.binomial(np.asarray(patients), expit(np.where(chosen, first, second)), size=size)
+
+
+def observe_together(
+    name: str,
+    count: Any,
+    patients: Any,
+    first: Any,
+    second: Any,
+    weight: Any,
+    dims: tuple[str, str],
+) -> Any:
+    """Observe counts of the last of ``dims``: all of log odds ``first`` with probability weight."""
+    import pymc as pm
+
+    return pm.CustomDist(
+        name,
+        patients,
+        first,
+        second,
+        weight,
+        logp=_log_probability_together,
+        random=_random_together,
+        signature="(k),(k),(k),()->(k)",
+        dtype="int64",
+        observed=count,
+        dims=dims,
+    )
+
+
+def _log_probability_together(
+    count: Any, patients: Any, first: Any, second: Any, weight: Any
+) -> Any:
+    import pytensor.tensor as pt
+
+    coefficient = (
+        pt.gammaln(patients + 1) - pt.gammaln(count + 1) - pt.gammaln(patients - count + 1)
+    ).sum(axis=-1)
+    parts = [log_likelihood(count, patients, log_odds).sum(axis=-1) for log_odds in (first, second)]
+    return coefficient + pt.logaddexp(pt.log(weight) + parts[0], pt.log1p(-weight) + parts[1])
+
+
+def _random_together(
+    patients: Any, first: Any, second: Any, weight: Any, rng: Any = None, size: Any = None
+) -> Any:
+    weight = np.asarray(weight)
+    chosen = rng.uniform(size=weight.shape if size is None else size) < weight
+    return rng.binomial(np.asarray(patients), expit(np.where(chosen[..., None], first, second)))

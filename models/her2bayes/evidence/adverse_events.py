@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
+from her2bayes.evidence.severe_events import severe_by_definition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,27 +26,40 @@ NO_SYSTEM = "not given"
 class AdverseEvents:
     """Counts by event, and those of any event at all.
 
-    ``counts`` has ``any``, ``severe``, ``severe_of`` (0 where no severe count is printed) and
-    ``patients`` by ``event``, with the coordinate ``body_system``; ``severities`` are the words for
-    both; ``whole`` maps a severity to patients with any event and patients at risk.
+    ``counts`` has ``any``, ``severe`` and ``patients`` by ``event``, with the coordinate
+    ``body_system``; ``severe_known`` tells whether a severe count is known, ``by_definition``
+    whether every case is severe, and ``severe_of`` is the number of cases among which severe ones
+    are counted (0 where none are, or where they are all). ``severities`` are the words for both
+    (where "any" is not counted, one other); ``whole`` maps a severity to patients with any event
+    and patients at risk.
     """
 
     counts: xr.Dataset
     severities: tuple[str, ...]
     whole: Mapping[str, tuple[int, int]]
 
+    @property
+    def names(self) -> list[str]:
+        """The single events."""
+        return [str(event) for event in self.counts["event"].values]
+
+    @property
+    def by_definition(self) -> list[str]:
+        """Events of which every case is severe."""
+        told = self.counts["by_definition"].values
+        return [event for event, one in zip(self.names, told, strict=True) if one]
+
     def graded(self, event: str) -> bool:
-        """Tell whether the severity of an event is printed."""
-        one = self.counts.sel(event=event)
-        return bool(one["severe_known"])
+        """Tell whether the severe cases of an event are counted."""
+        return bool(self.counts.sel(event=event)["severe_known"])
 
     def cells(self) -> dict[tuple[str, str], tuple[int, int]]:
-        """Printed counts and patients by event and severity, any event at all first."""
+        """Counts and patients by event and severity, any event at all first."""
         found = {(ANY, severity): cell for severity, cell in self.whole.items()}
-        for event in map(str, self.counts["event"].values):
+        for event in self.names:
             one = self.counts.sel(event=event)
             patients = int(one["patients"])
-            found[event, ANY] = (int(one["any"]), patients)
+            found[event, self.severities[0]] = (int(one["any"]), patients)
             if len(self.severities) > 1 and self.graded(event):
                 found[event, self.severities[1]] = (int(one["severe"]), patients)
         return found
@@ -55,9 +69,19 @@ class AdverseEvents:
 
         Counts by event do not say which events meet in one patient (Fréchet's bounds).
         """
-        column = self.counts["any" if severity == ANY else "severe"].values
-        patients = int(self.counts["patients"].values.max())
+        column = self.counts["any" if severity == self.severities[0] else "severe"].values
+        patients = int(self.counts["patients"].values.max(initial=0))
         return int(column.max(initial=0)), min(patients, int(column.sum()))
+
+    def contradictions(self) -> list[str]:
+        """Say where fewer patients are counted with any event than with one of them."""
+        said = []
+        for (event, severity), (count, patients) in self.cells().items():
+            whole = self.whole.get(severity)
+            if whole and whole[1] == patients and whole[0] < count:
+                said.append(f"{count} of {patients} patients with {event} ({severity}), but "
+                            f"{whole[0]} with any event")  # fmt: skip
+        return said
 
 
 def read_adverse_events(rows: pd.DataFrame, file: str | Path) -> AdverseEvents:
@@ -65,31 +89,44 @@ def read_adverse_events(rows: pd.DataFrame, file: str | Path) -> AdverseEvents:
 
     ``row`` (line in the file) is used in faults where there is such a column. Raises ``BadInput``
     with every fault: a severe count above that of any severity, a severe count without one of any
-    severity, other patients in the two, more than two severities.
+    severity (an event that is severe by definition needs none), other patients in the two, nobody
+    at risk, more than two severities.
     """
     severities = list(dict.fromkeys(str(s) for s in rows["severity"]))
-    faults: list[Fault] = []
     severe = [s for s in severities if s != ANY]
-    if len(severe) > 1 or ANY not in severities:
+    if ANY not in severities and len(severe) == 1:
+        severe = []  # one cut of the grades alone
+    base = ANY if ANY in severities else severities[0]
+    faults = at_risk_faults(rows, file)
+    if len(severe) > 1:
         allowed = f"'{ANY}' and at most one other, such as 'grade 3-4'"
-        faults.append(Fault("severities", file, None, "severity", ", ".join(severities), allowed,
-                            "keep one cut of the grades"))  # fmt: skip
+        remedy = f"keep one cut of the grades, and '{ANY}' where it is counted"
+        problem, found_ = "severities", ", ".join(severities)
+        faults.append(Fault(problem, file, None, "severity", found_, allowed, remedy))
         raise_if(faults)
     cells: dict[str, dict[str, dict[str, Any]]] = {}
     for record in rows.to_dict("records"):
         row = {str(k): v for k, v in record.items()}
         cells.setdefault(str(row["event"]), {})[str(row["severity"])] = row
-    for event, found in cells.items():
-        faults += _event_faults(event, found, severe, file)
-    raise_if(faults)
-    names = [event for event in cells if event != ANY]
-    if not names:
-        raise_if([Fault("no single adverse event", file, remedy="add one row an event")])
     whole = {
         severity: (int(row["count"]), int(row["patients"]))
-        for severity, row in cells.get(ANY, {}).items()
+        for severity, row in cells.pop(ANY, {}).items()
     }
-    return AdverseEvents(_dataset(cells, names, severe), (ANY, *severe), whole)
+    for event, found in cells.items():
+        if severe and base not in found and severe_by_definition(event, severe[0]):
+            found[base] = found[severe[0]]
+        faults += _event_faults(event, found, severe, file)
+    raise_if(faults)
+    return AdverseEvents(_dataset(cells, base, severe), (base, *severe), whole)
+
+
+def at_risk_faults(rows: pd.DataFrame, file: str | Path) -> list[Fault]:
+    """Faults of rows without patients at risk."""
+    return [
+        Fault(f"{row['event']}: nobody at risk", file, int(row["row"]) if "row" in row else None,
+              "patients", 0, "1 or more", "leave the row out")
+        for row in rows[rows["patients"] == 0].to_dict("records")
+    ]  # fmt: skip
 
 
 def _event_faults(
@@ -119,23 +156,28 @@ def _event_faults(
 
 
 def _dataset(
-    cells: Mapping[str, Mapping[str, Mapping[str, Any]]], names: list[str], severe: Sequence[str]
+    cells: Mapping[str, Mapping[str, Mapping[str, Any]]], base: str, severe: Sequence[str]
 ) -> xr.Dataset:
     def column(name: str, severity: str) -> np.ndarray:
-        values = [int(cells[e][severity][name]) if severity in cells[e] else 0 for e in names]
+        values = [
+            int(found[severity][name]) if severity in found else 0 for found in cells.values()
+        ]
         return np.array(values, dtype=np.int64)
 
     high = severe[0] if severe else ""
-    known = np.array([high in cells[event] for event in names])
-    any_ = column("count", ANY)
-    systems = [str(cells[event][ANY].get("body_system") or NO_SYSTEM) for event in names]
+    known = np.array([high in found for found in cells.values()], dtype=bool)
+    any_, worse = column("count", base), column("count", high)
+    defined = [bool(high) and severe_by_definition(event, high) for event in cells]
+    defined_so = known & (any_ == worse) & np.array(defined, dtype=bool)
+    systems = [str(found[base].get("body_system") or NO_SYSTEM) for found in cells.values()]
     return xr.Dataset(
         {
             "any": ("event", any_),
-            "severe": ("event", column("count", high)),
-            "severe_of": ("event", np.where(known, any_, 0)),
+            "severe": ("event", worse),
+            "severe_of": ("event", np.where(known & ~defined_so, any_, 0)),
             "severe_known": ("event", known),
-            "patients": ("event", column("patients", ANY)),
+            "by_definition": ("event", defined_so),
+            "patients": ("event", column("patients", base)),
         },
-        coords={"event": names, "body_system": ("event", systems)},
+        coords={"event": list(cells), "body_system": ("event", systems)},
     )

@@ -1,13 +1,15 @@
 """Printed responses of a study become ResponseCounts: disjoint levels, complements by subtraction.
 
 Where a paper prints some levels of a factor only, the patients left over are counted by taking the
-printed levels from all patients: as the one level missing where the factor has just one more, else
-as ``OTHERS`` (of a gene tested in some patients the rest is "wild type or not tested").
+printed levels from all patients whose level is known: as the one level missing where the factor has
+just one more, else as ``OTHERS``. Where the patients left over include some whose level nobody
+knows (a gene that was sequenced in some), their responses say nothing of the level missing: it has
+no counts unless those of all patients with a known level are printed, and is kept as a ``Rest``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.design import Factor
+from her2bayes.evidence.known_status import patients_unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,17 +33,35 @@ _FILE = "responses.csv"
 
 
 @dataclass(frozen=True)
+class Rest:
+    """Patients of a factor beside the levels whose responses are counted.
+
+    ``name`` is their level where there is one; ``others`` have a known level (None: how many is not
+    said), between ``fewest`` and ``most`` of them responded; ``unknown`` patients have no known
+    level (None: not said). ``others`` is 0 where the responses of all known levels are counted.
+    """
+
+    name: str
+    others: int | None
+    fewest: int
+    most: int
+    unknown: int | None
+
+
+@dataclass(frozen=True)
 class Responses:
     """What a study prints on responses.
 
     ``response`` is the factor of the best response; ``counts`` holds ResponseCounts by (group of
     responses, factor), factor empty for all patients; ``best`` counts of the single categories by
-    factor (dims subgroup, category), where what is printed determines them.
+    factor (dims subgroup, category), where what is printed determines them; ``rests`` the patients
+    that ``counts`` of a factor leave out.
     """
 
     response: Factor
     counts: Mapping[tuple[str, str], xr.Dataset]
     best: Mapping[str, xr.DataArray]
+    rests: Mapping[tuple[str, str], Rest]
 
 
 def read_responses(study: Study) -> Responses | None:
@@ -56,17 +77,21 @@ def read_responses(study: Study) -> Responses | None:
     factors = list(dict.fromkeys(rows["factor"]))
     faults: list[Fault] = []
     counts: dict[tuple[str, str], xr.Dataset] = {}
+    rests: dict[tuple[str, str], Rest] = {}
     for group in groups:
         everyone = _cells(rows, group, "").get("")
         for name in factors:
             printed = _cells(rows, group, name)
             if name and printed and everyone:
-                printed, more = _completed(study.factors[name], printed, everyone)
-                faults += more
+                split = _Split(study, study.factors[name], group, printed, everyone)
+                faults += split.faults()
+                printed, rest = split.completed()
+                if rest.unknown != 0:
+                    rests[group, name] = rest
             if printed:
                 counts[group, name] = _dataset(name, printed)
     raise_if(faults)
-    return Responses(response, counts, _best(response, rows, groups, counts))
+    return Responses(response, counts, _best(response, rows, groups, counts), rests)
 
 
 def _response_factor(factors: Mapping[str, Factor], rows: pd.DataFrame) -> Factor | None:
@@ -88,22 +113,75 @@ def _cells(rows: pd.DataFrame, category: str, factor: str) -> dict[str, tuple[in
     }
 
 
-def _completed(
-    factor: Factor, printed: dict[str, tuple[int, int]], everyone: tuple[int, int]
-) -> tuple[dict[str, tuple[int, int]], list[Fault]]:
-    left = tuple(all_ - sum(column) for all_, column in zip(everyone, zip(*printed.values(),
-                 strict=True), strict=True))  # fmt: skip
-    responders, patients = left
-    if not 0 <= responders <= patients:
+Cell = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Responders and patients of a factor's printed levels, and of all patients."""
+
+    study: Study
+    factor: Factor
+    group: str
+    printed: dict[str, Cell]
+    everyone: Cell
+
+    def faults(self) -> list[Fault]:
+        responders, patients = _less(self.everyone, self.printed.values())
+        if 0 <= responders <= patients:
+            return []
         remedy = "correct the counts, or leave out levels that overlap"
-        problem = f"levels of '{factor.name}' do not fit into all patients"
+        problem = f"levels of '{self.factor.name}' do not fit into all patients"
         found = f"{responders} responders of {patients} patients are left over"
-        return printed, [Fault(problem, _FILE, None, "count", found, None, remedy)]
-    if not patients:
-        return printed, []
-    missing = [level for level in factor.levels if level not in printed]
-    name = missing[0] if len(missing) == 1 and not factor.parent else OTHERS
-    return {**printed, name: (responders, patients)}, []
+        return [Fault(problem, _FILE, None, "count", found, None, remedy)]
+
+    def completed(self) -> tuple[dict[str, Cell], Rest]:
+        """Counted levels with the one that subtraction gives, and the patients left out."""
+        levels = {k: v for k, v in self.printed.items() if k not in self.factor.unknown}
+        missing = [level for level in self.factor.levels if level not in levels]
+        left = _less(self.everyone, self.printed.values())
+        if not missing:
+            left_over = self.everyone[1] - sum(n for _, n in levels.values())
+            return levels, Rest("", 0, 0, 0, left_over)
+        name = missing[0] if len(missing) == 1 else OTHERS
+        unknown = self._unknown()
+        within = self.everyone if unknown == 0 else self._known_cell()
+        if within is not None:
+            rest = _less(within, levels.values())
+            if 0 <= rest[0] <= rest[1]:
+                more = {name: rest} if rest[1] else {}
+                return {**levels, **more}, Rest("", 0, 0, 0, self.everyone[1] - within[1])
+        if unknown is None:
+            return levels, Rest(name, None, 0, left[0], None)
+        others = max(0, left[1] - unknown)
+        fewest, most = max(0, left[0] - unknown), min(others, left[0])
+        return levels, Rest(name, others, fewest, most, unknown)
+
+    def _unknown(self) -> int | None:
+        """Patients of no known level; None too where responses are of part of the patients."""
+        unknown = patients_unknown(self.study, self.factor)
+        whole = self.everyone[1] == self.study.meta["patients"]
+        return unknown if whole or unknown == 0 else None
+
+    def _known_cell(self) -> Cell | None:
+        """Responders and patients of a known level, where their counts are printed."""
+        unknown = [self.printed[level] for level in self.factor.unknown if level in self.printed]
+        if unknown and len(unknown) == len(self.factor.unknown):
+            return _less(self.everyone, unknown)
+        above = _cells(self.study.responses, self.group, self.factor.parent)
+        levels = dict.fromkeys(self.factor.within.values())
+        if not levels or not above.keys() >= levels.keys():
+            return None
+        cells = [above[level] for level in levels]
+        return sum(y for y, _ in cells), sum(n for _, n in cells)
+
+
+def _less(all_: Cell, parts: Iterable[Cell]) -> Cell:
+    """Responders and patients that remain of ``all_``."""
+    responders, patients = all_
+    for y, n in parts:
+        responders, patients = responders - y, patients - n
+    return responders, patients
 
 
 def _dataset(factor: str, printed: Mapping[str, tuple[int, int]]) -> xr.Dataset:

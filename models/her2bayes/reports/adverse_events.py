@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from her2bayes.analysis.adverse_events import whole_fit
+from her2bayes.analysis.adverse_events import limits, whole_fit
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.adverse_events import ANY
@@ -33,7 +33,7 @@ def section(result: Result, external: pd.DataFrame | None = None) -> Section:
         id="adverse-events",
         title="Adverse events",
         paragraphs=tuple(_paragraphs(result)),
-        figures=(_figure(result, known),),
+        figures=(_figure(result, known),) if result.events.names else (),
         tables=(_table(result, known), *_external(external)),
         fits=tuple(_cards(result)),
     )
@@ -50,6 +50,14 @@ def ordered(result: Result) -> list[tuple[str, str]]:
 
 def _paragraphs(result: Result) -> Iterator[str]:
     events = result.events
+    if said := events.contradictions():
+        yield f"Contradictory counts: {'; '.join(said)}."
+    if not events.names:
+        yield (
+            "Only any event at all is counted: each rate is one binomial with a uniform prior, and "
+            "nothing can be said of single events."
+        )
+        return
     systems = len(set(map(str, events.counts["body_system"].values)))
     patients = int(events.counts["patients"].values.max())
     yield (
@@ -59,6 +67,11 @@ def _paragraphs(result: Result) -> Iterator[str]:
         "events are drawn towards the others of their body system and of all systems: an event "
         "without severe cases among few patients is not taken for one that has none."
     )
+    if events.by_definition:
+        yield (
+            f"Severe by definition (CTCAE 5.0): {', '.join(events.by_definition)}. Both severities "
+            "are one count and one rate; such an event says nothing of how often others are severe."
+        )
     lines = []
     for severity in events.severities:
         low, high = events.bounds(severity)
@@ -111,7 +124,7 @@ def _table(result: Result, known: Known) -> Table:
         names.insert(0, ("", ANY))
     rows = []
     for system, event in names:
-        for severity, limit in zip(result.events.severities, result.thresholds, strict=False):
+        for severity, limit in limits(result.events, result.thresholds).items():
             row = known.get(_estimand(event, severity))
             if row is None or (event, severity) not in cells:
                 continue
@@ -166,7 +179,8 @@ def _external(compared: pd.DataFrame | None) -> Iterator[Table]:
 
 
 def _cards(result: Result) -> Iterator[FitCard]:
-    yield fit_card(result.fit, "Adverse events", result.estimates)
+    if result.fit is not None:
+        yield fit_card(result.fit, "Adverse events", result.estimates)
     if result.events.whole:
         yield exact_card(whole_fit(result.events), "Any adverse event", {"share": "Beta(1, 1)"})
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from her2bayes.estimand import Contrast, Estimand
+from her2bayes.evidence.adverse_events import ANY
 from her2bayes.reports import rate_figures as figures
+from her2bayes.reports.exact_card import exact_card
 from her2bayes.reports.fit_card import fit_card
 from her2bayes.reports.numbers import interval, p_value, probability
 from her2bayes.reports.section import Figure, Section, Table
@@ -16,32 +19,45 @@ if TYPE_CHECKING:
     from her2bayes.analysis.adverse_events_two_arms import Result
 
 
+_MODEL = (
+    "Every event differs between the arms or does not: its log odds ratio is exactly 0 with a "
+    "probability that its body system shares. Differences are shrunken towards those of the system "
+    "and of all events, which is the answer to many events looked at; the adjusted P values stand "
+    "beside it. The prior is the same for both arms: exchanging them turns the sign of every "
+    "difference and changes nothing else."
+)
+
+
 def section(result: Result) -> Section:
     """Report adverse events of two arms."""
+    paragraphs = [_MODEL] if result.fits else []
+    if result.arms.whole:
+        paragraphs.append(
+            "Any event at all is compared for itself: two binomials with uniform priors, and exact "
+            "tests."
+        )
+    cards = [
+        fit_card(done, f"Adverse events, {severity}", result.estimates)
+        for severity, done in result.fits.items()
+    ]
+    if result.arms.whole:
+        cards.append(exact_card(result.shares, "Any adverse event", {"share": "Beta(1, 1)"}))
     return Section(
         id="adverse-events",
         title="Adverse events of two arms",
-        paragraphs=(
-            "Every event differs between the arms or does not: its log odds ratio is exactly 0 "
-            "with a probability that its body system shares. Differences are shrunken towards "
-            "those of the system and of all events, which is the answer to many events looked at; "
-            "the adjusted P values stand beside it.",
-        ),
-        figures=tuple(_figure(result, severity) for severity in result.counts),
-        tables=(_table(result),),
-        fits=tuple(
-            fit_card(done, f"Adverse events, {severity}", result.estimates)
-            for severity, done in result.fits.items()
-        ),
+        paragraphs=tuple(paragraphs),
+        figures=tuple(_figure(result, severity) for severity in result.arms.single),
+        tables=tuple(_tables(result)),
+        fits=tuple(cards),
     )
 
 
 def _figure(result: Result, severity: str) -> Figure:
-    table = result.counts[severity]
+    table = result.arms.single[severity]
     control, treated = map(str, table["arm"].values)
     known = {row["estimand"]: row for row in result.estimates.to_dict("records")}
     panels: dict[str, list[figures.Row]] = {arm: [] for arm in (control, treated)}
-    part = result.differences[result.differences["severity"] == severity]
+    part = result.differences[_single(result) & (result.differences["severity"] == severity)]
     for system, rows in part.groupby("body_system", sort=False):
         for panel in panels.values():
             panel.append(figures.Row(str(system)))
@@ -69,11 +85,35 @@ def _figure(result: Result, severity: str) -> Figure:
     )
 
 
-def _table(result: Result) -> Table:
+def _single(result: Result) -> pd.Series:
+    return result.differences["event"] != ANY
+
+
+def _tables(result: Result) -> Iterator[Table]:
+    single = _single(result)
+    if (~single).any():
+        yield Table("Any event at all", _frame(result, result.differences[~single]), _WHOLE)
+    if single.any():
+        yield Table("Differences by event", _frame(result, result.differences[single]), _EVENTS)
+
+
+_EVENTS = (
+    "Difference in percentage points (second arm minus first), posterior median with 95 % "
+    "interval, exact zeros included; P(more): more events in the second arm."
+)
+_WHOLE = (
+    "Difference in percentage points (second arm minus first), posterior median with 95 % "
+    "interval, uniform priors; P(more): more patients in the second arm. Two-sided exact P: Fisher "
+    "(conditional), Barnard (pooled score) and Boschloo (unconditional)."
+)
+
+
+def _frame(result: Result, differences: pd.DataFrame) -> pd.DataFrame:
     known = {row["estimand"]: row for row in result.estimates.to_dict("records")}
+    both = {**result.arms.whole, **result.arms.single}
     rows = []
-    for row in result.differences.to_dict("records"):
-        arms = result.counts[row["severity"]]["arm"].values
+    for row in differences.to_dict("records"):
+        arms = both[row["severity"]]["arm"].values
         contrast = Contrast("arm", str(arms[1]), str(arms[0]))
         given = (("severity", row["severity"]),)
         found = known[str(Estimand("event_rate_difference", row["event"], given, contrast))]
@@ -93,8 +133,9 @@ def _table(result: Result) -> Table:
                 "fit_id": str(found["fit_id"]),
             }
         )
-    caption = (
-        "Difference in percentage points (second arm minus first), posterior median with 95 % "
-        "interval, exact zeros included; P(more): more events in the second arm."
-    )
-    return Table("Differences by event", pd.DataFrame(rows), caption)
+        if row["event"] == ANY:
+            for name in ("Body system", "P(no difference)", "Benjamini-Hochberg P"):
+                del rows[-1][name]
+            rows[-1] |= {"Event": "any event", "Barnard P": p_value(row["barnard_p"]),
+                         "Boschloo P": p_value(row["boschloo_p"])}  # fmt: skip
+    return pd.DataFrame(rows)

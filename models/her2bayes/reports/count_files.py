@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -48,8 +48,12 @@ def write(
     sampling: Sampling,
     quick: bool,
     tables: Mapping[str, pd.DataFrame],
+    first: Sequence[str] = (),
 ) -> Written:
-    """Write estimates.csv, the further ``tables``, figures/ and report.html into ``out``."""
+    """Write estimates.csv, the further ``tables``, figures/ and report.html into ``out``.
+
+    ``first``: what the user must know before the numbers, the first lines of the summary.
+    """
     name = slug(source)
     evidence = join_unprinted(name, estimates, classical)
     about = {
@@ -74,11 +78,11 @@ def write(
     files |= {f"{n}.csv": csv_text(table) for n, table in tables.items() if len(table)}
     files |= monte_carlo_file(estimates)
     publish(out, files | pages)
-    return _told(estimates, out)
+    return _told(estimates, out, first)
 
 
-def _told(estimates: pd.DataFrame, out: Path) -> Written:
-    lines = []
+def _told(estimates: pd.DataFrame, out: Path, first: Sequence[str]) -> Written:
+    lines = list(first)
     for row in estimates.to_dict("records"):
         median, low, high = (row[f"posterior_{part}"] for part in ("median", "lower", "upper"))
         reading = f" ({row['reading']})" if row["reading"] else ""

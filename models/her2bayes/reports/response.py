@@ -52,6 +52,7 @@ def _paragraphs(result: Result) -> Iterator[str]:
             "evidence table). It supposes that a level shifts all categories by the same odds "
             "ratio; where it disagrees with the separate rates, that is what it costs."
         )
+    yield from _left_out(result)
     for one in result.borrowings:
         y, n = one.outside.total
         yield (
@@ -75,6 +76,33 @@ def _paragraphs(result: Result) -> Iterator[str]:
             f"between {seen.lower} and {seen.upper}; a number as unlikely as the one seen has "
             f"probability {probability(seen.tail)}. No printed pairs tell of hormone receptors, "
             "so their conversion is not predicted."
+        )
+
+
+def left_out(result: Result) -> list[str]:
+    """Say of each factor which patients no comparison holds, and why."""
+    said = []
+    for (group, factor), rest in result.rests.items():
+        label = result.labels.get(factor, factor)
+        unknown = "an unknown number of" if rest.unknown is None else rest.unknown
+        if not rest.name:
+            said.append(f"{label}: {unknown} patients have no known level")
+            continue
+        others = "" if rest.others is None else f"{rest.others} "
+        said.append(
+            f"{label}: {group.upper()} of the {others}patients who are “{rest.name}” is not "
+            f"printed ({rest.fewest} to {rest.most} responders would fit), and {unknown} further "
+            "patients have no known level"
+        )
+    return list(dict.fromkeys(said))
+
+
+def _left_out(result: Result) -> Iterator[str]:
+    if said := left_out(result):
+        yield (
+            f"Left out of the comparisons: {'; '.join(said)}. A patient of unknown level is not "
+            "one without it: where only one level is counted there is no difference and no test, "
+            "and its rate stands alone (one binomial, Beta(1, 1) prior)."
         )
 
 
@@ -131,11 +159,13 @@ def _bars(result: Result) -> Figure:
 
 def _panels(result: Result, known: Known) -> dict[str, list[figures.Row]]:
     panels: dict[str, list[figures.Row]] = {}
-    for analysis in result.analyses:
-        rows = panels.setdefault(analysis.group.upper(), [])
-        rows.append(figures.Row(result.labels.get(analysis.factor, analysis.factor)))
-        for level, responders, patients in tables.cells(analysis.counts):
-            asked = Estimand("response_rate", analysis.group, ((analysis.factor, level),))
+    for (group, factor), counts in result.counts.items():
+        if not factor:
+            continue
+        rows = panels.setdefault(group.upper(), [])
+        rows.append(figures.Row(result.labels.get(factor, factor)))
+        for level, responders, patients in tables.cells(counts):
+            asked = Estimand("response_rate", group, ((factor, level),))
             row = known.get((str(asked), ""))
             if row is None or not patients:
                 continue

@@ -68,6 +68,7 @@ def write_response(
         "response", table, out, response_report.section(result), result.estimates,
         result.classical, settings.sampling, settings.quick,
         {"operating_characteristics": pd.concat(more) if more else pd.DataFrame()},
+        response_report.left_out(result),
     )  # fmt: skip
 
 
@@ -145,8 +146,8 @@ def write_adverse_events(
         if external:
             problem = "two arms are compared with each other, not with --external"
             raise_if([Fault(problem, table, remedy="give the rows of one arm")])
-        counts = adverse_events_two_arms.read(rows, table)
-        both = adverse_events_two_arms.run(slug(table), counts, store, sampling, say)
+        arms = adverse_events_two_arms.read(rows, table)
+        both = adverse_events_two_arms.run(slug(table), arms, store, sampling, say)
         return write(
             "adverse_events", table, out, two_arms_report.section(both), both.estimates,
             both.classical, sampling, settings.quick, {"differences": both.differences},
@@ -159,8 +160,10 @@ def write_adverse_events(
     )
     found = compared.compare(result.events, result.draws, elsewhere)
     section = adverse_events_report.section(result, found)
-    return write("adverse_events", table, out, section, result.estimates, result.classical,
-                 sampling, settings.quick, {"external": found})  # fmt: skip
+    return write(
+        "adverse_events", table, out, section, result.estimates, result.classical, sampling,
+        settings.quick, {"external": found}, events.contradictions(),
+    )  # fmt: skip
 
 
 def _one_arm(file: Path) -> AdverseEvents:

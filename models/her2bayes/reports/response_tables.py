@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from her2bayes.analysis.borrowing import Borrowing
     from her2bayes.analysis.response import Result
     from her2bayes.analysis.response_rates import Analysis
+    from her2bayes.evidence.responses import Rest
 
 Known = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -51,6 +52,11 @@ def tables(result: Result, known: Known) -> Iterator[Table]:
             "the same model with weight 1 and 0, computed by quadrature. Exchangeable: posterior "
             "probability that the level is exchangeable with the others.",
         )
+    left = list(_left_rows(result, known))
+    if left:
+        yield Table(
+            "Levels that are not compared, and patients left out", pd.DataFrame(left), _LEFT
+        )
     if result.tests:
         yield Table("Comparisons of two levels", pd.DataFrame(_test_rows(result)), _TESTS)
     for one in result.borrowings:
@@ -63,6 +69,41 @@ _TESTS = (
     "intervals; two-sided exact P: Fisher (conditional), Barnard (pooled score) and Boschloo "
     "(unconditional); Holm adjusts Fisher's P for all rows of this table."
 )
+
+
+_LEFT = (
+    "Percent with 95 % intervals (Beta(1, 1) prior). Not counted: patients whose other level is "
+    "known and whose responses are not printed, with the fewest and most responders among them "
+    "that fit; unknown: patients of no known level. Neither stands in a comparison."
+)
+
+
+def _left_rows(result: Result, known: Known) -> Iterator[dict[str, str]]:
+    """One row a level that stands alone or a factor that leaves patients out."""
+    for (group, factor), counts in result.counts.items():
+        rest = result.rests.get((group, factor))
+        single = counts.sizes["subgroup"] == 1
+        if not factor or not (single or rest):
+            continue
+        level, responders, patients = next(cells(counts))
+        row = known.get((str(Estimand("response_rate", group, ((factor, level),))), ""), {})
+        yield {
+            "Response": group.upper(),
+            "Factor": result.labels.get(factor, factor),
+            "Level": level if single else "all levels",
+            "Counted": f"{responders} of {patients}" if single else f"{counts['patients'].sum():d}",
+            "Posterior": _estimate(row) if single else "",
+            "Not counted": _not_counted(rest),
+            "Unknown": "" if rest is None else ("?" if rest.unknown is None else str(rest.unknown)),
+            "fit_id": str(row.get("fit_id", "")) if single else "",
+        }
+
+
+def _not_counted(rest: Rest | None) -> str:
+    if rest is None or not rest.name:
+        return ""
+    number_ = "?" if rest.others is None else str(rest.others)
+    return f"{rest.name}: {number_} ({rest.fewest} to {rest.most} responders)"
 
 
 def _rate_rows(analysis: Analysis, result: Result, known: Known) -> Iterator[dict[str, str]]:
