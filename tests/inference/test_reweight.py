@@ -8,7 +8,6 @@ import xarray as xr
 from scipy import stats
 
 from her2bayes.bayes.prior import prior
-from her2bayes.inference.agreement import TIMES
 from her2bayes.inference.power_scaling import CLEAN, CONFLICT, diagnosis, power_scaling
 from her2bayes.inference.refit import Specification, refit
 from her2bayes.inference.reweight import (
@@ -19,6 +18,7 @@ from her2bayes.inference.reweight import (
     weighted_quantiles,
 )
 from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.standards import AGREE_TIMES
 
 SAMPLING = Sampling(draws=500, tune=500, chains=4)
 
@@ -80,10 +80,10 @@ def test_reweighted_and_refitted_agree(spec, wide, sigma):
         one = derived["rate"].sel(centre=centre)
         other = fresh.posterior["rate"].sel(centre=centre)
         error = float(other.std()) * np.hypot(weights.ess**-0.5, 800**-0.5)
-        assert abs(weighted_mean(one, weights.weight) - float(other.mean())) < TIMES * error
+        assert abs(weighted_mean(one, weights.weight) - float(other.mean())) < AGREE_TIMES * error
         level = float(other.median())
         chance = weighted_mean((one > level).astype(float), weights.weight)
-        assert abs(chance - 0.5) < TIMES * 0.5 * np.hypot(weights.ess**-0.5, 800**-0.5)
+        assert abs(chance - 0.5) < AGREE_TIMES * 0.5 * np.hypot(weights.ess**-0.5, 800**-0.5)
 
 
 @pytest.mark.slow

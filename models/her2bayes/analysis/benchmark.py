@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from her2bayes.analysis import benchmark_designs as designs
+from her2bayes.inference.standards import ESS_MIN
 
 COLUMNS = (
     "part", "subject", "engine", "patients", "seconds", "seconds_aggregate", "seconds_compile",
@@ -74,7 +75,7 @@ def _samplers(plan: Plan, space: Path, say: Say) -> Iterator[dict[str, Any]]:
             if "ess" in found:
                 rate = found["ess"] / found["seconds_sample"]
                 found["ess_per_second"] = rate
-                found["seconds_to_400"] = found["seconds_compile"] + 400 / rate
+                found["seconds_to_400"] = found["seconds_compile"] + ESS_MIN / rate
             yield {"part": "sampling", "subject": name, "engine": label, **found}
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-MINIMUM = 400
-"""Effective draws that count as converged; the time to so many is compared."""
+from her2bayes.inference.standards import ESS_MIN
 
 
 def main(text: str) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def _effective(arrays: Any) -> tuple[float, list[float]]:
 def _rates(seconds: dict[str, float], least: float) -> dict[str, float]:
     """ESS a second of sampling (tuning included), and seconds to 400 with compilation."""
     rate = least / seconds["sample"]
-    return {"ess_per_second": rate, "seconds_to_400": seconds["compile"] + MINIMUM / rate}
+    return {"ess_per_second": rate, "seconds_to_400": seconds["compile"] + ESS_MIN / rate}
 
 
 def fit_rows(file: str, draws: int, tune: int) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from her2bayes.bayes.rate_difference import RateDifference
 from her2bayes.bayes.rate_lattice import Rate
 from her2bayes.estimand import Estimand
 from her2bayes.inference import digest
+from her2bayes.inference.monte_carlo import MCSE_COLUMNS
+from her2bayes.inference.standards import CONVERGED
 from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
-from her2bayes.posterior.monte_carlo import MCSE_COLUMNS
 
 Computed = Rate | RateDifference
 
@@ -62,7 +63,7 @@ def exact_row(
         "reading": reading,
         "model": fit.model,
         "fit_id": fit.fit_id,
-        "convergence": "converged",
+        "convergence": CONVERGED,
         **dict.fromkeys(MCSE_COLUMNS, 0.0),
     }
 

@@ -19,6 +19,13 @@ import xarray as xr
 from her2bayes.analysis.reconstructed_ratios import Part, log_ratios
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.convergence import Diagnostics
+from her2bayes.inference.standards import (
+    CHAINS_AGREE,
+    CHAINS_DISAGREE,
+    CONVERGED,
+    NOT_CONVERGED,
+    failed,
+)
 from her2bayes.posterior import survival as post
 from her2bayes.posterior.estimates import estimate
 from her2bayes.reconstruction.quality import survival_at
@@ -123,12 +130,17 @@ def rows(
         row = estimate(estimand, values, before, source, event=_event(estimand),
                        note=_note(estimand, share), unit=_unit(estimand))  # fmt: skip
         kind = "by_construction" if _is_printed(estimand, printed) else "implied"
-        verdict = verdict_of(values)
-        if verdict == "converged":  # chains that differ anywhere speak against all their numbers
-            verdict = ensemble.verdict
+        verdict = agreement(verdict_of(values))
+        if not failed(verdict):  # chains that differ anywhere speak against all their numbers
+            verdict = agreement(ensemble.verdict)
         found.append({**row, "convergence": verdict, "evidence_kind": kind})
         shares.append({"estimand": str(estimand), "share": share})
     return found, pd.DataFrame(shares)
+
+
+def agreement(verdict: str) -> str:
+    """Name the verdict of an ensemble's laxer standard (R-hat 1.05, ESS 50) as one of its own."""
+    return verdict.replace(NOT_CONVERGED, CHAINS_DISAGREE).replace(CONVERGED, CHAINS_AGREE)
 
 
 def _unit(estimand: Estimand) -> str | None:

@@ -40,6 +40,7 @@ from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.inference.convergence import verdict
 from her2bayes.inference.reweight import weighted_mean, weighted_quantiles
 from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.standards import CONVERGED
 from her2bayes.inference.store import Store
 from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
 
@@ -223,7 +224,7 @@ def _rows(target: Target, of: Scenario, found: Drawn, limits: Limits) -> Iterato
                 **row,
                 **numbers,
                 "stance": limits.stance(numbers["probability"]),
-                "convergence": "converged"
+                "convergence": CONVERGED
                 if found.method == EXACT
                 else str(verdict(found.draws[text][0], found.diagnostics)),
             }

@@ -16,6 +16,7 @@ from her2bayes.analysis.scenarios import BASE, Axis, one_at_a_time
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.inference.power_scaling import diagnosis
+from her2bayes.inference.standards import failed
 
 HOLDS, UNCERTAIN, FAILS, NO_ANSWER = "holds", "uncertain", "fails", "impossible"
 
@@ -89,7 +90,7 @@ def _summed(conclusion: Conclusion, rows: pd.DataFrame, limits: Limits) -> dict[
     known = rows.dropna(subset=["probability"])
     broken = known[known["stance"] != base["stance"]]
     power = base["power"] or (np.nan, np.nan)
-    failed = known[known["convergence"] != "converged"]
+    bad = known[known["convergence"].map(failed).astype(bool)]
     said = {
         "conclusion": conclusion.id,
         "statement": str(conclusion),
@@ -104,7 +105,7 @@ def _summed(conclusion: Conclusion, rows: pd.DataFrame, limits: Limits) -> dict[
         "likelihood_sensitivity": power[1],
         "power_scaling": diagnosis(*power),
         "impossible": "; ".join(rows.loc[rows["stance"] == NO_ANSWER, "changed"]),
-        "not_converged": "; ".join(failed["changed"]),
+        "not_converged": "; ".join(bad["changed"]),
     }
     return {**said, "sentence": _sentence(said, broken, limits), "note": conclusion.note}
 

@@ -21,6 +21,7 @@ from her2bayes.bayes.survival_borrowing import offset_basis
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import verdict
 from her2bayes.inference.reweight import weighted_quantiles
+from her2bayes.inference.standards import CONVERGED, failed
 from her2bayes.inference.thermodynamic import bridge
 from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
 
@@ -110,7 +111,7 @@ def convergence(text: str, after: Mixture, before: Mixture, runs: Mapping[Settin
         if share >= LEAST
     ]
     said += [runs[way].convergence for way, share in before.items() if share >= LEAST]
-    return next((one for one in said if one != "converged"), "converged")
+    return next(filter(failed, said), CONVERGED)
 
 
 def conflict(before: Mixture, runs: Mapping[Setting, Run], events: float) -> float:

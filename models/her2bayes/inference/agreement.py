@@ -10,9 +10,9 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from scipy import stats
 
+from her2bayes.inference.standards import AGREE_TIMES, MCSE_LOOSE
+
 STATISTICS = ("mean", "sd", "lower", "upper")
-LOOSE = 0.03  # a larger MCSE, as a fraction of the posterior SD, would make agreement cheap
-TIMES = 4.0
 
 
 def summary(draws: xr.DataArray | np.ndarray) -> dict[str, float]:
@@ -55,9 +55,9 @@ def disagreements(one: Mapping[str, Any], other: Mapping[str, Any], label: str =
     for name in STATISTICS:
         errors = (one[f"mcse_{name}"], other[f"mcse_{name}"])
         for error, sd in zip(errors, (one["sd"], other["sd"]), strict=True):
-            if error > LOOSE * sd:
+            if error > MCSE_LOOSE * sd:
                 found.append(f"{label} {name}: MCSE {error:.2g} is above 3 % of the SD {sd:.2g}")
-        if abs(one[name] - other[name]) > TIMES * float(np.hypot(*errors)):
+        if abs(one[name] - other[name]) > AGREE_TIMES * float(np.hypot(*errors)):
             found.append(
                 f"{label} {name}: {one[name]:.6g} against {other[name]:.6g}, MCSE {errors}"
             )

@@ -1,7 +1,9 @@
 """Whether the draws of one reported quantity can be trusted: a verdict in words, with reasons.
 
-Rank-normalised split R-hat, bulk and tail effective sample size (Vehtari et al. 2021, Bayesian
-Analysis 16:667), divergences and E-BFMI (Betancourt 2016) of the fit the draws come from.
+Rank-normalised split R-hat, bulk and tail effective sample size, divergences and E-BFMI of the fit
+the draws come from; ``standards`` holds the limits and their sources. An indicator, a table's cell
+or a median cut off at the end of follow-up stands at one value in many draws, and one chain may
+hold no other: such a quantity is judged by the Monte-Carlo error of its distribution function.
 """
 
 from __future__ import annotations
@@ -11,9 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-RHAT_MAX = 1.01
-ESS_MIN = 400
-BFMI_MIN = 0.3
+from her2bayes.inference.monte_carlo import probability_error
+from her2bayes.inference.standards import (
+    BFMI_MIN,
+    CONCENTRATED,
+    CONVERGED,
+    ESS_MIN,
+    MCSE_MAX,
+    NOT_CONVERGED,
+    RHAT_MAX,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,10 @@ class Diagnostics:
 
 @dataclass(frozen=True)
 class Convergence:
-    """Verdict on one reported quantity; ``str()`` is what tables and figures print beside it."""
+    """Verdict on one reported quantity; ``str()`` is what tables and figures print beside it.
+
+    R-hat and effective sample sizes are NaN where ranks cannot judge the quantity.
+    """
 
     rhat: float
     ess_bulk: float
@@ -52,7 +64,7 @@ class Convergence:
 
     def __str__(self) -> str:
         """Print the verdict with its reasons."""
-        return "converged" if self.passed else "not converged: " + "; ".join(self.reasons)
+        return CONVERGED if self.passed else f"{NOT_CONVERGED}: {'; '.join(self.reasons)}"
 
 
 def diagnostics(sample_stats: xr.Dataset) -> Diagnostics:
@@ -70,7 +82,8 @@ def diagnostics(sample_stats: xr.Dataset) -> Diagnostics:
 def verdict(draws: xr.DataArray, run: Diagnostics) -> Convergence:
     """Judge the draws (dims ``chain``, ``draw``) of one quantity from a run.
 
-    A quantity that is the same in every draw (fixed by the model) has nothing to converge.
+    A quantity that is the same in every draw has nothing to converge: it is fixed by the model, or
+    an indicator that never changed, whose probability of changing is below 3/n (rule of three).
     """
     from arviz_stats.base import array_stats
 
@@ -80,12 +93,44 @@ def verdict(draws: xr.DataArray, run: Diagnostics) -> Convergence:
         return Convergence(np.nan, np.nan, np.nan, (f"{count} draws are not finite", *run.reasons))
     if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
         return Convergence(np.nan, np.nan, np.nan, run.reasons)
+    if concentration(values) >= CONCENTRATED:
+        return Convergence(np.nan, np.nan, np.nan, (*_by_probability(values), *run.reasons))
     if not np.ptp(values, axis=1).all():
         return Convergence(np.nan, np.nan, np.nan, ("a chain does not move", *run.reasons))
     rhat = float(array_stats.rhat(values, method="rank"))
     bulk = float(array_stats.ess(values, method="bulk"))
     tail = float(array_stats.ess(values, method="tail", prob=(0.05, 0.95)))
     return Convergence(rhat, bulk, tail, (*_reasons(rhat, bulk, tail), *run.reasons))
+
+
+def concentration(values: np.ndarray) -> float:
+    """Largest share of draws (chain, draw) at one value that chains leave and return to.
+
+    A chain that is stuck stays at its value once, and no other chain finds the same number: a
+    continuous quantity has no concentration, whether its chains move or not.
+    """
+    moved = np.diff(values, axis=1, prepend=np.nan) != 0  # first draws count as arrivals
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    arrivals = np.bincount(place.reshape(values.shape)[moved], minlength=counts.size)
+    return float(counts[arrivals > 1].max(initial=0)) / values.size
+
+
+def _by_probability(values: np.ndarray) -> list[str]:
+    """Judge P(x < q) and P(x <= q): q the mode, the printed quantiles and the quartiles."""
+    points, counts = np.unique(values, return_counts=True)
+    at = np.quantile(values, [0.025, 0.25, 0.5, 0.75, 0.975], method="closest_observation")
+    cuts = np.unique([*at, points[counts.argmax()]])
+    worst = max(_error(true) for q in cuts for true in (values < q, values <= q))
+    if worst <= MCSE_MAX:
+        return []
+    return [f"MCSE of a probability {worst:.3f}, at most {MCSE_MAX:g} allowed"]
+
+
+def _error(true: np.ndarray) -> float:
+    """Monte-Carlo error by autocorrelation, or by how far halves of chains differ, if larger."""
+    size = true.shape[1] // 2
+    halves = np.concatenate([true[:, :size], true[:, -size:]]).mean(axis=1)
+    return max(probability_error(true), float(halves.std(ddof=1)) / np.sqrt(halves.size))
 
 
 def _reasons(rhat: float, bulk: float, tail: float) -> list[str]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.inference.convergence import ESS_MIN
 from her2bayes.inference.refit import Specification, without_padding
+from her2bayes.inference.standards import ESS_MIN
 
 _CACHE: dict[str, tuple[Any, Any, list[str], list[str], int]] = {}
 

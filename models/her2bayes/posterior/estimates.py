@@ -15,7 +15,7 @@ import xarray as xr
 
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import Diagnostics, verdict
-from her2bayes.posterior.monte_carlo import MCSE_COLUMNS, probability_error, quantile_errors
+from her2bayes.inference.monte_carlo import MCSE_COLUMNS, probability_error, quantile_errors
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ from her2bayes.analysis.adverse_events import limits, whole_fit
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.adverse_events import ANY
+from her2bayes.inference.standards import CONVERGED
 from her2bayes.reports import adverse_events_figures as figures
 from her2bayes.reports.exact_card import exact_card
 from her2bayes.reports.fit_card import fit_card, worst
@@ -97,7 +98,7 @@ def _figure(result: Result, known: Known) -> Figure:
                 found.append(figures.Dot(100 * some / patients, _three(row)))
         rows.append(figures.Event(event, system, found))
     verdict = worst(str(row["convergence"]) for row in known.values())
-    warning = "" if verdict == "converged" else f" This fit is {verdict}."
+    warning = "" if verdict == CONVERGED else f" This fit is {verdict}."
     return Figure(
         "figure-adverse-events",
         "Adverse events at both severities",

@@ -19,6 +19,7 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.reports import evidence_view, methods, page
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join
+from her2bayes.reports.failures import failed_fits
 from her2bayes.reports.families import FAMILIES, Family
 from her2bayes.reports.files import changed_files, digests, publish
 from her2bayes.reports.monte_carlo import monte_carlo_file
@@ -210,8 +211,7 @@ def _record(
     findings: pd.DataFrame,
     estimates: pd.DataFrame,
 ) -> dict[str, Any]:
-    fits = estimates[["fit_id", "model", "convergence"]].drop_duplicates()
-    bad = fits[fits["convergence"] != "converged"]
+    fits = estimates[["fit_id", "model"]].drop_duplicates()
     return {
         "schema_version": SCHEMA_VERSION,
         "package_version": __version__,
@@ -231,9 +231,7 @@ def _record(
         "verdicts": {v["verdict"]: v["count"] for v in evidence_view.verdict_counts(evidence)},
         "findings": list(findings["sentence"]),
         "fits": dict(zip(fits["fit_id"], fits["model"], strict=True)),
-        "failed_fits": [
-            f"{row.model} (fit {row.fit_id}) {row.convergence}" for row in bad.itertuples()
-        ],
+        "failed_fits": failed_fits(estimates),
     }
 
 

@@ -17,6 +17,7 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.reports import methods
 from her2bayes.reports.csv_file import csv_text
 from her2bayes.reports.evidence_table import join_unprinted
+from her2bayes.reports.failures import failures
 from her2bayes.reports.files import publish
 from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval
@@ -89,6 +90,5 @@ def _told(estimates: pd.DataFrame, out: Path, first: Sequence[str]) -> Written:
         lines.append(
             f"{row['estimand']}{reading} {interval(median, low, high, unit=row['unit'])} %"
         )
-    bad = estimates[estimates["convergence"] != "converged"]
-    failed = (f"Not converged: {len(bad)} of {len(estimates)} quantities",) if len(bad) else ()
+    failed = failures(estimates)
     return Written((*lines, *failed, str(out / "report.html")), failed)

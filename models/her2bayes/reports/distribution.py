@@ -10,6 +10,7 @@ import pandas as pd
 from her2bayes.classical.proportions import goodman
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.estimand import Estimand
+from her2bayes.inference.standards import CONVERGED
 from her2bayes.reports import distribution_figures as figures
 from her2bayes.reports.distribution_tests import association_table
 from her2bayes.reports.fit_card import fit_card, worst
@@ -118,7 +119,7 @@ def _partition(
     counted = int(table.sum())
     who = f"the same {patients} patients" if counted == patients else f"{counted} of {patients}"
     verdict = worst(verdicts)
-    warning = "" if verdict == "converged" else f" This fit is {verdict}."
+    warning = "" if verdict == CONVERGED else f" This fit is {verdict}."
     return Figure(
         id=f"figure-distribution-{name.replace('_', '-')}",
         title=f"HER2 status by {_lower(label)}",

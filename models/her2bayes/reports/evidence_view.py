@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from her2bayes.inference.standards import failed
 from her2bayes.reports.numbers import interval, number, p_value, probability
 
 # verdict -> words on the page, in the order in which a reviewer wants them counted
@@ -179,7 +180,7 @@ def _row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": verdict,
         "verdict_label": VERDICT_LABELS.get(verdict, verdict),
         "verdict_order": list(VERDICT_LABELS).index(verdict) if verdict in VERDICT_LABELS else "",
-        "failed": convergence if convergence.startswith("not converged") else "",
+        "failed": convergence if failed(convergence) else "",
     }
 
 

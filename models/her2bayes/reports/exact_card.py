@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from her2bayes.inference.standards import CONVERGED
 from her2bayes.reports.section import FitCard
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def exact_card(fit: ExactFit, title: str, priors: Mapping[str, str] | None = Non
         equations=_docstring(fit.model),
         priors=dict(priors or {}),
         diagnostics={"Method": "quadrature on a lattice of log odds, no sampling"},
-        convergence="converged",
+        convergence=CONVERGED,
         provenance={name: str(value) for name, value in fit.inputs.items()},
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from her2bayes.inference.convergence import RHAT_MAX
+from her2bayes.inference.standards import CONVERGED, NOT_CONVERGED, RHAT_MAX, reasons
 from her2bayes.posterior.predictive import predictive_checks
 from her2bayes.reports.calibration import passport_line
 from her2bayes.reports.check_rows import check_rows, check_warnings
@@ -60,9 +60,8 @@ def fit_card(
 
 def worst(verdicts: Iterable[str]) -> str:
     """Give the verdict of a fit from those of its quantities, with all reasons."""
-    failed = [v.partition(": ")[2] for v in verdicts if v != "converged"]
-    reasons = dict.fromkeys(reason for text in failed for reason in text.split("; "))
-    return f"not converged: {'; '.join(reasons)}" if failed else "converged"
+    said = reasons(verdicts)
+    return f"{NOT_CONVERGED}: {'; '.join(said)}" if said else CONVERGED
 
 
 def _source(model: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from her2bayes.posterior.monte_carlo import MCSE_COLUMNS
+from her2bayes.inference.monte_carlo import MCSE_COLUMNS
 from her2bayes.reports.csv_file import csv_text
 
 FILE = "monte_carlo.csv"

@@ -20,6 +20,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from her2bayes import __version__
+from her2bayes.inference import standards
 from her2bayes.reports import evidence_view
 from her2bayes.reports.numbers import count
 from her2bayes.reports.section import Section
@@ -104,6 +105,7 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "absent": page.absent,
         "models": models_view(everything, rows),
         "methods": page.methods,
+        "standards": standards.sentence(),
         "verdict_words": evidence_view.verdict_words(),
         "kind_words": evidence_view.kind_words(),
         "rows": rows,

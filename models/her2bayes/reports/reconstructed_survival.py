@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from her2bayes import __version__
-from her2bayes.analysis.reconstructed_estimates import curves_of
+from her2bayes.analysis.reconstructed_estimates import agreement, curves_of
 from her2bayes.estimand import parse
+from her2bayes.inference.standards import CHAINS_AGREE, CHAINS_DISAGREE, failed, reasons
 from her2bayes.reconstruction import summary_reference
+from her2bayes.reconstruction.summary_ensemble import LARGEST_RHAT, LEAST_ESS
 from her2bayes.reports import survival_figures as figures
 from her2bayes.reports import survival_forest
 from her2bayes.reports.csv_file import csv_text
-from her2bayes.reports.fit_card import worst
 from her2bayes.reports.numbers import count, interval, number
 from her2bayes.reports.page import AnalysisPage
 from her2bayes.reports.page_files import analysis_files
@@ -55,9 +56,9 @@ def files_of(study: Study, result: Result) -> dict[str, str]:
     """Estimates, and the section as a page of its own with the files beside it."""
     about = {"id": study.id, "title": study.title}
     about |= {name: str(study.meta.get(name, "")) for name in ("citation", "doi", "design")}
-    verdicts = {_name(e): e.ensemble.verdict for e in result.endpoints}
-    summary = "; ".join(f"{name}: chains {verdict}" for name, verdict in verdicts.items())
-    notices = [f"{n}: {v}" for n, v in verdicts.items() if v != "converged"]
+    verdicts = {_name(e): agreement(e.ensemble.verdict) for e in result.endpoints}
+    summary = "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
+    notices = [f"{n}: {v}" for n, v in verdicts.items() if failed(v)]
     run = {"package_version": __version__, **asdict(result.settings)}
     page = AnalysisPage(
         about, "survival from printed numbers", f"{summary}.", (section(result),), (),
@@ -100,16 +101,22 @@ def _paragraphs(result: Result) -> Iterator[str]:
         f"Made {'before and kept with the package' if kept else 'for this page'}, from "
         f"{settings.chains} chains of {settings.sweeps} sweeps each (seed {settings.seed})"
         f"{', under the same numbers, code and settings' if kept else ''}; the script reconstruct "
-        "makes them anew, of any length, and writes the cohorts. Chains are called "
-        "converged here where R-hat is at most 1.05 and the effective sample size at least 50, "
-        "enough for the widths shown, not for the last digit."
+        "makes them anew, of any length, and writes the cohorts. Chains are said to "
+        f"agree where R-hat is at most {LARGEST_RHAT:g} and the effective sample size at least "
+        f"{LEAST_ESS}: enough for the widths shown, not for the last digit, and less than the "
+        "fits of other sections must reach to be called converged."
     )
 
 
 def _warning(endpoint: Endpoint) -> str:
     """What every figure says where the chains do not agree."""
-    verdict = endpoint.ensemble.verdict
-    return "" if verdict == "converged" else f" {verdict[0].upper()}{verdict[1:]}."
+    verdict = agreement(endpoint.ensemble.verdict)
+    return f" {verdict[0].upper()}{verdict[1:]}." if failed(verdict) else ""
+
+
+def _worst(endpoint: Endpoint) -> str:
+    said = reasons(endpoint.estimates["convergence"])
+    return f"{CHAINS_DISAGREE}: {'; '.join(said)}" if said else CHAINS_AGREE
 
 
 def _endpoint_text(endpoint: Endpoint) -> str:
@@ -281,6 +288,6 @@ def _card(result: Result, endpoint: Endpoint) -> FitCard:
             "Round trips of replicas": str(sum(c.trips for c in chains)),
             "Processor time": f"{sum(c.seconds for c in chains):.0f} s",
         },
-        convergence=worst(endpoint.estimates["convergence"]),
+        convergence=_worst(endpoint),
         provenance={"Sweeps": str(result.settings.sweeps), "Seed": str(result.settings.seed)},
     )

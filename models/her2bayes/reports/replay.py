@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.inference.standards import AGREE_TIMES, ESS_MIN
 from her2bayes.reports import monte_carlo, provenance
 
 COLUMNS = ("script", "file", "row", "column", "recorded", "replayed", "allowed", "agreement")
 IDENTICAL, WITHIN, DIFFERS = "identical", "within Monte-Carlo error", "differs"
-LEAST_ESS = 400
 _KEYS = ("claim_id", "estimand", "reading")
 
 Row = dict[str, str]
@@ -199,8 +199,8 @@ def _allowed(
         for key, table in zip(keys, errors, strict=True)
     ]
     if None not in known:
-        return max(4 * math.hypot(*known), 1e-6 * abs(_number(old.get(column, "")) or 0))  # type: ignore[arg-type]
-    return max(_of_fewest_draws(column, row) for row in (old, new)) * 4 * math.sqrt(2)
+        return max(AGREE_TIMES * math.hypot(*known), 1e-6 * abs(_number(old.get(column, "")) or 0))  # type: ignore[arg-type]
+    return max(_of_fewest_draws(column, row) for row in (old, new)) * AGREE_TIMES * math.sqrt(2)
 
 
 def _of_fewest_draws(column: str, row: Row) -> float:
@@ -209,12 +209,12 @@ def _of_fewest_draws(column: str, row: Row) -> float:
     value = _number(row.get(column, "")) or 0.0
     low, high = (_number(row.get(f"{source}_{end}", "")) for end in ("lower", "upper"))
     if part == "probability" or column == "probability":
-        return math.sqrt(max(value * (1 - value), 1 / LEAST_ESS) / LEAST_ESS)
+        return math.sqrt(max(value * (1 - value), 1 / ESS_MIN) / ESS_MIN)
     if column == "contraction":
-        return (abs(1 - value) + 0.01) * math.sqrt(4 / LEAST_ESS)
+        return (abs(1 - value) + 0.01) * math.sqrt(4 / ESS_MIN)
     if source in ("posterior", "prior") and low is not None and high is not None:
         factor = 1.2533 if part == "median" else 2.674  # sqrt(p (1 - p)) / normal density there
-        return factor * (high - low) / (2 * 1.96) / math.sqrt(LEAST_ESS)
+        return factor * (high - low) / (2 * 1.96) / math.sqrt(ESS_MIN)
     return 2e-7 * max(abs(value), 1e-9)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from her2bayes.analysis.exact_rows import ExactFit
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.estimand import Estimand
+from her2bayes.inference.standards import CONVERGED
 from her2bayes.reports import rate_figures as figures
 from her2bayes.reports import response_tables as tables
 from her2bayes.reports.exact_card import exact_card
@@ -112,7 +113,7 @@ def _figures(result: Result, known: Known) -> Iterator[Figure]:
     panels = _panels(result, known)
     if panels:
         verdict = worst(str(row["convergence"]) for row in known.values())
-        warning = "" if verdict == "converged" else f" A fit behind it is {verdict}."
+        warning = "" if verdict == CONVERGED else f" A fit behind it is {verdict}."
         yield Figure(
             "figure-response-forest",
             "Response rates by subgroup, raw and pooled",

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from her2bayes.inference.standards import CHAINS_AGREE, CONVERGED
 from her2bayes.reports import evidence_view
 from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.numbers import number
@@ -127,7 +128,7 @@ def models_view(sections: Sequence[Section], rows: Sequence[Mapping[str, Any]]) 
 
 def converged(fit: Mapping[str, Any]) -> bool:
     """Tell whether the verdict of a fit is that it converged."""
-    return str(fit.get("convergence", "")) == "converged"
+    return str(fit.get("convergence", "")).startswith((CONVERGED, CHAINS_AGREE))
 
 
 def _fit(fit: Mapping[str, Any]) -> dict[str, Any]:

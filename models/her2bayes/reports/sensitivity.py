@@ -13,6 +13,7 @@ from her2bayes.analysis.sensitivity import Result, methods_used
 from her2bayes.analysis.sensitivity_not_asked import not_asked
 from her2bayes.analysis.sensitivity_summary import influence
 from her2bayes.evidence.conclusions import Conclusion
+from her2bayes.inference.standards import failed
 from her2bayes.reports import sensitivity_figures as figures
 from her2bayes.reports.numbers import count, interval, number, probability
 from her2bayes.reports.section import Figure, Section, Table
@@ -110,7 +111,7 @@ def _cells(
     cells = {}
     for row in table[table["scenario"].isin(ids.values())].to_dict("records"):
         if row["conclusion"] in {c.id for t in targets for c in t.conclusions}:
-            mark = "" if row["convergence"] in ("converged", "") else "*"
+            mark = "*" if failed(row["convergence"]) else ""
             cells[row["changed"], names[row["conclusion"]]] = figures.Cell(
                 row["probability"], row["stance"], mark
             )
@@ -202,7 +203,7 @@ def _scenario_table(result: Result) -> Table:
     rows = []
     for row in result.table.to_dict("records"):
         choice, value = _changed(row["changed"], axes.get(row["analysis"], []))
-        failed = row["convergence"] not in ("converged", "")
+        said = row["convergence"]
         rows.append(
             {
                 "Choice": choice,
@@ -210,7 +211,7 @@ def _scenario_table(result: Result) -> Table:
                 "Conclusion": f"{names[row['conclusion']]}. {row['statement']}",
                 "P": probability(row["probability"]),
                 "P as reported": probability(base[row["conclusion"]]),
-                "Stance": row["stance"] + (f" ({row['convergence']})" if failed else ""),
+                "Stance": row["stance"] + (f" ({said})" if failed(said) else ""),
                 "Estimate": interval(row["median"], row["lower"], row["upper"], unit=row["unit"])
                 + (" %" if row["unit"] == "%" else ""),
                 "P under the prior": probability(row["prior_probability"]),

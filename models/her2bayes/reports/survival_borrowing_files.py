@@ -22,6 +22,7 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.inference.workers import cluster
 from her2bayes.reports import survival_borrowing as report
+from her2bayes.reports.failures import failures
 from her2bayes.reports.numbers import number
 from her2bayes.reports.section import Section, Table
 
@@ -98,11 +99,9 @@ def run(
             )
         tables["operating_characteristics"] = trials
         further = (_trials(trials, design(found, asked)),)
-    bad = found.table[found.table["convergence"] != "converged"]
-    lines = analysis.summary(found)
-    if len(bad):
-        lines.append(f"Not converged: {len(bad)} of {len(found.table)} quantities of borrowing")
-    return Written(tables, (report.section(found, further),), tuple(lines), bool(len(bad)))
+    failed = failures(found.table)
+    lines = (*analysis.summary(found), *(f"Borrowing: {line}" for line in failed))
+    return Written(tables, (report.section(found, further),), lines, bool(failed))
 
 
 def design(found: analysis.Borrowed, asked: Asked) -> Design:

@@ -20,6 +20,7 @@ from her2bayes.inference.digest import versions
 from her2bayes.inference.sampling import Sampling
 from her2bayes.reports import survival as report
 from her2bayes.reports.csv_file import csv_text
+from her2bayes.reports.failures import failures
 from her2bayes.reports.files import publish
 from her2bayes.reports.methods import QUICK
 from her2bayes.reports.monte_carlo import monte_carlo_file
@@ -154,8 +155,7 @@ def _told(result: Result, out: Path) -> Written:
             f"{row['estimand']} {text or 'not reached'}"
             + (f", P(HR < 1) {chance}" if chance else "")
         )
-    bad = table[table["convergence"] != "converged"]
-    failed = (f"Not converged: {len(bad)} of {len(table)} quantities",) if len(bad) else ()
+    failed = failures(table)
     return Written((*lines, *failed, str(out / "report.html")), failed)
 
 

@@ -18,6 +18,7 @@ from her2bayes.inference.digest import versions
 from her2bayes.inference.store import Store
 from her2bayes.reports import methods
 from her2bayes.reports.csv_file import csv_text
+from her2bayes.reports.failures import failures
 from her2bayes.reports.files import publish
 from her2bayes.reports.monte_carlo import monte_carlo_file
 from her2bayes.reports.numbers import interval
@@ -136,10 +137,9 @@ def _page(
 
 def _write(out: Path, files: dict[str, str], estimates: pd.DataFrame) -> Written:
     publish(out, files)
-    bad = estimates[estimates["convergence"] != "converged"]
     lines = [_line(estimates, name) for name in ("discordance[]", "agreement[her2]")]
-    failed = [f"Not converged: {n} of {len(estimates)} quantities" for n in [len(bad)] if n]
-    return Written((*filter(None, lines), *failed, str(out / "report.html")), tuple(failed))
+    failed = failures(estimates)
+    return Written((*filter(None, lines), *failed, str(out / "report.html")), failed)
 
 
 def _line(estimates: pd.DataFrame, estimand: str) -> str:
