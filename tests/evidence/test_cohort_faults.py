@@ -146,13 +146,11 @@ def test_missing_column_and_bad_value_are_reported_together(tmp_path: Path) -> N
         (b"", "file is empty"),
         (b"\n \n", "file is empty"),
         (TABLE.splitlines()[0] + "\n", "no data rows below the header"),
-        (TABLE.replace(",", ";"), "the separator looks like 'semicolon'"),
-        (TABLE.replace(",", "\t"), "the separator looks like 'tab'"),
         (TABLE.replace("liver", "f\xfcr").encode("latin-1"), "row 2: not UTF-8 text"),
         (TABLE + "d,0\n", "row 5: 2 fields where the header has 9"),
         (TABLE.replace("ish1", "ihc1"), "column 'ihc1': column name stands twice"),
         (b"PK\x03\x04" + bytes(40), "holds binary data"),
-        (TABLE.replace("id,", '"id\nx",', 1), "header not understood"),
+        (TABLE.replace("id,", '"id\nx",', 1), "the data have no column 'id'"),
         (TABLE.replace("\nb,", "\n,"), "row 3, column 'id': no patient id"),
         (TABLE.replace("2010-01-01,1+", "400,1+"), "numbers and dates in one column"),
         (TABLE.replace("2010-01-01,1+", "01.02.2010,1+"), "found '01.02.2010'"),
@@ -166,9 +164,7 @@ def test_bad_files(tmp_path: Path, table: str | bytes, message: str) -> None:
 def test_wrong_places(tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text(MAP)
     (tmp_path / "other.csv").write_text(TABLE)
-    with pytest.raises(
-        BadInput, match=r"t\.csv: file does not exist; allowed: files there: .*other"
-    ):
+    with pytest.raises(BadInput, match=r"t\.csv: no such file; allowed: files there: .*other"):
         read_cohort(tmp_path / "map.toml", tmp_path)
     with pytest.raises(BadInput, match="cohort does not exist"):
         read_cohort(tmp_path / "map.toml", tmp_path / "nowhere")

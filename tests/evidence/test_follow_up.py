@@ -155,8 +155,8 @@ def test_time_before_entry():
     ("name", "content", "words"),
     [
         ("a.csv", b"", "the file is empty"),
-        ("b.csv", b"t,e\n", "no rows"),
-        ("c.csv", "t,e\n1,1\n\xe9".encode("latin-1"), "cannot be read as a table"),
+        ("b.csv", b"t,e\n", "no data rows below the header"),
+        ("c.csv", "t,e\n1,1\n\xe9".encode("latin-1"), "row 3: not UTF-8 text"),
         ("d.parquet", b"not parquet", "cannot be read as a table"),
     ],
 )

@@ -64,7 +64,7 @@ def small_cohort(folder: Path, patients: int = 40) -> Path:
         (("--prior-median", "24"), "median, lower, upper"),
         (("--time-unit", "fortnights"), "unknown time unit"),
         (("--nonpositive", "keep"), "--nonpositive cannot be read"),
-        (("--landmarks", "absent.csv"), "file does not exist"),
+        (("--landmarks", "absent.csv"), "no such file"),
         (("--map", "nomap"), "no such map"),
         (("--robust-weight", "0.5"), "needs patients of another study"),
         (("--external", "absent.csv"), "no such file"),

@@ -39,6 +39,17 @@ class Sources:
             return self.table, name, False
         return None
 
+    def named_twice(self, name: str) -> list[Fault]:
+        """Faults where a file has the column more than once."""
+        where, _, bare = name.partition(":") if ":" in name else ("", "", name)
+        tables = {"table": self.table, "patients": self.patients}
+        return [
+            fault
+            for key, table in tables.items()
+            if table is not None and where in ("", key)
+            for fault in table.asked([bare])
+        ]
+
     def aligned(self, values: np.ndarray, from_patients: bool, missing: object) -> np.ndarray:
         """Values of the patients file repeated for the rows of the table."""
         if not from_patients:
@@ -53,7 +64,11 @@ def open_sources(mapped: ColumnMap, where: Path) -> Sources:
     Raises ``BadInput`` with the faults of both files; missing columns are collected, not raised.
     """
     names = dict(mapped.files)
-    options = {key: names[key] for key in ("separator", "encoding", "comment") if key in names}
+    options = {
+        key: names[key]
+        for key in ("separator", "encoding", "comment", "header_rows")
+        if key in names
+    }
     folder = where.parent if where.is_file() else where
     paths = {key: folder / names[key] for key in ("table", "patients") if key in names}
     if where.is_file():
@@ -67,7 +82,7 @@ def open_sources(mapped: ColumnMap, where: Path) -> Sources:
     faults: list[Fault] = []
     for key, path in paths.items():
         try:
-            tables[key] = read_table(path, **options)
+            tables[key] = read_table(path, mapped=True, **options)
         except BadInput as bad:
             faults.extend(bad.faults)
     if faults:
@@ -103,6 +118,10 @@ def _missing_columns(sources: Sources) -> list[Fault]:
     faults = []
     for column, place in sources.map.used_columns().items():
         if sources.find(column) is None:
+            twice = sources.named_twice(column)
+            if twice:
+                faults += twice
+                continue
             close = nearest(column, known)
             allowed = None if close else f"columns there: {', '.join(known[:40])}"
             remedy = f"did you mean '{close}'?" if close else "correct the name in the map"

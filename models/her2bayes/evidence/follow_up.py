@@ -27,6 +27,7 @@ from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence import follow_up_checks as checks
 from her2bayes.evidence import follow_up_levels
 from her2bayes.evidence.collect import without_deprecations
+from her2bayes.evidence.read_table import read_table
 
 # months in one unit of time; a month is a twelfth of 365.25 days
 MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}
@@ -35,6 +36,7 @@ MISSING = ("", "na", "nan", "none", "null", "n/a")
 EVENT_WORDS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
 # names that mean something else in the tables and models further on
 RESERVED = {"entry", "time", "event", "cause", "patient", "patients", "rows", "history", "group"}
+_PARQUET = {".parquet", ".pq"}
 RESERVED |= {"interval", "baseline", "landmark", "chain", "draw", "all"}
 
 
@@ -44,7 +46,7 @@ class FollowUp:
 
     ``factors`` maps each factor to its levels in order; ``causes`` is empty with one kind of event;
     ``left_out`` counts rows by reason; ``rows``, ``patients``, ``events`` count what is kept;
-    ``last_time`` is the longest time in months.
+    ``last_time`` is the longest time in months; ``notes`` say how the file was read.
     """
 
     table: ir.Table = field(repr=False)
@@ -58,6 +60,7 @@ class FollowUp:
     left_out: Mapping[str, int] = field(default_factory=dict)
     has_entry: bool = False
     has_patient: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def connection(self) -> Any:
@@ -84,20 +87,26 @@ def read_follow_up(
 ) -> FollowUp:
     """Read, check and rename follow-up rows.
 
-    ``source`` is a CSV, TSV or Parquet file (or a folder of Parquet files), a data frame or an Ibis
-    table; the other words are names of its columns. ``by`` lists the factors, with their levels in
-    order where given (rows with other levels are left out and counted). ``event_code`` is the value
-    that means an event where the codes are not 0 and 1. Rows with ``time <= entry`` that carry an
-    event are refused unless ``nonpositive="drop"``; censored ones hold no information and are left
-    out. ``longest`` is the longest follow-up in months that is believed to be in months.
-    ``many_levels`` are factors allowed many levels (centres, studies).
+    ``source`` is delimited text, Parquet (a file or a folder), a data frame or an Ibis table; the
+    other words are names of its columns. ``by`` lists the factors, with their levels in order where
+    given (rows with other levels are left out and counted). ``event_code`` is the value that means
+    an event where the codes are not 0 and 1. Rows with ``time <= entry`` that carry an event are
+    refused unless ``nonpositive="drop"``; censored ones hold no information and are left out.
+    ``longest`` is the longest follow-up in months that is believed to be in months. ``many_levels``
+    are factors allowed many levels (centres, studies).
 
     Raises ``BadInput`` with every fault found, naming rows where the backend keeps their order.
     """
-    raw, named = open_table(source, connection)
     wanted = dict(by) if isinstance(by, Mapping) else dict.fromkeys(by)
     columns = {"time": time, "event": event, "entry": entry, "cause": cause, "patient": patient}
     used = {role: name for role, name in columns.items() if name}
+    opened = open_table(
+        source,
+        connection,
+        names=[*used.values(), *wanted],
+        numbers=[used[role] for role in ("time", "entry") if role in used],
+    )
+    raw, named = opened.table, opened.file
     raise_if(_unknown_columns(raw, [*used.values(), *wanted], named))
     if time_unit not in MONTHS:
         raise BadInput(Fault("unknown time unit", value=time_unit, allowed=", ".join(MONTHS)))
@@ -123,6 +132,7 @@ def read_follow_up(
         endpoint=endpoint or re.sub(r"_?(months|days|time)$", "", time) or time,
         has_entry="entry" in used,
         has_patient="patient" in used,
+        notes=opened.notes,
         **checks.counts(scan, "patient" in used),
     )
 
@@ -149,56 +159,82 @@ def factor_name(column: str) -> str:
     return name if name[:1].isalpha() and name not in RESERVED else f"factor_{name}"
 
 
-def open_table(source: Any, connection: Any = None) -> tuple[ir.Table, str | None]:
-    """Ibis table of a source, and the name by which messages call it.
+@dataclass(frozen=True)
+class Opened:
+    """Rows of a source as an Ibis table, the name by which messages call it, how it was read.
 
-    Text files are read as text, so that a value that is no number can be named.
+    The table of a text file holds the line of each row in the column ``checks.LINE``.
+    """
+
+    table: ir.Table
+    file: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_table(
+    source: Any, connection: Any = None, names: Sequence[str] = (), numbers: Sequence[str] = ()
+) -> Opened:
+    """Ibis table of a source.
+
+    Text files are read as text by the one reader (`read_table`), so that a value that is no number
+    can be named. ``names`` are the columns that will be used, of which a fault is a refusal and not
+    a note; in ``numbers`` decimal commas become points. Raises ``BadInput``.
     """
     if isinstance(source, ir.Table):
-        return source, None
+        return Opened(source)
     con = connection if connection is not None else ibis.duckdb.connect()
     if isinstance(source, pd.DataFrame):
-        rows = ibis.memtable(pa.Table.from_pandas(source, preserve_index=False))
-        with without_deprecations():
-            return con.create_view("follow_up", rows, overwrite=True), None
+        rows = pa.Table.from_pandas(source, preserve_index=False)
+        return Opened(_as_view(con, rows))
     path = Path(source)
     if not path.exists():
         raise BadInput(Fault("no such file", file=path, remedy="check the path"))
+    if path.is_file() and path.suffix.lower() not in _PARQUET and con.name == "duckdb":
+        return _read_text(con, path, names, numbers)
     try:
         with without_deprecations():
-            return _read(con, path), path.name
+            return Opened(_read(con, path), path.name)
     except Exception as error:
         # whatever the engine says of the file's bytes is the user's business
         reason = str(error).strip().splitlines()[0]
+        remedy = "check the file, or write it again"
         raise BadInput(
-            Fault(
-                f"cannot be read as a table: {reason}",
-                file=path,
-                remedy="a UTF-8 CSV or TSV file with a header line, or Parquet",
-            )
+            Fault(f"cannot be read as a table: {reason}", file=path, remedy=remedy)
         ) from error
 
 
+def _read_text(con: Any, path: Path, names: Sequence[str], numbers: Sequence[str]) -> Opened:
+    text = read_table(path)
+    raise_if(text.asked(names))
+    text, faults = text.with_decimal_points(numbers)
+    raise_if(faults)
+    rows = text.columns.append_column(checks.LINE, pa.array(text.rows, pa.int64()))
+    return Opened(_as_view(con, rows), path.name, text.notes)
+
+
+def _as_view(con: Any, rows: pa.Table) -> ir.Table:
+    with without_deprecations():
+        return con.create_view("follow_up", ibis.memtable(rows), overwrite=True)
+
+
 def _read(con: Any, path: Path) -> ir.Table:
-    if path.is_dir() or path.suffix.lower() in {".parquet", ".pq"}:
+    """Rows of Parquet, or of a file that a cluster's engine reads itself."""
+    if path.is_dir() or path.suffix.lower() in _PARQUET:
         return con.read_parquet(str(path / "*.parquet") if path.is_dir() else str(path))
-    if con.name != "duckdb":
-        return con.read_csv(str(path))
-    if not path.stat().st_size:
-        raise ValueError("the file is empty")
-    return con.read_csv(str(path), all_varchar=True, header=True, comment="#")
+    return con.read_csv(str(path))
 
 
 def _unknown_columns(raw: ir.Table, names: Sequence[str], file: str | None) -> list[Fault]:
     faults = []
+    there = [name for name in raw.columns if name != checks.LINE]
     for name in names:
-        if name not in raw.columns:
-            near = get_close_matches(name, raw.columns, n=1)
+        if name not in there:
+            near = get_close_matches(name, there, n=1)
             faults.append(
                 Fault(
                     f"there is no column '{name}'",
                     file=file,
-                    allowed=", ".join(raw.columns[:40]),
+                    allowed=", ".join(there[:40]),
                     remedy=f"did you mean '{near[0]}'?" if near else "name one of the columns",
                 )
             )
@@ -227,6 +263,8 @@ def _canonical(
     for role in ("cause", "patient"):
         if role in used:
             columns[role] = _text(raw[used[role]])
+    if checks.LINE in raw.columns:
+        columns[checks.LINE] = raw[checks.LINE]
     for name, short in names.items():
         columns[short] = _text(raw[name])
     return raw.select(**columns)

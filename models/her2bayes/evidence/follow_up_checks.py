@@ -17,6 +17,8 @@ from her2bayes.evidence.collect import collect
 MOST_LEVELS = 40
 MANY_LEVELS = 5000
 SHOWN = 5
+LINE = "line in the file"
+"""Column with the line of each row of a text file, as an editor numbers it."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,9 @@ def _bad_rows(
     if not number:
         return []
     if t._find_backend(use_default=True).name == "duckdb":
-        numbered = t.mutate(row=ibis.row_number() + 2)  # the header is row 1
+        # of a frame or of Parquet: as if written below a header
+        line = t[LINE] if LINE in t.columns else ibis.row_number() + 2
+        numbered = t.mutate(row=line)
         bad = collect(numbered.filter(where).select("row", shown).order_by("row").limit(SHOWN))
     else:  # a distributed table has no order
         bad = collect(t.filter(where).select(shown).limit(SHOWN)).assign(row=None)

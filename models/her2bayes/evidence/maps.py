@@ -60,7 +60,7 @@ class ColumnMap:
     id: str
     title: str
     rows: str
-    files: Mapping[str, str]
+    files: Mapping[str, Any]
     columns: Mapping[str, str]
     blocks: Mapping[str, Mapping[str, str]]
     words: Mapping[str, Mapping[str, str]]

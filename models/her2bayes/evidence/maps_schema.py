@@ -26,7 +26,8 @@ SCHEMA: Mapping[str, Any] = {
     "title": str,
     "rows": str,
     "source": {"*": str},
-    "files": dict.fromkeys(("table", "patients", "separator", "encoding", "comment"), str),
+    "files": dict.fromkeys(("table", "patients", "separator", "encoding", "comment"), str)
+    | {"header_rows": int},
     "columns": dict.fromkeys(("patient_id", "sample_id", "sample_type"), str),
     "primary": _BLOCK,
     "recurrence": _BLOCK,
@@ -68,7 +69,8 @@ SCHEMA: Mapping[str, Any] = {
     },
 }
 REQUIRED = ("schema", "id", "rows", "columns")
-ALLOWED: Mapping[str, tuple[str, ...]] = {
+ALLOWED: Mapping[str, tuple[str | int, ...]] = {
+    "files.header_rows": (0, 1, 2, 3, 4, 5),
     "rows": ("patient", "sample"),
     "rules.choose": ("earliest", "latest"),
     "rules.hr_status": ("primary", "recurrence"),
@@ -185,7 +187,7 @@ def _leaf(where: str, value: Any, expected: Any, path: Path) -> list[Fault]:
             file=path,
             column=where,
             value=value,
-            allowed=", ".join(allowed),
+            allowed=", ".join(map(str, allowed)),
         )
         return [fault]
     return []

@@ -1,228 +1,324 @@
 """A file as a table of text: nothing converted, nothing repaired, every fault of the file named.
 
-Rows are numbered as a spreadsheet shows them, comment lines of cBioPortal exports included.
+Patient files, curves, tables at risk, landmarks and printed tables are all read here, so that one
+set of rules and messages holds (`delimited` has the rules of rows and cells). Rows carry the number
+that an editor shows, comment lines and empty lines counted.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from her2bayes.errors import BadInput, Fault
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.decimal_comma import decimal_fault, is_number, with_point
+from her2bayes.evidence.delimited import SAVE_AS, SEPARATORS, Layout, decode, layout, records
 
-SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
 SHOWN = 5  # faults of one kind that are listed before the rest is only counted
-_LIMIT = 4_000_000  # bytes looked at to guess the separator
+_LARGE = 4_000_000  # characters from which files without quotation marks take the fast road
+_CHUNK = 100_000  # rows turned into columns at a time
+_TYPES = {"string", "text", "character", "varchar", "factor", "number", "numeric", "integer", "int"}
+_TYPES |= {"float", "double", "real", "boolean", "bool", "logical", "date", "datetime"}
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Columns of text (missing is empty), the file row of each line, a digest of the bytes."""
+    """Columns of text (missing is empty), the file row of each line, a digest of the bytes.
 
-    frame: pd.DataFrame
+    ``twice`` holds the places of names that stand more than once: such columns are not in the
+    table, and a fault only for who asks for them. ``headless`` tables name their columns
+    ``column 1`` and so on. ``notes`` say what was recognised and what is not used.
+    """
+
+    columns: pa.Table
     path: Path
     rows: np.ndarray
     digest: str
+    header_row: int = 1
+    twice: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    headless: bool = False
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The columns as a data frame of text."""
+        return self.columns.to_pandas()
 
     def row(self, position: int) -> int:
         """Row number in the file of a 0-based position."""
         return int(self.rows[position])
 
+    def asked(self, names: Sequence[str]) -> list[Fault]:
+        """Faults of columns that are asked for and whose name stands more than once."""
+        places = dict(self.twice)
+        return [
+            Fault(
+                f"column name stands twice, as columns {', '.join(map(str, places[name]))}",
+                file=self.path,
+                row=self.header_row,
+                column=name,
+                remedy="rename one of the two, so that it is clear which is meant",
+            )
+            for name in dict.fromkeys(names)
+            if name in places
+        ]
+
+    def with_decimal_points(self, names: Sequence[str]) -> tuple[TextTable, list[Fault]]:
+        """Columns of numbers with decimal commas turned into points, where the column decides it.
+
+        Cells that are no numbers stay as they are. Faults: commas with two readings.
+        """
+        table, faults, changed = self.columns, [], []
+        for name in dict.fromkeys(names):
+            if name not in table.column_names:
+                continue
+            column = table[name]
+            if not pc.any(pc.match_substring(column, ",")).as_py():
+                continue
+            cells = column.to_pylist()
+            seen = [
+                k for k, cell in enumerate(cells) if is_number(cell) and re.search("[.,]", cell)
+            ]
+            if not any("," in cells[k] for k in seen):
+                continue
+            fault = decimal_fault(
+                [cells[k] for k in seen], [self.row(k) for k in seen], self.path, name
+            )
+            if fault is not None:
+                faults.append(fault)
+                continue
+            for k in seen:
+                cells[k] = with_point(cells[k])
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, pa.array(cells, pa.string()))
+            changed.append(name)
+        if not changed:
+            return self, faults
+        note = f"decimal commas in {', '.join(changed)}"
+        return replace(self, columns=table, notes=(*self.notes, note)), faults
+
 
 def read_table(
-    path: Path, *, separator: str | None = None, encoding: str = "utf-8", comment: str = "#"
+    path: Path,
+    *,
+    separator: str = "",
+    encoding: str = "",
+    comment: str = "#",
+    header_rows: int | None = None,
+    headless: bool = False,
+    mapped: bool = False,
 ) -> TextTable:
-    """Read CSV, a cBioPortal export (leading comment lines) or Parquet as text.
+    """Read delimited text (a cBioPortal export with comment lines among them) or Parquet as text.
 
-    The separator is taken from the file name (``.csv`` comma, ``.tsv`` and ``.txt`` tab) unless
-    given. Raises ``BadInput`` where the file is no table: missing, empty, another encoding, wrong
-    separator, rows longer or shorter than the header, a column name twice.
+    Separator and encoding are found in the content unless given; ``header_rows`` is the number of
+    further header rows under the names (types, descriptions; known archives are recognised);
+    ``headless`` accepts a file of numbers without a header; ``mapped`` says that a column map can
+    hold these settings, so that remedies may name it.
+
+    Raises ``BadInput`` where the file is no table: missing, empty, no text, a separator that does
+    not fit, rows longer or shorter than the header.
     """
     raw = _bytes(path)
     digest = hashlib.sha256(raw).hexdigest()
     if path.suffix.lower() in (".parquet", ".pq"):
-        frame = _parquet(raw, path)
-        rows = np.arange(2, len(frame) + 2)
+        columns = _parquet(raw, path)
+        table = TextTable(columns, path, np.arange(2, len(columns) + 2), digest)
     else:
-        sign = SEPARATORS.get(separator or "", separator) or _separator(path)
-        frame, rows = _delimited(raw, path, sign, encoding, comment)
-    if frame.empty:
+        remedy = SAVE_AS + (', or name it in the map: [files] encoding = "latin-1"' * mapped)
+        text = decode(raw, path, encoding, remedy)
+        laid = layout(text, path, separator, comment)
+        table = _delimited(text, laid, path, digest, header_rows, headless, mapped)
+    if not len(table.columns):
         remedy = "check that the export holds data rows"
         raise BadInput(Fault("no data rows below the header", file=path, remedy=remedy))
-    return TextTable(frame, path, rows, digest)
+    return table
 
 
 def _bytes(path: Path) -> bytes:
     if not path.exists():
         near = [p.name for p in sorted(path.parent.glob("*")) if p.is_file()][:8]
         allowed = f"files there: {', '.join(near)}" if near else None
-        raise BadInput(
-            Fault("file does not exist", file=path, allowed=allowed, remedy="correct the path")
-        )
+        raise BadInput(Fault("no such file", file=path, allowed=allowed, remedy="correct the path"))
     if path.is_dir():
         raise BadInput(Fault("a folder, not a file", file=path, remedy="name the file inside it"))
-    raw = path.read_bytes()
-    if not raw.strip():
-        raise BadInput(Fault("file is empty", file=path, remedy="export it again"))
-    return raw
-
-
-def _separator(path: Path) -> str:
-    return "," if path.suffix.lower() == ".csv" else "\t"
+    return path.read_bytes()
 
 
 def _delimited(
-    raw: bytes, path: Path, separator: str, encoding: str, comment: str
-) -> tuple[pd.DataFrame, np.ndarray]:
-    raw = _as_utf8(raw, path, encoding)
-    skipped = _comment_lines(raw, comment)
-    header = _header(raw, path, separator, skipped)
+    text: str,
+    laid: Layout,
+    path: Path,
+    digest: str,
+    header_rows: int | None,
+    headless: bool,
+    mapped: bool,
+) -> TextTable:
+    top = list(islice(records(text, laid, path), 6))
+    row, header = top[0]
+    notes = list(laid.notes)
+    bare = all(is_number(cell) for cell in header if cell) and any(header)
+    if bare and not headless:
+        problem = "no header: the first line holds numbers only"
+        remedy = "write the names of the columns above it"
+        raise BadInput(Fault(problem, file=path, row=row, value=",".join(header), remedy=remedy))
+    _check_separator(header, laid, text, path, mapped)
+    names = [f"column {k}" for k in range(1, len(header) + 1)] if bare else _names(header)
+    extra = 0 if bare else header_rows if header_rows is not None else _extra_rows(top)
+    if bare:
+        notes.append(f"no header: the first line (row {row}) is data")
+    if extra:
+        lines = ", ".join(str(line) for line, _ in top[1 : 1 + extra])
+        notes.append(f"row {lines} below the names explains the columns and is not data")
+    columns, rows = _columns(text, laid, path, len(header), 0 if bare else 1 + extra)
+    places = {
+        name: tuple(k for k, other in enumerate(names, 1) if other == name)
+        for name, count in Counter(names).items()
+        if count > 1
+    }
+    for name, where in places.items():
+        notes.append(
+            f"column name '{name}' stands twice (columns {', '.join(map(str, where))}): not used"
+        )
+    kept = {name: column for name, column in zip(names, columns, strict=True) if name not in places}
+    return TextTable(
+        pa.table(kept), path, rows, digest, row, tuple(places.items()), bare, tuple(notes)
+    )
+
+
+def _names(header: list[str]) -> list[str]:
+    """Names of columns; one without a name is called by its place."""
+    return [name or f"column {k}" for k, name in enumerate(header, 1)]
+
+
+def _check_separator(header: list[str], laid: Layout, text: str, path: Path, mapped: bool) -> None:
+    """Refuse a given separator that does not divide the header where another one does."""
+    line = text[laid.start :].partition("\n")[0]
+    others = {
+        name: line.count(s) for name, s in SEPARATORS.items() if s not in (laid.separator, " ")
+    }
+    likely = max(others, key=lambda name: others[name])
+    if len(header) == 1 and others[likely]:
+        problem = f"one column only: the separator looks like '{likely}'"
+        remedy = f'say so in the map: [files] separator = "{likely}"' if mapped else "correct it"
+        raise BadInput(Fault(problem, file=path, row=laid.row, value=line[:60], remedy=remedy))
+
+
+def _extra_rows(top: list[tuple[int, list[str]]]) -> int:
+    """Header rows under the names as archives write them: CDE identifiers, types, names again."""
+    header = {name.casefold() for name in top[0][1] if name}
+    found = 0
+    for place, (_, cells) in enumerate(top[1:4], 1):
+        filled = [cell.casefold() for cell in cells if cell]
+        codes = sum(cell.startswith("cde_id") for cell in filled)
+        again = sum(cell in header for cell in filled)
+        types = all(cell in _TYPES for cell in filled) and len(filled) > 1
+        if codes > 1 or types or (len(filled) > 1 and again > len(filled) / 2):
+            found = place
+    return found
+
+
+def _columns(
+    text: str, laid: Layout, path: Path, width: int, skip: int
+) -> tuple[list[pa.ChunkedArray], np.ndarray]:
+    """Columns of text and the line of each row; ``skip`` records stand above the data."""
+    if len(text) > _LARGE and '"' not in text and laid.separator != " ":
+        fast = _fast(text, laid, width, skip)
+        if fast is not None:
+            return fast
+    lines: list[int] = []
+    chunks: list[list[pa.Array]] = []
     bad: list[tuple[int, int]] = []
+    data = islice(records(text, laid, path), skip, None)
+    while part := list(islice(data, _CHUNK)):
+        good = []
+        for line, cells in part:
+            if len(cells) > width and not any(cells[width:]):
+                del cells[width:]  # separators at the end of a line hold nothing
+            if len(cells) == width:
+                lines.append(line)
+                good.append(cells)
+            else:
+                bad.append((line, len(cells)))
+        if good:
+            chunks.append([pa.array(values, pa.string()) for values in zip(*good, strict=True)])
+    raise_if(_ragged(bad, width, len(lines), path))
+    columns = [
+        pa.chunked_array([chunk[k] for chunk in chunks], type=pa.string()) for k in range(width)
+    ]
+    return columns, np.array(lines, int)
 
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        bad.append((row.number or 0, row.actual_columns))
-        return "skip"
 
+def _fast(
+    text: str, laid: Layout, width: int, skip: int
+) -> tuple[list[pa.ChunkedArray], np.ndarray] | None:
+    """The same for a large file without quotation marks, whose lines are its rows.
+
+    None where a row has another length, which the other road names.
+    """
+    raw = text[laid.start :].encode()
+    names = [str(k) for k in range(width)]
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(raw),
-            read_options=pyarrow.csv.ReadOptions(skip_rows=skipped, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=separator, newlines_in_values=True, invalid_row_handler=note
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=names, skip_rows_after_names=skip, use_threads=False
             ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=laid.separator, quote_char=False),
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
-    except pa.ArrowInvalid as error:
-        remedy = "open the file and look for an unclosed quotation mark"
-        raise BadInput(Fault(f"not a table: {error}", file=path, remedy=remedy)) from error
-    if table.column_names != header:
-        remedy = "quotation marks in the header do not pair up, or a name runs over two lines"
-        raise BadInput(Fault("header not understood", file=path, row=skipped + 1, remedy=remedy))
-    if bad:
-        raise BadInput(_ragged(bad, len(header), path))
-    frame = table.to_pandas()
-    return frame, _row_numbers(raw, skipped, len(frame))
+    except pa.ArrowInvalid:
+        return None
+    ends = np.flatnonzero(np.frombuffer(raw, np.uint8) == ord("\n"))
+    ends = ends if raw.endswith(b"\n") else np.append(ends, len(raw))
+    lines = np.flatnonzero(np.diff(ends, prepend=-1) > 1)[skip:] + laid.row
+    columns = [pc.utf8_trim_whitespace(column) for column in table.columns]
+    if len(lines) != len(table):
+        return None
+    filled = np.zeros(len(lines), bool)
+    for column in columns:
+        filled |= pc.not_equal(column, "").to_numpy()
+        if filled.all():
+            return columns, lines
+    return [column.filter(pa.array(filled)) for column in columns], lines[filled]
 
 
-def _row_numbers(raw: bytes, skipped: int, count: int) -> np.ndarray:
-    """Rows of the data lines, empty lines counted as a spreadsheet does (the reader drops them)."""
-    plain = np.arange(skipped + 2, skipped + 2 + count)
-    if not re.search(rb"\n\r?\n.", raw):
-        return plain
-    lines = raw.split(b"\n")[skipped + 1 :]
-    filled = np.flatnonzero([bool(line.strip(b"\r")) for line in lines]) + skipped + 2
-    # a quoted cell over several lines leaves more lines than records: the plain count is nearer
-    return filled if len(filled) == count else plain
-
-
-def _as_utf8(raw: bytes, path: Path, encoding: str) -> bytes:
-    try:
-        raw = raw.decode(encoding).encode()
-    except LookupError as error:
-        raise BadInput(
-            Fault("unknown encoding", file=path, value=encoding, allowed="e.g. utf-8, latin-1")
-        ) from error
-    except UnicodeDecodeError as error:
-        row = raw.count(b"\n", 0, error.start) + 1
-        found = raw[error.start : error.start + 1]
-        raise BadInput(
-            Fault(
-                f"not {encoding.upper()} text",
-                file=path,
-                row=row,
-                value=found,
-                remedy='save as UTF-8, or name it in the map: [files] encoding = "latin-1"',
-            )
-        ) from error
-    if b"\x00" in raw:
-        row = raw.count(b"\n", 0, raw.index(b"\x00")) + 1
-        remedy = "export it as text; spreadsheets (.xlsx) must be saved as CSV"
-        raise BadInput(Fault("holds binary data", file=path, row=row, remedy=remedy))
-    return raw.removeprefix(b"\xef\xbb\xbf")
-
-
-def _comment_lines(raw: bytes, comment: str) -> int:
-    count, start, mark = 0, 0, comment.encode()
-    while mark and raw.startswith(mark, start):
-        end = raw.find(b"\n", start)
-        if end < 0:
-            break
-        count, start = count + 1, end + 1
-    return count
-
-
-def _header(raw: bytes, path: Path, separator: str, skipped: int) -> list[str]:
-    lines = raw[:_LIMIT].decode(errors="ignore").splitlines()[skipped:]
-    if not lines:
-        remedy = "check that the export holds a header and data rows"
-        raise BadInput(Fault("nothing but comment lines", file=path, remedy=remedy))
-    header = next(csv.reader([lines[0]], delimiter=separator))
-    others = {name: lines[0].count(sign) for name, sign in SEPARATORS.items() if sign != separator}
-    likely = max(others, key=lambda name: others[name])
-    if len(header) == 1 and others[likely]:
-        raise BadInput(
-            Fault(
-                f"one column only: the separator looks like '{likely}'",
-                file=path,
-                row=skipped + 1,
-                value=lines[0][:60],
-                remedy=f'say so in the map: [files] separator = "{likely}"',
-            )
-        )
-    faults = _name_faults(header, path, skipped + 1)
-    if faults:
-        more = len(faults) - 4 * SHOWN
-        rest = [Fault(f"{more} more columns without a name of their own", file=path)]
-        raise BadInput(faults[: 4 * SHOWN] + (rest if more > 0 else []))
-    return header
-
-
-def _name_faults(header: list[str], path: Path, row: int) -> list[Fault]:
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    return [
-        Fault("column name stands twice", file=path, row=row, column=name,
-              remedy="rename one of the two")
-        for name in twice if name
-    ] + [
-        Fault(f"column {place} has no name", file=path, row=row, remedy="name it")
-        for place, name in enumerate(header, 1) if not name
-    ]  # fmt: skip
-
-
-def _ragged(bad: list[tuple[int, int]], width: int, path: Path) -> list[Fault]:
+def _ragged(bad: list[tuple[int, int]], width: int, good: int, path: Path) -> list[Fault]:
+    remedy = "quote text that holds the separator; remove stray separators; write empty cells too"
+    if bad and not good and {fields for _, fields in bad} == {width + 1}:
+        remedy = "name every column; R writes row names without one (row.names = FALSE)"
     faults = [
-        Fault(
-            f"{fields} fields where the header has {width}",
-            file=path,
-            row=number or None,
-            remedy="quote text that holds the separator; remove stray separators",
-        )
-        for number, fields in bad[:SHOWN]
+        Fault(f"{fields} fields where the header has {width}", file=path, row=line, remedy=remedy)
+        for line, fields in bad[:SHOWN]
     ]
     if len(bad) > SHOWN:
         faults.append(Fault(f"{len(bad) - SHOWN} more rows of another length", file=path))
     return faults
 
 
-def _parquet(raw: bytes, path: Path) -> pd.DataFrame:
+def _parquet(raw: bytes, path: Path) -> pa.Table:
     try:
         table = pyarrow.parquet.read_table(pa.BufferReader(raw))
     except (pa.ArrowInvalid, OSError) as error:
         remedy = "check the file, or give it its right ending (.csv, .txt)"
         raise BadInput(Fault(f"not a Parquet file: {error}", file=path, remedy=remedy)) from error
-    return pd.DataFrame({name: _as_text(table[name]) for name in table.column_names})
+    return pa.table(
+        {name: pa.array(_as_text(table[name]), pa.string()) for name in table.column_names}
+    )
 
 
 def _as_text(column: pa.ChunkedArray) -> pd.Series:

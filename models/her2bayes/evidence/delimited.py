@@ -1,0 +1,180 @@
+"""Delimited text as numbered rows of cells: the one reader below every door that takes such a file.
+
+Its rules: comment lines stand before the header and begin with the comment sign, nowhere else; the
+separator is the one that divides header and rows into the same number of cells, whatever the file
+is called; cells lose the spaces around them; rows without any content are skipped and counted; rows
+are numbered as an editor shows them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.decimal_comma import is_number
+
+SEPARATORS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ",", "space": " "}
+"""Separators by name, the likelier first where several divide a file equally well."""
+_SIGNS = {sign: name for name, sign in SEPARATORS.items()}
+_SAMPLE = 400  # lines looked at to find the separator
+SAVE_AS = "save it as 'CSV UTF-8' (in Excel: Save As, CSV UTF-8)"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is laid out: its separator and where its header starts.
+
+    ``start`` is the place of the header in the text, ``row`` its line. ``notes`` say what was
+    recognised and is not the everyday case.
+    """
+
+    separator: str
+    start: int
+    row: int
+    notes: tuple[str, ...] = ()
+
+
+def decode(raw: bytes, file: Path, encoding: str = "", remedy: str = SAVE_AS) -> str:
+    """Text of a file, line ends as ``\\n``: UTF-8, UTF-16 with its mark, or what is named.
+
+    Raises ``BadInput`` with the row of the first byte that is no text.
+    """
+    if not raw.strip():
+        raise BadInput(Fault("the file is empty", file=file, remedy="export it again"))
+    utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+    name = encoding or ("utf-16" if utf16 else "utf-8")
+    try:
+        text = raw.decode(name)
+    except LookupError as error:
+        allowed = "e.g. utf-8, latin-1"
+        raise BadInput(
+            Fault("unknown encoding", file=file, value=encoding, allowed=allowed)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            Fault(
+                "an Excel workbook, not text" if raw[:4] == b"PK\x03\x04" else
+                f"not {name.upper()} text at byte {error.start + 1}",
+                file=file,
+                row=raw.count(b"\n", 0, error.start) + 1,
+                value=raw[error.start : error.start + 1],
+                remedy=remedy,
+            )
+        ) from error  # fmt: skip
+    if "\x00" in text:
+        row = text.count("\n", 0, text.index("\x00")) + 1
+        raise BadInput(Fault("holds binary data", file=file, row=row, remedy=SAVE_AS))
+    text = text.removeprefix("\ufeff")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def layout(text: str, file: Path, separator: str = "", comment: str = "#") -> Layout:
+    """Find the header and the separator; ``separator`` (its name or sign) is taken where given.
+
+    Raises ``BadInput`` where there is nothing but comments, or two separators fit equally well.
+    """
+    start, row, notes = 0, 1, []
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        line = text[start:end]
+        declared = re.fullmatch(r"sep=(.)\s*", line)  # Excel's own way to name the separator
+        if declared:
+            separator = separator or declared[1]
+        if line.strip() and not declared and not (comment and line.startswith(comment)):
+            break
+        start, row = end + 1, row + 1
+    else:
+        remedy = "check that the export holds a header and data rows"
+        raise BadInput(Fault("nothing but comment lines", file=file, remedy=remedy))
+    if separator:
+        sign = SEPARATORS.get(separator, separator)
+    else:
+        sign = _separator(text[start:].split("\n", _SAMPLE)[:_SAMPLE], file, row)
+        if sign not in ",\t":
+            notes.append(f"cells are separated by {_SIGNS[sign]}s")
+    return Layout(sign, start, row, tuple(notes))
+
+
+def records(text: str, laid: Layout, file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Header and rows with their line numbers, cells without spaces around them.
+
+    Rows without content are left out. Raises ``BadInput`` where quotation marks do not pair up.
+    """
+    reader = _reader(io.StringIO(text[laid.start :], newline=""), laid.separator)
+    above = laid.row - 1
+    line = laid.row
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if laid.separator == " " and stripped and not stripped[-1]:
+                stripped.pop()  # spaces at the end of a line
+            if any(stripped):
+                yield line, stripped
+            line = above + reader.line_num + 1
+    except csv.Error as error:
+        remedy = 'close every quotation mark; write a quotation mark inside a quoted cell as ""'
+        raise BadInput(
+            Fault(f"quotation marks do not pair up: {error}", file=file, row=line, remedy=remedy)
+        ) from error
+
+
+def _reader(lines: io.StringIO | Iterator[str], separator: str) -> csv._reader:  # type: ignore[name-defined]
+    if separator == " ":
+        lines = (line.replace("\t", " ") for line in lines)
+    return csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+
+
+def _cells(lines: list[str], sign: str) -> list[list[str]]:
+    """Cells of the first lines under a separator, as far as quotation marks can be followed."""
+    found: list[list[str]] = []
+    try:
+        for row in _reader((line + "\n" for line in lines), sign):
+            cells = [cell.strip() for cell in row]
+            if sign == " " and cells and not cells[-1]:
+                cells.pop()
+            if any(cells):
+                found.append(cells)
+    except csv.Error:
+        pass  # the sample may end inside a quoted cell
+    return found
+
+
+def _separator(lines: list[str], file: Path, row: int) -> str:
+    """Sign that divides the first lines into as many cells as the header, two or more."""
+    scores: dict[str, tuple[float, bool]] = {}
+    for sign in SEPARATORS.values():
+        found = _cells(lines, sign)
+        width = len(found[0]) if found else 0
+        if width < 2:
+            continue
+        same = sum(len(cells) == width for cells in found) / len(found)
+        if sign == " " and (scores or {len(cells) for cells in found[1:]} - {width, width + 1}):
+            continue  # spaces are text, unless they divide every row alike
+        numeric = all(is_number(cell) for cell in found[0] if cell)
+        scores[sign] = (round(same, 2), numeric)
+    if not scores and (" " in lines[0] or "\t" in lines[0]):
+        return ","
+    return _best(scores, lines[0], file, row)
+
+
+def _best(scores: dict[str, tuple[float, bool]], line: str, file: Path, row: int) -> str:
+    if not scores:
+        return ","
+    plain = any(numeric for _, numeric in scores.values())
+    # numbers without a header: the separator is the one that leaves numbers
+    fitting = {s: v for s, v in scores.items() if v[1]} if plain else scores
+    most = max(same for same, _ in fitting.values())
+    best = [sign for sign, (same, _) in fitting.items() if same == most]
+    if len(best) > 1 and best[0] != "\t" and len(fitting) > 1 and most == 1:
+        names = " and ".join(_SIGNS[sign] for sign in best)
+        raise BadInput(
+            Fault(f"two separators divide every row alike: {names}", file=file, row=row,
+                  value=line[:60], remedy="write the file with one of them")
+        )  # fmt: skip
+    return best[0]
