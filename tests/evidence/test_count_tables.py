@@ -77,6 +77,37 @@ def test_a_good_table(tmp_path: Path) -> None:
     assert found["response", "trop2"]["patients"].values.tolist() == [10]
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            ("site,a,4,10", "site,b,5,21"),
+            r"9 responders of 31 patients against 6 of 31.*allowed: 6",
+        ),
+        (
+            ("site,a,2,10", "site,b,1,21"),
+            r"3 responders of 31 patients against 6 of 31.*allowed: 6",
+        ),
+        (("site,a,0,10", "site,b,0,17"), r"0 responders of 27 .*allowed: 2 to 6"),
+        (("site,a,2,20", "site,b,3,20"), r"column 'patients'.*found 40.*allowed: at most 31"),
+    ],
+)
+def test_levels_fit_into_all_patients(tmp_path: Path, rows: tuple[str, ...], said: str) -> None:
+    """Levels are some of the same 31 patients with 6 responders."""
+    path = written(tmp_path, "factor,level,responders,patients", ",,6,31", *rows)
+    with pytest.raises(BadInput, match=said):
+        read_response_table(path)
+
+
+def test_levels_may_leave_patients_over(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "factor,level,responders,patients", ",,6,31", "site,a,4,10", "site,b,2,15"
+    )
+    assert len(read_response_table(path)) == 2
+    with pytest.raises(BadInput, match="no patients"):
+        read_response_table(written(tmp_path, "factor,level,responders,patients", ",,0,0"))
+
+
 def test_a_median_is_no_evidence_to_borrow(tmp_path: Path) -> None:
     path = written(tmp_path, "study,median,patients", "DB-04,8.5,40")
     with pytest.raises(BadInput, match="a median carries no weight of its own"):

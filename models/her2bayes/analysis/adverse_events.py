@@ -79,10 +79,10 @@ def analyse(
 ) -> Result:
     """Fit checked counts; ``thresholds`` are rates (any severity, severe) as fractions."""
     complete(priors, model.DEFAULT_PRIORS, same_family=True)
-    say("adverse events")
     careful = replace(sampling, target_accept=max(sampling.target_accept, CAREFUL))
     rows, done, draws, before = list[dict[str, Any]](), None, {}, {}
     if events.names:
+        say("adverse events")
         done = fit(model.build, modelled(events), priors=priors, sampling=careful, store=store)
         draws, before = (_by_severity(group, events) for group in (done.posterior, done.prior))
         rows += _rows(events, done, draws, before, thresholds)

@@ -66,8 +66,8 @@ def read(rows: pd.DataFrame, file: Path) -> Arms:
     """
     arms = list(dict.fromkeys(rows["arm"]))
     if len(arms) != 2 or "" in arms:
-        raise_if([Fault("arms", file, None, "arm", ", ".join(arms), "two names, one in every row",
-                        "name the arm in every row, the control first")])  # fmt: skip
+        allowed, remedy = "two names, one in every row", "name the arm in every row; keep two arms"
+        raise_if([Fault("arms", file, None, "arm", ", ".join(arms), allowed, remedy)])
     whole = rows["event"] == ANY
     faults = [*_missing(rows, arms, file), *at_risk_faults(rows, file), *_above_any(rows, file)]
     raise_if(faults)

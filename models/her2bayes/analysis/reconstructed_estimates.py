@@ -28,10 +28,8 @@ from her2bayes.inference.standards import (
 )
 from her2bayes.posterior import survival as post
 from her2bayes.posterior.estimates import estimate
-from her2bayes.reconstruction.quality import survival_at
 from her2bayes.reconstruction.summary import Chain, members
 from her2bayes.reconstruction.summary_design import PAIRED, Summary
-from her2bayes.reconstruction.summary_diagnostics import analyses, quantities
 from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, verdict_of
 from her2bayes.reconstruction.summary_given import parameters_given
 from her2bayes.reconstruction.summary_problem import TENTHS, Problem
@@ -40,7 +38,6 @@ from her2bayes.reconstruction.summary_start import log_rates, prior_theta
 TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
 PRIOR_DRAWS = 1000
 DRAWS = 400  # of each chain
-INFINITE = 10.0  # a log hazard ratio this large means a group without deaths
 GIVEN_MEMBERS, GIVEN_DRAWS = 100, 40  # parameters drawn for each member's patients
 
 
@@ -124,12 +121,12 @@ def rows(
     levels = _levels(item, posed)
     printed = {s.estimand for s in item.statistics}
     found, shares = [], []
-    for estimand in _asked(item):
+    for estimand in asked_of(item):
         values, before = (_value(estimand, part, levels) for part in (draws.posterior, draws.prior))
         share = _share_of_reconstruction(estimand, draws, values, levels)
         row = estimate(estimand, values, before, source, event=_event(estimand),
                        note=_note(estimand, share), unit=_unit(estimand))  # fmt: skip
-        kind = "by_construction" if _is_printed(estimand, printed) else "implied"
+        kind = "by_construction" if is_printed(estimand, printed) else "implied"
         verdict = agreement(verdict_of(values))
         if not failed(verdict):  # chains that differ anywhere speak against all their numbers
             verdict = agreement(ensemble.verdict)
@@ -160,14 +157,15 @@ def _note(estimand: Estimand, share: float) -> str:
     )
 
 
-def _is_printed(estimand: Estimand, printed: set[str]) -> bool:
+def is_printed(estimand: Estimand, printed: set[str]) -> bool:
+    """Tell whether a hazard ratio is one of the statistics that cohorts must meet."""
     if estimand.kind != "hazard_ratio" or estimand.contrast is None:
         return False
     bare = Estimand("hazard_ratio", estimand.outcome, estimand.given)
     return f"{str(bare)[:-1]} ; {estimand.contrast.factor}]" in printed
 
 
-def _asked(item: Summary) -> Iterator[Estimand]:
+def asked_of(item: Summary) -> Iterator[Estimand]:
     """Estimands of an endpoint: by level of the first compared factor, ratios by subgroup."""
     name = item.endpoint
     times = [t for t in TIMES if t <= item.last]
@@ -272,67 +270,3 @@ def _share_of_reconstruction(
     total = float(np.var(scale(values.to_numpy())))
     noise = float(np.mean(within)) / GIVEN_DRAWS  # so far apart, they are as good as independent
     return float(np.clip((np.var(means, ddof=1) - noise) / total, 0.0, 1.0))
-
-
-def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
-    """Cox hazard ratios of the first compared factor by subgroup in the cohorts themselves."""
-    item = ensemble.summary
-    first = item.compared
-    if not first:
-        return pd.DataFrame()
-    levels = item.cells.levels(first)
-    number = 60
-    asked = analyses(item)
-    found = [
-        quantities(item, ensemble.chains[c], d, asked) for c, d in members(ensemble.chains, number)
-    ]
-    table = pd.DataFrame(found)
-    made = []
-    printed = {s.estimand for s in item.statistics}
-    for estimand in _asked(item):
-        contrast = estimand.contrast
-        if estimand.kind != "hazard_ratio" or contrast is None or contrast.factor != first:
-            continue
-        where = ", ".join(f"{name}={level}" for name, level in estimand.given)
-        values = [
-            table[_name(level, levels[0], where)] if level != levels[0] else 0 * table.iloc[:, 0]
-            for level in (contrast.a, contrast.b)
-        ]
-        log_ratio = np.asarray(values[0]) - np.asarray(values[1])
-        known = (np.abs(values) < INFINITE).all(axis=0)
-        if not known.any():
-            continue
-        low, middle, high = np.exp(np.quantile(log_ratio[known], [0.025, 0.5, 0.975]))
-        method = f"Cox in each of {number} reconstructed cohorts: median, 95 % of cohorts"
-        if not known.all():
-            method += f"; no finite ratio in {(~known).sum()}, where a group has no deaths"
-        made.append(
-            {
-                "estimand": str(estimand),
-                "reproduced": middle,
-                "reproduced_lower": low,
-                "reproduced_upper": high,
-                "method": method,
-                "evidence_kind": "by_construction" if _is_printed(estimand, printed) else "implied",
-            }
-        )
-    return pd.DataFrame(made)
-
-
-def _name(level: str, base: str, where: str) -> str:
-    return f"log hazard ratio {level} vs {base}" + (f" | {where}" if where else "")
-
-
-def curves_of(
-    ensemble: SummaryEnsemble, given: Mapping[str, str], grid: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Kaplan-Meier survival (cohort, month) and patients at risk of a group in every cohort."""
-    survival, risk = [], []
-    for cohort in ensemble.cohorts:
-        rows_ = cohort
-        for factor, level in given.items():
-            rows_ = rows_[rows_[factor] == level]
-        time, event = rows_["time"].to_numpy(float), rows_["event"].to_numpy()
-        survival.append(survival_at((time, event), grid))
-        risk.append((time[None, :] >= grid[:, None]).sum(axis=1))
-    return np.array(survival), np.array(risk)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,11 @@ import xarray as xr
 
 from her2bayes import __version__
 from her2bayes.analysis import reconstructed_estimates as estimates
+from her2bayes.analysis.reconstructed_cohorts import over_cohorts
 from her2bayes.errors import BadInput
+from her2bayes.estimand import Contrast
 from her2bayes.evidence.study import published_folder
+from her2bayes.evidence.vocabulary import canonical
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.store import Store
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
     from her2bayes.inference.sampling import Sampling
 
+Interval = tuple[float, float, float]
 MEMBERS = 50  # cohorts drawn and matched in a report; the script `reconstruct` makes any number
 KEPT = 250  # draws of each chain that are kept, evenly spaced
 MODEL = "reconstructed_survival"
@@ -70,6 +74,7 @@ class Result:
     classical: pd.DataFrame
     settings: Settings
     failed: tuple[tuple[str, str], ...] = ()  # endpoint and why it has no cohorts
+    published: Mapping[str, Interval] = field(default_factory=dict)  # printed ratios by estimand
 
 
 def applies(study: Study) -> bool:
@@ -112,7 +117,23 @@ def result_of(
         classical=pd.concat([pd.DataFrame(), *(e.cohorts for e in found)]),
         settings=settings,
         failed=tuple(failed),
+        published=published_ratios(study),
     )
+
+
+def published_ratios(study: Study) -> dict[str, Interval]:
+    """Printed unadjusted hazard ratios with their limits, and the same turned round."""
+    found: dict[str, Interval] = {}
+    for row in study.ledger[study.ledger["statistic"] == "hazard_ratio"].to_dict("records"):
+        value, low, high = (float(row[f"{n}_number"]) for n in ("value", "lower", "upper"))
+        asked = canonical(str(row["estimand"]))
+        if row["reading"] or not low > 0 or asked.contrast is None:
+            continue
+        found.setdefault(str(asked), (value, low, high))
+        turned = Contrast(asked.contrast.factor, asked.contrast.b, asked.contrast.a)
+        other = str(replace(asked, contrast=turned))
+        found.setdefault(other, (1 / value, 1 / high, 1 / low))
+    return found
 
 
 def analyse(item: Summary, settings: Settings, store: Store | None) -> Endpoint:
@@ -131,7 +152,7 @@ def endpoint_of(ensemble: SummaryEnsemble, settings: Settings, kept: bool = Fals
     draws = estimates.draws_of(posed, ensemble.chains, settings.seed)
     rows, variance = estimates.rows(item, draws, posed, ensemble, (MODEL, fit_id))
     return Endpoint(
-        ensemble, posed, fit_id, estimates_table(rows), estimates.over_cohorts(ensemble), variance,
+        ensemble, posed, fit_id, estimates_table(rows), over_cohorts(ensemble), variance,
         kept,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ file together; nothing is repaired.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ def read_response_table(path: Path) -> dict[tuple[str, str], xr.Dataset]:
     tables: dict[tuple[str, str], list[Row]] = {}
     for row in read.rows:
         tables.setdefault((row["response"] or RESPONSE, row["factor"]), []).append(row)
+    raise_if(list(_total_faults(path, tables)))
     return {key: _dataset(key[1], rows) for key, rows in tables.items()}
 
 
@@ -136,6 +137,45 @@ def _counts(path: Path, rows: Sequence[Row], column: str) -> Iterator[Fault]:
             )
             yield Fault(problem, path, row.number, column, part, f"0 to {of}",
                         "correct one of the two")  # fmt: skip
+
+
+def _total_faults(path: Path, tables: Mapping[tuple[str, str], list[Row]]) -> Iterator[Fault]:
+    """Faults of rows of all patients without any, and of levels that do not fit into them."""
+    for (response, factor), rows in tables.items():
+        whole = tables.get((response, ""))
+        if whole is None:
+            continue
+        responders, patients = (whole[0][name] for name in ("responders", "patients"))
+        everyone = _number(responders), _number(patients)
+        if not factor and not everyone[1]:
+            remedy = "leave the row out, or correct the number"
+            yield Fault("no patients", path, whole[0].number, "patients", 0, "1 or more", remedy)
+        if not factor:
+            continue
+        y, n = (sum(_number(row[name]) for row in rows) for name in ("responders", "patients"))
+        left = everyone[0] - y, everyone[1] - n
+        if not 0 <= left[0] <= left[1]:
+            column = "patients" if left[1] < 0 else "responders"
+            problem = (
+                f"levels of '{factor}' do not fit into all patients (row {whole[0].number}): "
+                f"{y} responders of {n} patients against {everyone[0]} of {everyone[1]}"
+            )
+            remedy = "correct a count; levels of one factor must not share patients"
+            yield Fault(problem, path, rows[0].number, column, y if column != "patients" else n,
+                        _fitting(everyone, n, column), remedy)  # fmt: skip
+
+
+def _fitting(everyone: tuple[int, int], patients: int, column: str) -> str:
+    """Sums over levels that fit into the row of all patients."""
+    if column == "patients":
+        return f"at most {everyone[1]}"
+    least = max(0, everyone[0] - (everyone[1] - patients))
+    return f"{least} to {everyone[0]}" if least < everyone[0] else str(least)
+
+
+def _number(text: str) -> int:
+    """Number of a cell that has been checked."""
+    return whole(text) or 0
 
 
 def _marked(row: Row) -> Row:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from her2bayes import __version__
-from her2bayes.analysis.reconstructed_estimates import agreement, curves_of
+from her2bayes.analysis.reconstructed_cohorts import curves_of
+from her2bayes.analysis.reconstructed_estimates import agreement
 from her2bayes.estimand import parse
 from her2bayes.inference.standards import CHAINS_AGREE, CHAINS_DISAGREE, failed, reasons
 from her2bayes.reconstruction import summary_reference
@@ -23,13 +24,12 @@ from her2bayes.reports.page import AnalysisPage
 from her2bayes.reports.page_files import analysis_files
 from her2bayes.reports.section import Figure, FitCard, Section, Table
 from her2bayes.reports.survival_figures import Band, Curve
-from her2bayes.reports.survival_forest import ForestRow
+from her2bayes.reports.survival_forest import MISSING, ForestRow
 
 if TYPE_CHECKING:
     from her2bayes.analysis.reconstructed_survival import Endpoint, Result
     from her2bayes.evidence.study import Study
 
-MISSING = (np.nan, np.nan, np.nan)
 _LEGEND = ("median of cohorts, 95 %", "one cohort", "under one patient at risk")
 
 
@@ -196,6 +196,7 @@ def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:
                     _three(raw, str(estimand), "reproduced"),
                     _three(pooled, str(estimand), "posterior"),
                     not level,
+                    result.published.get(str(estimand), MISSING),
                 )
             )
         key = f"reconstructed-forest-{summary.endpoint}-{contrast.a}"
@@ -207,9 +208,10 @@ def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:
                     rows, f"{contrast.a} against {contrast.b}", f"favours {contrast.a}",
                     f"favours {contrast.b}",
                 ),
-                "Raw: Cox ratio within each group in the cohorts, median and 95 % of cohorts (its "
-                "own sampling error is not in the bar). Pooled: posterior of the reference model, "
-                f"with both.{_warning(endpoint)}",
+                "Raw: Cox regression within each group of every cohort, joined by Rubin's rules: "
+                "the 95 % interval holds the sampling error and what is not known of the "
+                "patients. Pooled: posterior of the reference model, with both. Published: ratio "
+                f"and 95 % interval as printed.{_warning(endpoint)}",
             )
         )  # fmt: skip
     return found

@@ -12,23 +12,32 @@ from her2bayes.reports import style
 from her2bayes.reports.numbers import number
 from her2bayes.reports.survival_figures import ratio_scale
 
+MISSING = (np.nan, np.nan, np.nan)
+
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One hazard ratio: raw and pooled (value, lower, upper), numbers missing where unknown."""
+    """One hazard ratio: raw, pooled, published (value, lower, upper); missing where unknown."""
 
     label: str
     detail: str
     raw: tuple[float, float, float]
     pooled: tuple[float, float, float]
     heading: bool = False
+    published: tuple[float, float, float] = MISSING
 
 
 def forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -> str:
-    """Hazard ratios raw (within the subgroup) and pooled, with their numbers in words."""
-    row_height, width = 36, 760
+    """Hazard ratios raw (within the subgroup), pooled and as published, with their numbers."""
+    printed = any(np.isfinite(row.published[0]) for row in rows)
+    row_height, width = 46 if printed else 36, 760
     height = row_height * len(rows) + 92
-    values = [v for row in rows for v in (*row.raw, *row.pooled) if np.isfinite(v) and v > 0]
+    values = [
+        v
+        for row in rows
+        for v in (*row.raw, *row.pooled, *row.published)
+        if np.isfinite(v) and v > 0
+    ]
     low, high = (min([*values, 0.8]) / 1.15, max([*values, 1.25]) * 1.15)
     low, high = max(low, 0.05), min(high, 20.0)
     left, right = 200, 220
@@ -49,7 +58,7 @@ def forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -> str
             )
         axes.set_xlabel(f"hazard ratio, {title}")
         _sides(figure, left, right, width, height, below, above)
-        return style.svg(figure, key=_forest_key())
+        return style.svg(figure, key=_forest_key(printed))
 
 
 def _forest_row(
@@ -76,9 +85,11 @@ def _forest_row(
         )
     if row.heading and not np.isfinite(row.pooled[0]):
         return
+    apart = 7 if not np.isfinite(row.published[0]) else 14
     for values, shift, colour, wide in (
-        (row.raw, -7, style.MUTED, 1.2),
-        (row.pooled, 7, style.BLUE, 3),
+        (row.published, -apart, style.INK, 1.2),
+        (row.raw, 0 if apart > 7 else -apart, style.MUTED, 1.2),
+        (row.pooled, apart, style.BLUE, 3),
     ):
         at = top + row_height / 2 + shift
         value, low, high = values
@@ -91,7 +102,7 @@ def _forest_row(
         axes.plot(
             np.clip(value, *limits),
             at,
-            "o",
+            "s" if colour == style.INK else "o",
             markersize=6.5,
             color=face,
             markeredgecolor=edge,
@@ -122,11 +133,12 @@ def _sides(
     )
 
 
-def _forest_key() -> Any:
-    figure, axes = style.new_figure(style.PANEL_WIDTH, 20)
+def _forest_key(printed: bool) -> Any:
+    height = 40 if printed else 20
+    figure, axes = style.new_figure(style.PANEL_WIDTH, height)
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
-    axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(20, 0))
+    axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(height, 0))
     axes.set_axis_off()
     axes.plot((8, 34), (10, 10), color=style.MUTED, linewidth=1.2)
     axes.plot(21, 10, "o", markersize=6.5, color=style.PAPER, markeredgecolor=style.MUTED)
@@ -134,4 +146,8 @@ def _forest_key() -> Any:
     axes.plot((206, 232), (10, 10), color=style.BLUE, linewidth=3)
     axes.plot(219, 10, "o", markersize=7, color=style.BLUE, markeredgecolor=style.PAPER)
     axes.text(238, 10, "pooled: posterior, 95 %", va="center", size=10.5)
+    if printed:
+        axes.plot((8, 34), (30, 30), color=style.INK, linewidth=1.2)
+        axes.plot(21, 30, "s", markersize=6.5, color=style.INK, markeredgecolor=style.PAPER)
+        axes.text(40, 30, "published, 95 %", va="center", size=10.5)
     return figure
