@@ -1,0 +1,135 @@
+"""Numbers that README and its neighbours quote are those of the records they stand for."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from her2bayes.analysis import reconstructed_survival
+from her2bayes.analysis.calibration_kinds import KINDS
+from her2bayes.audit.audit import audit
+from her2bayes.evidence import example
+from her2bayes.evidence.study import load_study, study_folder
+from her2bayes.inference import workers
+from her2bayes.reconstruction.calibration_exercise import MEMBERS, PRINTED, QUANTITIES
+from her2bayes.reports.shared import _DIGITS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def words(path: str) -> str:
+    """Text of a file in one line, its marks of quotation left out."""
+    return re.sub(r"\s*\n(> )?\s*", " ", (ROOT / path).read_text("utf-8"))
+
+
+README = words("README.md")
+RECORD: dict[str, Any] = json.loads(
+    (ROOT / "tests/reference/reconstruction_validation.json").read_text("utf-8")
+)
+FREE = [name for name in QUANTITIES if name not in PRINTED]
+WHOLE = [name for name in FREE if "hazard" not in name]
+WITHIN = [name for name in FREE if "hazard" in name]
+JUDGED, COHORTS = ("prior", "real"), ("gbsg", "rotterdam", "msk")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def test_coverage_of_reconstructed_cohorts_is_the_record() -> None:
+    """Every quantity that the printed numbers leave open, none picked out."""
+    prior, real = (RECORD[name] for name in JUDGED)
+    total = sum(RECORD["exercises"][name] for name in COHORTS)
+    head = (
+        f"| | from the prior, {RECORD['exercises']['prior']} cohorts | real patients, {total} sub"
+    )
+    assert head in README
+    for name in WHOLE:
+        cells = [f"{percent(part[name]['covered'])} %" for part in (prior, real)]
+        widths = [part[name]["width"] for part in (prior, real)]
+        if name.startswith("survival"):
+            shown = " and ".join(percent(width) for width in widths) + " points"
+        else:
+            shown = " and ".join(f"{width:.1f}" for width in widths) + " months"
+        row = rf"\| {name}[^|]*\| {cells[0]} \| {cells[1]} \| {shown} \|"
+        assert re.search(row, README), row
+    within = [part[name]["covered"] for part in (prior, real) for name in WITHIN]
+    assert f"held in {percent(min(within))} to {percent(max(within))} % of exercises" in README
+
+
+def test_what_falls_short_is_said() -> None:
+    """The lowest coverage among all quantities under the prior, and the lowest by cohort."""
+    worst = min(WHOLE, key=lambda name: RECORD["prior"][name]["covered"])
+    row = RECORD["prior"][worst]
+    low, high = percent(row["covered_lower"]), percent(row["covered_upper"])
+    said = f"The {percent(row['covered'])} % (of {row['exercises']} exercises; 95 % interval"
+    assert f"{said} {low} to {high} %) are too few" in README
+    assert RECORD["conclusions"]["ranks are uniform"]
+    assert all(RECORD["prior"][name]["uniform"] for name in QUANTITIES)
+    by_cohort = {(o, n): RECORD[o][n]["covered"] for o in COHORTS for n in FREE}
+    origin, name = min(by_cohort, key=by_cohort.__getitem__)
+    assert (origin, name) == ("msk", "survival at 24 months")
+    assert f"{percent(by_cohort[origin, name])} % for {name} of MSK 2018" in README
+
+
+def test_widths_and_effective_members_are_the_record() -> None:
+    ratios = [RECORD[o][n]["width_of_counts"] for o in JUDGED for n in WHOLE]
+    assert f"{min(ratios):.2f} to {max(ratios):.2f} times as wide" in README
+    median = min(RECORD[o][n]["ess_median"] for o in JUDGED for n in QUANTITIES)
+    worst = min(RECORD[o][n]["ess_lowest"] for o in JUDGED for n in QUANTITIES)
+    said = f"effectively {median:.0f} or more in the median exercise, {worst:.0f} in the worst"
+    assert said in README
+    widest = max(RECORD["real"][n]["width"] for n in WITHIN)
+    assert widest == pytest.approx(30.0)  # limits at -15 and 15 stand for no limit
+    assert MEMBERS == 19
+
+
+def test_printed_ratios_are_fixed_by_rounding() -> None:
+    for origin in JUDGED:
+        for name in PRINTED:
+            assert RECORD[origin][name]["width"] < 0.01  # on the log scale
+
+
+def test_sizes_of_both_papers() -> None:
+    shi, ni = (load_study(study_folder(name)) for name in ("shi2023", "ni2025"))
+    assert f"Shi 2023 ({shi.meta['patients']} recurrent cancers)" in README
+    assert f"Ni 2025 ({ni.meta['patients']} patients on trastuzumab deruxtecan)" in README
+
+
+def test_the_finding_quoted_is_one_of_the_audit() -> None:
+    quoted = re.search(r"Results: evolution prints .*?19 = 25\.", README)
+    assert quoted
+    sentences = list(audit(load_study(study_folder("shi2023"))).findings["sentence"])
+    assert any(quoted.group().rstrip(".") in sentence for sentence in sentences)
+
+
+def test_truth_of_the_invented_cohort() -> None:
+    """Weibull of shape 1.2 and scale 57: median 57 * log(2)^(1 / 1.2) = 42.0 months."""
+    assert "for the invented 500 patients" in README
+    assert example.HAZARD_RATIO["positive"] == 0.6
+    assert "weibull_hazard(edges, 1.2, 57.0," in inspect.getsource(example)
+    assert 57 * log(2) ** (1 / 1.2) == pytest.approx(42, abs=0.05)
+    assert "The truth behind them is 42 months and 0.6." in README
+
+
+def test_passports_are_of_a_thousand_studies() -> None:
+    found = sorted((ROOT / "data/passports").glob("*.json"))
+    commands = [json.loads(path.read_text("utf-8"))["command"] for path in found]
+    assert commands
+    assert all("--simulations 1000 " in command for command in commands)
+    assert {path.name.partition("-")[0] for path in found} == set(KINDS)
+
+
+def test_smaller_claims() -> None:
+    assert reconstructed_survival.KEPT == 250
+    assert "250 cohorts of each chain" in words("data/reconstructed/README.md")
+    assert workers.WORKERS == 2
+    assert "By default they start two processes" in words("docs/README.md")
+    assert _DIGITS == 3
+    assert "numbers of the models carry three significant digits" in words("reports/README.md")
