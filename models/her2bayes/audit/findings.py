@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from her2bayes.audit import rounding
+from her2bayes.audit import half_times, rounding
 from her2bayes.audit.claims import (
     DIFFERS,
     INCONSISTENT,
@@ -111,19 +111,34 @@ def _direction(known: Known) -> Iterator[Finding]:
             continue
         pair = [_median(known, claim, contrast.factor, x) for x in (contrast.a, contrast.b)]
         first, second = pair
-        if first is None or second is None or first.value is None or second.value is None:
+        if first is None or second is None:
             continue
+        order = _order(known, first, second)
         lower_hazard = rounding.cell(claim.value).upper < 1
         higher_hazard = rounding.cell(claim.value).lower > 1
-        if (lower_hazard and first.value < second.value) or (
-            higher_hazard and first.value > second.value
-        ):
+        if (lower_hazard and order < 0) or (higher_hazard and order > 0):
+            shown = " and ".join(_shown_median(median) for median in (first, second))
             text = (
                 f"{claim.locator} prints hazard ratio {claim.value} for "
                 f"{describe(claim.estimand, known.study, claim.reading)}, but the medians "
-                f"{first.value} and {second.value} point the other way."
+                f"{shown} point the other way."
             )
             yield Finding("direction", (claim.id, first.id, second.id), text, DIRECTION_RANK)
+
+
+def _order(known: Known, first: Claim, second: Claim) -> int:
+    """-1 where the first median is the shorter, 1 where it is the longer, 0 where that is open."""
+    unit = str(known.study.meta["endpoints"][first.estimand.outcome].get("unit", ""))
+    one, other = half_times.in_months(first, unit), half_times.in_months(second, unit)
+    if one is None or other is None:
+        return 0
+    return int(one.lower >= other.upper) - int(one.upper <= other.lower)
+
+
+def _shown_median(median: Claim) -> str:
+    if median.not_reached:
+        return "not reached"
+    return f"{'' if median.relation == '=' else median.relation}{median.value}"
 
 
 def _median(known: Known, claim: Claim, factor: str, level: str) -> Claim | None:
@@ -131,7 +146,7 @@ def _median(known: Known, claim: Claim, factor: str, level: str) -> Claim | None
     for other in known.claims:
         estimand = other.estimand
         same = (estimand.kind, estimand.outcome) == ("median", claim.estimand.outcome)
-        if same and estimand.conditions == given and other.value is not None:
+        if same and estimand.conditions == given and (other.not_reached or other.value is not None):
             return other
     return None
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 
-from her2bayes.audit import rounding
+from her2bayes.audit import half_times, rounding
 from her2bayes.audit.claims import (
     INCONSISTENT,
     NOT_CHECKABLE,
@@ -20,6 +19,7 @@ from her2bayes.audit.claims import (
     places,
 )
 from her2bayes.audit.counts import everyone_in
+from her2bayes.audit.half_times import Fault
 from her2bayes.audit.identities import KIND, RANK
 from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.phrases import describe
@@ -29,15 +29,6 @@ from her2bayes.audit.space import NONE, NotACount, both, plainest
 SYMMETRY_RANK = 6
 
 STATISTICS = frozenset({"median", "median_range", "median_ci"})
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something impossible: what, the rows that may be wrong, and the rows that show it."""
-
-    note: str
-    suspects: tuple[str, ...]
-    shown_by: tuple[str, ...] = ()
 
 
 def check(known: Known) -> Report:
@@ -65,6 +56,7 @@ def check(known: Known) -> Report:
 def _faults(known: Known, claim: Claim, rows: list[Claim]) -> Iterator[Fault]:
     yield from _own_order(claim)
     yield from _bin_fault(known, claim)
+    yield from half_times.faults(known, claim)
     strata = _strata(known, claim, rows)
     timed = claim.estimand.outcome in known.study.meta.get("endpoints", {})
     if strata and claim.value is not None and not timed:
@@ -80,10 +72,11 @@ def _finding(known: Known, claim: Claim, fault: Fault) -> Finding:
 
 def _own_order(claim: Claim) -> Iterator[Fault]:
     low, middle, high = claim.lower, claim.value, claim.upper
-    if low is None or high is None:
-        return
-    if low > high or (middle is not None and not low <= middle <= high):
-        yield Fault(f"the median lies outside {low} to {high}", (claim.id,))
+    above = low is not None and middle is not None and middle < low
+    below = high is not None and (claim.not_reached or (middle is not None and middle > high))
+    if above or below or (low is not None and high is not None and low > high):
+        ends = f"{low if low is not None else 'an open end'} to {high or 'an open end'}"
+        yield Fault(f"the median lies outside {ends}", (claim.id,))
 
 
 def _missing(known: Known, claim: Claim) -> str:
@@ -93,6 +86,8 @@ def _missing(known: Known, claim: Claim) -> str:
         else "values"
     )
     note = f"missing: the patients' {needed}"
+    if claim.not_reached:
+        note += "; not reached: survival stays above one half to the end of follow-up"
     again = [
         c.locator
         for c in known.claims

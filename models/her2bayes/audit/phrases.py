@@ -21,6 +21,8 @@ _PLAIN = {
     "association": "the association of",
     "survival_difference": "the comparison of",
     "hazard_ratio": "the hazard ratio of",
+    "survival": "the survival",
+    "cumulative_incidence": "the cumulative incidence",
     "response_rate_difference": "the difference in response rate",
     "share_difference": "the difference in the share",
     "discordance_difference": "the difference in discordance",
@@ -32,6 +34,8 @@ def describe(estimand: Estimand, study: Study, reading: str = "") -> str:
     words = _PLAIN.get(estimand.kind, KINDS[estimand.kind])
     if estimand.outcome:
         words += f" {_outcome(estimand.outcome, study)}"
+    if estimand.time is not None:
+        words += f" at {estimand.time:g} {estimand.time_unit}"
     if estimand.contrast:
         words += _contrast(estimand.contrast, study)
     groups = [_condition(factor, level, study) for factor, level in estimand.given]

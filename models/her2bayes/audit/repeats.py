@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from her2bayes.audit import rounding
+from her2bayes.audit import rounding, times
 from her2bayes.audit.claims import (
     DIFFERS,
     INCONSISTENT,
@@ -22,25 +22,31 @@ from her2bayes.audit.identities import KIND, RANK
 from her2bayes.audit.phrases import describe
 from her2bayes.audit.rounding import Interval
 from her2bayes.estimand import Estimand
+from her2bayes.evidence.printed_number import is_not_reached, stated
 from her2bayes.evidence.study import Study
 
 
 @dataclass(frozen=True)
 class Said:
-    """One printed value: its row (None for a table cell), place, digits and what they cover."""
+    """One printed value: its row (None for a table cell), place, digits and what they cover.
+
+    ``printed`` is None for a median that is not reached; times are covered in months.
+    """
 
     claim: Claim | None
     locator: str
     shown: str
-    printed: Decimal
+    printed: Decimal | None
     cell: Interval
+    unit: str = ""
 
     def agrees(self, other: Said) -> bool:
         """Same digits, or, with another number of digits, a value that both can stand for."""
-        exact = not {"<", ">"} & set(self.shown + other.shown)
-        if exact and rounding.unit(self.printed) == rounding.unit(other.printed):
-            return self.printed == other.printed
-        return self.cell.meets(other.cell)
+        exact = not set("<>≪≫≤≥") & set(self.shown + other.shown) and self.unit == other.unit
+        one, two = self.printed, other.printed
+        if one is None or two is None or not exact or rounding.unit(one) != rounding.unit(two):
+            return self.cell.meets(other.cell)
+        return one == two
 
 
 Key = tuple[Estimand, str, str]
@@ -53,13 +59,14 @@ def check(study: Study, claims: tuple[Claim, ...], marks: list[Mark]) -> Report:
     cannot, a suspect one is outweighed) and, for P values, by what the paper says in words.
     """
     groups: dict[Key, list[Said]] = defaultdict(list)
-    for key, one in (*_ledger(claims), *_tables(study)):
+    for key, one in (*_ledger(study, claims), *_tables(study)):
         groups[key].append(one)
     confirmed = {m.claim_id for m in marks if m.verdict == REPRODUCES and m.method}
     suspected = {m.claim_id for m in marks if m.verdict in {INCONSISTENT, DIFFERS}}
     alpha = float(study.meta.get("alpha", 0.05))
     report = Report()
-    for key, said in groups.items():
+    for key, found in groups.items():
+        said = _with_units(found)
         camps = _largest_camps(said)
         camps = _keep(camps, said, lambda s: not s.claim or s.claim.id not in suspected, all)
         camps = _keep(camps, said, lambda s: s.claim is not None and s.claim.id in confirmed, any)
@@ -107,29 +114,62 @@ def _largest_camps(said: list[Said]) -> list[Camp]:
     return sorted((c for c in camps if weight[c] == max(weight.values())), key=sorted)
 
 
-def _ledger(claims: tuple[Claim, ...]) -> Iterator[tuple[Key, Said]]:
+def _with_units(said: list[Said]) -> list[Said]:
+    """Name the units where the prints of one quantity have several."""
+    if len({one.unit for one in said}) < 2:
+        return said
+    return [replace(one, shown=f"{one.shown} {one.unit}".strip()) for one in said]
+
+
+def _ledger(study: Study, claims: tuple[Claim, ...]) -> Iterator[tuple[Key, Said]]:
     for claim in claims:
+        estimand = times.one_unit(claim.estimand)
         if claim.p is not None:
             covers = rounding.p_cell(claim.p, claim.p_relation)
-            shown = f"P {claim.p_relation} {claim.p}"
-            yield (
-                (claim.estimand, claim.reading, "P"),
-                Said(claim, claim.locator, shown, claim.p, covers),
-            )
-        if claim.statistic in {"median", "median_range", "median_ci", "hazard_ratio"}:
-            for name, value in _numbers(claim):
-                said = Said(claim, claim.locator, str(value), value, rounding.cell(value))
-                yield (claim.estimand, claim.reading, name), said
+            said = Said(claim, claim.locator, claim.shown_p, claim.p, covers)
+            yield (estimand, claim.reading, "P"), said
+        if claim.statistic in COMPARED or _is_chance(claim):
+            unit = _unit(study, claim)
+            for name, value, relation in _numbers(claim):
+                said = _said(claim, claim.locator, value, relation, unit)
+                yield (estimand, claim.reading, name), said
 
 
-def _numbers(claim: Claim) -> Iterator[tuple[str, Decimal]]:
+COMPARED = ("median", "median_range", "median_ci", "hazard_ratio")
+_CHANCES = ("survival", "cumulative_incidence")
+
+
+def _is_chance(claim: Claim) -> bool:
+    """Tell whether a percentage is of a curve at a time: no count of patients gives it."""
+    return claim.statistic == "percentage" and claim.estimand.kind in _CHANCES
+
+
+def _unit(study: Study, claim: Claim) -> str:
+    """Unit of a printed number; that of the endpoint where a time has none."""
+    endpoint = study.meta.get("endpoints", {}).get(claim.estimand.outcome, {})
+    timed = claim.statistic.startswith("median")
+    return times.unit_of(claim.unit or (str(endpoint.get("unit", "")) if timed else ""))
+
+
+def _said(
+    claim: Claim | None, locator: str, value: Decimal | None, relation: str, unit: str
+) -> Said:
+    if value is None:
+        far = Interval(times.FAR, times.FAR)
+        return Said(claim, locator, "not reached", None, far, unit)
+    covers = times.stands_for(value, relation)
+    shown = str(value) if relation == "=" else f"{relation}{value}"
+    return Said(claim, locator, shown, value, times.in_months(covers, unit) or covers, unit)
+
+
+def _numbers(claim: Claim) -> Iterator[tuple[str, Decimal | None, str]]:
     kind = {"median_range": "range", "median_ci": "interval"}.get(claim.statistic, "interval")
-    if claim.value is not None and claim.relation == "=":
-        yield "value", claim.value
+    if claim.value is not None or claim.not_reached:
+        yield "value", claim.value, claim.relation
     if claim.lower is not None:
-        yield f"lower end of the {kind}", claim.lower
+        yield f"lower end of the {kind}", claim.lower, "="
     if claim.upper is not None:
-        yield f"upper end of the {kind}", claim.upper
+        yield f"upper end of the {kind}", claim.upper, "="
 
 
 def _tables(study: Study) -> Iterator[tuple[Key, Said]]:
@@ -139,15 +179,25 @@ def _tables(study: Study) -> Iterator[tuple[Key, Said]]:
         "median_lower": "lower end of the interval",
         "median_upper": "upper end of the interval",
     }
-    for row in study.survival.to_dict("records"):
+    printed = study.survival.attrs.get("printed", [])
+    for position, row in enumerate(study.survival.to_dict("records")):
         given = ((row["factor"], row["level"]),) if row["factor"] else ()
         estimand = Estimand("median", row["endpoint"], given)
+        unit = times.unit_of(str(study.meta["endpoints"][row["endpoint"]].get("unit", "")))
+        cells = printed[position] if len(printed) == len(study.survival) else {}
         for column, name in names.items():
-            value = rounding.decimal(str(row[column]))
-            if value is not None:
-                place = f"{row['locator']} (survival.csv)"
-                said = Said(None, place, str(value), value, rounding.cell(value))
-                yield (estimand, "", name), said
+            place = f"{row['locator']} (survival.csv)"
+            stated = _stated(cells.get(column, ""), row[column], column)
+            if stated is not None:
+                yield (estimand, "", name), _said(None, place, *stated, unit)
+
+
+def _stated(cell: str, value: float, column: str) -> tuple[Decimal | None, str] | None:
+    """Number and relation of a cell of the survival table; None where it says nothing."""
+    if column == "median" and is_not_reached(cell):
+        return None, ">"
+    found = stated(cell) or ("=", rounding.decimal(str(value)))
+    return None if found[1] is None else (found[1], found[0])
 
 
 def _prints(said: list[Said], camp: Camp) -> int:

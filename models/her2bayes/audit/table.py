@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from her2bayes.audit.claims import Claim, read_claims
+from her2bayes.evidence.printed_number import p_values_in
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS
 
 if TYPE_CHECKING:
@@ -34,6 +36,14 @@ TEXT_COLUMNS = frozenset(
 )
 
 
+def _printed(claim: Claim) -> str:
+    """Everything that a row prints, as printed and once; P beside a text that lacks it."""
+    text = claim.text
+    if claim.p is None or claim.p in p_values_in(text):
+        return text
+    return f"{text}; {claim.shown_p}" if text else claim.shown_p
+
+
 def evidence_rows(study: Study, result: AuditResult) -> pd.DataFrame:
     """One row for each ledger id with ``EVIDENCE_COLUMNS``; prior and posterior columns empty."""
     ledger = study.ledger.reset_index(drop=True)
@@ -51,7 +61,7 @@ def evidence_rows(study: Study, result: AuditResult) -> pd.DataFrame:
         "unit": ledger["unit"],
         "reading": ledger["reading"],
         "published_relation": ledger["relation"],
-        "published_text": ledger["text"],
+        "published_text": [_printed(claim) for claim in read_claims(study)],
     }
     checked: dict[str, Any] = {
         name: audited[name]

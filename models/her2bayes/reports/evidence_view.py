@@ -188,14 +188,14 @@ _AS_THEY_ARE = ("locator", "estimand", "method", "evidence_kind", "note", "readi
 
 
 def _published(row: Mapping[str, Any]) -> str:
+    """Text of the paper, as printed; numbers only where the table came without it."""
     text = _text(row, "published_text")
-    if not text:
-        text = interval(
-            row.get("published"), row.get("published_lower"), row.get("published_upper")
-        )
-    printed_p = _text(row, "published_p") or p_value(row.get("published_p"))
-    if printed_p and printed_p.lstrip("<>=P ") not in text:
-        text += f"{'; ' if text else ''}P {printed_p if printed_p[0] in '<>' else '= ' + printed_p}"
+    if text:
+        return text
+    text = interval(row.get("published"), row.get("published_lower"), row.get("published_upper"))
+    p = p_value(row.get("published_p"))
+    if p:
+        text += f"{'; ' if text else ''}P {p if p[0] == '<' else '= ' + p}"
     return text
 
 
