@@ -26,6 +26,7 @@ def main(
     from rich.table import Table
 
     from her2bayes.audit.audit import audit, evidence_rows
+    from her2bayes.audit.quantities import counted, quantities
     from her2bayes.reports.build import load_studies
     from her2bayes.reports.csv_file import csv_text
     from her2bayes.reports.files import publish
@@ -41,9 +42,10 @@ def main(
         publish(out_folder / item.id, tables)
 
     for item, result in results:
-        counts = Counter(result.rows["verdict"])
+        evidence = evidence_rows(item, result)
+        counts = Counter(quantities(evidence)["verdict"])
         verdicts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.most_common())
-        out.print(plain(f"{item.id}: {len(result.rows)} rows: {verdicts}"), style="bold")
+        out.print(plain(f"{item.id}: {counted(evidence)}: {verdicts}"), style="bold")
         table = Table("", "Kind", "Finding", box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for finding in result.findings.itertuples():
             number = str(finding.finding_id).rpartition(".")[2]

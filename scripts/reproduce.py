@@ -75,7 +75,7 @@ def print_summary(outcomes: "Iterable[Outcome]") -> None:
     """Print one line a study, then every fit that did not converge."""
     from rich.table import Table
 
-    table = Table("Study", "Verdicts", "Findings", "Fits", box=None, pad_edge=False)
+    table = Table("Study", "Distinct quantities", "Findings", "Fits", box=None, pad_edge=False)
     failed = []
     for outcome in outcomes:
         record = outcome.record

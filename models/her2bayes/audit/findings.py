@@ -14,11 +14,13 @@ from her2bayes.audit.claims import (
     number,
     places,
 )
+from her2bayes.audit.counts import everyone_in
+from her2bayes.audit.denominators import incomplete
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.phrases import describe
 from her2bayes.audit.prints import how_printed
-from her2bayes.audit.space import Quantity, box, factors_of
+from her2bayes.audit.space import Quantity, box, factors_of, plainest
 
 RANK = 1
 DIRECTION_RANK = 4
@@ -51,6 +53,7 @@ def of_study(known: Known) -> Iterator[Finding]:
     """Findings that no single row carries."""
     yield from _mixed_rounding(known)
     yield from _unknown_in_denominator(known)
+    yield from _known_in_part(known)
     yield from _direction(known)
     yield from _completeness(known)
 
@@ -124,6 +127,21 @@ def _direction(known: Known) -> Iterator[Finding]:
                 f"{shown} point the other way."
             )
             yield Finding("direction", (claim.id, first.id, second.id), text, DIRECTION_RANK)
+
+
+def _known_in_part(known: Known) -> Iterator[Finding]:
+    """Say which factors are known in part of the patients only, and where to write it down."""
+    for factor, rows in incomplete(known.study, known.claims).items():
+        group = plainest(everyone_in(rows[0].estimand.given, known.space), known.space)
+        whole = known.value(group)
+        of = f" of {whole.value}" if whole else ""
+        text = (
+            f"In {places(rows)} {known.study.factors[factor].label} is of "
+            f"{rows[0].denominator}{of} patients, which is what all its levels add up to: the "
+            f"others are taken as not known. If so, study.toml should say it: "
+            f'unknown = ["not known"] in [factors.{factor}].'
+        )
+        yield Finding("denominator", tuple(row.id for row in rows), text, DENOMINATOR_RANK)
 
 
 def _order(known: Known, first: Claim, second: Claim) -> int:

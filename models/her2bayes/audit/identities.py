@@ -17,7 +17,7 @@ from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.phrases import describe
 from her2bayes.audit.prints import Constraint, Print
-from her2bayes.audit.space import Quantity
+from her2bayes.audit.space import Quantity, factors_of
 
 KIND = "contradiction"
 RANK = 1
@@ -96,7 +96,10 @@ def _unknown_hint(known: Known, suspect: str, quantity: Quantity, value: int, co
     found = known.printed.ratios.get(suspect)
     if found is None or quantity == found.numerator or value > count:
         return ""
-    return f" (if {count - value} could not be evaluated, study.toml must list them as unknown)"
+    factors = factors_of(found.numerator) - factors_of(found.denominators[0])
+    where = " and ".join(f"[factors.{name}]" for name in sorted(factors)) or "its factor"
+    missing = f'unknown = ["not known"] in {where} of study.toml'
+    return f" (if the value of {count - value} patients is not known, write {missing})"
 
 
 def _out_of_bounds(known: Known, quantity: Quantity, value: int, suspect: str) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from her2bayes.audit.claims import Claim
 from her2bayes.audit.conflicts import Resolution, resolve, standing
 from her2bayes.audit.counts import everyone_in, ratio
+from her2bayes.audit.denominators import incomplete
 from her2bayes.audit.prints import Constraint, Print, Printed, lines, read_prints
 from her2bayes.audit.space import NotACount, Quantity, Space, both, plainest, space_of
 from her2bayes.audit.system import Line, System
@@ -168,7 +169,8 @@ class Known:
 
 def read_known(study: Study, claims: tuple[Claim, ...]) -> Known:
     """Read the printed counts of a study and resolve their conflicts."""
-    space = space_of(study, [claim.estimand for claim in claims])
+    estimands = [claim.estimand for claim in claims]
+    space = space_of(study, estimands, incomplete(study, claims))
     printed = read_prints(study, claims, space)
     mentioned = [q for constraint in printed.constraints for q, _ in constraint.weights]
     mentioned += [

@@ -18,6 +18,7 @@ Quantity = frozenset[Box]
 
 EVERYONE: Quantity = frozenset({()})
 NONE = "(none)"
+NOT_KNOWN = "(not known)"
 PRIMARY = "_primary"
 CHANGE = "_change"
 EVENT = "event "
@@ -34,7 +35,8 @@ class Space:
     """The factors of a study as the algebra needs them.
 
     ``levels`` holds every level, those outside the tables included; ``within`` gives the parent's
-    level of each level of a nested factor; ``groups`` named unions of levels.
+    level of each level of a nested factor; ``groups`` named unions of levels. The factors of
+    ``assumed`` have patients whose level is not known, by the denominators, not by study.toml.
     """
 
     levels: dict[str, tuple[str, ...]]
@@ -45,6 +47,7 @@ class Space:
     endpoint_events: dict[str, str]
     events: tuple[str, ...]
     severities: tuple[str, ...]
+    assumed: frozenset[str] = frozenset()
 
     def condition(self, factor: str, level: str) -> Quantity:
         """Patients at one level, or group of levels, of a factor."""
@@ -183,15 +186,20 @@ def _events(study: Study, estimands: Iterable[Estimand]) -> tuple[tuple[str, ...
     return tuple(events), tuple(dict.fromkeys(["any", *(s for s in named if s)])) if events else ()
 
 
-def space_of(study: Study, estimands: Sequence[Estimand] = ()) -> Space:
+def space_of(
+    study: Study, estimands: Sequence[Estimand] = (), incomplete: Iterable[str] = ()
+) -> Space:
     """Read the factors of a study; adverse events become factors of their own.
 
     ``estimands`` are those of the ledger: events and pairs of classes that only they name count.
+    Factors that are ``incomplete`` get a level of patients in whom they are not known.
     """
     levels = {
         name: tuple(dict.fromkeys((*factor.levels, *factor.unknown)))
         for name, factor in study.factors.items()
     }
+    assumed = frozenset(incomplete)
+    levels |= {name: (*levels[name], NOT_KNOWN) for name in assumed}
     events, severities = _events(study, estimands)
     for event, severity in product(events, severities):
         levels[f"{EVENT}{event} ({severity})"] = ("yes", "no")
@@ -203,7 +211,10 @@ def space_of(study: Study, estimands: Sequence[Estimand] = ()) -> Space:
             levels[name] = (*levels[name], NONE)
     return Space(
         levels=levels,
-        unknown={name: frozenset(factor.unknown) for name, factor in study.factors.items()},
+        unknown={
+            name: frozenset((*factor.unknown, *([NOT_KNOWN] if name in assumed else [])))
+            for name, factor in study.factors.items()
+        },
         parent={name: factor.parent for name, factor in study.factors.items() if factor.parent},
         within={name: factor.within for name, factor in study.factors.items() if factor.parent},
         groups={name: factor.groups for name, factor in study.factors.items()},
@@ -214,4 +225,5 @@ def space_of(study: Study, estimands: Sequence[Estimand] = ()) -> Space:
         },
         events=events,
         severities=severities,
+        assumed=assumed,
     )

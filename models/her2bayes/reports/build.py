@@ -228,7 +228,7 @@ def _record(
         "sampling": asdict(settings.sampling),
         "versions": versions(),
         "summary": page.summary(evidence),
-        "verdicts": {v["verdict"]: v["count"] for v in evidence_view.verdict_counts(evidence)},
+        "verdicts": {v["verdict"]: v["count"] for v in evidence_view.quantity_counts(evidence)},
         "findings": list(findings["sentence"]),
         "fits": dict(zip(fits["fit_id"], fits["model"], strict=True)),
         "failed_fits": failed_fits(estimates),

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from her2bayes.audit.quantities import quantities
 from her2bayes.inference.standards import failed
 from her2bayes.reports.numbers import interval, number, p_value, probability
 
@@ -136,6 +137,12 @@ def verdict_counts(evidence: pd.DataFrame) -> list[dict[str, Any]]:
     """Count ledger rows by verdict, with the place of each in a bar 1000 units wide."""
     verdicts = evidence.loc[evidence["claim_id"] != "", "verdict"]
     counts = verdicts.value_counts()
+    return bar({v: int(counts.get(v, 0)) for v in VERDICT_LABELS})
+
+
+def quantity_counts(evidence: pd.DataFrame) -> list[dict[str, Any]]:
+    """Count distinct quantities by verdict, with the place of each in a bar 1000 units wide."""
+    counts = quantities(evidence)["verdict"].value_counts()
     return bar({v: int(counts.get(v, 0)) for v in VERDICT_LABELS})
 
 

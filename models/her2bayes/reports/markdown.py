@@ -21,7 +21,7 @@ def study_markdown(page: StudyPage) -> str:
     values = study_values(page)
     parts = [*_head(values["study"], values["summary"], values["notices"])]
     if values["printed"]:
-        counted = [f"{v['count']} {v['label']}" for v in values["verdicts"] if v["count"]]
+        counted = [f"{v['count']} {v['label']}" for v in values["quantities"] if v["count"]]
         parts += [text(", ".join(counted) + "."), *_findings(values["findings"])]
     for section in (values["cohort"], *values["sections"]):
         parts += _section(section)

@@ -20,6 +20,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from her2bayes import __version__
+from her2bayes.audit.quantities import counted, quantities
 from her2bayes.inference import standards
 from her2bayes.reports import evidence_view
 from her2bayes.reports.numbers import count
@@ -98,6 +99,7 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "summary": summary(page.evidence),
         "printed": printed,
         "verdicts": evidence_view.verdict_counts(page.evidence),
+        "quantities": evidence_view.quantity_counts(page.evidence),
         "notices": (*page.notices, *dict.fromkeys(rare)),
         "findings": evidence_view.findings(page.findings, rows),
         "cohort": sections[0],
@@ -190,11 +192,12 @@ def summary(evidence: pd.DataFrame) -> str:
     claims = evidence["claim_id"] != ""
     if not claims.any():
         return f"{count(len(evidence), 'quantity', 'quantities')} estimated from patients."
-    with_posterior = int((claims & evidence["posterior_median"].notna()).sum())
+    distinct = quantities(evidence)
+    with_posterior = int(distinct["posterior_median"].notna().sum())
     beyond = int((~claims).sum())
-    text = f"{count(int(claims.sum()), 'printed number')} audited"
+    text = counted(evidence)
     if with_posterior:
-        text += f"; {with_posterior} of them stand beside a posterior"
+        text += f"; {with_posterior} quantities stand beside a posterior"
     if beyond:
         text += f"; {count(beyond, 'further quantity', 'further quantities')} not printed"
     return text + "."
