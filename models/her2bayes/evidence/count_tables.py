@@ -1,7 +1,8 @@
 """A user's own tables of counts: responses, external responses, adverse events.
 
 Every fault is told with file, row (as a spreadsheet counts), column, value and remedy, all of a
-file together; nothing is repaired.
+file together; nothing is repaired. A count may carry the percentage it is printed with, ``46
+(71.9)``, which is checked; columns that are not used are named (``notes``).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.evidence.cells import check_cells, whole
+from her2bayes.evidence.cells import check_cells
 from her2bayes.evidence.ledger import repeated
 from her2bayes.evidence.printed_csv import Row, Rows, read_rows
+from her2bayes.evidence.printed_number import count
 from her2bayes.evidence.schema import Column
 
 if TYPE_CHECKING:
@@ -25,18 +27,18 @@ if TYPE_CHECKING:
 RESPONSE = "response"
 """Name of the response where the table has no column of that name."""
 
-_PATIENTS = Column("patients", "whole", "patients in the group", True)
+_PATIENTS = Column("patients", "part", "patients in the group", True)
 RESPONSE_COLUMNS = (
     Column("response", "name", "response counted, e.g. orr; optional"),
     Column("factor", "name", "characteristic that divides the patients; empty = all patients"),
     Column("level", "text", "level of that factor; empty = all patients"),
-    Column("responders", "whole", "patients with the response", True),
+    Column("responders", "part", "patients with the response", True),
     _PATIENTS,
 )
 EXTERNAL_COLUMNS = (
     Column("response", "name", "response counted, e.g. orr; optional"),
     Column("study", "text", "name of the study", True),
-    Column("responders", "whole", "patients with the response", True),
+    Column("responders", "part", "patients with the response", True),
     _PATIENTS,
 )
 EVENT_COLUMNS = (
@@ -44,8 +46,8 @@ EVENT_COLUMNS = (
     Column("event", "text", "adverse event; any = any event", True),
     Column("body_system", "text", "organ system it belongs to; optional"),
     Column("severity", "text", "any, or the grades: grade 3-4", True),
-    Column("count", "whole", "patients with the event", True),
-    Column("patients", "whole", "patients at risk", True),
+    Column("count", "part", "patients with the event", True),
+    Column("patients", "part", "patients at risk", True),
 )
 _OPTIONAL = ("response", "arm", "body_system")
 _RESERVED = set("[]|;@=,")
@@ -58,6 +60,7 @@ def read_response_table(path: Path) -> dict[tuple[str, str], xr.Dataset]:
     faults += repeated(path, [_marked(row) for row in read.rows], ("response", "factor", "level"))
     for row in read.rows:
         faults += _group(path, row)
+    faults += _beyond_total(path, read.rows)
     raise_if(faults)
     tables: dict[tuple[str, str], list[Row]] = {}
     for row in read.rows:
@@ -77,12 +80,12 @@ def read_external_table(path: Path) -> dict[str, list[tuple[str, int, int]]]:
     faults += [
         Fault("a study without patients", path, row.number, "patients", 0, "1 or more")
         for row in read.rows
-        if whole(row["patients"]) == 0
+        if _number(row["patients"]) == 0
     ]
     raise_if(faults)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for row in read.rows:
-        study = (row["study"], whole(row["responders"]) or 0, whole(row["patients"]) or 0)
+        study = (row["study"], _number(row["responders"]) or 0, _number(row["patients"]) or 0)
         found.setdefault(row["response"] or RESPONSE, []).append(study)
     return found
 
@@ -106,28 +109,85 @@ def read_event_table(path: Path) -> pd.DataFrame:
             {
                 "row": row.number,
                 **{name: row[name] for name in ("arm", "event", "body_system", "severity")},
-                **{name: whole(row[name]) for name in ("count", "patients")},
+                **{name: _number(row[name]) for name in ("count", "patients")},
             }
             for row in read.rows
         ]
     )
 
 
+def notes(path: Path) -> list[str]:
+    """Say what of a readable table of counts is not used, and which percentages were checked."""
+    known = {c.name: c for c in (*RESPONSE_COLUMNS, *EXTERNAL_COLUMNS, *EVENT_COLUMNS)}
+    read = read_rows(path, list(known))
+    header = list(read.rows[0].cells) if read.rows else []
+    unused = [name for name in header if name and name not in known]
+    said = [f"{path.name}: column '{name}' is not used" for name in unused]
+    checked = sum(
+        bool(found.percent)
+        for row in read.rows
+        for name in header
+        if name in known and known[name].kind == "part" and (found := count(row[name]))
+    )
+    if checked:
+        said.append(f"{path.name}: {checked} percentages beside counts agree with the counts")
+    return said
+
+
+def _number(cell: str) -> int | None:
+    found = count(cell)
+    return found.exact if found else None
+
+
 def _read(path: Path, columns: Sequence[Column]) -> tuple[Rows, list[Fault]]:
     read = read_rows(path, [column.name for column in columns])
-    faults = [
-        fault
-        for fault in read.faults
-        if not (fault.problem == "column is missing" and fault.column in _OPTIONAL)
-    ]
+    faults = [fault for fault in read.faults if not _bearable(fault)]
     if not read.rows and not faults:
         faults.append(Fault("no rows below the header", path, remedy="write one row a group"))
     return read, [*faults, *check_cells(path, read.rows, columns, read.columns)]
 
 
+def _bearable(fault: Fault) -> bool:
+    """Tell whether a fault is of a column that may be missing, or that nobody asks for."""
+    if fault.problem == "column is missing":
+        return fault.column in _OPTIONAL
+    meant = "did you mean" in (fault.remedy or "") or "median" in (fault.column or "")
+    return fault.problem == "no such column" and not meant
+
+
+def _beyond_total(path: Path, rows: Sequence[Row]) -> Iterator[Fault]:
+    """Levels of one factor against the row of all patients, of whom they are parts."""
+    totals = {row["response"]: row for row in rows if not row["factor"]}
+    parts: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["factor"] and row["response"] in totals:
+            parts.setdefault((row["response"], row["factor"]), []).append(row)
+    for (response, factor), levels in parts.items():
+        whole = _cell(totals[response])
+        cells = [_cell(row) for row in levels]
+        if whole is None or None in cells:
+            continue
+        responders = whole[0] - sum(cell[0] for cell in cells if cell)
+        patients = whole[1] - sum(cell[1] for cell in cells if cell)
+        if 0 <= responders <= patients:
+            continue
+        summed = f"{whole[0] - responders} of {whole[1] - patients}"
+        yield Fault(
+            f"the levels of '{factor}' are not parts of all patients", path, levels[0].number,
+            "responders", f"levels together {summed}, all patients {whole[0]} of {whole[1]}", None,
+            f"correct the counts (all patients stand in row {totals[response].number}), or leave "
+            "out levels that share patients",
+        )  # fmt: skip
+
+
+def _cell(row: Row) -> tuple[int, int] | None:
+    responders, patients = _number(row["responders"]), _number(row["patients"])
+    return None if responders is None or patients is None else (responders, patients)
+
+
 def _counts(path: Path, rows: Sequence[Row], column: str) -> Iterator[Fault]:
     for row in rows:
-        part, of = whole(row[column]), whole(row["patients"])
+        part, of = _number(row[column]), _number(row["patients"])
         for name, value in ((column, part), ("patients", of)):
             if value is not None and value < 0:
                 yield Fault("a negative count", path, row.number, name, value, "0 or more")
@@ -209,7 +269,7 @@ def _explained(fault: Fault) -> Fault:
 def _dataset(factor: str, rows: Sequence[Row]) -> xr.Dataset:
     levels = [row["level"] for row in rows]
     values = np.array(
-        [[whole(row["responders"]), whole(row["patients"])] for row in rows], np.int64
+        [[_number(row["responders"]), _number(row["patients"])] for row in rows], np.int64
     )
     return xr.Dataset(
         {"responders": ("subgroup", values[:, 0]), "patients": ("subgroup", values[:, 1])},

@@ -152,7 +152,8 @@ def _header_faults(
         if meant:
             missing.remove(meant)
         problem = "no such column" if column else "a column without a name"
-        remedy = f"did you mean '{meant}'?" if meant else "take it out, or put it into note"
+        note = ", or put it into column note" if "note" in columns else ""
+        remedy = f"did you mean '{meant}'?" if meant else f"take it out{note}"
         allowed = ", ".join(columns)
         yield Fault(problem, file, number, column or None, allowed=allowed, remedy=remedy)
     for column in missing:

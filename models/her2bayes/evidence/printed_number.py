@@ -52,6 +52,7 @@ _PERCENT = r"\(\s*(?P<sign>[<>≤≥]?)\s*(?P<percent>[\d.,·]+)\s*%?\s*\)"
 _COUNT = re.compile(
     rf"(?P<count>[^/([]+?)(?:\s*(?:/|\bof\b|\bout of\b)\s*(?P<of>\d+))?\s*(?:{_PERCENT})?"
 )
+_PERCENT_FIRST = re.compile(r"^([\d.,·]+)\s*%\s*\(\s*(\d+)\s*\)$")
 _RANGE = re.compile(r"(\d+)\s*(?:[-\u2013\u2212]|to)\s*(\d+)")
 _IN_TEXT = re.compile(r"(?<![0-9.])([0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
 
@@ -193,7 +194,8 @@ def says_not_reached(text: str) -> bool:
 
 def count(text: str) -> Count | None:
     """Count of a cell: ``46``, ``<11``, ``1–10``, ``46 (71.9)``, ``46/64``, else None."""
-    match = _COUNT.fullmatch(_SPACES.sub(" ", text).replace("[", "(").replace("]", ")").strip())
+    found = _SPACES.sub(" ", text).replace("[", "(").replace("]", ")").strip()
+    match = _COUNT.fullmatch(_PERCENT_FIRST.sub(r"\2 (\1)", found))
     if match is None:
         return None
     span = _span(match["count"].strip())

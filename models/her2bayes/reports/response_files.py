@@ -19,6 +19,7 @@ from her2bayes.bayes.rate_exact import own_sd
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.adverse_events import AdverseEvents, read_adverse_events
 from her2bayes.evidence.count_tables import (
+    notes,
     read_event_table,
     read_external_table,
     read_response_table,
@@ -68,7 +69,7 @@ def write_response(
         "response", table, out, response_report.section(result), result.estimates,
         result.classical, settings.sampling, settings.quick,
         {"operating_characteristics": pd.concat(more) if more else pd.DataFrame()},
-        response_report.left_out(result),
+        [*_notes(table, external), *response_report.left_out(result)],
     )  # fmt: skip
 
 
@@ -151,6 +152,7 @@ def write_adverse_events(
         return write(
             "adverse_events", table, out, two_arms_report.section(both), both.estimates,
             both.classical, sampling, settings.quick, {"differences": both.differences},
+            _notes(table),
         )  # fmt: skip
     events = read_adverse_events(rows, table)
     elsewhere = {file.stem: _one_arm(file) for file in external}
@@ -162,8 +164,14 @@ def write_adverse_events(
     section = adverse_events_report.section(result, found)
     return write(
         "adverse_events", table, out, section, result.estimates, result.classical, sampling,
-        settings.quick, {"external": found}, events.contradictions(),
+        settings.quick, {"external": found},
+        [*_notes(table, *external), *events.contradictions()],
     )  # fmt: skip
+
+
+def _notes(*files: Path | None) -> list[str]:
+    """What of the files read is not used, and what was checked in them."""
+    return [line for file in files if file is not None for line in notes(file)]
 
 
 def _one_arm(file: Path) -> AdverseEvents:
