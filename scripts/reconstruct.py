@@ -73,9 +73,9 @@ def summary(
     """
     from her2bayes.analysis import reconstructed_survival as analysis
     from her2bayes.evidence.study import load_study, study_folder
+    from her2bayes.reconstruction.printed_survival import read_summary
     from her2bayes.reconstruction.summary import reconstruct
     from her2bayes.reconstruction.summary_ensemble import ensemble_of, write
-    from her2bayes.reconstruction.summary_evidence import summary as read_summary
     from her2bayes.reconstruction.summary_readings import endpoints
     from her2bayes.reconstruction.summary_settings import settings_of
     from her2bayes.reports.files import publish

@@ -201,7 +201,7 @@ def test_evaluable_patients_need_an_unknown_level(make, printed):
     ]
     found, table = verdicts(make(rows))
     assert found["orr"] == "inconsistent"
-    assert "study.toml must list them as unknown" in table.loc["orr", "note"]
+    assert 'unknown = ["not known"] in [factors.best_response]' in table.loc["orr", "note"]
 
 
 def test_declared_unknowns_leave_the_denominator_free(make, printed):

@@ -30,10 +30,10 @@ from her2bayes.inference.meaning import meaning
 from her2bayes.inference.store import Store
 from her2bayes.posterior.estimates import estimates_table
 from her2bayes.reconstruction import summary as reconstruction
+from her2bayes.reconstruction.printed_survival import read_summary
 from her2bayes.reconstruction.summary import Chain
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_ensemble import SummaryEnsemble, ensemble_of
-from her2bayes.reconstruction.summary_evidence import summary as read_summary
 from her2bayes.reconstruction.summary_problem import Problem, problem
 from her2bayes.reconstruction.summary_readings import reported
 from her2bayes.reconstruction.summary_settings import Settings, settings_of

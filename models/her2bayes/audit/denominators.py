@@ -45,13 +45,13 @@ def _shares(study: Study, claims: Sequence[Claim]) -> dict[Group, dict[str, Clai
 
 
 def _whole(study: Study, claims: Sequence[Claim], given: tuple[tuple[str, str], ...]) -> int | None:
-    """Patients of a group as printed: those of study.toml, or a count of the group."""
-    if not given:
-        return int(study.meta["patients"])
+    """Patients of a group as printed; of everyone those of study.toml where no row counts them."""
     counts = {
         int(c.value)
         for c in claims
         if c.estimand.kind == "count" and not c.estimand.outcome and c.estimand.given == given
         and c.value is not None and c.relation == "="
     }  # fmt: skip
+    if not given and not counts:
+        return int(study.meta["patients"])
     return counts.pop() if len(counts) == 1 else None

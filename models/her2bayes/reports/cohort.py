@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from her2bayes.evidence.printed_number import number as number_of
 from her2bayes.evidence.schema import STATISTICS
 from her2bayes.reports.numbers import count, interval, number
 from her2bayes.reports.section import Section, Table
@@ -38,6 +39,7 @@ def cohort_section(study: Study) -> Section:
             "and never multiplied into one likelihood."
         )
         tables.insert(0, _partitions(study, counts))
+    text += _bounded(study)
     for frame, build in ((study.survival, _survival), (study.responses, _responses)):
         if not frame.empty:
             tables.append(build(study))
@@ -65,6 +67,19 @@ def _partitions(study: Study, counts: dict[str, xr.DataArray]) -> Table:
     )
 
 
+def _bounded(study: Study) -> list[str]:
+    """Say which tables are in no model because a count in them is printed as a bound."""
+    files = dict.fromkeys(one.file for one in study.bounded)
+    return [
+        f"In {name} "
+        + ", ".join(
+            f"row {one.row} prints {one.printed}" for one in study.bounded if one.file == name
+        )
+        + ": a bound, which the audit uses; no model uses that count."
+        for name in files
+    ]
+
+
 def _kinds(study: Study) -> Table:
     found = study.ledger["statistic"].value_counts()
     rows = [
@@ -78,16 +93,20 @@ def _kinds(study: Study) -> Table:
 def _survival(study: Study) -> Table:
     endpoints = study.meta.get("endpoints", {})
     rows = []
-    for row in study.survival.to_dict(orient="records"):
+    printed = study.survival.attrs.get("printed", [])
+    for place, row in enumerate(study.survival.to_dict(orient="records")):
+        cells = printed[place] if len(printed) == len(study.survival) else {}
         entry = endpoints.get(row["endpoint"])
         unit = str(entry.get("unit", "")) if isinstance(entry, dict) else ""
         rows.append(
             {
                 "Endpoint": _label(entry, row["endpoint"]),
                 "Group": _group(study, row["factor"], row["level"]),
-                "Patients": number(_known(row["patients"])),
-                "Events": number(_known(row["events"])) or NOT_PRINTED,
-                f"Median, {unit} (95 % CI)" if unit else "Median (95 % CI)": _median(row, unit),
+                "Patients": number(_known(row["patients"])) or cells.get("patients", ""),
+                "Events": number(_known(row["events"])) or cells.get("events", "") or NOT_PRINTED,
+                f"Median, {unit} (95 % CI)" if unit else "Median (95 % CI)": _median(
+                    row, cells, unit
+                ),
             }
         )
     frame = pd.DataFrame(rows).fillna(NOT_PRINTED)
@@ -118,7 +137,13 @@ def _label(entry: object, name: str) -> str:
     return str(entry.get("label", name)) if isinstance(entry, dict) else name
 
 
-def _median(row: Mapping[Any, Any], unit: str) -> str:
+def _median(row: Mapping[Any, Any], cells: Mapping[str, str], unit: str) -> str:
+    """Median with its interval; as printed where a part of it is no number."""
+    names = ("median", "median_lower", "median_upper")
+    median, lower, upper = (cells.get(name, "") for name in names)
+    open_ = [cell for cell in (median, lower, upper) if cell and number_of(cell) is None]
+    if open_ or (median and bool(lower) != bool(upper)):
+        return f"{median} ({lower}–{upper})" if lower or upper else median
     if pd.isna(row["median"]):
         return NOT_PRINTED
     return interval(row["median"], row["median_lower"], row["median_upper"], unit=unit)
