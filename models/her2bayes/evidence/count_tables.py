@@ -60,7 +60,6 @@ def read_response_table(path: Path) -> dict[tuple[str, str], xr.Dataset]:
     faults += repeated(path, [_marked(row) for row in read.rows], ("response", "factor", "level"))
     for row in read.rows:
         faults += _group(path, row)
-    faults += _beyond_total(path, read.rows)
     raise_if(faults)
     tables: dict[tuple[str, str], list[Row]] = {}
     for row in read.rows:
@@ -80,12 +79,12 @@ def read_external_table(path: Path) -> dict[str, list[tuple[str, int, int]]]:
     faults += [
         Fault("a study without patients", path, row.number, "patients", 0, "1 or more")
         for row in read.rows
-        if _number(row["patients"]) == 0
+        if _exact(row["patients"]) == 0
     ]
     raise_if(faults)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for row in read.rows:
-        study = (row["study"], _number(row["responders"]) or 0, _number(row["patients"]) or 0)
+        study = (row["study"], _number(row["responders"]), _number(row["patients"]))
         found.setdefault(row["response"] or RESPONSE, []).append(study)
     return found
 
@@ -134,7 +133,8 @@ def notes(path: Path) -> list[str]:
     return said
 
 
-def _number(cell: str) -> int | None:
+def _exact(cell: str) -> int | None:
+    """Count of a cell; None where it is none, or a bound."""
     found = count(cell)
     return found.exact if found else None
 
@@ -155,39 +155,9 @@ def _bearable(fault: Fault) -> bool:
     return fault.problem == "no such column" and not meant
 
 
-def _beyond_total(path: Path, rows: Sequence[Row]) -> Iterator[Fault]:
-    """Levels of one factor against the row of all patients, of whom they are parts."""
-    totals = {row["response"]: row for row in rows if not row["factor"]}
-    parts: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["factor"] and row["response"] in totals:
-            parts.setdefault((row["response"], row["factor"]), []).append(row)
-    for (response, factor), levels in parts.items():
-        whole = _cell(totals[response])
-        cells = [_cell(row) for row in levels]
-        if whole is None or None in cells:
-            continue
-        responders = whole[0] - sum(cell[0] for cell in cells if cell)
-        patients = whole[1] - sum(cell[1] for cell in cells if cell)
-        if 0 <= responders <= patients:
-            continue
-        summed = f"{whole[0] - responders} of {whole[1] - patients}"
-        yield Fault(
-            f"the levels of '{factor}' are not parts of all patients", path, levels[0].number,
-            "responders", f"levels together {summed}, all patients {whole[0]} of {whole[1]}", None,
-            f"correct the counts (all patients stand in row {totals[response].number}), or leave "
-            "out levels that share patients",
-        )  # fmt: skip
-
-
-def _cell(row: Row) -> tuple[int, int] | None:
-    responders, patients = _number(row["responders"]), _number(row["patients"])
-    return None if responders is None or patients is None else (responders, patients)
-
-
 def _counts(path: Path, rows: Sequence[Row], column: str) -> Iterator[Fault]:
     for row in rows:
-        part, of = _number(row[column]), _number(row["patients"])
+        part, of = _exact(row[column]), _exact(row["patients"])
         for name, value in ((column, part), ("patients", of)):
             if value is not None and value < 0:
                 yield Fault("a negative count", path, row.number, name, value, "0 or more")
@@ -235,7 +205,7 @@ def _fitting(everyone: tuple[int, int], patients: int, column: str) -> str:
 
 def _number(text: str) -> int:
     """Number of a cell that has been checked."""
-    return whole(text) or 0
+    return _exact(text) or 0
 
 
 def _marked(row: Row) -> Row:
