@@ -5,7 +5,10 @@ with --map, the folder of a study read through a column map (data/maps/README.md
 --event name its columns; --by names the factors, with levels in order where given
 (--by her2=zero,low,positive); the first factor may have a different effect in each level of the
 others. With --entry patients count from that time on (delayed entry); with --patient several rows
-of one patient are its (entry, time] periods; with --cause events have competing causes.
+of one patient are its (entry, time] periods; with --cause events have competing causes (its column
+may be that of the event: 0 is censored, every other code a cause). An endpoint that the map
+declares is used whole when --time names it: event, entry, cause, rounding; --ignore-entry leaves
+the entry out. A code of the event that could mean more than one thing is asked about.
 --external names files of patients of other studies, with the same columns: survival under every
 choice of borrowing from them goes into borrowing.csv and tipping.csv, beside the own analysis.
 Writes estimates.csv (columns of the evidence table), classical.csv, checks.csv, report.html,
@@ -26,7 +29,9 @@ from her2bayes.errors import EXIT_NOT_CONVERGED
 def main(
     cohort: Annotated[Path, typer.Option(help="File with the patients, or folder of a study.")],
     time: Annotated[str, typer.Option(help="Column of follow-up time.")],
-    event: Annotated[str, typer.Option(help="Column of the event, 0 or 1.")],
+    event: Annotated[
+        str, typer.Option(help="Column of the event, 0 or 1; not needed with an endpoint of a map.")
+    ] = "",
     by: Annotated[list[str] | None, typer.Option(help="Factor, or factor=level,level.")] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
         "reports/out/survival"
@@ -52,6 +57,18 @@ def main(
     times: Annotated[str, typer.Option(help="Landmarks in months: 12,24,60.")] = "",
     time_unit: Annotated[str, typer.Option(help="days, weeks, months or years.")] = "months",
     event_code: Annotated[str, typer.Option(help="Value that means an event.")] = "",
+    censored_code: Annotated[
+        list[str] | None, typer.Option(help="Value that means censored, where there are several.")
+    ] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="column=code,code: what is not known there.")
+    ] = None,
+    ignore_entry: Annotated[
+        bool, typer.Option("--ignore-entry", help="Leave out the entry that the map declares.")
+    ] = False,
+    member: Annotated[
+        str, typer.Option(help="Which of the cohorts that `reconstruct` wrote into the file.")
+    ] = "",
     nonpositive: Annotated[
         str, typer.Option(help="refuse, or drop rows whose time is not after entry.")
     ] = "refuse",
@@ -93,6 +110,7 @@ def main(
     from her2bayes.analysis import survival_checks as checks
     from her2bayes.evidence.follow_up import read_follow_up
     from her2bayes.evidence.landmarks import read_landmarks
+    from her2bayes.evidence.mapped_endpoint import Wanted
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
     from her2bayes.reports import survival_borrowing_files as borrowing
@@ -104,10 +122,10 @@ def main(
     def say(text: str) -> None:
         log.print(plain(text))
 
-    source: Any = cohort
-    title = cohort.stem
-    if map_:
-        source, title = files.cohort_frame(cohort, map_)
+    factors = {**files.factors(by or []), **dict.fromkeys(frailty or [])}
+    wanted = Wanted(time, event, entry, cause, ignore_entry, time_unit, event_code)
+    opened = files.open_source(cohort, map_, wanted, list(factors))
+    title = opened.title
     scheme, number = files.cuts(cuts)
     question = survival.Question(
         study=files.slug(cohort.stem),
@@ -123,23 +141,22 @@ def main(
         priors=survival.elicited(files.numbers(prior_median, "--prior-median")),
         landmarks=read_landmarks(landmarks) if landmarks else None,
     )
-    factors = {**files.factors(by or []), **dict.fromkeys(frailty or [])}
     columns: dict[str, Any] = {
-        "time": time,
-        "event": event,
-        "entry": entry or None,
-        "cause": cause or None,
+        **opened.columns,
         "patient": patient or None,
         "time_unit": time_unit,
         "event_code": event_code or None,
+        "censored_codes": censored_code or (),
+        "missing": files.several(missing or [], "--missing"),
+        "member": member,
         "nonpositive": files.choice(nonpositive, "--nonpositive", ("refuse", "drop")),
         "longest": longest,
         "many_levels": frailty or (),
     }
-    follow_up = read_follow_up(source, by=factors, **columns)
+    follow_up = read_follow_up(opened.source, by=factors, **columns)
     asked = borrowing.Asked(robust_weight, tuple(discount or ()), trials, scheduler)
     elsewhere = borrowing.read(external or [], follow_up, factors, asked, question, columns)
-    for line in files.cohort_text(follow_up, title):
+    for line in (*opened.lines, *files.cohort_text(follow_up, title)):
         say(line)
     sampling = (
         Sampling(draws=600, tune=400, chains=2, seed=seed, target_accept=0.95)

@@ -60,6 +60,14 @@ def main(
     external: Annotated[
         list[Path] | None, typer.Option(help="File with patients of another study (survival).")
     ] = None,
+    entry: Annotated[str, typer.Option(help="Column of the time of entry (survival).")] = "",
+    ignore_entry: Annotated[
+        bool, typer.Option("--ignore-entry", help="Leave out the entry that the map declares.")
+    ] = False,
+    event_code: Annotated[str, typer.Option(help="Value that means an event.")] = "",
+    missing: Annotated[
+        list[str] | None, typer.Option(help="column=code,code: what is not known there.")
+    ] = None,
     model: Annotated[str, typer.Option(help="ph, or nonph: ratios change over time.")] = "ph",
     cuts: Annotated[str, typer.Option(help="40, equal:20, or months: 6,12,24.")] = "quantile",
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
@@ -85,7 +93,7 @@ def main(
     else:
         asked = _patients(
             cohort, conclusions, out_folder, map_, time, event, by, model, cuts,
-            frailty or [], external or [],
+            frailty or [], external or [], entry, ignore_entry, event_code, missing or [],
         )  # fmt: skip
     axes = [axis for target in asked.targets for axis in target.axes]
     wanted = read_grid(grid, axes) if grid else None
@@ -147,6 +155,10 @@ def _patients(
     cuts: str,
     frailty: list[str],
     external: list[Path],
+    entry: str,
+    ignore_entry: bool,
+    event_code: str,
+    missing: list[str],
 ) -> "Asked":
     """Read a cohort and say who is in it; faults come before anything is fitted."""
     from her2bayes.reports import sensitivity_definitions as other
@@ -162,35 +174,36 @@ def _patients(
         log.print(plain(flow_text(pooled)))
         counted = other.definitions(pooled, cohort, map_)
         return files.from_pairs(pooled, conclusions, out_folder, counted)
-    if not (time and event):
+    if not time:
         remedy = "give --time and --event for survival, or --map for paired readings"
         raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
     from her2bayes.analysis.survival import DEFAULT_INTERVALS, Question
     from her2bayes.evidence.external_survival import read_external
     from her2bayes.evidence.follow_up import read_follow_up
+    from her2bayes.evidence.mapped_endpoint import Wanted
     from her2bayes.reports import survival_files
 
-    source: Any = cohort
-    title = cohort.stem
-    cohorts = {}
-    if map_:
-        mapped = other.read(cohort, map_)
-        source, title = survival_files.single_classes(mapped), mapped.title
-        cohorts = other.definitions(mapped, cohort, map_)
+    factors = {**survival_files.factors(by or []), **dict.fromkeys(frailty)}
+    wanted = Wanted(time, event, entry, "", ignore_entry, "months", event_code)
+    opened = survival_files.open_source(cohort, map_, wanted, list(factors))
+    title = opened.title
+    cohorts = other.definitions(opened.cohort, cohort, map_) if opened.cohort else {}
     scheme, number = survival_files.cuts(cuts)
     question = Question(
         study=survival_files.slug(cohort.stem), title=title, model=model, cuts=scheme,
         intervals=number or DEFAULT_INTERVALS, frailty=tuple(frailty),
     )  # fmt: skip
-    factors = {**survival_files.factors(by or []), **dict.fromkeys(frailty)}
-    columns: dict[str, Any] = {"time": time, "event": event, "many_levels": frailty}
-    follow_up = read_follow_up(source, by=factors, **columns)
+    columns: dict[str, Any] = {
+        **opened.columns, "many_levels": frailty, "event_code": event_code or None,
+        "missing": survival_files.several(missing, "--missing"),
+    }  # fmt: skip
+    follow_up = read_follow_up(opened.source, by=factors, **columns)
     elsewhere = read_external(external, follow_up, factors, **columns) if external else {}
     if external and frailty:
         problem = "external patients belong to none of the groups of --frailty"
         raise BadInput(Fault(problem, value=", ".join(frailty), remedy="leave one of them out"))
     defined = other.follow_ups(cohorts, follow_up, factors, **columns)
-    for line in survival_files.cohort_text(follow_up, title):
+    for line in (*opened.lines, *survival_files.cohort_text(follow_up, title)):
         log.print(plain(line))
     return files.from_follow_up(
         follow_up, question, conclusions, cohort, out_folder,

@@ -6,7 +6,8 @@
 negative]``, ``transition[zero -> low | relapse_type=LRR]``, ``discordance[| hr_status=positive]``,
 ``hazard_ratio[bcss ; her2: positive vs low]``, ``survival[bcss | her2=zero @ 24 months]``,
 ``association[her2 ; hr_status]`` (all levels of the factor compared). Readings and scenarios are
-columns of their own, never part of the name.
+columns of their own, never part of the name. A level that holds one of ``[ ] | ; @ , "`` or the
+word ``vs`` stands in double quotes: ``median[os | sites="1-2, visceral"]``.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ KINDS = {
 }
 
 _RESERVED = set("[]|;@")
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SHAPE = "kind[outcome | factor=level, ... ; factor: a vs b @ time unit]"
 
@@ -76,7 +78,7 @@ class Contrast:
 
     def __str__(self) -> str:
         """Print as in the grammar."""
-        return f"{self.factor}: {self.a} vs {self.b}" if self.a else self.factor
+        return f"{self.factor}: {quoted(self.a)} vs {quoted(self.b)}" if self.a else self.factor
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,10 @@ class Estimand:
         if len(set(factors)) != len(factors):
             return "a factor is conditioned on twice"
         for factor, level in self.given:
-            if not _NAME.fullmatch(factor) or not level or (_RESERVED | {","}) & set(level):
+            if not _NAME.fullmatch(factor) or not level:
                 return f"condition '{factor}={level}' is not factor=level"
         if _RESERVED & set(self.outcome):
             return f"outcome '{self.outcome}' holds one of [ ] | ; @"
-        if self.contrast and _RESERVED & set(str(self.contrast)):
-            return f"contrast '{self.contrast}' holds one of [ ] | ; @"
         if (self.time is None) != (not self.time_unit):
             return "a time needs a unit and a unit a time"
         return ""
@@ -118,7 +118,7 @@ class Estimand:
         """Print the canonical form."""
         inside = self.outcome
         if self.given:
-            inside += " | " + ", ".join(f"{factor}={level}" for factor, level in self.given)
+            inside += " | " + ", ".join(f"{factor}={quoted(level)}" for factor, level in self.given)
         if self.contrast:
             inside += f" ; {self.contrast}"
         if self.time is not None:
@@ -140,16 +140,40 @@ def parse(text: str) -> Estimand:
 
     Raises ``BadInput`` naming what does not fit.
     """
-    match = re.fullmatch(r"\s*([A-Za-z_]+)\s*\[(.*)\]\s*", text, flags=re.DOTALL)
+    plain, texts = _without_quotes(text)
+    match = re.fullmatch(r"\s*([A-Za-z_]+)\s*\[(.*)\]\s*", plain, flags=re.DOTALL)
     if not match:
         raise BadInput(Fault("not an estimand", value=text, allowed=_SHAPE))
     kind, inside = match.group(1), match.group(2)
     inside, time, unit = _time(inside, text)
     body, _, contrast_text = inside.partition(";")
     outcome, _, given_text = body.partition("|")
-    contrast = _contrast(contrast_text.strip(), text) if contrast_text.strip() else None
-    given = tuple(_condition(part, text) for part in given_text.split(",") if part.strip())
+    contrast = _contrast(contrast_text.strip(), text, texts) if contrast_text.strip() else None
+    given = tuple(_condition(part, text, texts) for part in given_text.split(",") if part.strip())
     return Estimand(kind, " ".join(outcome.split()), given, contrast, time, unit)
+
+
+def quoted(level: str) -> str:
+    """Write a level as the grammar reads it: in quotes where it holds a sign of the grammar."""
+    plain = not (_RESERVED | {",", '"'}) & set(level) and " vs " not in f" {level} "
+    return level if plain else '"' + level.replace('"', '""') + '"'
+
+
+def _without_quotes(text: str) -> tuple[str, list[str]]:
+    """Text with each quoted level as a place (a sign of no grammar and its number), and levels."""
+    levels: list[str] = []
+
+    def place(match: re.Match[str]) -> str:
+        levels.append(match[1].replace('""', '"'))
+        return f"\0{len(levels) - 1}\0"
+
+    return _QUOTED.sub(place, text), levels
+
+
+def _level(text: str, texts: list[str]) -> str:
+    """Level as written, or the quoted one at its place."""
+    plain = " ".join(text.split())
+    return texts[int(plain[1:-1])] if plain.startswith("\0") else plain
 
 
 def _time(inside: str, text: str) -> tuple[str, float | None, str]:
@@ -162,17 +186,17 @@ def _time(inside: str, text: str) -> tuple[str, float | None, str]:
     return head, float(match.group(1)), match.group(2)
 
 
-def _contrast(contrast: str, text: str) -> Contrast:
+def _contrast(contrast: str, text: str, texts: list[str]) -> Contrast:
     factor, mark, levels = contrast.partition(":")
     a, versus, b = levels.partition(" vs ")
     good = _NAME.fullmatch(factor.strip()) and (not mark or (versus and a.strip() and b.strip()))
     if not good:
         raise BadInput(Fault("contrast is not 'factor: a vs b'", value=text, allowed=_SHAPE))
-    return Contrast(factor.strip(), a.strip(), b.strip())
+    return Contrast(factor.strip(), _level(a, texts), _level(b, texts))
 
 
-def _condition(part: str, text: str) -> tuple[str, str]:
+def _condition(part: str, text: str, texts: list[str]) -> tuple[str, str]:
     factor, mark, level = part.partition("=")
     if not mark:
         raise BadInput(Fault("condition is not factor=level", value=text, allowed=_SHAPE))
-    return factor.strip(), " ".join(level.split())
+    return factor.strip(), _level(level, texts)

@@ -51,7 +51,7 @@ def test_many_bad_rows_are_named_first_and_counted():
 
 def test_event_codes_one_and_two_are_asked_about():
     text = message({"t": [1.0, 2], "e": [1, 2]})
-    assert "event codes are 1, 2, not 0 and 1" in text
+    assert "event codes are 1, 2; nothing says what 2 mean" in text
     assert "as in R: --event-code 2" in text
     assert read({"t": [1.0, 2], "e": [1, 2]}, event_code="2").events == 1
 
@@ -130,13 +130,15 @@ def test_missing_values_are_left_out_and_counted(tmp_path: Path):
     found = read(file, by=["g"])
     assert (found.rows, found.events) == (2, 1)
     assert found.left_out == {
-        "time or event missing": 2,
+        "time missing": 1,
+        "event missing": 1,
         "factor missing or level not asked for": 1,
     }
 
 
 def test_reserved_signs_in_levels_are_refused():
-    assert "holds one of" in message({"t": [1.0], "e": 1, "g": ["a=b"]}, by=["g"])
+    found = read({"t": [1.0, 2.0], "e": [1, 0], "g": ["<=50", "a | b, c"]}, by=["g"])
+    assert found.factors == {"g": ("<=50", "a | b, c")}
 
 
 def test_event_without_a_cause():

@@ -21,6 +21,7 @@ from her2bayes.evidence.classify import UNKNOWN, Scheme, classify
 from her2bayes.evidence.cohort_flow import flow_table
 from her2bayes.evidence.cohort_rows import READ, choose_rows, read_rows
 from her2bayes.evidence.cohort_sources import Sources, open_sources, row_faults
+from her2bayes.evidence.event_codes import Codes
 from her2bayes.evidence.maps import ColumnMap, FactorMap, load_map
 
 ENDS = ("primary", "recurrence")
@@ -34,7 +35,8 @@ class Cohort:
     a set of classes, empty where there is no tissue), ``<end>_rule``, ``<end>_score``,
     ``<end>_ish``, ``<end>_overall``, ``hr_status_<end>``, ``<end>_time``; ``pair`` (bool);
     ``hr_status`` and the map's factors (text, empty = not known); for each endpoint
-    ``<name>_months``, ``<name>_event`` (0/1) and ``<name>_entry_months`` (NaN = not known).
+    ``<name>_months``, ``<name>_event`` (0/1), ``<name>_entry_months`` (NaN = not known) and
+    ``<name>_cause`` (text). ``event_codes`` says by endpoint what each code was taken as.
     ``factors`` gives each factor's levels in order. ``flow`` says what became of every row.
     """
 
@@ -48,6 +50,7 @@ class Cohort:
     source: Mapping[str, str]
     digest: str
     notes: Mapping[str, int] = field(default_factory=dict)
+    event_codes: Mapping[str, Codes] = field(default_factory=dict)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -82,6 +85,7 @@ def read_cohort(mapped: ColumnMap | Path | str, where: Path | str) -> Cohort:
         source=mapped.source,
         digest=_digest(sources),
         notes=_notes(sources, rows, ties, reversed_),
+        event_codes={e.name: columns.event_codes(sources, e) for e in mapped.endpoints},
     )
     return replace(cohort, flow=flow_table(cohort, rows["fate"].value_counts()))
 
@@ -197,6 +201,8 @@ def _add_endpoints(sources: Sources, frame: pd.DataFrame, chosen: pd.DataFrame) 
         if endpoint.entry:
             entry = columns.numbers(sources, endpoint.entry)[at] * scale
             frame[f"{endpoint.name}_entry_months"] = entry
+        if endpoint.cause:
+            frame[f"{endpoint.name}_cause"] = columns.plain_texts(sources, endpoint.cause)[at]
 
 
 def _notes(sources: Sources, rows: pd.DataFrame, ties: int, reversed_: int) -> dict[str, int]:
@@ -214,7 +220,7 @@ def _notes(sources: Sources, rows: pd.DataFrame, ties: int, reversed_: int) -> d
         notes["patients file: patients without a row in the table"] = int(
             (known.get_indexer(ids) < 0).sum()
         )
-    return {text: count for text, count in notes.items() if count}
+    return {text: count for text, count in (notes | sources.notes).items() if count}
 
 
 def _digest(sources: Sources) -> str:

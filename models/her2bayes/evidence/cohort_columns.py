@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from itertools import pairwise
 
@@ -19,8 +19,9 @@ from her2bayes.evidence.classify import (
     without_notes,
 )
 from her2bayes.evidence.cohort_sources import Sources, texts
+from her2bayes.evidence.dates import LOOKS_LIKE, date_reader
+from her2bayes.evidence.event_codes import CENSORED, EVENT, MISSING, Codes
 from her2bayes.evidence.maps import EndpointMap, FactorMap
-from her2bayes.evidence.maps_schema import RESERVED_LEVEL
 
 MAX_LEVELS = 60
 MONTHS = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
@@ -95,22 +96,48 @@ def roles(sources: Sources) -> np.ndarray:
 
 def events(sources: Sources, endpoint: EndpointMap) -> np.ndarray:
     """1 event, 0 censored, NaN where missing."""
-    words: dict[str, int] = dict(EVENTS)
-    if endpoint.events or endpoint.censored:
-        words = dict.fromkeys(map(_plain, endpoint.events), 1)
-        words |= dict.fromkeys(map(_plain, endpoint.censored), 0)
 
     def understand(text: str) -> str | None:
-        plain = _plain(text)
-        coded = re.match(r"([01]):", plain)
-        if plain in words:
-            return str(words[plain])
-        return coded[1] if coded and not endpoint.events else None
+        return _event(text, endpoint)
 
     place = f"[endpoints.{endpoint.name}]"
     remedy = f'say under {place} events = ["…"] and censored = ["…"]'
     found = texts(sources, endpoint.event, understand, "1 or 0, deceased or living", remedy)
     return np.array([float(text) if text else math.nan for text in found])
+
+
+def _event(text: str, endpoint: EndpointMap) -> str | None:
+    words: dict[str, int] = dict(EVENTS)
+    if endpoint.events or endpoint.censored:
+        words = dict.fromkeys(map(_plain, endpoint.events), 1)
+        words |= dict.fromkeys(map(_plain, endpoint.censored), 0)
+    plain = _plain(text)
+    coded = re.match(r"([01]):", plain)
+    if plain in words:
+        return str(words[plain])
+    return coded[1] if coded and not endpoint.events else None
+
+
+def event_codes(sources: Sources, endpoint: EndpointMap) -> Codes:
+    """What each code of an endpoint's event column was taken as, and in how many rows it stands."""
+    found = sources.find(endpoint.event)
+    if found is None:
+        return Codes({}, {})
+    table, bare, _ = found
+    numbers_ = table.frame[bare].str.strip().value_counts()
+    count = {str(text): int(n) for text, n in numbers_.items()}
+    meant = {"1": EVENT, "0": CENSORED}
+    missing = sources.map.missing_in(endpoint.event)
+    meaning = {
+        text: MISSING if is_missing(text, missing) else meant.get(str(_event(text, endpoint)), "")
+        for text in count
+    }
+    return Codes(meaning, count)
+
+
+def plain_texts(sources: Sources, name: str) -> np.ndarray:
+    """Text of a column as written, empty where missing."""
+    return texts(sources, name, lambda text: " ".join(text.split()), "text", "")
 
 
 def levels(sources: Sources, factor: FactorMap) -> np.ndarray:
@@ -121,15 +148,14 @@ def levels(sources: Sources, factor: FactorMap) -> np.ndarray:
     def understand(text: str) -> str | None:
         if factor.words:
             return factor.words.get(_plain(text), factor.other)
-        level = " ".join(text.split())
-        return None if RESERVED_LEVEL & set(level) else level
+        return " ".join(text.split())
 
     place = f"[factors.{factor.name}]"
-    known = ", ".join(sorted(set(factor.words.values()))) or "text without , ; | [ ] @"
+    known = ", ".join(sorted(set(factor.words.values()))) or "text"
     remedy = (
         f'translate it under [factors.{factor.name}.values], or set other = "others" in {place}'
     )
-    found = texts(sources, factor.column, understand, known, remedy)
+    found = texts(sources, factor.column, understand, known, remedy, level=True)
     count = len(set(found) - {""})
     if count > MAX_LEVELS:
         remedy = f"give cut = [...] for a number, or group the values under {place}"
@@ -159,31 +185,41 @@ def numbers(sources: Sources, name: str) -> np.ndarray:
         first, second = (numbers(sources, term) for term in sources.map.derived[name])
         return first - second
     kinds: set[str] = set()
+    known = sources.find(name)
+    written = list(known[0].frame[known[1]].unique()) if known else []
+    place = {"file": str(known[0].path) if known else "", "column": known[1] if known else name}
+    read, faults = date_reader(written, sources.map.dates.get(place["column"], ""), place)
+    sources.faults += [fault for fault in faults if fault not in sources.faults]
 
     def understand(text: str) -> str | None:
-        value, kind = _number_or_date(text.strip())
+        value, kind = _number_or_date(text.strip(), read)
         kinds.add(kind)
-        return value
+        return "" if value is None and faults and re.match(LOOKS_LIKE, text.strip()) else value
 
-    remedy = 'correct it, or list it under missing = ["…"] in the map'
-    found = texts(sources, name, understand, "a number or a date like 2015-03-31", remedy)
+    remedy = f'correct it, or list it in the map: [missing_in] "{place["column"]}" = ["…"]'
+    found = texts(
+        sources,
+        name,
+        understand,
+        "a number or a date like 2015-03-31 or 31/3/2015",
+        remedy,
+        number=True,
+    )
     if {"number", "date"} <= kinds:
         table, bare, _ = sources.find(name) or (sources.table, name, False)
         sources.faults.append(Fault(_MIXED, file=table.path, column=bare, remedy="use one of them"))
     return np.array([float(text) if text else math.nan for text in found])
 
 
-def _number_or_date(text: str) -> tuple[str | None, str]:
+def _number_or_date(text: str, read: Callable[[str], date | None]) -> tuple[str | None, str]:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if math.isfinite(value) and "_" not in text:
         return repr(value), "number"
-    try:
-        return repr(float(date.fromisoformat(text[:10]).toordinal())), "date"
-    except ValueError:
-        return None, ""
+    found = read(text)
+    return (None, "") if found is None else (repr(float(found.toordinal())), "date")
 
 
 def _plain(text: str) -> str:

@@ -24,6 +24,7 @@ class Sources:
     patients: TextTable | None
     position: np.ndarray
     faults: list[Fault] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
 
     def find(self, name: str) -> tuple[TextTable, str, bool] | None:
         """File, bare column name and whether it is the patients file; None where no file has it.
@@ -148,22 +149,51 @@ def row_faults(
 
 
 def texts(
-    sources: Sources, name: str, understand: Callable[[str], str | None], allowed: str, remedy: str
+    sources: Sources,
+    name: str,
+    understand: Callable[[str], str | None],
+    allowed: str,
+    remedy: str,
+    *,
+    number: bool = False,
+    level: bool = False,
 ) -> np.ndarray:
-    """Canonical text of one column, aligned with the table; each text not understood is a fault."""
+    """Canonical text of one column, aligned with the table; each text not understood is a fault.
+
+    ``number``: the column holds numbers, in which codes of missing values are numbers too;
+    ``level``: it holds levels of a factor, one of which may be called "None".
+    """
     found = sources.find(name)
     if found is None:
         return np.full(len(sources.table.frame), "", dtype=object)
     table, bare, from_patients = found
     codes, distinct = pd.factorize(table.frame[bare])
     meaning = np.empty(len(distinct), dtype=object)
+    words = sources.map.missing_in(bare, number=number)
+    if number:
+        _note_numbers(sources, table.frame[bare], bare)
+    odd: list[Fault] = []
     for k, text in enumerate(distinct):
-        missing = is_missing(text, sources.map.missing)
+        missing = is_missing(text, words) and not (level and text.strip().lower() == "none")
         value = "" if missing else understand(text)
         meaning[k] = value if value is not None else ""
         if value is None:
-            sources.faults.append(_not_understood(table, bare, text, codes == k, allowed, remedy))
+            odd.append(_not_understood(table, bare, text, codes == k, allowed, remedy))
+    sources.faults += odd[:SHOWN]
+    if len(odd) > SHOWN:
+        more = f"{len(odd) - SHOWN} more values of this column not understood"
+        sources.faults.append(Fault(more, file=table.path, column=bare, remedy=remedy))
     return sources.aligned(meaning[codes], from_patients, "")
+
+
+def _note_numbers(sources: Sources, column: pd.Series, name: str) -> None:
+    """Count values that are codes of missing ones elsewhere and numbers here."""
+    codes = sources.map.codes - sources.map.missing_by.get(name, frozenset())
+    count = int(column.str.strip().isin(codes).sum())
+    if count:
+        shown = ", ".join(sorted(codes))
+        text = f"{name}: {shown} are read as numbers (missing: say so under [missing_in])"
+        sources.notes[text] = count
 
 
 def _not_understood(

@@ -26,14 +26,19 @@ import pyarrow as pa
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence import follow_up_checks as checks
 from her2bayes.evidence import follow_up_levels
-from her2bayes.evidence.collect import without_deprecations
+from her2bayes.evidence.collect import collect, without_deprecations
+from her2bayes.evidence.event_codes import CENSORED, EVENT, MOST_CODES, Asked, Codes, decide
 from her2bayes.evidence.read_table import read_table
 
 # months in one unit of time; a month is a twelfth of 365.25 days
 MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}
-MISSING = ("", "na", "nan", "none", "null", "n/a")
-# event column as text -> 0/1; cBioPortal writes "1:DECEASED"
-EVENT_WORDS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+# not known, in any column; cBioPortal and TCGA write it in brackets
+MISSING = frozenset({"", "na", "nan", "null", "n/a", "<na>"}) | {
+    f"[{words}]"
+    for words in ("not available", "not applicable", "not evaluated", "unknown", "discrepancy",
+                  "completed", "pending", "na", "n/a")
+}  # fmt: skip
+NO_NUMBER = MISSING | {"none"}  # "None" is a level of a factor, but no time and no event
 # names that mean something else in the tables and models further on
 RESERVED = {"entry", "time", "event", "cause", "patient", "patients", "rows", "history", "group"}
 _PARQUET = {".parquet", ".pq"}
@@ -46,7 +51,8 @@ class FollowUp:
 
     ``factors`` maps each factor to its levels in order; ``causes`` is empty with one kind of event;
     ``left_out`` counts rows by reason; ``rows``, ``patients``, ``events`` count what is kept;
-    ``last_time`` is the longest time in months; ``notes`` say how the file was read.
+    ``last_time`` is the longest time in months; ``notes`` say how the file was read; ``codes`` what
+    each code of ``event_column`` was taken as, and in how many rows it stands.
     """
 
     table: ir.Table = field(repr=False)
@@ -61,6 +67,8 @@ class FollowUp:
     has_entry: bool = False
     has_patient: bool = False
     notes: tuple[str, ...] = ()
+    codes: Codes = field(default_factory=lambda: Codes({}, {}))
+    event_column: str = ""
 
     @property
     def connection(self) -> Any:
@@ -80,6 +88,10 @@ def read_follow_up(
     endpoint: str | None = None,
     time_unit: str = "months",
     event_code: str | None = None,
+    censored_codes: Sequence[str] = (),
+    missing: Mapping[str, Sequence[str]] | None = None,
+    tolerance: float = 0.0,
+    member: str = "",
     nonpositive: Literal["refuse", "drop"] = "refuse",
     longest: float = 600.0,
     many_levels: Sequence[str] = (),
@@ -90,13 +102,19 @@ def read_follow_up(
     ``source`` is delimited text, Parquet (a file or a folder), a data frame or an Ibis table; the
     other words are names of its columns. ``by`` lists the factors, with their levels in order where
     given (rows with other levels are left out and counted). ``event_code`` is the value that means
-    an event where the codes are not 0 and 1. Rows with ``time <= entry`` that carry an event are
-    refused unless ``nonpositive="drop"``; censored ones hold no information and are left out.
+    an event where the codes are not 0 and 1, ``censored_codes`` those that mean censored; a code
+    that could mean either is refused. Where ``cause`` is the event column itself, its codes are the
+    causes, and 0 (or ``censored_codes``) is censored. ``missing`` gives further texts that say "not
+    known", by column. Rows with ``time <= entry`` that carry an event are refused unless
+    ``nonpositive="drop"``, or ``time`` is at most ``tolerance`` months before ``entry`` (rounded
+    times); censored ones hold no information and are left out. Several rows of one ``patient`` are
+    periods, which may not overlap, with one event at most, in the last.
     ``longest`` is the longest follow-up in months that is believed to be in months. ``many_levels``
     are factors allowed many levels (centres, studies).
 
     Raises ``BadInput`` with every fault found, naming rows where the backend keeps their order.
     """
+    patient = None if patient == NO_PATIENT else patient
     wanted = dict(by) if isinstance(by, Mapping) else dict.fromkeys(by)
     columns = {"time": time, "event": event, "entry": entry, "cause": cause, "patient": patient}
     used = {role: name for role, name in columns.items() if name}
@@ -106,24 +124,29 @@ def read_follow_up(
         names=[*used.values(), *wanted],
         numbers=[used[role] for role in ("time", "entry") if role in used],
     )
-    raw, named = opened.table, opened.file
+    raw, named = _one_member(opened.table, member, used, opened.file), opened.file
     raise_if(_unknown_columns(raw, [*used.values(), *wanted], named))
     if time_unit not in MONTHS:
         raise BadInput(Fault("unknown time unit", value=time_unit, allowed=", ".join(MONTHS)))
+    words = {name: frozenset(w.lower() for w in texts) for name, texts in (missing or {}).items()}
+    raise_if(_unknown_columns(raw, list(words), named))
     names = {name: factor_name(name) for name in wanted}
     given = {short: tuple(wanted[name] or ()) for name, short in names.items()}
-    table = _canonical(raw, used, names, MONTHS[time_unit], event_code)
+    asked = Asked(event_code, tuple(censored_codes), causes=cause == event)
     with _told_of(named):
-        scan = checks.scan(table, given, "patient" in used)
+        codes = _codes(raw, event, words.get(event, frozenset()), asked, named)
+        table = _canonical(raw, used, names, MONTHS[time_unit], codes, words, tolerance)
+        scan = checks.scan(table, given, "patient" in used, tolerance)
     limits = checks.Limits(
         nonpositive=nonpositive == "drop",
         longest=longest,
         time_unit=time_unit,
-        event_code=event_code,
+        tolerance=tolerance,
         many_levels=tuple(factor_name(name) for name in many_levels),
     )
     titles = {short: name for name, short in names.items()}
-    raise_if(checks.faults(table, scan, used, limits, file=named, titles=titles))
+    faults = [*codes.faults, *_repeated_patients(raw, used, patient, named)]
+    raise_if(faults + checks.faults(table, scan, used, limits, file=named, titles=titles))
     kept = _kept(table, used, given)
     return FollowUp(
         table=kept,
@@ -133,10 +156,43 @@ def read_follow_up(
         has_entry="entry" in used,
         has_patient="patient" in used,
         notes=opened.notes,
+        codes=codes,
+        event_column=event,
         **checks.counts(scan, "patient" in used),
     )
 
 
+def _one_member(raw: ir.Table, member: str, used: Mapping[str, str], file: str | None) -> ir.Table:
+    """Rows of one cohort of an ensemble that ``reconstruct`` wrote; several are never pooled."""
+    if MEMBER not in raw.columns or MEMBER in used.values():
+        if member:
+            remedy = "leave --member out: the file is no ensemble"
+            raise BadInput(Fault("there is no column 'member'", file=file, remedy=remedy))
+        return raw
+    text = raw[MEMBER].cast("string")
+    known = sorted(collect(raw.select(member=text).distinct())["member"].dropna(), key=_natural)
+    if len(known) < 2 and not member:
+        return raw
+    if member not in known:
+        raise BadInput(
+            Fault(
+                f"the file is an ensemble: {len(known)} versions of one cohort, not more patients",
+                file=file,
+                column=MEMBER,
+                value=member or None,
+                allowed=f"one of {', '.join(known[:5])}{', …' if len(known) > 5 else ''}",
+                remedy="choose one with --member, and repeat for others: how the answers spread is "
+                "what the curve does not tell",
+            )
+        )
+    return raw.filter(text == member)
+
+
+def _natural(text: str) -> tuple[float, str]:
+    return (float(text), text) if text.replace(".", "", 1).isdigit() else (float("inf"), text)
+
+
+MEMBER = "member"  # column of files that hold several versions of one cohort
 _ENGINES = ("duckdb", "_duckdb", "pyarrow", "pyspark")
 
 
@@ -241,57 +297,107 @@ def _unknown_columns(raw: ir.Table, names: Sequence[str], file: str | None) -> l
     return faults
 
 
+def _codes(
+    raw: ir.Table, column: str, words: frozenset[str], asked: Asked, file: str | None
+) -> Codes:
+    """Meaning of each code of the event column, from the numbers of rows that have it."""
+    few = raw.select(code=_plain(raw[column])).group_by("code").agg(rows=lambda t: t.count())
+    found = collect(few.limit(MOST_CODES + 100))
+    count = {str(c): int(n) for c, n in zip(found["code"].fillna(""), found["rows"], strict=True)}
+    return decide(count, NO_NUMBER | words, asked, column, file)
+
+
+def _repeated_patients(
+    raw: ir.Table, used: Mapping[str, str], patient: str | None, file: str | None
+) -> list[Fault]:
+    """Ask what rows with the same patient id are, where a column is evidently one of patients."""
+    evident = [name for name in raw.columns if name.lower() in _PATIENT_IDS]
+    if patient or not evident or evident[0] in used.values():
+        return []
+    ids = _text(raw[evident[0]])
+    found = collect(raw.aggregate(rows=ids.count(), ids=ids.nunique())).iloc[0]
+    if found["rows"] == found["ids"]:
+        return []
+    return [
+        Fault(
+            f"{int(found['rows']):,} rows hold {int(found['ids']):,} patients",
+            file=file,
+            column=evident[0],
+            remedy=f"keep one row a patient; where rows are periods (entry, time] of a patient: "
+            f"--patient {evident[0]}; where each row is a patient of its own: --patient none",
+        )
+    ]
+
+
+_PATIENT_IDS = {"patient_id", "patientid", "patient", "pat_id", "subject_id", "usubjid", "subjid"}
+NO_PATIENT = "none"  # what a user says where rows with one id are different patients
+
+
 def _canonical(
     raw: ir.Table,
     used: Mapping[str, str],
     names: Mapping[str, str],
     months: float,
-    code: str | None,
+    codes: Codes,
+    words: Mapping[str, frozenset[str]],
+    tolerance: float,
 ) -> ir.Table:
+    written = _plain(raw[used["event"]])
     columns: dict[str, ir.Value] = {
-        "event_text": _text(raw[used["event"]]),
-        "event": _event(raw[used["event"]], code),
+        "event_text": written,
+        "event": _event(written, codes),
     }
     for role in ("time", "entry"):
         given = raw[used[role]] if role in used else ibis.literal(0.0)
-        columns[role] = _number(given) * months if months != 1 else _number(given)
+        absent = NO_NUMBER | words.get(used.get(role, ""), frozenset())
+        columns[role] = _number(given, absent) * months if months != 1 else _number(given, absent)
         columns[f"{role}_text"] = given.cast("string")  # as given, to name a bad value
         odd = (columns[role].isinf() | columns[role].isnan()).fill_null(False)
         if given.type().is_string():
-            odd = odd | (columns[role].isnull() & _text(given).notnull()).fill_null(False)
+            odd = odd | (columns[role].isnull() & _text(given, absent).notnull()).fill_null(False)
         columns[f"{role}_bad"] = odd
+    if tolerance and "entry" in used:  # rounded times: an entry a little before the start is 0
+        entry = columns["entry"]
+        columns["entry"] = ((entry < 0) & (entry >= -tolerance)).ifelse(0.0, entry)
     for role in ("cause", "patient"):
         if role in used:
-            columns[role] = _text(raw[used[role]])
+            absent = MISSING | words.get(used[role], frozenset())
+            columns[role] = _text(raw[used[role]], absent)
     if checks.LINE in raw.columns:
         columns[checks.LINE] = raw[checks.LINE]
     for name, short in names.items():
-        columns[short] = _text(raw[name])
+        columns[short] = _text(raw[name], MISSING | words.get(name, frozenset()))
     return raw.select(**columns)
 
 
-def _number(column: ir.Value) -> ir.Value:
+def _number(column: ir.Value, missing: frozenset[str]) -> ir.Value:
     if column.type().is_string():
-        return _text(column).try_cast("float64")
+        return _text(column, missing).try_cast("float64")
     return column.cast("float64")
 
 
-def _text(column: ir.Value) -> ir.Value:
+def _plain(column: ir.Value) -> ir.Value:
     text = column.cast("string").strip()
     if column.type().is_floating():
         text = text.re_replace(r"\.0$", "")  # a level 2 read as 2.0 is still level 2
-    return text.lower().isin(MISSING).ifelse(ibis.null("string"), text)
+    return text
 
 
-def _event(column: ir.Value, code: str | None) -> ir.Value:
-    if code is None and (column.type().is_numeric() or column.type().is_boolean()):
-        number = column.cast("float64")
-        return number.isin((0.0, 1.0)).ifelse(number.cast("int64"), ibis.null("int64"))
-    text = _text(column)
-    if code is not None:
-        return (text.lower() == code.lower()).cast("int64")
-    word = text.lower().re_replace(r"^([01]):.*$", r"\1")
-    cases = [(word == key, ibis.literal(value)) for key, value in EVENT_WORDS.items()]
+def _text(column: ir.Value, missing: frozenset[str] = MISSING) -> ir.Value:
+    text = _plain(column)
+    return text.lower().isin(sorted(missing)).ifelse(ibis.null("string"), text)
+
+
+def _event(written: ir.Value, codes: Codes) -> ir.Value:
+    """1 event, 0 censored, null where missing or without a meaning (which is a fault)."""
+    value = {EVENT: 1, CENSORED: 0}
+    cases = [
+        (written == code, ibis.literal(value[meaning]))
+        for code, meaning in codes.meaning.items()
+        if meaning in value
+    ]
+    if not cases:
+        return ibis.null("int64")
     return ibis.cases(*cases, else_=ibis.null("int64")).cast("int64")
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.collect import collect
+from her2bayes.evidence.dates import LOOKS_LIKE
 
 MOST_LEVELS = 40
 MANY_LEVELS = 5000
@@ -28,7 +29,7 @@ class Limits:
     nonpositive: bool
     longest: float
     time_unit: str
-    event_code: str | None
+    tolerance: float
     many_levels: tuple[str, ...]
 
 
@@ -52,7 +53,21 @@ def at_risk(t: ir.Table) -> ir.Value:
     return t.time > t.entry
 
 
-def scan(table: ir.Table, given: Mapping[str, Sequence[str]], has_patient: bool) -> dict[str, Any]:
+def _backwards(t: ir.Table, tolerance: float) -> ir.Value:
+    return (t.time >= 0) & (t.entry >= 0) & (t.time < t.entry - tolerance)
+
+
+def _event_at_entry(t: ir.Table, tolerance: float) -> ir.Value:
+    never = ibis.literal(tolerance > 0)  # rounded times say nothing of the order within a month
+    return (t.time >= 0) & (t.time == t.entry) & (t.event == 1) & ~never
+
+
+def scan(
+    table: ir.Table,
+    given: Mapping[str, Sequence[str]],
+    has_patient: bool,
+    tolerance: float = 0.0,
+) -> dict[str, Any]:
     """Count, in one pass, everything the checks and the cohort table need to know."""
     t = table
     usable, wanted, waiting = complete(t), named(t, given), at_risk(t)
@@ -64,13 +79,18 @@ def scan(table: ir.Table, given: Mapping[str, Sequence[str]], has_patient: bool)
         "fractions": _count(t.time % 1 != 0),
         "not_a_time": _count(t.time_bad),
         "not_an_entry": _count(t.entry_bad),
-        "not_an_event": _count(t.event.isnull() & t.event_text.notnull()),
         "known_event": _count(t.event.notnull()),
-        "seen_event": _count(t.event == 1),
+        "has_codes": _count(t.event_text.notnull() & (t.event_text != "")),
+        "seen_censored": _count((t.event == 0) & t.time.notnull()),
+        "dates_time": _count(t.time_bad & t.time_text.strip().re_search(LOOKS_LIKE)),
+        "dates_entry": _count(t.entry_bad & t.entry_text.strip().re_search(LOOKS_LIKE)),
         "negative": _count((t.time < 0) | (t.entry < 0)),
-        "backwards": _count((t.time >= 0) & (t.entry >= 0) & (t.time < t.entry)),
-        "event_at_entry": _count((t.time >= 0) & (t.time == t.entry) & (t.event == 1)),
-        "missing": _count(~usable),
+        "backwards": _count(_backwards(t, tolerance)),
+        "event_at_entry": _count(_event_at_entry(t, tolerance)),
+        "no_time": _count(t.time.isnull()),
+        "no_event": _count(t.time.notnull() & t.event.isnull()),
+        "no_entry": _count(t.time.notnull() & t.event.notnull() & t.entry.isnull()),
+        "censored_no_time": _count(t.time.isnull() & (t.event == 0)),
         "level": _count(usable & ~wanted),
         "not_at_risk": _count(usable & wanted & ~waiting),
         "kept": _count(kept),
@@ -90,7 +110,9 @@ def scan(table: ir.Table, given: Mapping[str, Sequence[str]], has_patient: bool)
 def counts(found: Mapping[str, Any], has_patient: bool) -> dict[str, Any]:
     """Rows kept and left out by reason, events, patients, longest time."""
     reasons = {
-        "time or event missing": found["missing"],
+        "time missing": found["no_time"],
+        "event missing": found["no_event"],
+        "entry missing": found["no_entry"],
         "factor missing or level not asked for": found["level"],
         "time not after entry": found["not_at_risk"],
     }
@@ -123,14 +145,18 @@ def faults(
     t = table
     rows: list[Fault] = []
     for role in ("time", "entry"):
+        if found[f"dates_{role}"]:
+            rows.append(_dates(used.get(role, role), file))
+            continue
         rows += _bad_rows(
             t, found[f"not_{'a' if role == 'time' else 'an'}_{role}"], t[f"{role}_bad"],
             used.get(role, role), f"{role}_text", "is not a number", "a finite number",
             "correct the value or leave it empty", file,
         )  # fmt: skip
     if not limits.nonpositive:
-        rows += _order_faults(t, found, used, file)
-    rows += _event_faults(t, found, used, limits, file)
+        rows += _order_faults(t, found, used, limits.tolerance, file)
+    rows += _event_faults(found, used, file)
+    rows += _interval_faults(found, used, file) or _period_faults(t, used, file)
     if "no_cause" in found:
         rows += _bad_rows(t, found["no_cause"], (t.event == 1) & t.cause.isnull(), used["cause"],
                           "event_text", "an event without a cause", "the cause of each event",
@@ -140,21 +166,36 @@ def faults(
     )
 
 
+def _dates(column: str, file: str | None) -> Fault:
+    return Fault(
+        "the column holds dates, not the time between two of them",
+        file=file,
+        column=column,
+        allowed="a number of days, weeks, months or years (--time-unit)",
+        remedy="give a column map (--map) that says [derived] NAME = [last date, first date] and "
+        'an endpoint with time = NAME, unit = "days"; or take the difference first',
+    )
+
+
 def _order_faults(
-    t: ir.Table, found: Mapping[str, Any], used: Mapping[str, str], file: str | None
+    t: ir.Table,
+    found: Mapping[str, Any],
+    used: Mapping[str, str],
+    tolerance: float,
+    file: str | None,
 ) -> list[Fault]:
     remedy = "correct the times, or drop such rows (--nonpositive drop)"
     cases = [
         ("negative", (t.time < 0) | (t.entry < 0), "a time below zero", "times from 0 up"),
         (
             "backwards",
-            (t.time >= 0) & (t.entry >= 0) & (t.time < t.entry),
+            _backwards(t, tolerance),
             "the time is before the entry",
             "time > entry",
         ),
         (
             "event_at_entry",
-            (t.time >= 0) & (t.time == t.entry) & (t.event == 1),
+            _event_at_entry(t, tolerance),
             "an event at time zero (or at entry), before anyone is at risk",
             "time > entry",
         ),
@@ -167,37 +208,54 @@ def _order_faults(
     return rows
 
 
-def _event_faults(
-    t: ir.Table, found: Mapping[str, Any], used: Mapping[str, str], limits: Limits, file: str | None
+def _interval_faults(
+    found: Mapping[str, Any], used: Mapping[str, str], file: str | None
 ) -> list[Fault]:
-    column = used["event"]
-    if limits.event_code is None and not found["not_an_event"]:
-        empty = Fault("the event column is empty", file=file, column=column)
-        return [] if found["known_event"] else [empty]
-    if limits.event_code is not None and found["seen_event"]:
+    """Name rows (left, right] whose right end is open: every censored row lacks the time."""
+    ends = {used.get("entry", "").lower(), used["time"].lower()}
+    named = ends in ({"left", "right"}, {"l", "r"}, {"lower", "upper"})
+    open_ended = found["censored_no_time"] > 0 and not found["seen_censored"]
+    if "entry" not in used or not (named or open_ended):
         return []
-    few = collect(t.select("event_text").distinct().limit(SHOWN * 4 + 1))["event_text"].dropna()
-    if len(few) > SHOWN * 4:
-        problem = "holds too many different values for event codes"
-        return [Fault(problem, file=file, column=column, allowed="0 and 1")]
-    codes = sorted(few)
-    if limits.event_code is not None:
-        problem = f"no row has the event code '{limits.event_code}'"
-        return [Fault(problem, file=file, column=column, allowed=", ".join(codes))]
-    remedy = "say which value is the event (--event-code VALUE)"
-    if codes == ["1", "2"]:
-        remedy += "; where 2 is the event, as in R: --event-code 2"
-    elif len(codes) > 2 and all(code.isdigit() for code in codes):
-        remedy += ", or give the kinds of event in a column of their own (--cause)"
     return [
         Fault(
-            f"event codes are {', '.join(codes[:SHOWN])}, not 0 and 1",
+            "the rows are intervals (left, right] in which the event happened (interval censoring)",
             file=file,
-            column=column,
-            allowed="0/1, false/true, no/yes",
-            remedy=remedy,
+            column=used["time"],
+            allowed="a time that is known, or censored at a time that is known",
+            remedy="no model here takes interval-censored times; --entry is for patients who enter "
+            "late and are followed from then on, rename the columns if these are such",
         )
     ]
+
+
+def _event_faults(
+    found: Mapping[str, Any], used: Mapping[str, str], file: str | None
+) -> list[Fault]:
+    if found["known_event"] or found["has_codes"]:
+        return []
+    return [Fault("the event column is empty", file=file, column=used["event"])]
+
+
+def _period_faults(t: ir.Table, used: Mapping[str, str], file: str | None) -> list[Fault]:
+    """Periods of one patient that overlap, and an event before the last of them."""
+    if "patient" not in used:
+        return []
+    rows = t.filter(complete(t) & at_risk(t) & t.patient.notnull())
+    own = ibis.window(group_by="patient", order_by=["entry", "time"])
+    rows = rows.mutate(before=rows.time.lag().over(own), after=rows.time.lead().over(own))
+    overlap = (rows.entry < rows.before - 1e-9).fill_null(False)
+    early = (rows.event == 1) & rows.after.notnull()
+    number = collect(rows.aggregate(overlap=_count(overlap), early=_count(early))).iloc[0]
+    remedy = "keep one row a patient, or periods (entry, time] that follow each other"
+    return [
+        *_bad_rows(rows, number["overlap"], overlap, used["patient"], "patient",
+                   "the period begins before an earlier one of the patient ends",
+                   "periods that follow each other", remedy, file),
+        *_bad_rows(rows, number["early"], early, used["patient"], "patient",
+                   "an event of the patient before the last period", "one event, in the last",
+                   remedy, file),
+    ]  # fmt: skip
 
 
 def _unit_faults(

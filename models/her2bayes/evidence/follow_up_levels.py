@@ -29,12 +29,6 @@ def levels(
             for level in wanted
             if level not in seen
         ]
-        wrong += [
-            Fault("a level holds one of = , ; | [ ] @", file=file, column=factor, value=level,
-                  remedy="rename the level")
-            for level in seen
-            if set(level) & set("=,;|[]@")
-        ]  # fmt: skip
         found[factor] = tuple(wanted) or tuple(sorted(seen, key=_level_order))
     raise_if(wrong)
     return found

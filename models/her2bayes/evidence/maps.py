@@ -42,12 +42,13 @@ class FactorMap:
 
 @dataclass(frozen=True)
 class EndpointMap:
-    """A time-to-event endpoint: columns of time, event and entry, unit, what counts as event."""
+    """A time-to-event endpoint: its columns, the unit of its times, what counts as an event."""
 
     name: str
     time: str
     event: str
     entry: str | None = None
+    cause: str | None = None
     unit: str = "months"
     events: tuple[str, ...] = ()
     censored: tuple[str, ...] = ()
@@ -65,6 +66,8 @@ class ColumnMap:
     blocks: Mapping[str, Mapping[str, str]]
     words: Mapping[str, Mapping[str, str]]
     missing: frozenset[str]
+    missing_by: Mapping[str, frozenset[str]]
+    dates: Mapping[str, str]
     keep: Mapping[str, tuple[str, ...]]
     derived: Mapping[str, tuple[str, str]]
     factors: tuple[FactorMap, ...]
@@ -74,6 +77,21 @@ class ColumnMap:
     source: Mapping[str, str]
     path: Path
     digest: str
+
+    def missing_in(self, column: str, *, number: bool = False) -> frozenset[str]:
+        """Texts that say "not known" in a column, beside the usual words.
+
+        A code of the whole file that is itself a number (``9``) says so in columns of codes only:
+        where times and ages are read, 9 is 9 unless ``[missing_in]`` names the column.
+        """
+        return (self.missing - self.codes if number else self.missing) | self.missing_by.get(
+            column, frozenset()
+        )
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """Those of ``missing`` that are numbers."""
+        return frozenset(text for text in self.missing if is_number(text))
 
     def used_columns(self) -> dict[str, str]:
         """Every file column that the map names, with the key that names it (first naming wins)."""
@@ -88,11 +106,13 @@ class ColumnMap:
         for block, keys in self.blocks.items():
             yield from ((f"{block}.{key}", column) for key, column in keys.items())
         yield from ((f"keep.{column}", column) for column in self.keep)
+        yield from ((f"missing_in.{column}", column) for column in self.missing_by)
+        yield from ((f"dates.{column}", column) for column in self.dates)
         for name, terms in self.derived.items():
             yield from ((f"derived.{name}", column) for column in terms)
         yield from ((f"factors.{f.name}.column", f.column) for f in self.factors)
         for e in self.endpoints:
-            parts = {"time": e.time, "event": e.event, "entry": e.entry}
+            parts = {"time": e.time, "event": e.event, "entry": e.entry, "cause": e.cause}
             yield from ((f"endpoints.{e.name}.{k}", c) for k, c in parts.items() if c)
 
 
@@ -164,6 +184,11 @@ def _build(raw: Mapping[str, Any], path: Path, digest: str) -> ColumnMap:
             for key, table in raw.get("values", {}).items()
         },
         missing=frozenset(_plain(text) for text in raw.get("missing", [])),
+        missing_by={
+            column: frozenset(map(_plain, texts))
+            for column, texts in raw.get("missing_in", {}).items()
+        },
+        dates=raw.get("dates", {}),
         keep={column: tuple(values) for column, values in raw.get("keep", {}).items()},
         derived={name: (a, b) for name, (a, b) in _pairs(raw.get("derived", {}))},
         factors=tuple(_factor(name, spec) for name, spec in raw.get("factors", {}).items()),
@@ -185,6 +210,15 @@ def _pairs(derived: Mapping[str, Any]) -> list[tuple[str, tuple[str, str]]]:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(text: str) -> str:

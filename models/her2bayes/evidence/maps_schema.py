@@ -36,6 +36,8 @@ SCHEMA: Mapping[str, Any] = {
         ("ihc", "ish", "overall", "er", "pr", "hr", "sample_type"), _TRANSLATION
     ),
     "missing": TEXTS,
+    "missing_in": {"*": TEXTS},
+    "dates": {"*": str},
     "keep": {"*": TEXTS},
     "derived": {"*": TEXTS},
     "factors": {
@@ -53,6 +55,7 @@ SCHEMA: Mapping[str, Any] = {
             "time": str,
             "event": str,
             "entry": str,
+            "cause": str,
             "unit": str,
             "events": TEXTS,
             "censored": TEXTS,
@@ -72,6 +75,7 @@ REQUIRED = ("schema", "id", "rows", "columns")
 ALLOWED: Mapping[str, tuple[str | int, ...]] = {
     "files.header_rows": (0, 1, 2, 3, 4, 5),
     "rows": ("patient", "sample"),
+    "dates.*": ("day first", "month first"),
     "rules.choose": ("earliest", "latest"),
     "rules.hr_status": ("primary", "recurrence"),
     "rules.reversed_times": ("stop", "set aside"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 
 from her2bayes import __version__
 from her2bayes.analysis.survival import Result
-from her2bayes.errors import BadInput, Fault
+from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.follow_up import FollowUp
 from her2bayes.evidence.schema import SCHEMA_VERSION
 from her2bayes.inference.digest import versions
@@ -32,6 +33,7 @@ from her2bayes.reports.shared import shared_page
 
 if TYPE_CHECKING:
     from her2bayes.evidence.cohort import Cohort
+    from her2bayes.evidence.mapped_endpoint import Wanted
 
 METHODS = (
     "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
@@ -56,14 +58,46 @@ class Written:
     failed: tuple[str, ...]
 
 
-def cohort_frame(where: Path, map_name: str) -> tuple[pd.DataFrame, str]:
-    """Patients of a mapped study as ``single_classes`` gives them, and a title."""
+@dataclass(frozen=True)
+class Opened:
+    """A source for ``read_follow_up``, its columns, a title, lines on how a map was used."""
+
+    source: Any
+    title: str
+    columns: Mapping[str, Any]
+    lines: tuple[str, ...] = ()
+    cohort: Cohort | None = None
+
+
+def open_source(where: Path, map_name: str, wanted: Wanted, by: Sequence[str]) -> Opened:
+    """Open a file of patients, or a study folder through its map (each patient in one class)."""
     from her2bayes.evidence.cohort import read_cohort
+    from her2bayes.evidence.mapped_endpoint import mapped_columns
     from her2bayes.evidence.maps import load_map
     from her2bayes.reports.transition_files import map_path
 
-    cohort = read_cohort(load_map(map_path(map_name)), where)
-    return single_classes(cohort), cohort.title
+    if not map_name:
+        raise_if(_without_map(wanted))
+        columns = {
+            "time": wanted.time, "event": wanted.event, "entry": wanted.entry or None,
+            "cause": wanted.cause or None,
+        }  # fmt: skip
+        return Opened(where, where.stem, columns)
+    mapped = load_map(map_path(map_name))
+    cohort = read_cohort(mapped, where)
+    used, lines = mapped_columns(cohort, mapped, wanted, by)
+    return Opened(single_classes(cohort), cohort.title, used, tuple(lines), cohort)
+
+
+def _without_map(wanted: Wanted) -> list[Fault]:
+    faults = []
+    if not wanted.event:
+        remedy = "name it with --event COLUMN"
+        faults.append(Fault("no column says who had the event", column="--event", remedy=remedy))
+    if wanted.ignore_entry:
+        remedy = "leave --ignore-entry out: without --entry nobody enters late"
+        faults.append(Fault("no map declares an entry", column="--ignore-entry", remedy=remedy))
+    return faults
 
 
 def single_classes(cohort: Cohort) -> pd.DataFrame:
@@ -166,6 +200,7 @@ def cohort_text(follow_up: FollowUp, title: str) -> list[str]:
         f"{follow_up.last_time:.1f} months"
     ]
     lines += [f"  left out, {reason}: {n:,}" for reason, n in follow_up.left_out.items()]
+    lines += [f"  {line}" for line in follow_up.codes.lines(follow_up.event_column)]
     return lines + [f"  {name}: {', '.join(v)}" for name, v in follow_up.factors.items()]
 
 
@@ -190,11 +225,14 @@ def numbers(text: str, option: str) -> list[float]:
 
 
 def factors(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
-    """Read ``her2`` or ``her2=zero,low,positive`` (levels in that order, others left out)."""
+    """Read ``her2`` or ``her2=zero,low,positive`` (levels in that order, others left out).
+
+    A level that holds a comma stands in double quotes.
+    """
     found: dict[str, tuple[str, ...] | None] = {}
     for text in texts:
         name, mark, levels = text.partition("=")
-        names = tuple(level.strip() for level in levels.split(",") if level.strip())
+        names = _listed(levels) if levels.strip() else ()
         if not name or (mark and not names) or name in found:
             raise BadInput(
                 Fault(
@@ -203,6 +241,16 @@ def factors(texts: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
             )
         found[name.strip()] = names or None
     return found
+
+
+def several(texts: Sequence[str], option: str) -> dict[str, tuple[str, ...]]:
+    """Read ``column=code,code`` options into a mapping; a code with a comma stands in quotes."""
+    return {name: _listed(value) for name, value in assigned(texts, option).items()}
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    (row,) = csv.reader([text], skipinitialspace=True)
+    return tuple(part.strip() for part in row if part.strip())
 
 
 def assigned(texts: Sequence[str], option: str) -> dict[str, str]:

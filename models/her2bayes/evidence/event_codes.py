@@ -1,0 +1,145 @@
+"""What each code of an event column means: event, censored, missing; what is unclear is asked.
+
+Nothing is taken as censored only because it is not the event: a third code may be "unknown", and
+the column CNSR of clinical-trial files (CDISC ADaM) is 0 where the event happened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from her2bayes.errors import Fault
+
+EVENT, CENSORED, MISSING = "event", "censored", "missing"
+# cBioPortal writes "1:DECEASED"
+WORDS = {
+    **dict.fromkeys(("0", "0.0", "false", "no"), CENSORED),
+    **dict.fromkeys(("1", "1.0", "true", "yes"), EVENT),
+}
+_UNKNOWN = re.compile(r"(-1|8|9|88|99|888|999|9999|u|unk|unknown|missing|not known|[?.])")
+_CENSORING = re.compile(r"cnsr|cens(or(ed|ing)?)?(_?(code|status|flag))?", re.IGNORECASE)
+MOST_CODES = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller says of the codes, all as text; ``causes``: the codes are causes as well."""
+
+    event: str | None = None
+    censored: tuple[str, ...] = ()
+    causes: bool = False
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Meaning and number of rows of each code in the order of their numbers, and the faults."""
+
+    meaning: Mapping[str, str]
+    count: Mapping[str, int]
+    faults: tuple[Fault, ...] = field(default=())
+
+    def lines(self, column: str) -> list[str]:
+        """One line for the user: every code, what it is taken as, in how many rows."""
+        parts = [f"{code or 'empty'} = {self.meaning[code]} ({n:,})" for code, n in self.sorted]
+        return [f"event column '{column}': {', '.join(parts)}"] if parts else []
+
+    @property
+    def sorted(self) -> list[tuple[str, int]]:
+        """Codes with their numbers, the commonest first within events, censored, missing."""
+        order = (EVENT, CENSORED, MISSING)
+        return sorted(
+            self.count.items(), key=lambda item: (order.index(self.meaning[item[0]]), -item[1])
+        )
+
+
+def decide(
+    count: Mapping[str, int], missing: frozenset[str], asked: Asked, column: str, file: str | None
+) -> Codes:
+    """Say what the codes of a column mean; ``count`` holds the rows of each (text, as written)."""
+    known = [code for code in count if code.lower() not in missing]
+    place: dict[str, Any] = {"file": file, "column": column}
+    if len(known) > MOST_CODES:
+        problem = f"holds {len(known)} different values, too many for event codes"
+        return Codes({}, count, (Fault(problem, **place, allowed="0 and 1"),))
+    meaning, faults = _meaning(known, asked, column, place)
+    unclear = [code for code in known if code not in meaning]
+    if unclear and not faults:
+        faults = [_unclear(unclear, known, asked, place)]
+    meaning |= dict.fromkeys(set(count) - set(known), MISSING)
+    return Codes(meaning, count, tuple(faults))
+
+
+def _meaning(
+    known: Sequence[str], asked: Asked, column: str, place: Mapping[str, Any]
+) -> tuple[dict[str, str], list[Fault]]:
+    """Meaning of the codes that have only one, and what is wrong with what was asked."""
+    lower = {code.lower(): code for code in known}
+    said = {"event": (asked.event,) if asked.event is not None else (), "censored": asked.censored}
+    faults = [
+        Fault(
+            f"no row has the {kind} code '{code}'", **place, allowed=", ".join(known[:MOST_CODES])
+        )
+        for kind, codes in said.items()
+        for code in codes
+        if code.lower() not in lower
+    ]
+    named = {lower[c.lower()]: CENSORED for c in asked.censored if c.lower() in lower}
+    if asked.causes and asked.event is None:
+        named = named or {code: CENSORED for code in known if WORDS.get(code.lower()) == CENSORED}
+        return (dict.fromkeys(known, EVENT) | named if named else {}), faults
+    if asked.event is None:
+        if _CENSORING.fullmatch(column) and not asked.censored:
+            return {}, [_named_censoring(known, place)]
+        return {c: WORDS[_word(c)] for c in known if _word(c) in WORDS} | named, faults
+    event = {lower[asked.event.lower()]: EVENT} if asked.event.lower() in lower else {}
+    others = [code for code in known if code not in event]
+    told = column.lower() == "cnsr" and asked.event == "0"  # CDISC: all above 0 are censored
+    if not asked.censored and (told or len(others) == 1):
+        named = {c: CENSORED for c in others if told or not _UNKNOWN.fullmatch(c.lower())}
+    return named | event, faults
+
+
+def _word(code: str) -> str:
+    return re.sub(r"^([01]):.*$", r"\1", code.lower())
+
+
+def _named_censoring(known: Sequence[str], place: Mapping[str, Any]) -> Fault:
+    return Fault(
+        "the column's name says censoring: which code is the event?",
+        **place,
+        value=", ".join(known[:MOST_CODES]),
+        remedy="--event-code 0 where 0 is the event (CNSR of CDISC); --event-code 1 where 1 is",
+    )
+
+
+def _unclear(
+    unclear: Sequence[str], known: Sequence[str], asked: Asked, place: Mapping[str, Any]
+) -> Fault:
+    """Fault that names the codes without a meaning and how to give them one."""
+    column = place["column"]
+    odd = [code for code in unclear if _UNKNOWN.fullmatch(code.lower())]
+    plain = [code for code in unclear if code not in odd]
+    parts = []
+    if asked.causes and asked.event is None:
+        parts.append(f"say which code is censored (--censored-code {known[0]})")
+    elif asked.event is None and not asked.censored:
+        parts.append("say which value is the event (--event-code VALUE)")
+        if sorted(known) == ["1", "2"]:
+            parts.append("where 2 is the event, as in R: --event-code 2")
+        elif all(code.isdigit() for code in known) and not odd:
+            parts.append(f"or, where they are kinds of event: --cause {column}")
+    if len(known) > 2 and not (asked.causes and asked.event is None):
+        parts.append(
+            " ".join(f"--censored-code {code}" for code in plain) or "--censored-code CODE"
+        )
+    if odd:
+        parts.append(f"and what is not known: --missing {column}={','.join(odd)}")
+    return Fault(
+        f"event codes are {', '.join(known)}; nothing says what {', '.join(unclear)} mean",
+        **place,
+        allowed="0/1, false/true, no/yes, or codes that are named",
+        remedy="; ".join(parts),
+    )
