@@ -156,7 +156,7 @@ def main(
     follow_up = read_follow_up(opened.source, by=factors, **columns)
     asked = borrowing.Asked(robust_weight, tuple(discount or ()), trials, scheduler)
     elsewhere = borrowing.read(external or [], follow_up, factors, asked, question, columns)
-    for line in (*opened.lines, *files.cohort_text(follow_up, title)):
+    for line in (*opened.lines, *files.cohort_text(follow_up, title, bool(map_))):
         say(line)
     sampling = (
         Sampling(draws=600, tune=400, chains=2, seed=seed, target_accept=0.95)

@@ -59,7 +59,7 @@ def decide(
     count: Mapping[str, int], missing: frozenset[str], asked: Asked, column: str, file: str | None
 ) -> Codes:
     """Say what the codes of a column mean; ``count`` holds the rows of each (text, as written)."""
-    known = [code for code in count if code.lower() not in missing]
+    known = sorted((c for c in count if c.lower() not in missing), key=lambda c: (len(c), c))
     place: dict[str, Any] = {"file": file, "column": column}
     if len(known) > MOST_CODES:
         problem = f"holds {len(known)} different values, too many for event codes"

@@ -114,6 +114,7 @@ def read_follow_up(
 
     Raises ``BadInput`` with every fault found, naming rows where the backend keeps their order.
     """
+    told = patient is not None
     patient = None if patient == NO_PATIENT else patient
     wanted = dict(by) if isinstance(by, Mapping) else dict.fromkeys(by)
     columns = {"time": time, "event": event, "entry": entry, "cause": cause, "patient": patient}
@@ -145,7 +146,7 @@ def read_follow_up(
         many_levels=tuple(factor_name(name) for name in many_levels),
     )
     titles = {short: name for name, short in names.items()}
-    faults = [*codes.faults, *_repeated_patients(raw, used, patient, named)]
+    faults = [*codes.faults, *([] if told else _repeated_patients(raw, used, named))]
     raise_if(faults + checks.faults(table, scan, used, limits, file=named, titles=titles))
     kept = _kept(table, used, given)
     return FollowUp(
@@ -307,12 +308,10 @@ def _codes(
     return decide(count, NO_NUMBER | words, asked, column, file)
 
 
-def _repeated_patients(
-    raw: ir.Table, used: Mapping[str, str], patient: str | None, file: str | None
-) -> list[Fault]:
+def _repeated_patients(raw: ir.Table, used: Mapping[str, str], file: str | None) -> list[Fault]:
     """Ask what rows with the same patient id are, where a column is evidently one of patients."""
     evident = [name for name in raw.columns if name.lower() in _PATIENT_IDS]
-    if patient or not evident or evident[0] in used.values():
+    if not evident or evident[0] in used.values():
         return []
     ids = _text(raw[evident[0]])
     found = collect(raw.aggregate(rows=ids.count(), ids=ids.nunique())).iloc[0]

@@ -35,9 +35,9 @@ def mapped_columns(
 
     Raises ``BadInput`` for a time that is of no endpoint, and for options that the map has decided.
     """
-    endpoint = next(
-        (e for e in mapped.endpoints if wanted.time in (e.name, f"{e.name}_months")), None
-    )
+    own = [e for e in mapped.endpoints if wanted.time in (e.name, f"{e.name}_months")]
+    by_column = [e for e in mapped.endpoints if e.time == wanted.time]
+    endpoint = own[0] if own else by_column[0] if len(by_column) == 1 else None
     raise_if(_faults(endpoint, mapped, wanted))
     assert endpoint is not None  # a fault otherwise
     name = endpoint.name
@@ -63,9 +63,9 @@ def _faults(endpoint: EndpointMap | None, mapped: ColumnMap, wanted: Wanted) -> 
         ]  # fmt: skip
     name = endpoint.name
     given = {
-        "--event": (wanted.event, ("", name, f"{name}_event")),
-        "--entry": (wanted.entry, ("", f"{name}_entry_months") if endpoint.entry else ("",)),
-        "--cause": (wanted.cause, ("", f"{name}_cause") if endpoint.cause else ("",)),
+        "--event": (wanted.event, ("", f"{name}_event", endpoint.event)),
+        "--entry": (wanted.entry, _either(f"{name}_entry_months", endpoint.entry)),
+        "--cause": (wanted.cause, _either(f"{name}_cause", endpoint.cause)),
         "--time-unit": (wanted.time_unit, ("months",)),
         "--event-code": (wanted.event_code, ("",)),
     }
@@ -82,6 +82,10 @@ def _faults(endpoint: EndpointMap | None, mapped: ColumnMap, wanted: Wanted) -> 
                   remedy="leave the option out")
         )  # fmt: skip
     return faults
+
+
+def _either(own: str, column: str | None) -> tuple[str, ...]:
+    return ("", own, column) if column else ("",)
 
 
 def _said(endpoint: EndpointMap, columns: dict[str, Any], wanted: Wanted) -> str:

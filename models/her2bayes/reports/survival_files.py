@@ -193,14 +193,15 @@ def _told(result: Result, out: Path) -> Written:
     return Written((*lines, *failed, str(out / "report.html")), failed)
 
 
-def cohort_text(follow_up: FollowUp, title: str) -> list[str]:
+def cohort_text(follow_up: FollowUp, title: str, mapped: bool = False) -> list[str]:
     """The cohort before anything is fitted, one line each."""
     lines = [
         f"{title}: {follow_up.patients:,} patients, {follow_up.events:,} events, longest follow-up "
         f"{follow_up.last_time:.1f} months"
     ]
     lines += [f"  left out, {reason}: {n:,}" for reason, n in follow_up.left_out.items()]
-    lines += [f"  {line}" for line in follow_up.codes.lines(follow_up.event_column)]
+    if not mapped:  # else told by the map's own codes
+        lines += [f"  {line}" for line in follow_up.codes.lines(follow_up.event_column)]
     return lines + [f"  {name}: {', '.join(v)}" for name, v in follow_up.factors.items()]
 
 
