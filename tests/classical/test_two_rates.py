@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from her2bayes.classical.multiplicity import METHODS, adjusted
+from her2bayes.classical.proportions import newcombe
 from her2bayes.classical.two_rates import barnard, boschloo, ratio
 from her2bayes.errors import BadInput
 
@@ -83,3 +84,22 @@ def test_adjusted_as_r_does(method: str, expected: list[float]) -> None:
     assert adjusted(p[::-1], method) == pytest.approx(expected[::-1], abs=1e-7)
     assert adjusted([], method).size == 0
     assert set(METHODS) >= {method}
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((2, 13), (0, 15)), ((0, 3), (3, 3)), ((5, 20), (9, 31)), ((7, 7), (1, 40))]
+)
+def test_exchanged_groups_mirror_every_answer(a: tuple[int, int], b: tuple[int, int]) -> None:
+    assert barnard(*a, *b) == pytest.approx(barnard(*b, *a), abs=1e-6)
+    assert boschloo(*a, *b) == pytest.approx(boschloo(*b, *a), abs=1e-6)
+    low, high = newcombe(*a, *b)
+    assert (low, high) == pytest.approx(tuple(-v for v in reversed(newcombe(*b, *a))), abs=1e-12)
+    with np.errstate(divide="ignore"):
+        turned = 1 / np.array(ratio(*b, *a))[[2, 1]]
+    assert ratio(*a, *b)[1:] == pytest.approx(turned, rel=1e-6)
+
+
+def test_large_groups_have_no_unconditional_test() -> None:
+    assert np.isnan(barnard(100, 400, 90, 400))
+    assert np.isnan(boschloo(100, 400, 90, 400))
+    assert 0 < barnard(1, 5000, 0, 20) < 1

@@ -7,7 +7,7 @@ test: ``association``.
 
 from __future__ import annotations
 
-from math import exp, inf, log, sqrt
+from math import exp, inf, log, nan, sqrt
 
 import numpy as np
 from scipy import stats
@@ -16,20 +16,33 @@ from scipy.optimize import brentq
 from her2bayes.classical.proportions import Interval, interval
 from her2bayes.errors import BadInput, Fault
 
+MOST_TABLES = 100_000
+"""Tables with both totals up to which unconditional tests are computed: more take minutes."""
+
 RATIO_METHODS = ("Koopman", "Katz")
 
 
 def barnard(count_a: int, total_a: int, count_b: int, total_b: int) -> float:
-    """Two-sided P of Barnard's test, pooled score statistic (R: ``Barnard::barnard.test``)."""
+    """Two-sided P of Barnard's test, pooled score statistic (R: ``Barnard::barnard.test``).
+
+    NaN beyond ``MOST_TABLES``, where Fisher's P is close.
+    """
     table = _table(count_a, total_a, count_b, total_b)
+    if total_a * total_b > MOST_TABLES:
+        return nan
     if not table.sum(axis=1).all():
         return 1.0  # nobody or everybody responds: both rates are estimated as equal
     return min(1.0, float(stats.barnard_exact(table, pooled=True, n=64).pvalue))
 
 
 def boschloo(count_a: int, total_a: int, count_b: int, total_b: int) -> float:
-    """Two-sided P of Boschloo's test, uniformly at least as powerful as Fisher's."""
+    """Two-sided P of Boschloo's test, uniformly at least as powerful as Fisher's.
+
+    NaN beyond ``MOST_TABLES``.
+    """
     table = _table(count_a, total_a, count_b, total_b)
+    if total_a * total_b > MOST_TABLES:
+        return nan
     if not table.sum(axis=1).all():
         return 1.0
     return min(1.0, float(stats.boschloo_exact(table, n=64).pvalue))

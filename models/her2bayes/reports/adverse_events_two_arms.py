@@ -104,7 +104,8 @@ _EVENTS = (
 _WHOLE = (
     "Difference in percentage points (second arm minus first), posterior median with 95 % "
     "interval, uniform priors; P(more): more patients in the second arm. Two-sided exact P: Fisher "
-    "(conditional), Barnard (pooled score) and Boschloo (unconditional)."
+    "(conditional), Barnard (pooled score) and Boschloo (unconditional; empty where both arms are "
+    "large)."
 )
 
 

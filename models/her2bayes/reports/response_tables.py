@@ -67,7 +67,8 @@ def tables(result: Result, known: Known) -> Iterator[Table]:
 _TESTS = (
     "Difference in percentage points (Newcombe, method 10) and ratio (Koopman) with 95 % "
     "intervals; two-sided exact P: Fisher (conditional), Barnard (pooled score) and Boschloo "
-    "(unconditional); Holm adjusts Fisher's P for all rows of this table."
+    "(unconditional; empty where both groups are large); Holm adjusts Fisher's P for all rows of "
+    "this table."
 )
 
 
