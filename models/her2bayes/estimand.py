@@ -12,55 +12,104 @@ word ``vs`` stands in double quotes: ``median[os | sites="1-2, visceral"]``.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from her2bayes.errors import BadInput, Fault
 
-# kind -> what it is; the vocabulary of every table, page and conclusion
-KINDS = {
-    "count": "number of patients",
-    "share": "share of patients",
-    "share_difference": "difference of two shares",
-    "share_ratio": "ratio of two shares",
-    "association": "dependence of an outcome on a factor",
-    "transition": "probability of a class at recurrence given the class at the primary",
-    "flow": "probability of a pair of classes, primary and recurrence",
-    "flow_difference": "probability of a flow minus that of the opposite flow",
-    "discordance": "probability that the class changes",
-    "discordance_difference": "difference of two discordance probabilities",
-    "true_discordance": "probability that the true class changes",
-    "unchanged_given_observed_change": "probability of no true change where the readings differ",
-    "gain": "probability of gaining a class",
-    "loss": "probability of losing a class",
-    "agreement": "Cohen's kappa of two readings",
-    "symmetry": "symmetry of a square table",
-    "marginal_homogeneity": "equality of the margins of a square table",
-    "mean": "mean",
-    "median": "median",
-    "median_difference": "difference of two medians",
-    "quantile": "quantile",
-    "range": "smallest and largest value",
-    "follow_up": "median follow-up time",
-    "events": "number of events",
-    "survival": "probability of no event by a time",
-    "survival_difference": "difference between survival curves",
-    "cumulative_incidence": "probability of an event of one cause by a time",
-    "hazard": "rate of events",
-    "cumulative_hazard": "cumulative hazard",
-    "hazard_ratio": "ratio of hazards",
-    "hazard_ratio_ratio": "ratio of the hazard ratios in two groups",
-    "rmst": "restricted mean survival time",
-    "rmst_difference": "difference of restricted mean survival times",
-    "rmst_ratio": "ratio of restricted mean survival times",
-    "not_reached": "probability that the median is not reached within follow-up",
-    "ordering": "probability of an ordering of groups",
-    "response_rate": "probability of a response",
-    "response_rate_difference": "difference of two response rates",
-    "event_rate": "probability of an adverse event",
-    "event_rate_difference": "difference of two adverse-event rates",
-    "heterogeneity": "spread between groups",
+OWN = None
+"""Unit of a kind that takes its outcome's."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of estimand is; every list of kinds elsewhere is read from these.
+
+    ``unit``: of its printed number, "" for ratios and other pure numbers, ``OWN`` where the outcome
+    brings it (a measure's, an endpoint's). ``scale``: on which its draws are compared (identity,
+    log, logit), so that a ratio and its inverse, or a share and its complement, have the same
+    contraction. ``limits``: of its values, a share being 0 to 1. ``timed``: whether it speaks of an
+    endpoint and may name a time. ``statistic``: of a row the paper does not print.
+    """
+
+    words: str
+    unit: str | None = ""
+    scale: str = "identity"
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    timed: bool = False
+    statistic: str = ""
+
+
+def _share(words: str, *, timed: bool = False) -> Kind:
+    return Kind(words, "%", "logit", (0.0, 1.0), timed, "percentage")
+
+
+def _difference(words: str, *, timed: bool = False) -> Kind:
+    return Kind(words, "%", "identity", (-1.0, 1.0), timed)
+
+
+def _positive(words: str, unit: str | None = "", *, timed: bool = False) -> Kind:
+    return Kind(words, unit, "log", (0.0, math.inf), timed)
+
+
+KINDS: Mapping[str, Kind] = {
+    "count": Kind("number of patients", OWN, limits=(0.0, math.inf)),
+    "share": _share("share of patients"),
+    "share_difference": _difference("difference of two shares"),
+    "share_ratio": _positive("ratio of two shares"),
+    "association": Kind("dependence of an outcome on a factor", limits=(0.0, 1.0)),
+    "transition": _share("probability of a class at recurrence given the class at the primary"),
+    "flow": _share("probability of a pair of classes, primary and recurrence"),
+    "flow_difference": _difference("probability of a flow minus that of the opposite flow"),
+    "discordance": _share("probability that the class changes"),
+    "discordance_difference": _difference("difference of two discordance probabilities"),
+    "true_discordance": _share("probability that the true class changes"),
+    "unchanged_given_observed_change": _share(
+        "probability of no true change where the readings differ"
+    ),
+    "gain": _share("probability of gaining a class"),
+    "loss": _share("probability of losing a class"),
+    "agreement": Kind("Cohen's kappa of two readings", limits=(-1.0, 1.0)),
+    "symmetry": Kind("symmetry of a square table"),
+    "marginal_homogeneity": Kind("equality of the margins of a square table"),
+    "mean": Kind("mean", OWN),
+    "median": Kind("median", OWN, "log"),
+    "median_difference": Kind("difference of two medians", OWN),
+    "quantile": Kind("quantile", OWN),
+    "range": Kind("smallest and largest value", OWN),
+    "follow_up": _positive("median follow-up time", OWN),
+    "events": Kind("number of events", OWN, limits=(0.0, math.inf)),
+    "survival": _share("probability of no event by a time", timed=True),
+    "survival_difference": _difference("difference between survival curves", timed=True),
+    "cumulative_incidence": _share("probability of an event of one cause by a time", timed=True),
+    "hazard": _positive("rate of events", OWN, timed=True),
+    "cumulative_hazard": _positive("cumulative hazard", timed=True),
+    "hazard_ratio": _positive("ratio of hazards", timed=True),
+    "hazard_ratio_ratio": _positive("ratio of the hazard ratios in two groups"),
+    "rmst": Kind("restricted mean survival time", OWN, limits=(0.0, math.inf), timed=True),
+    "rmst_difference": Kind("difference of restricted mean survival times", OWN, timed=True),
+    "rmst_ratio": _positive("ratio of restricted mean survival times", timed=True),
+    # draws are yes or no, and their mean is the probability
+    "not_reached": Kind(
+        "probability that the median is not reached within follow-up", limits=(0.0, 1.0), timed=True
+    ),
+    "ordering": Kind("probability of an ordering of groups", limits=(0.0, 1.0)),
+    "response_rate": _share("probability of a response"),
+    "response_rate_difference": _difference("difference of two response rates"),
+    "event_rate": _share("probability of an adverse event"),
+    "event_rate_difference": _difference("difference of two adverse-event rates"),
+    # a spread of logits or log hazards, or the largest difference of shares in percent
+    "heterogeneity": Kind("spread between groups", OWN, limits=(0.0, math.inf)),
 }
+"""The one table of kinds: the vocabulary of every table, page and conclusion."""
+
+
+def is_percent(kind: str) -> bool:
+    """Tell whether a kind is printed in percent, its draws being between 0 and 1."""
+    return KINDS[kind].unit == "%"
+
 
 _RESERVED = set("[]|;@")
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
@@ -113,6 +162,12 @@ class Estimand:
         if (self.time is None) != (not self.time_unit):
             return "a time needs a unit and a unit a time"
         return ""
+
+    def check_unit(self, unit: str) -> None:
+        """Raise ``ValueError`` where a number of this kind cannot be in this unit."""
+        declared = KINDS[self.kind].unit
+        if declared is not None and unit != declared:
+            raise ValueError(f"{self}: in '{unit}', but {self.kind} is in '{declared}'")
 
     def __str__(self) -> str:
         """Print the canonical form."""

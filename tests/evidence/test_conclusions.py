@@ -46,6 +46,14 @@ def test_a_conclusion_prints_as_it_is_read(text):
         ("hazard_ratio[pfs ; hr_status: positive vs negative] < 1", "unknown endpoint.*os"),
         ("hazard_ratio[os ; hr_status: positive vs negative] < -1", "no hazard_ratio can be -1"),
         ("sharing[her2=low] > 0.5", "unknown kind 'sharing'"),
+        ("survival[os @ 24 months] > 78.9", "no survival can be 78.9.*30 % is 0.3"),
+        ("survival[os @ 2 years] > 0.5", "time in another unit.*months"),
+        ("transition[zero -> low] > 40", "no transition can be 40"),
+        ("agreement[her2] > 40", "no agreement can be 40"),
+        ("rmst[os @ 24 months] > 30", "no rmst can be 30.*0 to 24"),
+        ("rmst_difference[os ; hr_status: positive vs negative @ 24 months] < -25", "-24 to 24"),
+        ("hazard_ratio_ratio[os ; hr_status: positive vs negative] > -1", "0 or more"),
+        ("flow_difference[zero -> low] > 5", "no flow_difference can be 5"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_exists(text, message):

@@ -32,3 +32,11 @@ def test_too_few_draws_cannot_agree(rng: np.random.Generator) -> None:
 def test_margin_of_a_dirichlet() -> None:
     margin = dirichlet_margin(np.array([2.0, 3.0, 5.0]), 1)
     assert margin.mean() == pytest.approx(0.3)
+
+
+def test_ratios_are_summarised_on_their_log(rng: np.random.Generator) -> None:
+    draws = np.exp(rng.normal(0.3, 0.4, size=(4, 10_000)))
+    assert disagreements(summary(draws, "hazard_ratio"), exact(stats.norm(0.3, 0.4))) == []
+    one, other = summary(draws, "hazard_ratio"), summary(1 / draws, "hazard_ratio")
+    assert one["sd"] == pytest.approx(other["sd"])
+    assert one["mcse_lower"] == pytest.approx(other["mcse_upper"], rel=0.05)

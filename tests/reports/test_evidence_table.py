@@ -13,7 +13,7 @@ from her2bayes.evidence.schema import EVIDENCE_COLUMNS
 from her2bayes.evidence.study import Study
 from her2bayes.reports.classical_rows import classical_rows
 from her2bayes.reports.csv_file import cell, csv_text, write_csv
-from her2bayes.reports.evidence_table import join
+from her2bayes.reports.evidence_table import join, join_unprinted
 
 
 @pytest.fixture
@@ -172,3 +172,30 @@ def test_the_file_is_utf8_with_lf_and_reads_back(table: pd.DataFrame, tmp_path) 
 
 def test_same_input_same_text(table: pd.DataFrame) -> None:
     assert csv_text(table) == csv_text(table.copy())
+
+
+def unprinted(posterior: str, classical: str, kind: str = "share[her2=zero]") -> pd.DataFrame:
+    """Evidence of one quantity that no paper prints, in the units of its two sources."""
+    fitted = pd.DataFrame([{"estimand": kind, "posterior_median": 0.787, "unit": posterior}])
+    computed = {"estimand": kind, "statistic": "percentage", "reproduced": 78.9, "unit": classical}
+    return join_unprinted("cohort", fitted, pd.DataFrame([computed]))
+
+
+@pytest.mark.parametrize(("posterior", "classical"), [("", "%"), ("%", "")])
+def test_a_row_that_is_not_printed_has_one_unit_too(posterior: str, classical: str) -> None:
+    """Reproduced 78.9 beside a posterior of 0.787."""
+    with pytest.raises(ValueError, match=r"share\[her2=zero\]: estimated in '.*', computed in"):
+        unprinted(posterior, classical)
+
+
+def test_units_of_a_row_are_those_of_its_kind() -> None:
+    with pytest.raises(ValueError, match="share is in '%'"):
+        unprinted("", "")
+    assert unprinted("%", "%")["unit"].tolist() == ["%"]
+
+
+def test_a_printed_number_without_unit_meets_no_percentage(
+    study: Study, audited: pd.DataFrame, estimates: pd.DataFrame
+) -> None:
+    with pytest.raises(ValueError, match="printed in '', estimated in '%'"):
+        join(study, audited.assign(unit=""), estimates)

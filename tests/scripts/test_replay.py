@@ -79,24 +79,55 @@ def test_a_folder_without_a_record_is_told(tmp_path: Path) -> None:
 
 
 HEADER = "estimand,reading,posterior_median,posterior_lower,posterior_upper,reproduced,contraction"
-ERRORS = "estimand,reading,mcse_posterior_median"
+ERRORS = "estimand,reading,scale,mcse_posterior_median"
+
+
+@pytest.mark.parametrize(
+    ("estimand", "scale", "median", "agreement"),
+    [
+        # hazard ratios 2 and 2.5 lie 0.223 apart on the log, as 1/2 and 1/2.5 do
+        ("hazard_ratio[os]", "log", ("2", "2.5"), replay.WITHIN),
+        ("hazard_ratio[os]", "log", ("0.5", "0.4"), replay.WITHIN),
+        ("hazard_ratio[os]", "log", ("2", "3.6"), replay.DIFFERS),
+        # logit(90.3 %) - logit(85 %) is 0.496, logit(95 %) - logit(85 %) 1.21; complements alike
+        ("share[her2=low]", "logit", ("85", "90.3"), replay.WITHIN),
+        ("share[her2=low]", "logit", ("15", "9.7"), replay.WITHIN),
+        ("share[her2=low]", "logit", ("15", "5"), replay.DIFFERS),
+        ("share_difference[her2=low ; a: x vs y]", "identity", ("15", "15.5"), replay.WITHIN),
+        ("share_difference[her2=low ; a: x vs y]", "identity", ("15", "15.6"), replay.DIFFERS),
+    ],
+)
+def test_runs_are_compared_on_the_scale_of_the_kind(
+    tmp_path: Path, estimand: str, scale: str, median: tuple[str, str], agreement: str
+) -> None:
+    """4 sqrt(0.1^2 + 0.1^2) is 0.566."""
+    entry = {"environment": {}, "files": {"estimates.csv": ""}}
+    for name, value in zip(("old", "new"), median, strict=True):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "estimates.csv").write_text(f'estimand,posterior_median\n"{estimand}",{value}\n')
+        (folder / "monte_carlo.csv").write_text(
+            f'estimand,reading,scale,mcse_posterior_median\n"{estimand}",,{scale},0.1\n'
+        )
+    (row,) = replay.compare(tmp_path / "old", tmp_path / "new", "fit", entry).rows
+    assert row["agreement"] == agreement
 
 
 @pytest.mark.parametrize(
     ("median", "reproduced", "agreement"),
-    [("50", "50", None), ("50.3", "50", replay.WITHIN), ("50.8", "50", replay.DIFFERS),
+    [("50", "50", None), ("60", "50", replay.WITHIN), ("85", "50", replay.DIFFERS),
      ("50", "50.00001", replay.WITHIN), ("50", "50.01", replay.DIFFERS)],
 )  # fmt: skip
 def test_elsewhere_within_monte_carlo_error(
     tmp_path: Path, median: str, reproduced: str, agreement: str | None
 ) -> None:
-    """4 sqrt(0.1^2 + 0.1^2) is 0.566."""
+    """4 sqrt(0.1^2 + 0.1^2) is 0.566; logit of 60 % is 0.405, of 85 % 1.73."""
     entry = {"environment": {}, "files": {"estimates.csv": ""}}
     for name, values in (("old", "50,40,60,50"), ("new", f"{median},40,60,{reproduced}")):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "estimates.csv").write_text(f"{HEADER}\nshare[her2=low],,{values},0.5\n")
-        (folder / "monte_carlo.csv").write_text(f"{ERRORS}\nshare[her2=low],,0.1\n")
+        (folder / "monte_carlo.csv").write_text(f"{ERRORS}\nshare[her2=low],,logit,0.1\n")
     found = replay.compare(tmp_path / "old", tmp_path / "new", "fit", entry)
     assert [row["agreement"] for row in found.rows] == ([agreement] if agreement else [])
     assert found.compared == 5

@@ -212,7 +212,7 @@ def _sensitivity_row(name: str, fitted: Fit, weight: xr.DataArray) -> dict[str, 
     row: dict[str, Any] = {"scenario": name}
     for answer, draws in after.items():
         row |= _interval(answer, draws)
-        row[f"{answer}_contraction"] = contraction(draws, before[answer])
+        row[f"{answer}_contraction"] = contraction("share", draws, before[answer])
     row["correlation_of_accuracy_and_true_discordance"] = float(
         xr.corr(after["accuracy"], after["true_discordance"])
     )

@@ -10,11 +10,11 @@ import numpy as np
 
 from her2bayes.bayes.rate_difference import RateDifference
 from her2bayes.bayes.rate_lattice import Rate
-from her2bayes.estimand import Estimand
+from her2bayes.estimand import Estimand, is_percent
 from her2bayes.inference import digest
 from her2bayes.inference.monte_carlo import MCSE_COLUMNS
 from her2bayes.inference.standards import CONVERGED
-from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
+from her2bayes.posterior.estimates import INTERVAL
 
 Computed = Rate | RateDifference
 
@@ -51,13 +51,13 @@ def exact_row(
 
     ``event`` maps a distribution to the probability that ``note`` names.
     """
-    scale = 100.0 if asked.kind in PERCENT_KINDS else 1.0
-    before = prior.std() ** 2
+    after, before = _variance(posterior), _variance(prior)
+    scale = 100.0 if is_percent(asked.kind) else 1.0
     return {
         "estimand": str(asked),
         **_summary("posterior", posterior, scale, event),
         **_summary("prior", prior, scale, event),
-        "contraction": 1 - posterior.std() ** 2 / before if before else float("nan"),
+        "contraction": 1 - after / before if before else float("nan"),
         "note": "; ".join(part for part in (note, EXACT) if part),
         "unit": "%" if scale > 1 else "",
         "reading": reading,
@@ -66,6 +66,14 @@ def exact_row(
         "convergence": CONVERGED,
         **dict.fromkeys(MCSE_COLUMNS, 0.0),
     }
+
+
+def _variance(computed: Computed) -> float:
+    """Variance on the scale of the kind: of the log odds of a rate, of a difference as it is."""
+    if isinstance(computed, Rate):
+        mean = computed.mass @ computed.log_odds
+        return float(computed.mass @ (computed.log_odds - mean) ** 2)
+    return computed.std() ** 2
 
 
 def _summary(

@@ -36,13 +36,14 @@ from her2bayes.analysis.sensitivity_run import Progress, jobs
 from her2bayes.analysis.sensitivity_run import run as run_jobs
 from her2bayes.analysis.sensitivity_summary import NO_ANSWER, Limits, influence, summary
 from her2bayes.errors import Fault, raise_if
+from her2bayes.estimand import is_percent
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.inference.convergence import verdict
 from her2bayes.inference.reweight import weighted_mean, weighted_quantiles
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.standards import CONVERGED
 from her2bayes.inference.store import Store
-from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
+from her2bayes.posterior.estimates import INTERVAL
 
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
@@ -199,7 +200,7 @@ def _of(target: Target, chosen: Mapping[str, tuple[str, str]]) -> list[tuple[str
 def _rows(target: Target, of: Scenario, found: Drawn, limits: Limits) -> Iterator[dict[str, Any]]:
     for conclusion in target.conclusions:
         text = str(conclusion.estimand)
-        unit = "%" if conclusion.estimand.kind in PERCENT_KINDS else ""
+        unit = "%" if is_percent(conclusion.estimand.kind) else ""
         row = {
             "conclusion": conclusion.id,
             "statement": str(conclusion),

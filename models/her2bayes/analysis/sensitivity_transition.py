@@ -21,6 +21,7 @@ from her2bayes.analysis.latent_transition import (
     partitions,
     row_priors,
 )
+from her2bayes.analysis.pair_facts import pair_facts
 from her2bayes.analysis.scenarios import BASE, DATA, PRIOR, READING, Axis, Scenario
 from her2bayes.analysis.transition_assay import fit_known, has_prior
 from her2bayes.bayes.prior import Prior, prior
@@ -56,7 +57,7 @@ TOP_LEVEL = ("centre", "deviation_sd", "primary_share")
 
 def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
     """One target for each printed partition of the pairs that answers some of the conclusions."""
-    facts = study.transition_facts
+    facts = pair_facts(study).facts
     if facts.empty:
         return []
     classes = tuple(study.factors["her2"].names)

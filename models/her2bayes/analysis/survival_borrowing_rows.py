@@ -18,12 +18,12 @@ from scipy import stats
 from her2bayes.analysis.survival_sweep import Model, Run, Setting
 from her2bayes.bayes.hazard_borrowing import effective_events
 from her2bayes.bayes.survival_borrowing import offset_basis
-from her2bayes.estimand import Estimand
+from her2bayes.estimand import Estimand, is_percent
 from her2bayes.inference.convergence import verdict
 from her2bayes.inference.reweight import weighted_quantiles
 from her2bayes.inference.standards import CONVERGED, failed
 from her2bayes.inference.thermodynamic import bridge
-from her2bayes.posterior.estimates import INTERVAL, PERCENT_KINDS
+from her2bayes.posterior.estimates import INTERVAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def table(
 
 
 def _unit(estimand: Estimand) -> str:
-    if estimand.kind in PERCENT_KINDS:
+    if is_percent(estimand.kind):
         return "%"
     return "months" if estimand.kind in ("median", "rmst") else ""
 
@@ -78,7 +78,7 @@ def summarised(
     """Median and limits of a mixture of runs (NaN where not reached), and P(HR < 1)."""
     values, weights = _mixed(str(estimand), of, runs)
     tail = (1 - INTERVAL) / 2
-    scale = 100.0 if estimand.kind in PERCENT_KINDS else 1.0
+    scale = 100.0 if is_percent(estimand.kind) else 1.0
     # an endless median is a large number while sorting, and not reached as a quantile
     low, middle, high = weighted_quantiles(
         np.where(np.isfinite(values), values, 1e9), weights, (tail, 0.5, 1 - tail)

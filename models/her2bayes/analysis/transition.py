@@ -16,6 +16,7 @@ import xarray as xr
 
 from her2bayes.analysis import transition_classical as classical
 from her2bayes.analysis.latent_transition import LatentTransitions, TableAnalysis, analyse
+from her2bayes.analysis.pair_facts import pair_facts
 from her2bayes.analysis.transition_assay import has_prior, known_fit, tipping, true_row
 from her2bayes.analysis.transition_determined import determined_rows, discordance_tests
 from her2bayes.analysis.transition_matrix import Matrix, contrast_rows, derived_rows
@@ -40,6 +41,7 @@ class Result:
     study: str
     labels: Mapping[str, str]
     facts: pd.DataFrame
+    notes: tuple[str, ...]
     classes: tuple[str, ...]
     latent: LatentTransitions
     main: tuple[TableAnalysis, ...]
@@ -64,7 +66,10 @@ def run(
 ) -> Result:
     """Analyse the facts of a study under every reading and row prior."""
     classes = tuple(study.factors["her2"].names)
-    latent = analyse(study.transition_facts, classes, sampling=sampling, store=store, say=say)
+    known = pair_facts(study)
+    for note in known.notes:
+        say(note)
+    latent = analyse(known.facts, classes, sampling=sampling, store=store, say=say)
     main = _main(latent)
     rows: list[dict[str, Any]] = []
     matrices: list[Matrix] = []
@@ -79,18 +84,19 @@ def run(
     overall = [m for m in matrices if not m.given and not m.reading]
     if overall:
         rows += list(_asked_flows(list(study.ledger["estimand"]), overall[0]))
-    curve, known = None, {}
+    curve, true_fits = None, {}
     whole = next((analysis for analysis in main if not analysis.factors), None)
     if whole is not None and has_prior(classes):
         say("true classes behind the readings of all patients")
         fitted = known_fit(whole, sampling, store)
-        known["true classes of all patients, assay known"] = fitted
+        true_fits["true classes of all patients, assay known"] = fitted
         rows.append({**true_row(fitted), "evidence_kind": IMPLIED})
         curve = tipping(whole, sampling, store)
     return Result(
         study=study.id,
         labels={name: factor.label for name, factor in study.factors.items()},
-        facts=study.transition_facts,
+        facts=known.facts,
+        notes=known.notes,
         classes=classes,
         latent=latent,
         main=main,
@@ -100,7 +106,7 @@ def run(
         tests=classical.classical_frame(
             [row for a in main for row in discordance_tests(a.fit.posterior["table"], a.tables)]
         ),
-        fits={_title(a): a.fit for a in latent.analyses} | known,
+        fits={_title(a): a.fit for a in latent.analyses} | true_fits,
         tipping=curve,
     )
 

@@ -31,7 +31,7 @@ _PLAIN = {
 
 def describe(estimand: Estimand, study: Study, reading: str = "") -> str:
     """Say what an estimand is: 'the transition zero -> low among Type of first relapse LRR'."""
-    words = _PLAIN.get(estimand.kind, KINDS[estimand.kind])
+    words = _PLAIN.get(estimand.kind, KINDS[estimand.kind].words)
     if estimand.outcome:
         words += f" {_outcome(estimand.outcome, study)}"
     if estimand.time is not None:

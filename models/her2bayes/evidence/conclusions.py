@@ -5,6 +5,7 @@ Shares, rates and probabilities are numbers between 0 and 1, times are in the un
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.estimand import Estimand
+from her2bayes.estimand import KINDS, OWN, Estimand
 from her2bayes.evidence.design import Design, Factor
-from her2bayes.evidence.ledger import SHARES
 from her2bayes.evidence.vocabulary import Vocabulary, read_estimand
 
 FILE = "conclusions.csv"
@@ -23,9 +23,6 @@ COLUMNS = ("conclusion_id", "conclusion", "locator", "note")
 _FORM = re.compile(r"(?P<estimand>.*\])\s*(?P<relation>[<>])\s*(?P<number>\S+)", re.DOTALL)
 _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)")
 _SHAPE = "<estimand> > <number> or <estimand> < <number>, e.g. discordance[] > 0.3"
-_DIFFERENCES = ("difference",)
-_SHARES = (*SHARES, "survival", "cumulative_incidence")
-_POSITIVE = ("hazard_ratio", "share_ratio", "rmst", "rmst_ratio")
 
 
 @dataclass(frozen=True)
@@ -64,23 +61,22 @@ def read_conclusion(text: str, words: Vocabulary | None) -> tuple[Conclusion | N
     if estimand is None or not _NUMBER.fullmatch(match["number"]):
         return None, faults
     number = float(match["number"])
-    faults += _out_of_range(estimand.kind, number)
+    faults += _out_of_range(estimand, number)
     return Conclusion("", estimand, match["relation"], number), faults
 
 
-def _out_of_range(kind: str, number: float) -> list[Fault]:
-    low, high = None, None
-    if kind in _SHARES:
-        low, high = 0.0, 1.0
-    elif kind.endswith(_DIFFERENCES) and not kind.startswith(("rmst", "median")):
-        low, high = -1.0, 1.0
-    elif kind in _POSITIVE:
-        low = 0.0
-    if (low is None or number >= low) and (high is None or number <= high):
+def _out_of_range(estimand: Estimand, number: float) -> list[Fault]:
+    """Refuse a number that the kind cannot have: below 0, a share above 1, beyond the horizon."""
+    kind = KINDS[estimand.kind]
+    low, high = kind.limits
+    if estimand.kind.startswith("rmst") and kind.unit is OWN and estimand.time is not None:
+        low, high = max(low, -estimand.time), min(high, estimand.time)
+    if low <= number <= high:
         return []
-    allowed = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
-    remedy = "percentages are written as shares: 30 % is 0.3" if high == 1 else None
-    return [Fault(f"no {kind} can be {number:g}", value=number, allowed=allowed, remedy=remedy)]
+    allowed = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+    remedy = "percentages are written as shares: 30 % is 0.3" if kind.unit == "%" else None
+    problem = f"no {estimand.kind} can be {number:g}"
+    return [Fault(problem, value=number, allowed=allowed, remedy=remedy)]
 
 
 def conclusions_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Conclusion, ...]:
@@ -126,4 +122,4 @@ def load_conclusions(file: Path, words: Vocabulary) -> tuple[Conclusion, ...]:
 def vocabulary(factors: Mapping[str, Sequence[str]], endpoints: Sequence[str] = ()) -> Vocabulary:
     """Names that exist in a cohort: factors with their levels, and endpoints."""
     named = {name: Factor(name, name, tuple(levels)) for name, levels in factors.items()}
-    return Vocabulary(Design({}, named, {}, {name: {} for name in endpoints}))
+    return Vocabulary(Design({}, named, {}, {name: {"unit": "months"} for name in endpoints}))

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from her2bayes.errors import Fault
-from her2bayes.estimand import Estimand
+from her2bayes.estimand import KINDS, Estimand, is_percent
 from her2bayes.evidence.printed_csv import Row
 from her2bayes.evidence.printed_number import (
     count,
@@ -28,19 +28,6 @@ from her2bayes.evidence.printed_number import (
 )
 from her2bayes.evidence.schema import MAX_DECIMALS
 from her2bayes.evidence.vocabulary import Vocabulary, read_estimand
-
-SHARES = (
-    "share",
-    "transition",
-    "flow",
-    "discordance",
-    "true_discordance",
-    "gain",
-    "loss",
-    "response_rate",
-    "event_rate",
-)
-"""Kinds that are parts of a whole: 0 to 100%."""
 
 MEDIANS = ("median", "median_range", "median_ci")
 """Statistics of a row that prints a median."""
@@ -161,14 +148,14 @@ def _relation_faults(row: Row) -> Iterator[Fault]:
 
 def _percentage_faults(row: Row, estimand: Estimand | None) -> Iterator[Fault]:
     kind = estimand.kind if estimand else ""
-    signed = kind.endswith("_difference")
-    bounded = signed or kind in SHARES or (kind == "" and row["statistic"] == "percentage")
-    least = -100 if signed else 0
+    percent = kind != "" and is_percent(kind)
+    bounded = percent or (kind == "" and row["statistic"] == "percentage")
+    least = 100 * KINDS[kind].limits[0] if percent else 0
     for column in ("value", "lower", "upper") if bounded else ():
         printed = stated(row[column])
         found = printed[1] if printed else None
         if found is not None and not least <= found <= 100:
-            allowed = f"{least} to 100"
+            allowed = f"{least:g} to 100"
             remedy = "correct it; a percentage of patients lies within these limits"
             yield Fault("an impossible percentage", None, None, column, str(found), allowed, remedy)
     if row["statistic"] == "percentage" and row["unit"] != "%":

@@ -23,18 +23,6 @@ SEVERITY = "severity"
 DISCORDANCE = "discordance"
 """Outcome: the HER2 class of the recurrence differs from that of the primary."""
 
-_TIMED = (
-    "survival",
-    "survival_difference",
-    "cumulative_incidence",
-    "hazard",
-    "cumulative_hazard",
-    "hazard_ratio",
-    "rmst",
-    "rmst_difference",
-    "rmst_ratio",
-    "not_reached",
-)
 _MEASURED = ("mean", "median", "median_difference", "quantile", "range")
 
 
@@ -126,8 +114,9 @@ def _contrast_faults(estimand: Estimand, words: Vocabulary) -> Iterator[Fault]:
 
 def _outcome_faults(estimand: Estimand, words: Vocabulary) -> Iterator[Fault]:
     kind = estimand.kind
-    if kind in _TIMED:
+    if KINDS[kind].timed:
         yield from _one_of("endpoint", estimand.outcome, words.design.endpoints)
+        yield from _time_faults(estimand, words)
     elif kind in _MEASURED:
         known = {**words.design.endpoints, **words.design.measures}
         yield from _one_of("endpoint or measure", estimand.outcome, known)
@@ -139,6 +128,14 @@ def _outcome_faults(estimand: Estimand, words: Vocabulary) -> Iterator[Fault]:
         yield from _one_of("adverse event", estimand.outcome, words.events)
     elif kind in _OUTCOMES:
         yield from _OUTCOMES[kind](estimand.outcome, words)
+
+
+def _time_faults(estimand: Estimand, words: Vocabulary) -> Iterator[Fault]:
+    """Refuse a time in another unit than the endpoint's: no number would be what it seems."""
+    unit = words.design.endpoints.get(estimand.outcome, {}).get("unit", "")
+    if unit and estimand.time_unit and estimand.time_unit != unit:
+        remedy = f"write the time in {unit}, the unit of '{estimand.outcome}'"
+        yield Fault("time in another unit", value=str(estimand), allowed=unit, remedy=remedy)
 
 
 def _one_of(what: str, given: str, known: Collection[str]) -> Iterator[Fault]:

@@ -10,16 +10,20 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from scipy import stats
 
+from her2bayes.inference.scales import on_scale
 from her2bayes.inference.standards import AGREE_TIMES, MCSE_LOOSE
 
 STATISTICS = ("mean", "sd", "lower", "upper")
 
 
-def summary(draws: xr.DataArray | np.ndarray) -> dict[str, float]:
-    """Mean, SD and 2.5/97.5 % quantiles of draws (chain, draw), each with its MCSE."""
+def summary(draws: xr.DataArray | np.ndarray, kind: str = "") -> dict[str, float]:
+    """Mean, SD and 2.5/97.5 % quantiles of draws (chain, draw), each with its MCSE.
+
+    Of a ``kind`` of estimand they are taken on its scale: a ratio agrees as its inverse does.
+    """
     if isinstance(draws, xr.DataArray):
         draws = draws.transpose("chain", "draw").to_numpy()
-    values = np.asarray(draws, dtype=float)
+    values = on_scale(draws, kind) if kind else np.asarray(draws, dtype=float)
     result = {
         "mean": values.mean(),
         "sd": values.std(ddof=1),

@@ -10,23 +10,30 @@ MCSE_COLUMNS = tuple(
     for name in ("median", "lower", "upper", "probability")
 )
 
+_EDGE = 1e30
+
 
 def quantile_errors(draws: np.ndarray, probabilities: list[float]) -> list[float]:
     """Monte-Carlo standard errors of quantiles of ``draws`` (chain, draw), on their scale.
 
     Order statistics under the effective sample size of each quantile (Vehtari et al. 2021,
     section 4.4, by ArviZ). A quantity that is the same in every draw has no error; where a chain
-    stands still or a draw is not finite, the error is not known (NaN).
+    stands still or a draw is no number, the error is not known (NaN). Draws at the edge of a scale
+    (the log of 0) are very large numbers there.
     """
     from arviz_stats.base import array_stats
 
-    if not np.isfinite(draws).all():
+    if np.isnan(draws).any():
         return [float("nan")] * len(probabilities)
-    if np.ptp(draws) <= 1e-12 * max(1.0, float(np.abs(draws).max())):
+    edged = np.clip(draws, -_EDGE, _EDGE)
+    if np.ptp(edged) <= 1e-12 * max(
+        1.0, float(np.abs(edged[np.abs(edged) < _EDGE]).max(initial=0))
+    ):
         return [0.0] * len(probabilities)
-    if draws.shape[1] < 4 or not np.ptp(draws, axis=1).all():
+    if edged.shape[1] < 4 or not np.ptp(edged, axis=1).all():
         return [float("nan")] * len(probabilities)
-    return [float(array_stats.mcse(draws, method="quantile", prob=p)) for p in probabilities]
+    errors = [float(array_stats.mcse(edged, method="quantile", prob=p)) for p in probabilities]
+    return [error if error < _EDGE / 1e9 else float("nan") for error in errors]
 
 
 def probability_error(true: np.ndarray) -> float:

@@ -2,7 +2,9 @@
 
 Median and 95 % equal-tailed interval, the probability of a named event, the same for the prior,
 and contraction = 1 - Var(posterior) / Var(prior): 0 where the data say nothing, 1 where they say
-everything, below 0 where the posterior is wider than the prior.
+everything, below 0 where the posterior is wider than the prior. Contraction and Monte-Carlo errors
+are taken on the scale of the kind (``estimand.KINDS``): that of a hazard ratio is the log, so that
+its inverse has the same.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import xarray as xr
 
-from her2bayes.estimand import Estimand
+from her2bayes.estimand import KINDS, Estimand
 from her2bayes.inference.convergence import Diagnostics, verdict
 from her2bayes.inference.monte_carlo import MCSE_COLUMNS, probability_error, quantile_errors
+from her2bayes.inference.scales import on_scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,30 +43,6 @@ ESTIMATE_COLUMNS = (
     "fit_id",
     "convergence",
     *MCSE_COLUMNS,
-)
-
-# kinds printed in percent, as papers print them; the draws themselves stay between 0 and 1
-PERCENT_KINDS = frozenset(
-    {
-        "share",
-        "share_difference",
-        "transition",
-        "flow",
-        "flow_difference",
-        "discordance",
-        "discordance_difference",
-        "true_discordance",
-        "unchanged_given_observed_change",
-        "gain",
-        "loss",
-        "survival",
-        "survival_difference",
-        "cumulative_incidence",
-        "response_rate",
-        "response_rate_difference",
-        "event_rate",
-        "event_rate_difference",
-    }
 )
 
 
@@ -100,9 +79,10 @@ def estimate(
     """Summarise one quantity: a row with the names of ``ESTIMATE_COLUMNS``.
 
     ``posterior`` and ``prior`` are draws (dims ``chain``, ``draw``) on the natural scale (a share
-    between 0 and 1); a quantity that ``PERCENT_KINDS`` lists is printed in percent. ``event`` maps
-    draws to true/false, its probability is reported between 0 and 1, and ``note`` must name it.
-    ``unit`` overrides the unit. Raises ``ValueError`` for a nameless event or a wrong shape.
+    between 0 and 1), printed in the unit of its kind (``estimand.KINDS``). ``event`` maps draws to
+    true/false, its probability is reported between 0 and 1, and ``note`` must name it.
+    ``unit`` is that of a kind which takes its outcome's (months, say). Raises ``ValueError`` for a
+    nameless event, a wrong shape or a unit that is not the kind's.
     """
     if event is not None and not note:
         raise ValueError(f"{estimand}: the note must name the event whose probability is given")
@@ -110,21 +90,22 @@ def estimate(
         if set(draws.dims) != {"chain", "draw"}:
             raise ValueError(f"{estimand}: draws have dims {draws.dims}, not chain and draw")
     if unit is None:
-        unit = "%" if estimand.kind in PERCENT_KINDS else ""
+        unit = KINDS[estimand.kind].unit or ""
+    estimand.check_unit(unit)
     scale = 100.0 if unit == "%" else 1.0
     return {
         "estimand": str(estimand),
         **_summary("posterior", posterior, scale, event),
         **_summary("prior", prior, scale, event),
-        "contraction": contraction(posterior, prior),
+        "contraction": contraction(estimand.kind, posterior, prior),
         "note": note,
         "unit": unit,
         "reading": reading,
         "model": fit.model,
         "fit_id": fit.fit_id,
         "convergence": str(verdict(posterior, fit.diagnostics)),
-        **_errors("posterior", posterior, scale, event),
-        **_errors("prior", prior, scale, event),
+        **_errors("posterior", estimand.kind, posterior, scale, event),
+        **_errors("prior", estimand.kind, prior, scale, event),
     }
 
 
@@ -141,22 +122,31 @@ def _summary(name: str, draws: xr.DataArray, scale: float, event: Event | None) 
     }
 
 
-def _errors(name: str, draws: xr.DataArray, scale: float, event: Event | None) -> dict[str, float]:
+def _errors(
+    name: str, kind: str, draws: xr.DataArray, factor: float, event: Event | None
+) -> dict[str, float]:
+    """Errors on the scale of the kind; on the identity they are in the unit that is printed."""
     tail = (1 - INTERVAL) / 2
-    values = draws.transpose("chain", "draw").to_numpy().astype(float)
-    errors = [scale * error for error in quantile_errors(values, [0.5, tail, 1 - tail])]
+    values = on_scale(draws.transpose("chain", "draw").to_numpy(), kind)
+    factor = factor if KINDS[kind].scale == "identity" else 1.0
+    errors = [factor * error for error in quantile_errors(values, [0.5, tail, 1 - tail])]
     true = event(draws).transpose("chain", "draw").to_numpy() if event is not None else None
     errors.append(float("nan") if true is None else probability_error(true))
     parts = ("median", "lower", "upper", "probability")
     return {f"mcse_{name}_{part}": error for part, error in zip(parts, errors, strict=True)}
 
 
-def contraction(posterior: xr.DataArray, prior: xr.DataArray) -> float:
-    """Return 1 - Var(posterior) / Var(prior); NaN where the prior is a constant or not finite."""
-    before, after = float(prior.var()), float(posterior.var())
-    if not np.isfinite(before) or before <= 1e-24 * max(1.0, float(np.square(prior).max())):
+def contraction(kind: str, posterior: Any, prior: Any) -> float:
+    """Return 1 - Var(posterior) / Var(prior) on the scale of the kind.
+
+    NaN where the prior is a constant, or where draws are not finite there (a share of exactly 0).
+    """
+    before, after = (on_scale(draws, kind) for draws in (prior, posterior))
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return float("nan")
-    return 1.0 - after / before
+    if before.var() <= 1e-24 * max(1.0, float(np.square(before).max())):
+        return float("nan")
+    return float(1.0 - after.var() / before.var())
 
 
 def estimates_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from her2bayes.estimand import Estimand, parse
+from her2bayes.estimand import KINDS, Estimand, parse
 from her2bayes.evidence.schema import EVIDENCE_COLUMNS
 from her2bayes.reports.numbers import interval, probability
 
@@ -55,21 +55,6 @@ _CLASSICAL = ("reproduced", "reproduced_lower", "reproduced_upper", "reproduced_
 
 # origins by how little a number from there tells beyond what was put in
 _BY_CLAIM = ("by_construction", "implied", "patients", "recomputed")
-
-# what a row that the paper does not print is called in the column `statistic`
-_STATISTIC = {
-    "share": "percentage",
-    "transition": "percentage",
-    "discordance": "percentage",
-    "gain": "percentage",
-    "loss": "percentage",
-    "response_rate": "percentage",
-    "event_rate": "percentage",
-    "survival": "percentage",
-    "hazard_ratio": "hazard_ratio",
-    "median": "median",
-}
-
 
 ADJUSTED = {"multivariable"}  # readings that no unadjusted estimate answers
 
@@ -168,10 +153,8 @@ def _counted(row: Mapping[str, Any], estimate: Mapping[str, Any]) -> Mapping[str
 def _with_posterior(row: dict[str, Any], estimate: Mapping[str, Any]) -> dict[str, Any]:
     estimate = _counted(row, estimate)
     unit = row.get("unit") or estimate.get("unit", "")
-    if estimate.get("unit", unit) != unit and not _is_test(row):
-        raise ValueError(
-            f"{row['claim_id']}: printed in '{unit}', estimated in '{estimate['unit']}'"
-        )
+    if not _is_test(row):
+        _same_unit(row, "printed", estimate, "estimated")
     return {
         **row,
         **{name: estimate.get(name) for name in _POSTERIOR},
@@ -195,12 +178,21 @@ def _with_classical(row: dict[str, Any], test: Mapping[str, Any]) -> dict[str, A
     same = abs(_float(row.get("reproduced")) - _float(test["reproduced"])) < 1e-6
     if _is_test(row) or not bare or not same:
         return row
+    _same_unit(row, "printed", test, "computed")
     return {
         **row,
         "reproduced_lower": test["reproduced_lower"],
         "reproduced_upper": test["reproduced_upper"],
         "method": _sentences(row.get("method"), test["method"]),
     }
+
+
+def _same_unit(one: Mapping[str, Any], first: str, other: Mapping[str, Any], second: str) -> None:
+    """Refuse two numbers of one row in different units; a test's P has none."""
+    units = str(one.get("unit") or ""), str(other.get("unit") or "")
+    if units[0] != units[1]:
+        name = one.get("claim_id") or one.get("estimand")
+        raise ValueError(f"{name}: {first} in '{units[0]}', {second} in '{units[1]}'")
 
 
 def _float(value: object) -> float:
@@ -277,7 +269,13 @@ def _unprinted(
     tests: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> dict[str, Any]:
     fit, test = fits.get(key, {}), tests.get(key, {})
-    kind = parse(key[0]).kind
+    asked = parse(key[0])
+    named = KINDS[asked.kind].statistic
+    if fit and test and not _is_test(test):
+        _same_unit(fit, "estimated", test, "computed")
+    for part in (fit, test):
+        if part and not _is_test(part):
+            asked.check_unit(str(part.get("unit") or ""))
     return {
         **{name: test.get(name) for name in _CLASSICAL},
         **{name: fit.get(name) for name in _POSTERIOR},
@@ -285,7 +283,7 @@ def _unprinted(
         "locator": fit.get("locator") or test.get("locator") or "",
         "estimand": key[0],
         "reading": key[1],
-        "statistic": fit.get("statistic") or test.get("statistic") or _STATISTIC.get(kind, kind),
+        "statistic": fit.get("statistic") or test.get("statistic") or named or asked.kind,
         "note": _sentences(fit.get("note"), test.get("note")),
         "unit": fit.get("unit") or test.get("unit") or "",
         "evidence_kind": fit.get("evidence_kind") or "recomputed",

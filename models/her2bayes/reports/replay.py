@@ -2,8 +2,9 @@
 
 On the machine and versions of the report numbers must be identical. Elsewhere a summary of draws
 may be off by |d| <= 4 sqrt(m1^2 + m2^2), m1 and m2 the Monte-Carlo standard errors that the two
-reports carry (monte_carlo.csv); where none is known, those of 400 independent draws, the least that
-counts as converged, stand in. All other numbers agree to six digits.
+reports carry (monte_carlo.csv), on the scale of the kind of estimand (the log for ratios); where
+none is known, those of 400 independent draws, the least that counts as converged, stand in. All
+other numbers agree to six digits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import KINDS, is_percent
+from her2bayes.inference.scales import on_scale
 from her2bayes.inference.standards import AGREE_TIMES, ESS_MIN
 from her2bayes.reports import monte_carlo, provenance
 
@@ -127,7 +130,7 @@ def compare(folder: Path, again: Path, script: str, entry: Mapping[str, Any]) ->
                 if one == two or not (number or same):
                     continue
                 allowed = 0.0 if same else _allowed(column, old, new, errors)
-                close = not same and _close(one, two, allowed)
+                close = not same and _close(column, old, new, allowed)
                 row = (script, name, place, column, one, two, f"{allowed:.3g}")
                 agreement = WITHIN if close else DIFFERS
                 rows.append(dict(zip(COLUMNS, (*row, agreement), strict=True)))
@@ -192,34 +195,54 @@ def _errors(folder: Path) -> dict[tuple[str, str], Row]:
 def _allowed(
     column: str, old: Row, new: Row, errors: tuple[Mapping[tuple[str, str], Row], ...]
 ) -> float:  # fmt: skip
-    """Largest difference that two runs of finite length explain."""
+    """Largest difference on the scale of the column that two runs of finite length explain."""
     keys = [(row.get("estimand", ""), row.get("reading", "")) for row in (old, new)]
-    known = [
-        _number(table.get(key, {}).get(f"mcse_{column}", ""))
-        for key, table in zip(keys, errors, strict=True)
-    ]
-    if None not in known:
-        return max(AGREE_TIMES * math.hypot(*known), 1e-6 * abs(_number(old.get(column, "")) or 0))  # type: ignore[arg-type]
+    known = [table.get(key, {}) for key, table in zip(keys, errors, strict=True)]
+    found = [_number(row.get(f"mcse_{column}", "")) for row in known]
+    # reports from before scales were declared carry errors in the unit that is printed
+    scaled = all(row.get("scale", "identity") == _scale(column, old) for row in known)
+    if None not in found and (scaled or column.endswith("_probability")):
+        least = 1e-6 * abs(_on_scale(column, old) or 0)
+        return max(AGREE_TIMES * math.hypot(*found), least)  # type: ignore[arg-type]
     return max(_of_fewest_draws(column, row) for row in (old, new)) * AGREE_TIMES * math.sqrt(2)
+
+
+def _scale(column: str, row: Row) -> str:
+    """Scale on which two runs are compared in a column: that of the kind, for its summaries."""
+    source, _, part = column.rpartition("_")
+    kind = row.get("estimand", "").partition("[")[0]
+    summary = source in ("posterior", "prior") and part in ("median", "lower", "upper")
+    return KINDS[kind].scale if summary and kind in KINDS else "identity"
+
+
+def _on_scale(column: str, row: Row) -> float | None:
+    """Give a cell on the scale of its column; ``None`` where it has no finite place there."""
+    value = _number(row.get(column, ""))
+    if value is None or _scale(column, row) == "identity":
+        return value
+    kind = row["estimand"].partition("[")[0]
+    placed = float(on_scale(value / 100 if is_percent(kind) else value, kind))
+    return placed if math.isfinite(placed) else None
 
 
 def _of_fewest_draws(column: str, row: Row) -> float:
     """Monte-Carlo error with 400 independent draws; of a number that is no summary, rounding."""
     source, _, part = column.rpartition("_")
     value = _number(row.get(column, "")) or 0.0
-    low, high = (_number(row.get(f"{source}_{end}", "")) for end in ("lower", "upper"))
     if part == "probability" or column == "probability":
         return math.sqrt(max(value * (1 - value), 1 / ESS_MIN) / ESS_MIN)
     if column == "contraction":
         return (abs(1 - value) + 0.01) * math.sqrt(4 / ESS_MIN)
+    low, high = (_on_scale(f"{source}_{end}", row) for end in ("lower", "upper"))
     if source in ("posterior", "prior") and low is not None and high is not None:
         factor = 1.2533 if part == "median" else 2.674  # sqrt(p (1 - p)) / normal density there
         return factor * (high - low) / (2 * 1.96) / math.sqrt(ESS_MIN)
     return 2e-7 * max(abs(value), 1e-9)
 
 
-def _close(one: str, two: str, allowed: float) -> bool:
-    first, second = _number(one), _number(two)
+def _close(column: str, old: Row, new: Row, allowed: float) -> bool:
+    """Tell whether two cells lie close enough on the scale of the column."""
+    first, second = _on_scale(column, old), _on_scale(column, new)
     return first is not None and second is not None and abs(first - second) <= allowed
 
 

@@ -75,6 +75,8 @@ def paragraphs(result: Result) -> Iterator[str]:
         "these tables is called determined; one with logical bounds is bounded; where the facts "
         "add next to nothing to the prior within these bounds it is prior driven."
     )
+    for note in result.notes:
+        yield f"{note[0].upper()}{note[1:]}."
     for item in result.latent.impossible:
         if not item.factors:
             yield (

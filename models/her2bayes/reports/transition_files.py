@@ -170,8 +170,8 @@ def write_study(name: str, out: Path, settings: Settings, say: Say) -> Written:
     }
     sections = (report.section(result),)
     run = _run(about, settings, {})
-    facts = study.transition_facts
-    files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(facts_flow(facts, result))}
+    flow = facts_flow(result.facts, result)
+    files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(flow)}
     page = _page(about, evidence, cohort_section(study), sections, run, settings.quick)
     files |= monte_carlo_file(result.estimates)
     return _write(out, files | study_files(page), result.estimates)
