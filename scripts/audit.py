@@ -46,6 +46,8 @@ def main(
         counts = Counter(quantities(evidence)["verdict"])
         verdicts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.most_common())
         out.print(plain(f"{item.id}: {counted(evidence)}: {verdicts}"), style="bold")
+        if result.conclusions:
+            out.print(plain(result.conclusions))
         table = Table("", "Kind", "Finding", box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for finding in result.findings.itertuples():
             number = str(finding.finding_id).rpartition(".")[2]

@@ -12,6 +12,7 @@ import pytest
 
 from her2bayes.evidence import schema
 from her2bayes.evidence.design import read_design
+from her2bayes.evidence.reconstruction_choices import CHAINS, ENTRIES, FILE, READINGS
 from her2bayes.evidence.schema import TABLES
 from her2bayes.evidence.skeleton import skeleton_folder
 from her2bayes.evidence.study import load_study, published_folder
@@ -48,13 +49,29 @@ def test_every_column_is_documented(name):
 
 
 def test_design_of_the_readme_is_that_of_the_skeleton():
-    (written,) = (tomllib.loads(text) for language, _, text in BLOCKS if language == "toml")
+    (written,) = (
+        tomllib.loads(text) for language, name, text in BLOCKS if language == "toml" and not name
+    )
     whole = tomllib.loads((skeleton_folder() / "study.toml").read_text(encoding="utf-8"))
     for name, entry in written.items():
         if isinstance(entry, dict):
             assert entry.items() <= whole[name].items()
         else:
             assert entry == whole[name]
+
+
+def test_reconstruction_of_the_readme_is_that_of_the_skeleton():
+    (written,) = (text for _, name, text in BLOCKS if name == FILE)
+    whole = tomllib.loads((skeleton_folder() / FILE).read_text(encoding="utf-8"))
+    assert tomllib.loads(written) == whole
+    section = README.split(f"### {FILE}")[1].split("## Your own")[0]
+    for name in (
+        *READINGS,
+        *CHAINS,
+        *ENTRIES,
+        *(v for values in READINGS.values() for v in values),
+    ):
+        assert f"`{name}`" in section or f"[{name}]" in section, name
 
 
 CSV_BLOCKS = [(name, text) for language, name, text in BLOCKS if language == "csv"]

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from her2bayes.errors import BadInput
+from her2bayes.evidence.reconstruction_choices import FILE
 from her2bayes.evidence.schema import LEDGER, STATISTICS, TABLES
 from her2bayes.evidence.skeleton import skeleton_folder, write_skeleton
 from her2bayes.evidence.study import load_study
@@ -18,7 +19,7 @@ def test_the_skeleton_is_a_valid_study(tmp_path):
     study = load_study(written)
     assert study.id == "smith2024"
     assert study.remarks == ()
-    assert {file.name for file in written.iterdir()} == {*TABLES, "study.toml"}
+    assert {file.name for file in written.iterdir()} == {*TABLES, "study.toml", FILE}
     assert [p.name for p in written.parent.iterdir()] == ["smith2024"]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from her2bayes.audit import (
+    conclusions,
     findings,
     identities,
     medians,
@@ -59,11 +60,13 @@ class AuditResult:
     """``rows``: one for each ledger id in ledger order; ``findings``: contradictions first.
 
     ``contradicts`` and ``claim_ids`` are ids joined by spaces; numbers are in printed units
-    (percentages in percent), NaN where nothing was recomputed.
+    (percentages in percent), NaN where nothing was recomputed. ``conclusions`` says in a sentence
+    what the printed numbers make of conclusions.csv.
     """
 
     rows: pd.DataFrame
     findings: pd.DataFrame
+    conclusions: str = ""
 
 
 def audit(study: Study) -> AuditResult:
@@ -79,8 +82,9 @@ def audit(study: Study) -> AuditResult:
     report.add(repeats.check(study, claims, report.marks))
     suspected = {m.claim_id for m in report.marks if m.verdict in {INCONSISTENT, DIFFERS}}
     report.add(words.check(known, suspected))
-    report.findings += findings.of_study(known)
-    return AuditResult(_rows(claims, report), _findings(study, report.findings))
+    report.findings += [*conclusions.findings(known), *findings.of_study(known)]
+    said = conclusions.told(known)
+    return AuditResult(_rows(claims, report), _findings(study, report.findings), said)
 
 
 def _single_rows(known: Known, done: set[str]) -> Iterable[Mark]:

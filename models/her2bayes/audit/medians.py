@@ -43,7 +43,8 @@ def check(known: Known) -> Report:
             for suspect in fault.suspects:
                 found.setdefault(suspect, fault)
     report.findings += _symmetric(known, rows)
-    for claim in rows:
+    others = [claim for claim in known.claims if claim.id in found and claim not in rows]
+    for claim in (*rows, *others):
         if claim.id not in found:
             report.marks.append(Mark(claim.id, NOT_CHECKABLE, _missing(known, claim)))
             continue

@@ -37,9 +37,15 @@ def counted(evidence: pd.DataFrame) -> str:
         ((printed["evidence_kind"] == CONSTRUCTED) & (printed["statistic"] != WORDS)).sum()
     )
     parts = [
-        f"{words} statements in words, checked against the paper's own P" if words else "",
+        f"{_many(words, 'statement')} in words, checked against the paper's own P" * bool(words),
         f"{constructed} that agree by construction" if constructed else "",
     ]
     apart = " and ".join(part for part in parts if part)
-    text = f"{len(printed)} printed numbers, {len(quantities(evidence))} distinct quantities"
+    numbers, distinct = len(printed), len(quantities(evidence))
+    text = f"{_many(numbers, 'printed number')}, {_many(distinct, 'distinct quantity')}"
     return f"{text} (without {apart})" if apart else text
+
+
+def _many(number: int, what: str) -> str:
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number} {what if number == 1 else plural}"

@@ -17,6 +17,7 @@ from her2bayes.evidence.ledger import check_ledger, remarks
 from her2bayes.evidence.nearest import suggestion
 from her2bayes.evidence.printed_csv import Rows, read_rows
 from her2bayes.evidence.printed_tables import check_table
+from her2bayes.evidence.reconstruction_choices import choice_faults
 from her2bayes.evidence.schema import LEDGER, MAX_FAULTS, TABLES
 from her2bayes.evidence.vocabulary import STATUS, Vocabulary
 
@@ -186,6 +187,7 @@ def load_study(path: Path) -> Study:
     claims = None if ledger.faults else {row["claim_id"] for row in ledger.rows}
     for name, read in files.items():
         faults += _shortened(_faults(name, read, words, claims), path / name)
+    faults += choice_faults(path, words, claims)
     raise_if(faults)
     assert design is not None  # without a design there is at least one fault
     return _study(path, design, files)
