@@ -97,3 +97,12 @@ def test_implied_value_is_said():
     assert "127 − 83 − 19 = 25" in row["note"]
     assert row["reproduced"] == pytest.approx(100 * 25 / 51)
     assert "shi.abstract.zero_to_low" in row["contradicts"].split()
+
+
+def test_words_that_numbers_refute_do_not_contradict_the_counts() -> None:
+    """Ni 2025 calls 13/32 against 10/32 significant (Fisher P 0.60): the words are at fault."""
+    table = audit(load_study(published_folder() / "ni2025")).rows.set_index("claim_id")
+    assert table.loc["ni.disc.sig.orr_her2", "verdict"] == "inconsistent"
+    for claim in ("ni.results.ihc1", "ni.eff.orr_ihc2", "ni.eff.orr_ihc1"):
+        assert table.loc[claim, "verdict"] == "reproduces"
+        assert "contradicted" not in table.loc[claim, "note"]

@@ -106,10 +106,14 @@ def _rows(claims: tuple[Claim, ...], report: Report) -> pd.DataFrame:
     for mark in report.marks:
         by_claim[mark.claim_id].append(mark)
     denied = identities.contradicted_by(report.marks)
+    words = {claim.id: claim.estimand for claim in claims if claim.statistic == "significant"}
     for claim in claims:
         if not by_claim[claim.id]:
             by_claim[claim.id].append(Mark(claim.id, NOT_CHECKABLE, _missing(claim, claims)))
-    merged = [_merged(by_claim[claim.id], denied.get(claim.id, ())) for claim in claims]
+    merged = []
+    for claim in claims:  # words that numbers refute do not contradict counts behind the numbers
+        by = [d for d in denied.get(claim.id, ()) if words.get(d, claim.estimand) == claim.estimand]
+        merged.append(_merged(by_claim[claim.id], tuple(by)))
     rows = [
         (
             mark.claim_id,
