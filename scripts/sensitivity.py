@@ -5,6 +5,7 @@ A paper: --study names a shipped study or a study folder, whose conclusions.csv 
 --by (survival, as fit_survival), or with --map (change of HER2 status, as fit_transitions).
 With --external the weight of other studies' patients is a choice; with --map definitions of classes
 and of receptor status are; sensitivity_not_asked.csv says what these data cannot be asked, and why.
+The analysis as reported is that of the report, read from its fits in OUT/STUDY/fits or added there.
 Writes sensitivity.csv (a row for each conclusion and scenario), sensitivity_summary.csv and
 sensitivity.html into OUT/STUDY. Every finished scenario is kept in OUT/STUDY/scenarios, and a
 restarted run continues there. --grid is a TOML file: [axes] with lists of values by name of the
@@ -23,6 +24,7 @@ from her2bayes.cli import log, out, plain, run, watching
 from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 if TYPE_CHECKING:
+    from her2bayes.analysis.survival import Question
     from her2bayes.reports.sensitivity_files import Asked
 
 
@@ -48,8 +50,10 @@ def main(
     surfaces: Annotated[
         bool, typer.Option("--surfaces/--no-surfaces", help="Cross the two strongest choices.")
     ] = True,
-    holds: Annotated[float, typer.Option(help="A conclusion holds from this P.")] = 0.975,
-    fails: Annotated[float, typer.Option(help="A conclusion fails up to this P.")] = 0.5,
+    holds: Annotated[
+        float,
+        typer.Option(help="A conclusion holds from this P, and fails from it for its opposite."),
+    ] = 0.975,
     time: Annotated[str, typer.Option(help="Column of follow-up time (--cohort).")] = "",
     event: Annotated[str, typer.Option(help="Column of the event, 0 or 1.")] = "",
     by: Annotated[list[str] | None, typer.Option(help="Factor, or factor=level,level.")] = None,
@@ -65,9 +69,30 @@ def main(
         bool, typer.Option("--ignore-entry", help="Leave out the entry that the map declares.")
     ] = False,
     event_code: Annotated[str, typer.Option(help="Value that means an event.")] = "",
+    censored_code: Annotated[
+        list[str] | None, typer.Option(help="Value that means censored, where there are several.")
+    ] = None,
     missing: Annotated[
         list[str] | None, typer.Option(help="column=code,code: what is not known there.")
     ] = None,
+    patient: Annotated[str, typer.Option(help="Column that joins rows of one patient.")] = "",
+    member: Annotated[
+        str, typer.Option(help="Which of the cohorts that `reconstruct` wrote into the file.")
+    ] = "",
+    time_unit: Annotated[str, typer.Option(help="days, weeks, months or years.")] = "months",
+    nonpositive: Annotated[
+        str, typer.Option(help="refuse, or drop rows whose time is not after entry.")
+    ] = "refuse",
+    longest: Annotated[float, typer.Option(help="Longest follow-up believed, months.")] = 600.0,
+    nested: Annotated[
+        list[str] | None, typer.Option(help="fine=coarse: a factor nested in another.")
+    ] = None,
+    interactions: Annotated[
+        bool, typer.Option(help="Let the first factor act differently in subgroups.")
+    ] = True,
+    prior_median: Annotated[
+        str, typer.Option(help="Median survival expected, months, with 95 % limits: 24,6,96.")
+    ] = "",
     model: Annotated[str, typer.Option(help="ph, or nonph: ratios change over time.")] = "ph",
     cuts: Annotated[str, typer.Option(help="40, equal:20, or months: 6,12,24.")] = "quantile",
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
@@ -85,15 +110,25 @@ def main(
     from her2bayes.inference.workers import cluster
     from her2bayes.reports import sensitivity_files as files
 
-    limits = Limits(holds, fails)
+    limits = Limits(holds)
     if bool(study) == bool(cohort):
         raise BadInput(Fault("give either --study or --cohort", allowed="one of them"))
     if study:
         asked = files.from_study(study, conclusions, out_folder)
     else:
+        read = {
+            "patient": patient or None, "time_unit": time_unit, "nonpositive": nonpositive,
+            "longest": longest, "member": member, "event_code": event_code or None,
+            "missing": missing or [], "many_levels": frailty or [],
+            "censored_codes": censored_code or (),
+        }  # fmt: skip
+        fitted = {
+            "model": model, "cuts": cuts, "frailty": tuple(frailty or ()), "nested": nested or [],
+            "interactions": interactions, "priors": prior_median,
+        }  # fmt: skip
         asked = _patients(
-            cohort, conclusions, out_folder, map_, time, event, by, model, cuts,
-            frailty or [], external or [], entry, ignore_entry, event_code, missing or [],
+            cohort, conclusions, out_folder, map_, (time, event, entry, ignore_entry), by or [],
+            read, fitted, external or [],
         )  # fmt: skip
     axes = [axis for target in asked.targets for axis in target.axes]
     wanted = read_grid(grid, axes) if grid else None
@@ -125,6 +160,7 @@ def main(
             reweight=reweight,
             surfaces=surfaces,
             progress=stack.enter_context(watching()),
+            fits=asked.folder / "fits",
         )
     spent = monotonic() - start
     lines, failed = files.write(asked, result, sampling, quick, spent / 60)
@@ -148,22 +184,21 @@ def _patients(
     conclusions: Path | None,
     out_folder: Path,
     map_: str,
-    time: str,
-    event: str,
-    by: list[str] | None,
-    model: str,
-    cuts: str,
-    frailty: list[str],
+    endpoint: tuple[str, str, str, bool],
+    by: list[str],
+    read: dict[str, Any],
+    fitted: dict[str, Any],
     external: list[Path],
-    entry: str,
-    ignore_entry: bool,
-    event_code: str,
-    missing: list[str],
 ) -> "Asked":
-    """Read a cohort and say who is in it; faults come before anything is fitted."""
+    """Read a cohort as its report does and say who is in it; faults come before any fit.
+
+    ``endpoint``: columns of time, event and entry, and whether a map's entry is left out; ``read``
+    and ``fitted``: options of fit_survival.
+    """
     from her2bayes.reports import sensitivity_definitions as other
     from her2bayes.reports import sensitivity_files as files
 
+    time, event, entry, ignore_entry = endpoint
     if conclusions is None or cohort is None:
         remedy = "give --conclusions FILE (format: conclusions.csv in data/README.md)"
         raise BadInput(Fault("a cohort has no conclusions of its own", remedy=remedy))
@@ -177,26 +212,26 @@ def _patients(
     if not time:
         remedy = "give --time and --event for survival, or --map for paired readings"
         raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
-    from her2bayes.analysis.survival import DEFAULT_INTERVALS, Question
     from her2bayes.evidence.external_survival import read_external
     from her2bayes.evidence.follow_up import read_follow_up
     from her2bayes.evidence.mapped_endpoint import Wanted
     from her2bayes.reports import survival_files
 
-    factors = {**survival_files.factors(by or []), **dict.fromkeys(frailty)}
-    wanted = Wanted(time, event, entry, "", ignore_entry, "months", event_code)
+    frailty = fitted["frailty"]
+    factors = {**survival_files.factors(by), **dict.fromkeys(frailty)}
+    unit, code = str(read["time_unit"]), str(read["event_code"] or "")
+    wanted = Wanted(time, event, entry, "", ignore_entry, unit, code)
     opened = survival_files.open_source(cohort, map_, wanted, list(factors))
     title = opened.title
     cohorts = other.definitions(opened.cohort, cohort, map_) if opened.cohort else {}
-    scheme, number = survival_files.cuts(cuts)
-    question = Question(
-        study=survival_files.slug(cohort.stem), title=title, model=model, cuts=scheme,
-        intervals=number or DEFAULT_INTERVALS, frailty=tuple(frailty),
-    )  # fmt: skip
+    allowed = ("refuse", "drop")
     columns: dict[str, Any] = {
-        **opened.columns, "many_levels": frailty, "event_code": event_code or None,
-        "missing": survival_files.several(missing, "--missing"),
-    }  # fmt: skip
+        **opened.columns,
+        **read,
+        "missing": survival_files.several(read["missing"], "--missing"),
+        "nonpositive": survival_files.choice(read["nonpositive"], "--nonpositive", allowed),
+    }
+    question = _question(survival_files.slug(cohort.stem), title, fitted)
     follow_up = read_follow_up(opened.source, by=factors, **columns)
     elsewhere = read_external(external, follow_up, factors, **columns) if external else {}
     if external and frailty:
@@ -208,6 +243,21 @@ def _patients(
     return files.from_follow_up(
         follow_up, question, conclusions, cohort, out_folder,
         elsewhere=elsewhere, definitions=defined,
+    )  # fmt: skip
+
+
+def _question(study: str, title: str, fitted: dict[str, Any]) -> "Question":
+    """What fit_survival would fit with these options."""
+    from her2bayes.analysis.survival import DEFAULT_INTERVALS, Question, elicited
+    from her2bayes.reports import survival_files
+
+    scheme, number = survival_files.cuts(fitted["cuts"])
+    return Question(
+        study=study, title=title, model=fitted["model"], cuts=scheme,
+        intervals=number or DEFAULT_INTERVALS, frailty=fitted["frailty"],
+        interactions=fitted["interactions"],
+        nested=survival_files.assigned(fitted["nested"], "--nested"),
+        priors=elicited(survival_files.numbers(fitted["priors"], "--prior-median")),
     )  # fmt: skip
 
 

@@ -18,7 +18,15 @@ from her2bayes.analysis import sensitivity
 from her2bayes.analysis import sensitivity_distribution as shares
 from her2bayes.analysis.conclusion_target import REFIT, REWEIGHTED, Target
 from her2bayes.analysis.scenarios import BASE
-from her2bayes.analysis.sensitivity_summary import FAILS, HOLDS, NO_ANSWER, UNCERTAIN, Limits
+from her2bayes.analysis.sensitivity_summary import (
+    FAILS,
+    HOLDS,
+    NO_ANSWER,
+    NOT_VARIED,
+    UNCERTAIN,
+    Limits,
+    summary,
+)
 from her2bayes.errors import BadInput
 from her2bayes.evidence.conclusions import conclusions_of
 from her2bayes.evidence.simulate import status_counts
@@ -41,9 +49,9 @@ def here(monkeypatch):
     from her2bayes.analysis import sensitivity_run
     from her2bayes.analysis import sensitivity_work as worker
 
-    def remote(targets, todo, sampling, store, client):
+    def remote(targets, todo, sampling, store, client, fits):
         for job in todo:
-            yield job, worker.remote(job, targets[job.target], sampling, store)
+            yield job, worker.remote(job, targets[job.target], sampling, store, fits)
 
     monkeypatch.setattr(sensitivity_run, "_remote", remote)
     return lambda: None
@@ -66,12 +74,57 @@ def _but(texts):
     return {name: text for name, text in texts.items() if name != "name"}
 
 
-def test_stances():
+def test_stances_are_those_of_the_opposite_mirrored():
     limits = Limits()
-    stances = [limits.stance(p) for p in (0.975, 0.97, 0.501, 0.5, np.nan)]
-    assert stances == [HOLDS, UNCERTAIN, UNCERTAIN, FAILS, NO_ANSWER]
-    with pytest.raises(BadInput, match="limits"):
-        Limits(0.5, 0.9)
+    chances = (1.0, 0.975, 0.974, 0.5, 0.026, 0.025, 0.0)
+    stances = [limits.stance(p) for p in chances]
+    assert stances == [HOLDS, HOLDS, UNCERTAIN, UNCERTAIN, UNCERTAIN, FAILS, FAILS]
+    mirror = {HOLDS: FAILS, FAILS: HOLDS, UNCERTAIN: UNCERTAIN}
+    for limit in (0.6, 0.9, 0.95, 0.975, 0.99):
+        for p in np.linspace(0, 1, 1001):
+            assert Limits(limit).stance(1 - p) == mirror[Limits(limit).stance(p)]
+    assert limits.stance(np.nan) == NO_ANSWER
+    for wrong in (0.5, 1.0, 1.2):
+        with pytest.raises(BadInput, match=r"above 0\.5 and below 1"):
+            Limits(wrong)
+
+
+def rows_of(*scenarios: tuple[str, float, str], relation: str = ">") -> pd.DataFrame:
+    limits, table = Limits(), []
+    for changed, chance, apart in (("as reported", 0.99, ""), *scenarios):
+        p = chance if relation == ">" else 1 - chance
+        table.append(
+            {
+                "conclusion": "c", "scenario": BASE.id if changed == "as reported" else changed,
+                "changed": changed, "probability": p, "prior_probability": 0.5,
+                "stance": limits.stance(p), "convergence": "converged", "power": None,
+                "apart": apart, "median": 0.1,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(table)
+
+
+@pytest.mark.parametrize("relation", [">", "<"])
+def test_what_is_shown_apart_never_makes_a_conclusion_fragile(relation):
+    (conclusion,) = asked(c="share_difference[her2=low ; hr_status: positive vs negative] > 0.1")
+    conclusion = replace(conclusion, relation=relation)
+    unfit = "fails its predictive check: distance 90, replicates 2 to 20"
+
+    def said(*scenarios: tuple[str, float, str]) -> pd.Series:
+        table = rows_of(*scenarios, relation=relation)
+        return summary([conclusion], table, Limits()).iloc[0]
+
+    alone = said(("model ordered", 0.3, unfit))
+    assert alone["robust"] == NOT_VARIED
+    kept = said(("model ordered", 0.3, unfit), ("prior scale 2", 0.98, ""))
+    assert kept["robust"] == "robust"
+    assert {round(kept["least"], 3), round(kept["most"], 3)} == (
+        {0.98, 0.99} if relation == ">" else {0.01, 0.02}
+    )
+    assert "Shown apart, as no answer to this: model ordered" in kept["sentence"]
+    assert unfit in kept["sentence"]
+    broken = said(("model ordered", 0.3, ""), ("prior scale 2", 0.98, ""))
+    assert broken["robust"] == "fragile"
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import xarray as xr
 from her2bayes.analysis import sensitivity_borrowed as borrowed
 from her2bayes.analysis import sensitivity_pairs as pairs
 from her2bayes.analysis import sensitivity_printed as printed
+from her2bayes.analysis import sensitivity_rates as rates
 from her2bayes.analysis import sensitivity_survival as survival
 from her2bayes.analysis import sensitivity_transition as change
 from her2bayes.analysis import transition_left_out as left_out
@@ -69,12 +70,12 @@ def shi() -> Study:
 def test_response_with_destiny_breast04(
     ni: Study, changes: dict[str, float], expected: float
 ) -> None:
-    (target,) = printed.targets(ni, asked("response_rate[orr] > 0.3"))
+    (target,) = rates.targets(ni, asked("response_rate[orr] > 0.3"))
     names = [axis.name for axis in target.axes]
     assert borrowed.POWER in names
     assert borrowed.STUDY not in names  # one study elsewhere
     of = scenario(target.axes, changes)
-    posterior, _ = next(iter(printed.drawn(target, of, Sampling()).draws.values()))
+    posterior, _ = next(iter(rates.drawn(target, of, Sampling()).draws.values()))
     assert float((posterior > 0.3).mean()) == pytest.approx(expected, abs=6e-4)
 
 
@@ -213,10 +214,14 @@ def test_pairs_under_other_definitions() -> None:
 
 
 def test_what_is_not_asked_is_told(ni: Study, shi: Study) -> None:
-    found = not_asked(printed.targets(ni, asked("response_rate[orr] > 0.3")))
+    found = not_asked(rates.targets(ni, asked("response_rate[orr] > 0.3")))
     reasons = dict(zip(found["choice"], found["reason"], strict=True))
     assert "weight of other studies (borrowing)" not in reasons
-    assert "needs reconstructed cohorts" in " ".join(reasons.values())
+    assert "no conclusion rests on reconstructed cohorts" in reasons.values()
+    ratio = asked("hazard_ratio[bcss ; her2: positive vs low] < 1")
+    told = " ".join(not_asked(printed.targets(shi, ratio))["reason"])
+    assert "each reading needs chains of its own" in told
+    assert "duplicates results" in told  # from the study's reconstruction.toml
     assert all(reasons.values())
     pairs_asked = not_asked(change.targets(shi, asked("discordance[] > 0.3")))["choice"]
     assert "relapse without contralateral cancers" not in set(pairs_asked)

@@ -111,6 +111,21 @@ def test_estimands_of_every_choice(by_factor):
         assert set(found) == set(target.estimands)
 
 
+def test_what_says_nothing_on_a_contrast_is_set_apart(by_factor):
+    receptors, site = by_factor["hr_status"], by_factor["site"]
+    ordered = scenario(receptors.axes, {shares.MODEL: "ordered"})
+    for conclusion in receptors.conclusions:
+        assert "do not fit receptors" in shares.apart(receptors, ordered, conclusion.estimand)
+    other = scenario(receptors.axes, {shares.MODEL: "Dirichlet"})
+    assert not shares.apart(receptors, other, receptors.conclusions[0].estimand)
+    (contrast,) = (c.estimand for c in site.conclusions)  # CBC against DM
+    assert not shares.apart(site, scenario(site.axes, {shares.MODEL: "ordered"}), contrast)
+    # Table 1: 66 contralateral cancers are all of CBC; 26 to 27 each of 92 are a part of DM
+    whole = scenario(site.axes, {shares.OUT: "site=contralateral breast"})
+    assert "half or more of relapse_type=CBC" in shares.apart(site, whole, contrast)
+    assert not shares.apart(site, scenario(site.axes, {shares.OUT: "site=lung"}), contrast)
+
+
 @pytest.fixture(scope="module")
 def follow_up():
     rng = np.random.default_rng(5)
@@ -149,6 +164,16 @@ def test_survival_scenarios(follow_up):
     assert set(found) == {texts[2].split(" > ")[0]}
     cells = survival.scenario_cells(target, gone)
     assert int(cells["events"].sel(her2="zero").sum()) == 0
+
+
+def test_half_of_a_contrast_left_out_is_set_apart(follow_up):
+    text = f"hazard_ratio[{follow_up.endpoint} ; her2: low vs zero] < 1"
+    target = survival.target(follow_up, Question(), asked(text))
+    estimand = target.conclusions[0].estimand
+    other = scenario(target.axes, {survival.OUT: "her2=positive"})
+    assert not survival.apart(target, other, estimand)
+    half = scenario(target.axes, {survival.OUT: "hr=neg"})  # 60 of 120 in each class
+    assert "half or more of her2=low, zero" in survival.apart(target, half, estimand)
 
 
 def test_survival_left_out_keeps_the_compiled_model(follow_up):

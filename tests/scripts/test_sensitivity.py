@@ -62,7 +62,7 @@ def test_unknown_names_are_told_before_any_sampling(row, parts, conclusions, tmp
         ((), "either --study or --cohort"),
         (("--study", "shi2023", "--cohort", "x.csv"), "either --study or --cohort"),
         (("--cohort", "x.csv"), "give --conclusions FILE"),
-        (("--study", "ni2025", "--fails", "0.99"), "0 <= fails < holds <= 1"),
+        (("--study", "ni2025", "--holds", "0.4"), "above 0.5 and below 1"),
         (("--study", "nowhere"), "no such study folder"),
     ],
 )
@@ -75,17 +75,19 @@ def test_bad_arguments_write_nothing(arguments, message, tmp_path):
 
 def test_a_grid_with_an_unknown_choice_lists_those_there_are(tmp_path):
     grid = tmp_path / "grid.toml"
-    grid.write_text('[axes]\n"prior patient" = [1]\n')
+    grid.write_text('[axes]\n"binomial alone with prior patient" = [1]\n')
     done = call("--study", "ni2025", "--grid", grid, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert "did you mean 'prior patients'" in done.stderr
+    assert "did you mean 'binomial alone with prior patients'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
-    file = conclusions("response_rate[orr] > 0.3", "hazard_ratio[rwpfs ; ihc: 2+ vs 1+] < 1")
+    file = conclusions(
+        "event_rate[any | severity=any] > 0.9", "hazard_ratio[rwpfs ; ihc: 2+ vs 1+] < 1"
+    )
     grid = tmp_path / "grid.toml"
-    grid.write_text('[axes]\n"prior patients" = [1, 50]\n')
+    grid.write_text('[axes]\n"binomial alone with prior patients" = [1, 50]\n')
     out = tmp_path / "out"
     arguments = ("--study", "ni2025", "--conclusions", file, "--grid", grid, "--out", out)
     done = call(*arguments)
@@ -107,24 +109,28 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
         rows = list(csv.DictReader(opened))
     assert tuple(rows[0]) == COLUMNS
     changed = [row["changed"] for row in rows if row["conclusion"] == "c0"]
-    assert "prior patients 50" in changed
-    assert "prior patients 16" not in changed
-    assert "prior patients 50, patients counted otherwise -3" in changed  # the tipping surface
+    patients = "binomial alone with prior patients"
+    assert f"{patients} 50" in changed
+    assert f"{patients} 16" not in changed
+    assert f"{patients} 50, patients counted otherwise -3" in changed  # the tipping surface
     assert {row["stance"] for row in rows} >= {"holds", "uncertain"}
     assert all(row["probability"] and row["prior_probability"] for row in rows)
     page = (folder / "sensitivity.html").read_text("utf-8")
     for part in (
         "Does the conclusion survive?",
         "is no probability",
-        "response_rate[orr] &gt; 0.3",
+        "event_rate[any | severity=any] &gt; 0.9",
+        "figure-stability-rates",
         "figure-stability-printed",
+        "One rule for a statement and its opposite",
         'data-choose="0,1"',
         "prior patients and patients counted otherwise",
         "likelihood of the log hazard ratio",
     ):
         assert part in page
     record = json.loads((folder / "sensitivity.json").read_text("utf-8"))
-    assert record["scenarios"]["exact"] == len(rows)
+    counted = record["scenarios"]
+    assert counted["exact"] + counted["refit"] == len(rows)  # refit: from reconstructed cohorts
     first = (folder / "sensitivity.csv").read_bytes()
     assert call(*arguments, "--resume").exit_code == 0
     assert (folder / "sensitivity.csv").read_bytes() == first

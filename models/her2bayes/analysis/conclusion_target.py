@@ -67,6 +67,7 @@ class Drawn:
     reported analysis is read from. ``numbers`` replace those of the draws where a quantity is
     computed without any: median, lower, upper, probability by conclusion. ``unfit`` says in words
     why the model does not fit these data; empty where no check speaks against it.
+    ``verdict`` replaces that of the draws' convergence, where the page has another one.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Drawn:
     fit_id: str = ""
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unfit: str = ""
+    verdict: str = ""
 
     def tree(self) -> xr.DataTree:
         """Give the groups that the store keeps."""
@@ -105,6 +107,7 @@ class Drawn:
                 "fit_id": self.fit_id,
                 "numbers": {name: dict(found) for name, found in self.numbers.items()},
                 "unfit": self.unfit,
+                "verdict": self.verdict,
             }
         )
         return tree
@@ -128,6 +131,7 @@ def read_drawn(tree: xr.DataTree) -> Drawn:
         said["fit_id"],
         said["numbers"],
         said["unfit"],
+        said["verdict"],
     )
 
 

@@ -127,10 +127,7 @@ def rows(
         row = estimate(estimand, values, before, source, event=_event(estimand),
                        note=_note(estimand, share), unit=_unit(estimand))  # fmt: skip
         kind = "by_construction" if is_printed(estimand, printed) else "implied"
-        verdict = agreement(verdict_of(values))
-        if not failed(verdict):  # chains that differ anywhere speak against all their numbers
-            verdict = agreement(ensemble.verdict)
-        found.append({**row, "convergence": verdict, "evidence_kind": kind})
+        found.append({**row, "convergence": verdict(values, ensemble), "evidence_kind": kind})
         shares.append({"estimand": str(estimand), "share": share})
     return found, pd.DataFrame(shares)
 
@@ -138,6 +135,12 @@ def rows(
 def agreement(verdict: str) -> str:
     """Name the verdict of an ensemble's laxer standard (R-hat 1.05, ESS 50) as one of its own."""
     return verdict.replace(NOT_CONVERGED, CHAINS_DISAGREE).replace(CONVERGED, CHAINS_AGREE)
+
+
+def verdict(values: xr.DataArray, ensemble: SummaryEnsemble) -> str:
+    """Verdict of one quantity: chains that differ anywhere speak against all their numbers."""
+    own = agreement(verdict_of(values))
+    return own if failed(own) else agreement(ensemble.verdict)
 
 
 def _unit(estimand: Estimand) -> str | None:
@@ -217,6 +220,15 @@ def _inside(levels: pd.DataFrame, given: Mapping[str, str]) -> np.ndarray:
     for factor, level in given.items():
         inside &= (levels[factor] == level).to_numpy()
     return inside
+
+
+def value(
+    estimand: Estimand, draws: Draws, item: Summary, posed: Problem
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Posterior and prior draws (chain, draw) of one estimand, as ``rows`` summarises them."""
+    levels = _levels(item, posed)
+    after, before = (_value(estimand, part, levels) for part in (draws.posterior, draws.prior))
+    return after, before
 
 
 def _value(estimand: Estimand, part: Part, levels: pd.DataFrame) -> xr.DataArray:

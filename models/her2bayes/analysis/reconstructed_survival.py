@@ -22,7 +22,7 @@ from her2bayes import __version__
 from her2bayes.analysis import reconstructed_estimates as estimates
 from her2bayes.analysis.reconstructed_cohorts import over_cohorts
 from her2bayes.errors import BadInput
-from her2bayes.estimand import Contrast
+from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.study import published_folder
 from her2bayes.evidence.vocabulary import canonical
 from her2bayes.inference import digest
@@ -89,8 +89,7 @@ def run(
     say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Reconstruct every endpoint, or read its chains from the store, and estimate from it."""
-    settings = settings_of(study, seed=sampling.seed)
-    short = replace(settings, chains=2, warm=120, sweeps=60) if sampling.draws < 1000 else settings
+    settings, short = _settings(study, sampling)
     found: list[Endpoint] = []
     failed: list[tuple[str, str]] = []
     for name in reported(study):
@@ -103,6 +102,40 @@ def run(
             failed.append((name, str(bad)))
     used = settings if all(e.shipped for e in found) else short
     return result_of(study, found, used, failed)
+
+
+def _settings(study: Study, sampling: Sampling) -> tuple[Settings, Settings]:
+    """Settings of the chains kept with the package, and those of chains made for a report."""
+    settings = settings_of(study, seed=sampling.seed)
+    quick = sampling.draws < 1000
+    return settings, replace(settings, chains=2, warm=120, sweeps=60) if quick else settings
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws behind the rows of one endpoint, asked one estimand at a time."""
+
+    fit_id: str
+    ensemble: SummaryEnsemble
+    posed: Problem
+    draws: estimates.Draws
+
+    def of(self, estimand: Estimand) -> tuple[str, tuple[xr.DataArray, xr.DataArray]]:
+        """Verdict, posterior and prior draws of one estimand: those of the report's row."""
+        after, before = estimates.value(estimand, self.draws, self.ensemble.summary, self.posed)
+        return estimates.verdict(after, self.ensemble), (after, before)
+
+
+def drawn(study: Study, endpoint: str, store: Store | None, sampling: Sampling) -> Drawn:
+    """Draws of an endpoint, from the chains of the report."""
+    item = read_summary(study, endpoint)
+    settings, short = _settings(study, sampling)
+    kept = shipped(item, settings)
+    used = settings if kept is not None else short
+    fit_id = digest.key(_identity(item, used))
+    posed = problem(item)
+    ensemble = ensemble_of(item, kept or _chains(posed, used, store, fit_id), MEMBERS)
+    return Drawn(fit_id, ensemble, posed, estimates.draws_of(posed, ensemble.chains, used.seed))
 
 
 def result_of(

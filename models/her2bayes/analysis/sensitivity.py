@@ -1,8 +1,8 @@
 """Does a conclusion survive? Scenarios to rows, and rows to a sentence for each conclusion.
 
-A conclusion *holds* in a scenario at P >= 0.975, *fails* at P <= 0.5 and is *uncertain* between.
-Scenarios are choices, not draws from anything: how many of them keep a conclusion is no
-probability, and is never given as one.
+The reported analysis is that of the page, from its own fits; scenarios vary it. Stances and the
+verdict are those of ``sensitivity_summary``. Scenarios are choices, not draws from anything: how
+many of them keep a conclusion is no probability, and is never given as one.
 """
 
 from __future__ import annotations
@@ -34,9 +34,15 @@ from her2bayes.analysis.scenarios import (
 )
 from her2bayes.analysis.sensitivity_run import Progress, jobs
 from her2bayes.analysis.sensitivity_run import run as run_jobs
-from her2bayes.analysis.sensitivity_summary import NO_ANSWER, Limits, influence, summary
+from her2bayes.analysis.sensitivity_summary import (
+    NO_ANSWER,
+    Limits,
+    counting,
+    influence,
+    summary,
+)
 from her2bayes.errors import Fault, raise_if
-from her2bayes.estimand import is_percent
+from her2bayes.estimand import KINDS, Estimand
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.inference.convergence import verdict
 from her2bayes.inference.reweight import weighted_mean, weighted_quantiles
@@ -48,7 +54,7 @@ from her2bayes.posterior.estimates import INTERVAL
 if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
-STUDY_FAMILIES = ("distribution", "transition", "printed")
+STUDY_FAMILIES = ("distribution", "transition", "rates", "printed")
 
 COLUMNS = (
     "conclusion",
@@ -70,6 +76,8 @@ COLUMNS = (
     "ess",
     "convergence",
     "model",
+    "fit_id",
+    "apart",
     "note",
 )
 
@@ -139,26 +147,34 @@ def run(
     reweight: bool = True,
     surfaces: bool = True,
     progress: Progress = lambda *_: None,
+    fits: Path | None = None,
 ) -> Result:
     """Run every scenario of every target, then the tipping surfaces, and sum up.
 
-    Finished scenarios are kept in ``folder``; those already there are not computed again.
+    Finished scenarios are kept in ``folder``; those already there are not computed again. ``fits``
+    is the folder of the page's fits, from which the reported analyses are read or to which they
+    are added.
     """
+    kept = None if fits is None else Store(fits.resolve())
     planned = [plan(target, grid) for target in targets]
     targets = [target for target, _ in planned]
     scenarios = [found for _, found in planned]
     known: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    unfit: dict[int, bool] = {}  # whether the reported model fails its check; it comes first
 
     def done(scenarios: Sequence[Sequence[Scenario]]) -> tuple[pd.DataFrame, Mapping[str, float]]:
         wanted = jobs(targets, scenarios, sampling, reweight=reweight)
-        spent = run_jobs(targets, wanted, sampling, folder, client, progress)
+        spent = run_jobs(targets, wanted, sampling, folder, client, progress, kept)
         store = Store(folder.resolve())
         rows = []
         for job in wanted:
             if (job.target, job.key) not in known:
                 target = targets[job.target]
-                found = _found(target, job, sampling, store)
-                known[job.target, job.key] = list(_rows(target, job.scenario, found, limits))
+                found = _found(target, job, sampling, store, kept)
+                if not job.scenario.changes:
+                    unfit[job.target] = bool(found.unfit)
+                rows_of = _rows(target, job.scenario, found, limits, unfit[job.target])
+                known[job.target, job.key] = list(rows_of)
             rows += known[job.target, job.key]
         return pd.DataFrame(rows, columns=[*COLUMNS, "power"]), spent
 
@@ -183,9 +199,11 @@ def run(
     )
 
 
-def _found(target: Target, job: worker.Job, sampling: Sampling, store: Store) -> Drawn:
+def _found(
+    target: Target, job: worker.Job, sampling: Sampling, store: Store, fits: Store | None
+) -> Drawn:
     if target.closed_form:
-        return worker.compute(job, target, sampling, store)
+        return worker.compute(job, target, sampling, store, fits)
     found = worker.stored(store, target, job.key)
     if found is None:
         raise RuntimeError(f"a finished scenario is gone from {store.folder}: {job.key}")
@@ -197,10 +215,13 @@ def _of(target: Target, chosen: Mapping[str, tuple[str, str]]) -> list[tuple[str
     return list(dict.fromkeys(found))
 
 
-def _rows(target: Target, of: Scenario, found: Drawn, limits: Limits) -> Iterator[dict[str, Any]]:
+def _rows(
+    target: Target, of: Scenario, found: Drawn, limits: Limits, unfit: bool
+) -> Iterator[dict[str, Any]]:
+    """Rows of a scenario, one a conclusion; ``unfit``: the reported model fails its check too."""
     for conclusion in target.conclusions:
         text = str(conclusion.estimand)
-        unit = "%" if is_percent(conclusion.estimand.kind) else ""
+        unit = _unit(conclusion.estimand)
         row = {
             "conclusion": conclusion.id,
             "statement": str(conclusion),
@@ -214,6 +235,8 @@ def _rows(target: Target, of: Scenario, found: Drawn, limits: Limits) -> Iterato
             "k_hat": found.k_hat,
             "ess": found.ess,
             "model": found.model,
+            "fit_id": found.fit_id,
+            "apart": _apart(target, of, conclusion, "" if unfit else found.unfit),
             "note": found.reason or conclusion.note,
             "power": found.power.get(text),
         }
@@ -221,14 +244,34 @@ def _rows(target: Target, of: Scenario, found: Drawn, limits: Limits) -> Iterato
             yield {**row, "probability": np.nan, "stance": NO_ANSWER, "convergence": ""}
         elif text in found.draws:
             numbers = _numbers(conclusion, *found.draws[text], found.weight, unit)
+            numbers |= found.numbers.get(conclusion.id, {})
             yield {
                 **row,
                 **numbers,
                 "stance": limits.stance(numbers["probability"]),
-                "convergence": CONVERGED
-                if found.method == EXACT
-                else str(verdict(found.draws[text][0], found.diagnostics)),
+                "convergence": _convergence(found, found.draws[text][0]),
             }
+
+
+def _unit(estimand: Estimand) -> str:
+    """Unit of the printed number; of times that of the horizon."""
+    own = KINDS[estimand.kind].unit
+    return estimand.time_unit if own is None else own
+
+
+def _convergence(found: Drawn, draws: xr.DataArray) -> str:
+    if found.method == EXACT:
+        return CONVERGED
+    return found.verdict or str(verdict(draws, found.diagnostics))
+
+
+def _apart(target: Target, of: Scenario, conclusion: Conclusion, unfit: str) -> str:
+    """Why a scenario says nothing on a conclusion and is shown apart; empty where it counts."""
+    if not of.changes:
+        return ""
+    known = getattr(worker.family(target), "apart", None)
+    reasons = [known(target, of, conclusion.estimand) if known else "", unfit]
+    return "; ".join(reason for reason in reasons if reason)
 
 
 def _numbers(
@@ -238,17 +281,19 @@ def _numbers(
     weight: xr.DataArray | None,
     unit: str,
 ) -> dict[str, float]:
-    if weight is None:
-        weight = xr.full_like(posterior, 1 / posterior.size)
     tail = (1 - INTERVAL) / 2
-    values = posterior.to_numpy().ravel()
-    lower, median, upper = weighted_quantiles(
-        values, weight.to_numpy().ravel(), (tail, 0.5, 1 - tail)
-    )
-    scale = 100.0 if unit == "%" else 1.0
+    places = (tail, 0.5, 1 - tail)
+    values = posterior.to_numpy().astype(float).ravel()
     true = conclusion.holds(posterior).astype(float)
+    if weight is None:  # as the page summarises draws
+        lower, median, upper = np.quantile(values, places)
+        chance = float(true.mean())
+    else:
+        lower, median, upper = weighted_quantiles(values, weight.to_numpy().ravel(), places)
+        chance = min(1.0, weighted_mean(true, weight))
+    scale = 100.0 if unit == "%" else 1.0
     return {
-        "probability": min(1.0, weighted_mean(true, weight)),
+        "probability": chance,
         "prior_probability": float(conclusion.holds(prior).mean()),
         "median": scale * median,
         "lower": scale * lower,
@@ -262,7 +307,7 @@ def _surfaces(targets: Sequence[Target], table: pd.DataFrame) -> dict[str, tuple
     for target in targets:
         numeric = [axis for axis in target.axes if axis.surface]
         for conclusion in target.conclusions:
-            axes = influence(table, numeric, conclusion.id)["axis"].tolist()[:2]
+            axes = influence(counting(table), numeric, conclusion.id)["axis"].tolist()[:2]
             if len(axes) == 2:
                 order = [axis.name for axis in numeric if axis.name in axes]
                 chosen[conclusion.id] = (order[0], order[1])

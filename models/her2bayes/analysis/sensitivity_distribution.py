@@ -16,7 +16,7 @@ import xarray as xr
 
 from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.distribution import MODELS
-from her2bayes.analysis.scenarios import DATA, PRIOR, STRUCTURE, Axis, Scenario
+from her2bayes.analysis.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.bayes.levels import design, parents
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.estimand import Estimand
@@ -32,11 +32,14 @@ SCALES = (0.25, 0.5, 2.0, 4.0)
 MOVED = (-0.2, -0.1, 0.1, 0.2)
 OVERALL, SPREAD = "prior scale of overall shares", "prior scale of differences between levels"
 MODEL, POOLING, OUT = "model", "pooling", "left out"
+ORDERED = "ordered"
+RECEPTORS = {"hr", "er", "pr", "hormone", "receptor", "oestrogen", "estrogen", "progesterone"}
+"""Parts of the names of factors that ``her2_distribution_ordered`` says it is wrong for."""
 
 _WORDS = {
     "her2_distribution": "logistic-normal",
     "her2_distribution_dirichlet": "Dirichlet",
-    "her2_distribution_ordered": "ordered",
+    "her2_distribution_ordered": ORDERED,
 }
 _MODELS = {words: name for name, words in _WORDS.items()}
 
@@ -157,12 +160,15 @@ def specification(target: Target, of: Scenario) -> Specification:
     name = _MODELS[of.get(MODEL, _WORDS[MODELS[0]])]
     build: Callable[..., Any] = import_module(f"her2bayes.bayes.{name}").build
     pooling = str(of.get(POOLING, "partial"))
-    options = {} if name.endswith("dirichlet") else {"pooling": pooling}
+    # left at its default as on the page, so that the reported analysis is the same fit
+    options = {"pooling": pooling} if POOLING in dict(of.changes) else {}
+    if name.endswith("dirichlet"):
+        options = {}
     counts = scenario_counts(target, of)
     defaults: dict[str, Prior] = build.__globals__["DEFAULT_PRIORS"]
     priors = _priors(defaults, of.get(OVERALL, 1.0), of.get(SPREAD, 1.0))
     learned = {}
-    if options:
+    if not name.endswith("dirichlet"):
         data = design(counts, pooling)
         learned = {
             "information": data["information"].to_numpy(),
@@ -251,6 +257,31 @@ def scenario_counts(target: Target, of: Scenario) -> xr.DataArray:
         moves[:, source] -= moved
         moves[:, to] += moved
     return counts.copy(data=values + moves)
+
+
+def apart(target: Target, of: Scenario, estimand: Estimand) -> str:
+    """Why a scenario is no answer to a question on an estimand; empty where it is one."""
+    factor = target.data["factor"]
+    if of.get(MODEL, "") == ORDERED and RECEPTORS & set(factor.split("_")):
+        return "ordered logits do not fit receptors, where one group gathers in the middle"
+    contrast = estimand.contrast
+    if contrast is None or OUT not in dict(of.changes):
+        return ""
+    before, after = (
+        _patients(scenario_counts(target, s), contrast.factor, factor) for s in (BASE, of)
+    )
+    halved = [
+        level for level in (contrast.a, contrast.b)
+        if 2 * after.get(level, 0) <= before[level]
+    ]  # fmt: skip
+    return f"leaves out half or more of {contrast.factor}={', '.join(halved)}" if halved else ""
+
+
+def _patients(counts: xr.DataArray, factor: str, table: str) -> dict[str, int]:
+    """Patients by level of the table's factor, or of the one it is nested in."""
+    number = counts.sum("her2").to_numpy()
+    levels = counts["level"].to_numpy() if factor == table else counts["parent"].to_numpy()
+    return {str(level): int(number[levels == level].sum()) for level in levels}
 
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:

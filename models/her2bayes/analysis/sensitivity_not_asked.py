@@ -12,7 +12,7 @@ from her2bayes.analysis.scenarios import Axis
 if TYPE_CHECKING:
     import pandas as pd
 
-PRINTED = ("distribution", "transition", "printed")
+PRINTED = ("distribution", "transition", "rates", "printed")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def _definition(*words: str) -> Callable[[Axis], bool]:
     )
 
 
+COHORT_READINGS = "another reading of the numbers behind reconstructed cohorts"
 _CLASSES = "classes are printed, not IHC scores with their ISH"
 _RECEPTORS = "receptor status is printed, not percentages of stained cells"
 _COUNTS = dict.fromkeys(PRINTED, "printed numbers only")
@@ -64,7 +65,7 @@ WANTED = (
         "relapse without contralateral cancers",
         _level("cbc", "contralateral"),
         {"": "no factor tells contralateral cancers from relapses",
-         "printed": "the numbers are not printed without them",
+         **dict.fromkeys(("rates", "printed"), "the numbers are not printed without them"),
          "distribution": "tables by other factors are not printed without them"},
     ),
     Wanted(
@@ -80,9 +81,10 @@ WANTED = (
          "pairs": "patients, not printed numbers", "survival": "patients, not printed numbers"},
     ),
     Wanted(
-        "P 0.0037 or 0.0039, and which reconstructed cohorts are used",
-        _named("reconstructed cohorts"),
-        {"": "needs reconstructed cohorts: the printed curves and P values, not these conclusions"},
+        COHORT_READINGS,
+        _named("reading of the cohorts"),
+        {"": "no conclusion rests on reconstructed cohorts",
+         "printed": "each reading needs chains of its own: reconstruct summary makes them"},
     ),
     Wanted(
         "Cox or observed/expected hazard ratio",
@@ -105,12 +107,14 @@ WANTED = (
         "weight of other studies (borrowing)",
         _named("borrowing weight"),
         {"": "no other study's patients with the same quantity", "survival": "no --external file",
-         "printed": "no other study's counts of the same quantity are quoted"},
+         **dict.fromkeys(("rates", "printed"),
+                         "no other study's counts of the same quantity are quoted")},
     ),
     Wanted(
         "one level, site or study left out",
         _named("left out", "external patients", "external study left out"),
-        {"": "no factor", "printed": "the numbers are not printed without them"},
+        {"": "no factor", **dict.fromkeys(("rates", "printed"),
+                                          "the numbers are not printed without them")},
     ),
 )  # fmt: skip
 
@@ -126,6 +130,17 @@ def not_asked(targets: Sequence[Target]) -> pd.DataFrame:
         if any(wanted.asks(axis) for axis in axes):
             continue
         reasons = [wanted.reasons.get(name, wanted.reasons.get("", "")) for name in families]
+        if wanted.choice == COHORT_READINGS:
+            reasons += list(dict.fromkeys(_chosen(target) for target in targets))
         rows.append({"choice": wanted.choice,
                      "reason": "; ".join(dict.fromkeys(r for r in reasons if r))})  # fmt: skip
     return pd.DataFrame(rows, columns=["choice", "reason"])
+
+
+def _chosen(target: Target) -> str:
+    """Readings that the study's ``reconstruction.toml`` takes, in words; empty without any."""
+    readings = target.data.get("readings") if target.family == "printed" else None
+    if not readings:
+        return ""
+    listed = ", ".join(f"{name} {value}" for name, value in readings.items())
+    return f"those of reconstruction.toml are used: {listed}"

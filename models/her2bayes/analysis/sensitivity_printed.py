@@ -1,27 +1,28 @@
-"""Conclusions that rest on printed numbers alone: a ratio with its interval, counts of a rate.
+"""Conclusions on hazard ratios of a paper: reconstructed cohorts, and the printed interval alone.
 
-    log HR     ~ Normal(log printed HR, SE),   log HR ~ Normal(0, scale)
-    responders ~ Binomial(patients, rate),     rate   ~ Beta(m/2, m/2)       m prior patients
+Where the page reconstructs the endpoint, its posterior is the reported analysis. A choice beside
+it, and the reported one of a paper without reconstruction, is the printed interval:
 
-Both posteriors are closed forms. The SE is that of the printed interval, (log upper - log lower) /
-(2 * 1.96), as of a Cox model; or, as "observed/expected" reading, the one that the printed P value
-implies, |log HR| / z(P), which a log-rank test gives together with (O - E)/V. A bias factor b means
-that the printed ratio is b times the true one (unmeasured confounding). Where the study quotes the
-same rate of other studies with their patients, these can count with a weight: of each patient
-(power prior), or of the informed part of a robust prior (MAP).
+    log HR ~ Normal(log printed HR, SE),   log HR ~ Normal(0, scale)
+
+in closed form. The SE is that of the printed interval, (log upper - log lower) / (2 * 1.96), as of
+a Cox model; or, as "observed/expected" reading, the one that the printed P value implies,
+|log HR| / z(P), which a log-rank test gives together with (O - E)/V. A bias factor b means that
+the ratio is b times the true one (unmeasured confounding).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
-from her2bayes.analysis import sensitivity_borrowed as borrowed
-from her2bayes.analysis.conclusion_target import EXACT, Drawn, Target, independent
-from her2bayes.analysis.scenarios import DATA, PRIOR, READING, Axis, Scenario
+from her2bayes.analysis.conclusion_target import EXACT, REFIT, Drawn, Target, independent
+from her2bayes.analysis.scenarios import BASE, DATA, PRIOR, READING, STRUCTURE, Axis, Scenario
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.evidence.vocabulary import canonical
@@ -30,16 +31,15 @@ from her2bayes.inference.convergence import Diagnostics
 if TYPE_CHECKING:
     import pandas as pd
 
-    from her2bayes.bayes.borrowing import Outside
     from her2bayes.evidence.study import Study
     from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
 
 Z = 1.959963984540054
 SCALE = 0.75  # of the log hazard ratio, as in ``bayes.survival``: ratios between 0.23 and 4.3
-RATES = ("response_rate", "event_rate")
+COHORTS = "reconstructed cohorts"
 INTERVAL, FROM_P = "Cox: printed interval", "observed/expected: printed P"
 ROW, ERROR, PRIOR_SCALE, BIAS = "printed row", "standard error", "prior scale of log HR", "bias"
-PATIENTS, MOVED = "prior patients", "patients counted otherwise"
 
 
 def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
@@ -56,43 +56,52 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
 
 
 def available(study: Study) -> Iterator[str]:
-    """Estimands with a printed interval or printed counts."""
+    """Hazard ratios with a printed interval."""
     ledger = study.ledger
     yield from dict.fromkeys(ledger.loc[ledger["statistic"] == "hazard_ratio", "estimand"])
-    counted = ledger["numerator"].notna() & ledger["denominator"].notna()
-    rates = ledger["estimand"].str.startswith(RATES)
-    yield from dict.fromkeys(ledger.loc[counted & rates, "estimand"])
 
 
 def _target(study: Study, estimand: Estimand, asked: tuple[Conclusion, ...]) -> Target | None:
-    ledger, outside = study.ledger, None
-    if estimand.kind == "hazard_ratio":
-        rows: dict[str, Any] = _ratios(ledger, estimand)
-        axes: tuple[Axis, ...] = _ratio_axes(rows)
-    elif estimand.kind in RATES:
-        rows = {"": _counts(ledger, estimand)}
-        outside = borrowed.outside(study, estimand)
-        axes = (*_rate_axes(rows[""]), *borrowed.axes(outside))
-    elif estimand.kind in tuple(f"{kind}_difference" for kind in RATES):
-        rows = {part.given[-1][1]: _counts(ledger, part) for part in _parts(estimand)}
-        axes = _rate_axes(next(iter(rows.values()), {}))[:2]
-    else:
+    from her2bayes.reconstruction.summary_readings import choices
+
+    if estimand.kind != "hazard_ratio":
         return None
-    if not rows or not all(rows.values()):
+    rows = _ratios(study.ledger, estimand)
+    page = _reconstructed(study, estimand)
+    if not rows and not page:
         return None
-    data = {"rows": rows, "outside": outside}
-    return Target("printed", f"printed: {estimand}", asked, axes, data, True)
+    data = {
+        "rows": rows,
+        "page": page,
+        "estimand": str(estimand),
+        "study": str(study.folder),
+        "digest": study.digest,
+        "readings": dict(choices(study).get("readings", {})) if page else {},
+    }
+    return Target("printed", f"printed: {estimand}", asked, _ratio_axes(rows, page), data, True)
 
 
-def _parts(estimand: Estimand) -> list[Estimand]:
-    """The two rates that a difference compares."""
-    if estimand.contrast is None or not estimand.contrast.a:
-        return []
-    kind = estimand.kind.removesuffix("_difference")
-    return [
-        Estimand(kind, estimand.outcome, (*estimand.given, (estimand.contrast.factor, level)))
-        for level in (estimand.contrast.a, estimand.contrast.b)
-    ]
+def _reconstructed(study: Study, estimand: Estimand) -> bool:
+    """Whether the page answers the ratio from reconstructed cohorts."""
+    from her2bayes.analysis.reconstructed_estimates import asked_of
+    from her2bayes.errors import BadInput
+    from her2bayes.reconstruction.summary_evidence import summary
+    from her2bayes.reconstruction.summary_readings import reported
+
+    if estimand.outcome not in reported(study):
+        return False
+    try:
+        known = set(asked_of(summary(study, estimand.outcome)))
+    except BadInput:  # contradictory numbers: a finding of the page, which has no posterior then
+        return False
+    return bool({estimand, _turned(estimand)} & known)
+
+
+def _turned(estimand: Estimand) -> Estimand:
+    """Return the ratio the other way round."""
+    assert estimand.contrast is not None  # checked by the grammar of a ratio
+    c = estimand.contrast
+    return replace(estimand, contrast=Contrast(c.factor, c.b, c.a))
 
 
 def _ratios(ledger: pd.DataFrame, estimand: Estimand) -> dict[str, dict[str, float]]:
@@ -123,115 +132,86 @@ def _ratios(ledger: pd.DataFrame, estimand: Estimand) -> dict[str, dict[str, flo
     return found
 
 
-def _ratio_axes(rows: Mapping[str, Mapping[str, float]]) -> tuple[Axis, ...]:
+def _ratio_axes(rows: Mapping[str, Mapping[str, float]], page: bool) -> tuple[Axis, ...]:
     names = tuple(rows)
-    found = [
-        Axis(
-            PRIOR_SCALE,
-            PRIOR,
-            1.0,
-            (0.25, 0.5, 2.0, 4.0),
-            f"scale of the normal prior of the log hazard ratio, times {SCALE}",
-        ),
-        Axis(
-            BIAS,
-            DATA,
-            1.0,
-            (0.8, 0.9, 1.1, 1.25),
-            "printed ratio over true ratio (unmeasured confounding)",
-        ),
-    ]
-    if names and not np.isnan(rows[names[0]][FROM_P]):
+    meaning = "ratio over true ratio (unmeasured confounding)"
+    found = [Axis(BIAS, DATA, 1.0, (0.8, 0.9, 1.1, 1.25), meaning)]
+    if not rows:
+        return tuple(found)
+    scales = (0.25, 0.5, 2.0, 4.0)
+    meaning = f"scale of the normal prior of the log hazard ratio, times {SCALE}"
+    errors = (INTERVAL, *([] if np.isnan(rows[names[0]][FROM_P]) else [FROM_P]))
+    if page:  # these choices put the printed interval in the place of the cohorts
+        meaning += "; the printed interval in place of the cohorts"
+        texts = tuple(f"{scale:g}" for scale in scales)
+        found.append(
+            Axis(ERROR, STRUCTURE, COHORTS, errors, "what the ratio and its error are from")
+        )
+        found.append(Axis(PRIOR_SCALE, PRIOR, COHORTS, texts, meaning))
+        if len(names) > 1:
+            found.append(Axis(ROW, READING, COHORTS, names, "printed row of the ledger"))
+        return tuple(found)
+    found.insert(0, Axis(PRIOR_SCALE, PRIOR, 1.0, scales, meaning))
+    if len(errors) > 1:
         found.append(Axis(ERROR, READING, INTERVAL, (FROM_P,), "where the standard error is from"))
     if len(names) > 1:
         found.append(Axis(ROW, READING, names[0], names[1:], "printed row of the ledger"))
     return tuple(found)
 
 
-def _counts(ledger: pd.DataFrame, estimand: Estimand) -> dict[str, Any]:
-    """Printed counts of a rate: distinct (numerator, denominator) by claim."""
-    rows = ledger[
-        (ledger["estimand"] == str(estimand))
-        & ledger["numerator"].notna()
-        & ledger["denominator"].notna()
-    ]
-    found: dict[str, tuple[int, int]] = {}
-    for row in rows.to_dict("records"):
-        pair = (int(row["numerator"]), int(row["denominator"]))
-        if pair not in found.values():
-            found[str(row["claim_id"])] = pair
-    return found
+def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """Analysis as the page reports it: reconstructed cohorts, else the printed interval."""
+    if target.data["page"]:
+        return _from_cohorts(target, sampling, store)
+    note = "the page has no posterior for it: printed interval alone"
+    return replace(_from_interval(target, BASE, sampling), reason=note)
 
 
-def _rate_axes(rows: Mapping[str, tuple[int, int]]) -> tuple[Axis, ...]:
-    found = [
-        Axis(PATIENTS, PRIOR, 2.0, (0.5, 1.0, 4.0, 8.0, 16.0), "patients the prior weighs, at 1/2"),
-        Axis(
-            MOVED,
-            DATA,
-            0.0,
-            (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0),
-            "patients more (or fewer) with the outcome; of a difference, in its first group",
-        ),
-    ]
-    names = tuple(rows)
-    if len(names) > 1:
-        found.append(Axis(ROW, READING, names[0], names[1:], "printed row of the ledger"))
-    return tuple(found)
+def drawn(target: Target, of: Scenario, sampling: Sampling, store: Store | None = None) -> Drawn:
+    """Draw from the posterior and prior of a scenario."""
+    if target.data["page"] and set(dict(of.changes)) <= {BIAS}:
+        found, bias = _from_cohorts(target, sampling, store), float(of.get(BIAS, 1.0))
+        draws = {n: (after / bias, before) for n, (after, before) in found.draws.items()}
+        return replace(found, draws=draws, fit_id="")
+    return _from_interval(target, of, sampling)
 
 
-def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
-    """Draw from the closed-form posterior and prior of a scenario."""
+_COHORTS: dict[str, Any] = {}  # of this process, by endpoint: ratios share the draws
+
+
+def _from_cohorts(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """Ratio of the page's reconstructed cohorts."""
+    from her2bayes.analysis import reconstructed_survival as page
+    from her2bayes.evidence.study import load_study
+
+    data = target.data
+    estimand = canonical(data["estimand"])
+    key = repr((data["digest"], estimand.outcome, sampling))
+    if key not in _COHORTS:
+        study = load_study(Path(data["study"]))
+        _COHORTS[key] = page.drawn(study, estimand.outcome, store, sampling)
+    verdict, draws = _COHORTS[key].of(estimand)
+    run = Diagnostics(draws[0].sizes["chain"], 0, 0, np.inf)
+    return Drawn(
+        page.MODEL, REFIT, {data["estimand"]: draws}, run, fit_id=_COHORTS[key].fit_id,
+        verdict=verdict,
+    )  # fmt: skip
+
+
+def _from_interval(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
+    rows, changed = target.data["rows"], dict(of.changes)
     rng = np.random.default_rng([sampling.seed, 7])
     size = sampling.chains * sampling.draws
-    estimand = target.conclusions[0].estimand
-    rows = target.data["rows"]
-    if estimand.kind == "hazard_ratio":
-        posterior, prior = _ratio(rows, of, rng, size)
-    else:
-        moved = int(of.get(MOVED, 0.0))
-        shifts = [moved, *[0] * (len(rows) - 1)]  # of a difference, in the first group only
-        pairs = [
-            _rate(counts, of, shift, rng, size, target.data.get("outside"))
-            for counts, shift in zip(rows.values(), shifts, strict=True)
-        ]
-        posterior, prior = pairs[0]
-        if len(pairs) == 2:
-            posterior, prior = (one - other for one, other in zip(*pairs, strict=True))
-    draws = {str(estimand): tuple(independent(x, sampling.chains) for x in (posterior, prior))}
-    run = Diagnostics(sampling.chains, sampling.draws, 0, np.inf)
-    return Drawn("closed form", EXACT, draws, run)  # type: ignore[arg-type]
-
-
-def _ratio(
-    rows: Mapping[str, Mapping[str, float]], of: Scenario, rng: np.random.Generator, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    row = rows[str(of.get(ROW, next(iter(rows))))]
-    error = row[str(of.get(ERROR, INTERVAL))]
-    scale = SCALE * float(of.get(PRIOR_SCALE, 1.0))
-    printed = row["log_ratio"] - np.log(float(of.get(BIAS, 1.0)))
+    row = rows[str(changed.get(ROW, next(iter(rows))))]
+    error = row[str(changed.get(ERROR, INTERVAL))]
+    scale = SCALE * float(changed.get(PRIOR_SCALE, 1.0))
+    printed = row["log_ratio"] - np.log(float(changed.get(BIAS, 1.0)))
     precision = 1 / error**2 + 1 / scale**2
     mean, sd = printed / error**2 / precision, precision**-0.5
-    return np.exp(mean + sd * _normal(rng, size)), np.exp(scale * _normal(rng, size))
-
-
-def _rate(
-    rows: Mapping[str, tuple[int, int]],
-    of: Scenario,
-    shift: int,
-    rng: np.random.Generator,
-    size: int,
-    outside: Outside | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    count, patients = rows[str(of.get(ROW, next(iter(rows))))]
-    count = min(patients, max(0, count + shift))
-    half = float(of.get(PATIENTS, 2.0)) / 2
-    uniform = (np.arange(size) + 0.5) / size
-    if prior := borrowed.prior(outside, of, patients, half):
-        places = [rng.permutation(uniform) for _ in range(2)]
-        return prior.updated(count, patients).ppf(places[0]), prior.ppf(places[1])
-    after = stats.beta(half + count, half + patients - count).ppf(rng.permutation(uniform))
-    return after, stats.beta(half, half).ppf(rng.permutation(uniform))
+    posterior, prior = np.exp(mean + sd * _normal(rng, size)), np.exp(scale * _normal(rng, size))
+    draws = (independent(posterior, sampling.chains), independent(prior, sampling.chains))
+    run = Diagnostics(sampling.chains, sampling.draws, 0, np.inf)
+    return Drawn("closed form", EXACT, {target.data["estimand"]: draws}, run)
 
 
 def _normal(rng: np.random.Generator, size: int) -> np.ndarray:

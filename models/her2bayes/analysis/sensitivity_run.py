@@ -46,10 +46,12 @@ def run(
     folder: Path,
     client: Callable[[], Any],
     progress: Progress = lambda *_: None,
+    fits: Store | None = None,
 ) -> Mapping[str, float]:
     """Do what is not stored yet; return seconds summed over workers (compile, sample, all).
 
-    Closed forms are left to the caller. ``client`` is asked for only where something is to do.
+    Closed forms are left to the caller. ``fits`` holds the fits of the page. ``client`` is asked
+    for only where something is to do.
     Raises ``BadInput`` where a scenario's input is bad, ``RuntimeError`` with the worker's
     traceback for an internal fault.
     """
@@ -62,7 +64,7 @@ def run(
     seconds = dict.fromkeys(("compile", "sample", "all", "cpu", "scenarios"), 0.0)
     progress(done, len(planned), f"{done} found in the store" if done else "starting")
     if todo:
-        for job, result in _remote(targets, todo, sampling, store, client()):
+        for job, result in _remote(targets, todo, sampling, store, client(), fits):
             _told(result, seconds)
             done += 1
             progress(done, len(planned), f"{targets[job.target].name}: {job.scenario}")
@@ -70,7 +72,12 @@ def run(
 
 
 def _remote(
-    targets: Sequence[Target], todo: Sequence[Job], sampling: Sampling, store: Store, client: Any
+    targets: Sequence[Target],
+    todo: Sequence[Job],
+    sampling: Sampling,
+    store: Store,
+    client: Any,
+    fits: Store | None = None,
 ) -> Iterator[tuple[Job, tuple[str, Any]]]:
     from distributed import as_completed
 
@@ -79,7 +86,7 @@ def _remote(
     addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
     futures = {
         client.submit(
-            worker.remote, job, data[job.target], sampling, store, pure=False, retries=1,
+            worker.remote, job, data[job.target], sampling, store, fits, pure=False, retries=1,
             priority=-place, workers=_workers(targets[job.target], job.scenario, addresses),
         ): job
         for place, job in enumerate(todo)

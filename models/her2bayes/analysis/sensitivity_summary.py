@@ -1,6 +1,16 @@
 """Rows of scenarios to one row and one sentence for each conclusion: what moves it, what breaks it.
 
-A conclusion *holds* in a scenario at P >= 0.975, *fails* at P <= 0.5 and is *uncertain* between.
+One rule, the same for a statement and for its opposite, with L = 0.975 unless asked otherwise:
+
+    holds      P(statement) >= L
+    fails      P(opposite)  >= L, that is P(statement) <= 1 - L
+    uncertain  neither
+
+    robust     the same stance in every scenario that counts;  fragile  another stance in some;
+    not varied no scenario counts
+
+A scenario shown apart does not count: its model fails its predictive check or is said not to fit
+what is asked, or it leaves out half of the contrast that is asked about.
 """
 
 from __future__ import annotations
@@ -21,19 +31,21 @@ from her2bayes.inference.standards import failed
 HOLDS, UNCERTAIN, FAILS, NO_ANSWER = "holds", "uncertain", "fails", "impossible"
 
 
+ROBUST, FRAGILE, NOT_VARIED = "robust", "fragile", "not varied"
+
+
 @dataclass(frozen=True)
 class Limits:
-    """Probability from which a conclusion holds, and up to which it fails."""
+    """Probability from which a conclusion holds; of its opposite, from which it fails."""
 
     holds: float = 0.975
-    fails: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse limits in the wrong order."""
-        if not 0 <= self.fails < self.holds <= 1:
-            allowed = "0 <= fails < holds <= 1"
-            raise_if([Fault("limits of the stances", value=(self.fails, self.holds),
-                            allowed=allowed)])  # fmt: skip
+        """Refuse a limit at which a statement and its opposite could both hold."""
+        if not 0.5 < self.holds < 1:
+            remedy = "0.975 is a two-sided 95 % statement"
+            raise_if([Fault("probability from which a conclusion holds", None, None, "--holds",
+                            self.holds, "above 0.5 and below 1", remedy)])  # fmt: skip
 
     def stance(self, probability: float) -> str:
         """Stance of a conclusion with this probability."""
@@ -41,7 +53,12 @@ class Limits:
             return NO_ANSWER
         if probability >= self.holds:
             return HOLDS
-        return FAILS if probability <= self.fails else UNCERTAIN
+        return FAILS if 1 - probability >= self.holds else UNCERTAIN
+
+
+def counting(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of scenarios that count: not those shown apart."""
+    return table[table["apart"] == ""]
 
 
 def influence(table: pd.DataFrame, axes: Sequence[Axis], conclusion: str) -> pd.DataFrame:
@@ -77,17 +94,15 @@ def influence(table: pd.DataFrame, axes: Sequence[Axis], conclusion: str) -> pd.
 
 
 def summary(conclusions: Sequence[Conclusion], table: pd.DataFrame, limits: Limits) -> pd.DataFrame:
-    """One row a conclusion: stance as reported, range of P, whether it is robust, what breaks it.
-
-    *robust*: the same stance in every scenario that gives one; *fragile* otherwise.
-    """
+    """One row a conclusion: stance as reported, range of P, verdict, what breaks it."""
     return pd.DataFrame([_summed(c, table[table["conclusion"] == c.id], limits)
                          for c in conclusions])  # fmt: skip
 
 
 def _summed(conclusion: Conclusion, rows: pd.DataFrame, limits: Limits) -> dict[str, Any]:
     base = rows[rows["scenario"] == BASE.id].iloc[0]
-    known = rows.dropna(subset=["probability"])
+    known = counting(rows).dropna(subset=["probability"])
+    apart = rows[rows["apart"] != ""].dropna(subset=["probability"])
     broken = known[known["stance"] != base["stance"]]
     power = base["power"] or (np.nan, np.nan)
     bad = known[known["convergence"].map(failed).astype(bool)]
@@ -100,14 +115,22 @@ def _summed(conclusion: Conclusion, rows: pd.DataFrame, limits: Limits) -> dict[
         "prior_probability": base["prior_probability"],
         "least": known["probability"].min(),
         "most": known["probability"].max(),
-        "robust": "robust" if broken.empty else "fragile",
+        "robust": _verdict(len(known), len(broken)),
         "prior_sensitivity": power[0],
         "likelihood_sensitivity": power[1],
         "power_scaling": diagnosis(*power),
         "impossible": "; ".join(rows.loc[rows["stance"] == NO_ANSWER, "changed"]),
         "not_converged": "; ".join(bad["changed"]),
-    }
+        "apart": "; ".join(f"{r['changed']} (P {_percent(r['probability'])}): {r['apart']}"
+                           for r in apart.to_dict("records")),
+    }  # fmt: skip
     return {**said, "sentence": _sentence(said, broken, limits), "note": conclusion.note}
+
+
+def _verdict(known: int, broken: int) -> str:
+    if known < 2:  # the reported analysis is one of them
+        return NOT_VARIED
+    return FRAGILE if broken else ROBUST
 
 
 def _sentence(said: Mapping[str, Any], broken: pd.DataFrame, limits: Limits) -> str:
@@ -118,12 +141,16 @@ def _sentence(said: Mapping[str, Any], broken: pd.DataFrame, limits: Limits) -> 
         f"{_percent(said['prior_probability'])}); over the scenarios P goes from "
         f"{_percent(said['least'])} to {_percent(said['most'])}."
     ]
-    if broken.empty:
+    if said["robust"] == NOT_VARIED:
+        parts.append("Nothing was varied.")
+    elif broken.empty:
         parts.append("No scenario tried changes that.")
     else:
         parts += _breaking(broken, words)
     if said["impossible"]:
         parts.append(f"Impossible, as the facts contradict each other: {said['impossible']}.")
+    if said["apart"]:
+        parts.append(f"Shown apart, as no answer to this: {said['apart']}.")
     if said["power_scaling"]:
         parts.append(f"Power-scaling: {said['power_scaling']}.")
     if said["not_converged"]:

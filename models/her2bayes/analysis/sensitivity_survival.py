@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from her2bayes.analysis import survival
-from her2bayes.analysis.conclusion_target import Target
-from her2bayes.analysis.scenarios import DATA, PRIOR, STRUCTURE, Axis, Scenario
+from her2bayes.analysis.conclusion_target import Drawn, Target
+from her2bayes.analysis.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.analysis.survival_quantity import quantity
 from her2bayes.bayes import survival_borrowing
 from her2bayes.bayes.survival import DEFAULT_PRIORS, build
@@ -29,6 +30,8 @@ from her2bayes.inference.refit import Specification
 if TYPE_CHECKING:
     from her2bayes.analysis.survival import Question
     from her2bayes.evidence.follow_up import FollowUp
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
 
 KINDS = ("hazard_ratio", "survival", "survival_difference", "rmst", "rmst_difference", "rmst_ratio")
 RATIO, SMOOTHING, INTERACTION, REFERENCE = (
@@ -276,6 +279,30 @@ def scenario_cells(target: Target, of: Scenario) -> xr.Dataset:
         for name in ("events", "person_months", "rows")
     }
     return cells.assign(emptied)
+
+
+def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """Analysis as ``fit_survival`` reports it: the same fit, or its second attempt."""
+    from her2bayes.analysis.sensitivity_work import of_fit
+
+    spec = specification(target, BASE)
+    fitted = survival.careful_fit(spec.data, spec.options, spec.priors, sampling, store, 1)
+    return of_fit(target, spec, fitted)
+
+
+def apart(target: Target, of: Scenario, estimand: Estimand) -> str:
+    """Why a scenario is no answer to a question on an estimand; empty where it is one."""
+    contrast = estimand.contrast
+    if contrast is None or OUT not in dict(of.changes):
+        return ""
+    before, after = (_patients(scenario_cells(target, s), contrast.factor) for s in (BASE, of))
+    halved = [level for level in (contrast.a, contrast.b) if 2 * after[level] <= before[level]]
+    return f"leaves out half or more of {contrast.factor}={', '.join(halved)}" if halved else ""
+
+
+def _patients(cells: xr.Dataset, factor: str) -> dict[str, int]:
+    rows, own = cells["rows"], cells[factor].astype(str)
+    return {str(v): int(rows.where(own == v, 0).sum()) for v in np.unique(own.to_numpy())}
 
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:

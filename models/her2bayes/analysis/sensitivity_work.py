@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from time import perf_counter, process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import xarray as xr
@@ -25,13 +25,21 @@ from her2bayes.analysis.conclusion_target import (
     Target,
     read_drawn,
 )
-from her2bayes.analysis.scenarios import Scenario
+from her2bayes.analysis.scenarios import BASE, Scenario
+from her2bayes.analysis.sensitivity_checks import checked, failed_checks, resampled
 from her2bayes.errors import BadInput
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
-from her2bayes.inference.refit import Refit, Specification, drawn_prior, refit, without_padding
+from her2bayes.inference.refit import Specification, drawn_prior, refit, without_padding
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
+
+if TYPE_CHECKING:
+    from her2bayes.inference.fit import Fit
+
+
+ENTRIES = ("specification", "drawn", "quantities", "baseline", "sampling_of")
+"""Functions that a family of targets may have: what its results depend on."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def family(target: Target) -> Any:
 def identity(target: Target, sampling: Sampling) -> dict[str, Any]:
     """What every scenario of a target depends on, besides the scenario itself."""
     module = family(target)
-    entries = [getattr(module, name, None) for name in ("specification", "drawn", "quantities")]
+    entries = [getattr(module, name, None) for name in ENTRIES]
     return {
         "package": __version__,
         "family": target.family,
@@ -111,32 +119,43 @@ def _plain_locks() -> Any:
     return dask.config.set(scheduler="threads")
 
 
-def remote(job: Job, target: Target, sampling: Sampling, store: Store) -> tuple[str, Any]:
+def remote(
+    job: Job, target: Target, sampling: Sampling, store: Store, fits: Store | None = None
+) -> tuple[str, Any]:
     """Run in a worker; faults travel as plain values, since not every exception can be pickled."""
     logging.getLogger("pymc").setLevel(logging.WARNING)
     logging.getLogger("pymc.sampling.forward").setLevel(logging.WARNING)
     try:
         with _plain_locks():
-            return "done", work(job, target, sampling, store)
+            return "done", work(job, target, sampling, store, fits)
     except BadInput as fault:
         return "bad input", fault.faults
     except Exception:  # the caller raises it again with this text
         return "fault", traceback.format_exc()
 
 
-def work(job: Job, target: Target, sampling: Sampling, store: Store) -> dict[str, float]:
+def work(
+    job: Job, target: Target, sampling: Sampling, store: Store, fits: Store | None = None
+) -> dict[str, float]:
     """Compute a scenario, store it, and return the seconds spent."""
     start, busy = perf_counter(), process_time()
-    found = compute(job, target, sampling, store)
+    found = compute(job, target, sampling, store, fits)
     seconds = {"compile": 0.0, "sample": 0.0, **found.seconds, "all": perf_counter() - start}
     seconds["cpu"] = process_time() - busy
     store.save(f"scenario_{target.family}", job.key, replace(found, seconds=seconds).tree())
     return seconds
 
 
-def compute(job: Job, target: Target, sampling: Sampling, store: Store) -> Drawn:
-    """Draws of a scenario: re-weighted where that is allowed and good enough, else refitted."""
+def compute(
+    job: Job, target: Target, sampling: Sampling, store: Store, fits: Store | None = None
+) -> Drawn:
+    """Draws of a scenario: re-weighted where that is allowed and good enough, else refitted.
+
+    The reported analysis is that of the page, with its own fits in ``fits``.
+    """
     module = family(target)
+    if not job.scenario.changes:
+        return baseline(target, sampling, fits)
     if specification(target, job.scenario) is None:
         drawn: Drawn = module.drawn(target, job.scenario, sampling)
         return drawn
@@ -152,12 +171,59 @@ def compute(job: Job, target: Target, sampling: Sampling, store: Store) -> Drawn
     return replace(fresh, k_hat=refused.k_hat, ess=refused.ess)
 
 
+def settings(target: Target, sampling: Sampling) -> Sampling:
+    """Settings of the sampler for a target's model, those of the page."""
+    change = getattr(family(target), "sampling_of", None)
+    found: Sampling = change(target, sampling) if change else sampling
+    return found
+
+
+def baseline(target: Target, sampling: Sampling, fits: Store | None) -> Drawn:
+    """Analysis as the page reports it: the same fit, by its name, and the same draws of it."""
+    made = getattr(family(target), "baseline", None)
+    if made is not None:
+        found: Drawn = made(target, sampling, fits)
+        return found
+    from her2bayes.inference.fit import fit
+
+    spec = specification(target, BASE)
+    assert spec is not None  # a family without a baseline of its own has a model
+    return of_fit(
+        target, spec,
+        fit(spec.build, spec.data, priors=spec.priors, options=spec.options,
+            sampling=settings(target, sampling), store=fits, cores=1),
+    )  # fmt: skip
+
+
+def of_fit(target: Target, spec: Specification, fitted: Fit) -> Drawn:
+    """Quantities of the reported analysis from a fit of the page."""
+    from her2bayes.inference.power_scaling import power_scaling
+
+    module = family(target)
+    posterior, prior = (
+        module.quantities(target, BASE, group) for group in (fitted.posterior, fitted.prior)
+    )
+    likelihood, log_prior = (
+        fitted.tree[name].to_dataset() for name in ("log_likelihood", "log_prior")
+    )
+    return Drawn(
+        fitted.model,
+        REFIT,
+        {name: (posterior[name], prior[name]) for name in posterior},
+        fitted.diagnostics,
+        fitted.provenance["seconds"],
+        power=power_scaling(posterior, likelihood, log_prior, spec.top_level),
+        fit_id=fitted.fit_id,
+        unfit=failed_checks(fitted.tree),
+    )
+
+
 def refitted(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
-    """Full refit of a scenario; the reported analysis is power-scaled too."""
+    """Full refit of a scenario."""
     module = family(target)
     spec = specification(target, of)
     assert spec is not None  # asked by the caller
-    result = refit(spec, sampling, densities=not of.changes)
+    result = refit(spec, settings(target, sampling))
     posterior = module.quantities(target, of, result.posterior)
     prior = module.quantities(target, of, result.prior)
     return Drawn(
@@ -166,18 +232,8 @@ def refitted(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
         {name: (posterior[name], prior[name]) for name in posterior},
         result.diagnostics,
         result.seconds,
-        power=_power(spec, result, posterior),
+        unfit=checked(spec, result.raw, sampling.seed),
     )
-
-
-def _power(
-    spec: Specification, result: Refit, posterior: Mapping[str, xr.DataArray]
-) -> dict[str, tuple[float, float]]:
-    from her2bayes.inference.power_scaling import power_scaling
-
-    if result.densities is None:
-        return {}
-    return power_scaling(posterior, *result.densities, spec.top_level)
 
 
 _WIDE: dict[str, Any] = {}  # of this process, by key
@@ -211,6 +267,7 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
     return Drawn(
         model, REWEIGHTED, draws, diagnostics, {"all": perf_counter() - start},
         weights.weight, weights.k_hat, weights.ess,
+        unfit=checked(spec, resampled(moved, weights.weight, sampling.seed), sampling.seed),
     )  # fmt: skip
 
 
@@ -242,7 +299,7 @@ def _wide(job: Job, target: Target, sampling: Sampling, store: Store) -> Any:
             tree = store.load(name, job.wide)
             if tree is None:
                 spec: Specification = family(target).specification(target, target.widest)
-                result = refit(spec, sampling)
+                result = refit(spec, settings(target, sampling))
                 tree = xr.DataTree.from_dict({"posterior": result.raw})
                 about = {"diagnostics": asdict(result.diagnostics), "model": spec.name}
                 tree.attrs["wide"] = json.dumps(about)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import xarray as xr
 
 THRESHOLD = 0.05
@@ -25,7 +26,10 @@ def power_scaling(
     log_prior: xr.Dataset,
     top_level: Sequence[str],
 ) -> dict[str, tuple[float, float]]:
-    """Sensitivity of each quantity (chain, draw) to prior and to likelihood."""
+    """Sensitivity of each quantity (chain, draw) to prior and to likelihood.
+
+    A flat prior is the same whatever its power: sensitivity 0.
+    """
     from arviz_stats import psense
 
     # names of data variables may not hold a slash; a position is safe
@@ -35,15 +39,24 @@ def power_scaling(
     tree = xr.DataTree.from_dict(
         {"posterior": posterior, "log_likelihood": likelihood, "log_prior": chosen}
     )
-    by_prior = psense(tree, group="prior") if chosen.data_vars else None
+    flat = bool(chosen.data_vars) and _is_flat(chosen)
+    by_prior = psense(tree, group="prior") if chosen.data_vars and not flat else None
     by_likelihood = psense(tree, group="likelihood")
     return {
         name: (
-            float("nan") if by_prior is None else float(by_prior[short]),
+            (0.0 if flat else float("nan")) if by_prior is None else float(by_prior[short]),
             float(by_likelihood[short]),
         )
         for short, name in names.items()
     }
+
+
+def _is_flat(log_prior: xr.Dataset) -> bool:
+    """Whether the log density is the same in all draws."""
+    terms = (array.sum([d for d in array.dims if d not in ("chain", "draw")])
+             for array in log_prior.values())  # fmt: skip
+    total = np.asarray(sum(terms))
+    return bool(np.ptp(total) < 1e-9)
 
 
 def diagnosis(prior: float, likelihood: float) -> str:

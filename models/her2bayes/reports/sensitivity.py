@@ -11,7 +11,7 @@ from her2bayes.analysis.conclusion_target import Target
 from her2bayes.analysis.scenarios import AS_REPORTED, BASE, Axis, crossed, one_at_a_time
 from her2bayes.analysis.sensitivity import Result, methods_used
 from her2bayes.analysis.sensitivity_not_asked import not_asked
-from her2bayes.analysis.sensitivity_summary import influence
+from her2bayes.analysis.sensitivity_summary import counting, influence
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.inference.standards import failed
 from her2bayes.reports import sensitivity_figures as figures
@@ -23,7 +23,8 @@ _FAMILIES = {
     "transition": "change of HER2 class",
     "pairs": "change of HER2 class",
     "survival": "survival",
-    "printed": "printed ratios and rates",
+    "rates": "rates of response and of adverse events",
+    "printed": "hazard ratios",
 }
 
 
@@ -53,9 +54,14 @@ def _paragraphs(result: Result) -> list[str]:
         ("re-weighted", "re-weighted from the widest prior"), ("impossible", "impossible"),
     ) if used.get(name)]  # fmt: skip
     text = [
-        f"A conclusion holds where its probability is {number(limits.holds, 3)} or more, fails "
-        f"where it is {number(limits.fails, 2)} or less, and is uncertain between. Scenarios are "
-        "choices that could have been made, not draws from anything: how many of them keep a "
+        f"One rule for a statement and its opposite: a conclusion holds where its probability is "
+        f"{number(limits.holds, 3)} or more, fails where that of its opposite is (its own is "
+        f"{number(1 - limits.holds, 3)} or less), and is uncertain between. It is robust where "
+        "every scenario that counts gives the stance of the reported analysis, else fragile. The "
+        "reported analysis is that of the report: the same fit, the same draws. A scenario does "
+        "not count, and is shown apart, where its model fails its predictive check or is said not "
+        "to fit what is asked, or where it leaves out half of the contrast asked about. Scenarios "
+        "are choices that could have been made, not draws from anything: how many of them keep a "
         "conclusion is no probability.",
         f"{count(int(result.table.drop_duplicates(['analysis', 'scenario']).shape[0]), 'scenario')}"
         f": {', '.join(parts)}. Re-weighting counts only where Pareto k-hat and the effective "
@@ -85,7 +91,8 @@ def _maps(result: Result) -> list[Figure]:
                 caption=(
                     "Each cell: probability of the conclusion in percent when one choice is made "
                     "otherwise. Blue: holds; grey: uncertain; red: fails; none: the facts "
-                    "contradict each other; *: the fit did not converge. Columns are the numbered "
+                    "contradict each other; *: the fit did not converge; †, without colour: shown "
+                    "apart, it says nothing on the conclusion. Columns are the numbered "
                     "conclusions above. Empty: the choice does not exist for that conclusion."
                 ),
                 alt=f"Probabilities of {count(len(asked), 'conclusion')} under "
@@ -112,15 +119,16 @@ def _cells(
     for row in table[table["scenario"].isin(ids.values())].to_dict("records"):
         if row["conclusion"] in {c.id for t in targets for c in t.conclusions}:
             mark = "*" if failed(row["convergence"]) else ""
+            mark += "†" if row["apart"] else ""
             cells[row["changed"], names[row["conclusion"]]] = figures.Cell(
-                row["probability"], row["stance"], mark
+                row["probability"], "" if row["apart"] else row["stance"], mark
             )
     return [(group, text) for group, texts in groups.items() for text in texts], cells
 
 
 def _conclusion_figure(result: Result, conclusion: Conclusion) -> Figure:
     target = result.target(conclusion.id)
-    moved = influence(result.table, target.axes, conclusion.id)
+    moved = influence(counting(result.table), target.axes, conclusion.id)
     rows = [(str(r["axis"]), r["least"], r["most"]) for r in moved.to_dict("records")]
     base = _base(result, conclusion.id)
     with figures.drawn():
@@ -135,7 +143,7 @@ def _conclusion_figure(result: Result, conclusion: Conclusion) -> Figure:
         svg=drawing,
         caption=(
             f"Left: range of the probability along each choice alone; solid line as reported "
-            f"({probability(base['probability'])}), dotted line where it holds.{most}"
+            f"({probability(base['probability'])}), dotted lines where it holds and fails.{most}"
             + (" Right: probability in percent over the two numeric choices that move it most; "
                "the border between colours is where the conclusion tips."
                if len(panels) > 1 else "")
@@ -189,7 +197,7 @@ def _conclusions_table(result: Result) -> Table:
             }
         )
     caption = (
-        "As reported, with the range over all scenarios. Robust: the same stance in each of them. "
+        "As reported, with the range over all scenarios that count. Robust: one stance in all. "
         "The file sensitivity.csv has every scenario."
     )
     return Table("Conclusions", pd.DataFrame(rows), caption)
@@ -212,6 +220,7 @@ def _scenario_table(result: Result) -> Table:
                 "P": probability(row["probability"]),
                 "P as reported": probability(base[row["conclusion"]]),
                 "Stance": row["stance"] + (f" ({said})" if failed(said) else ""),
+                "Shown apart": row["apart"],
                 "Estimate": interval(row["median"], row["lower"], row["upper"], unit=row["unit"])
                 + (" %" if row["unit"] == "%" else ""),
                 "P under the prior": probability(row["prior_probability"]),

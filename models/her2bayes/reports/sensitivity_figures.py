@@ -93,7 +93,8 @@ def tornado(rows: Sequence[tuple[str, float, float]], base: float, holds: float)
         low, high = 100 * least, 100 * max(most, least + 0.004)
         axes.fill_between((low, high), y + 18, y + 29, color=style.BLUE, linewidth=0, alpha=0.75)
     axes.axvline(100 * base, color=style.INK, linewidth=1.2)
-    axes.axvline(100 * holds, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)))
+    for limit in (holds, 1 - holds):
+        axes.axvline(100 * limit, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)))
     return figure
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 METHODS = (
+    "The reported analysis is the one of the report, read from its fits. "
     "Each choice is changed alone, and the two numeric choices that move a conclusion most are "
     "then crossed. Scenarios that change only scales of priors start from draws under the widest "
     "of them: importance weights, the ratio of the joint densities, are Pareto-smoothed and used "
@@ -42,9 +43,11 @@ METHODS = (
     "draws is at least 400; otherwise the model is fitted again. All others are fitted again. "
     "The probability of a conclusion under the prior of each scenario stands beside it in the "
     "table: where the two are alike, the data said little.",
-    "Hazard ratios of a paper without patient data rest on the printed interval: a normal "
-    "likelihood of the log hazard ratio times a normal prior. This takes the paper's model and "
-    "estimator as they are. Rates rest on the printed counts, binomial times beta.",
+    "Hazard ratios of a paper come from its reconstructed cohorts where the report has them. "
+    "Otherwise, and as a choice beside them, the printed interval stands alone: a normal "
+    "likelihood of the log hazard ratio times a normal prior, which takes the paper's model and "
+    "estimator as they are. Rates have the models of the report; one binomial with a beta prior "
+    "is a choice beside them.",
     "Power-scaling raises the prior of top-level parameters, or the likelihood, to a power near 1 "
     "and asks how far the estimate moves (Kallioinen et al. 2024).",
 )
