@@ -16,7 +16,7 @@ from her2bayes.bayes import survival
 from her2bayes.bayes.prior import prior
 from her2bayes.bayes.survival_centring import centred
 from her2bayes.bayes.survival_parts import event_weights, parts, walk_basis
-from her2bayes.classical.hazard_regression import piecewise_exponential
+from her2bayes.classical.piecewise import piecewise_exponential
 from her2bayes.errors import BadInput
 from her2bayes.evidence.follow_up import read_follow_up
 from her2bayes.evidence.landmarks import landmark_counts
@@ -146,7 +146,7 @@ def test_more_patients_are_centred_more():
 
 def test_mode_under_flat_priors_is_the_poisson_glm():
     """R: glm(event ~ 0 + factor(interval) + sex + offset(log(time)), poisson) on survSplit rows,
-    which classical.piecewise_exponential equals (tests/classical/test_survival.py)."""
+    which classical.piecewise equals (tests/classical/test_survival.py)."""
     lung = gw.load_dataset("lung", backend="pandas")
     found = read_follow_up(
         lung.assign(e=lung["status"] - 1), time="time", event="e", by=["sex"], time_unit="days"

@@ -16,8 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from her2bayes.classical import competing
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
+from her2bayes.classical.fine_gray import fine_gray
+from her2bayes.classical.piecewise import piecewise_exponential
 from her2bayes.errors import BadInput
 from her2bayes.evidence.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.survival_cells import cut_points, survival_cells
@@ -179,7 +182,7 @@ def test_piecewise_exponential_equals_poisson_regression(case):
     reference, found, _ = case
     expected = reference["pexp"]
     cells = survival_cells(found, cut_points(found, expected["cuts"]))
-    table, _ = regression.piecewise_exponential(cells, {"g": reference["curves"]["groups"][0]})
+    table, _ = piecewise_exponential(cells, {"g": reference["curves"]["groups"][0]})
     same(table["estimate"], expected["coef"], 1e-8)
     # R's standard errors come from the weights of the step before the last
     same(table["std_error"], expected["std_error"], 1e-6)
@@ -219,9 +222,9 @@ def test_competing_causes_equal_r():
         d, time="t", event="e", cause="c", by={"sex": ["F", "M"]}, nonpositive="drop"
     )
     counts, expected = time_counts(found), REFERENCE["mgus2"]
-    ratio = regression.fine_gray(counts, {"sex": "F"}, "pcm")["hazard_ratio"]
+    ratio = fine_gray(counts, {"sex": "F"}, "pcm")["hazard_ratio"]
     same(np.log(ratio), expected["finegray"])
-    incidence = km.cumulative_incidence(counts, expected["times"], ["sex"])
+    incidence = competing.cumulative_incidence(counts, expected["times"], ["sex"])
     same(incidence.loc[incidence["cause"] == "pcm", "estimate"], expected["cif"])
     same(incidence.loc[incidence["cause"] == "pcm", "std_error"], expected["std_error"])
     same(incidence.loc[incidence["cause"] == "death", "estimate"], expected["cif_death"])
@@ -238,23 +241,39 @@ def test_a_group_without_events_has_ratio_zero_and_says_why():
     counts.loc[counts["g"] == "c", "event"] = 0
     table = regression.cox(counts, {"g": "a"}).table.set_index("level")
     assert table.loc["c", "hazard_ratio"] == 0
-    assert "no events" in table.loc["c", "note"]
+    assert "infinite downwards" in table.loc["c", "note"]
+    assert "profile-likelihood" in table.loc["c", "note"]
     # the limit of the likelihood is the model without those patients
     without = counts[counts["g"] != "c"].assign(g=pd.Categorical(list("abaab")))
     kept = regression.cox(without, {"g": "a"}).table.set_index("level")
     assert table.loc["b", "log_hazard_ratio"] == pytest.approx(kept.loc["b", "log_hazard_ratio"])
 
 
-def test_reference_without_events_is_told_with_a_better_one():
+def test_a_reference_without_events_stays_the_reference():
     counts = counts_of(time=[1.0, 2, 3], event=[0, 1, 1], g=list("abb"))
-    with pytest.raises(BadInput, match=r"reference level of 'g' has no events.*choose another"):
-        regression.cox(counts, {"g": "a"})
+    row = regression.cox(counts, {"g": "a"}).table.iloc[0]
+    assert (row["level"], row["reference"]) == ("b", "a")
+    # the only patient of a has left before the first event: nothing is known of the ratio
+    assert np.isnan(row["hazard_ratio"])
+    assert row["note"].startswith("not available: the events do not determine it")
+    stays = counts_of(time=[9.0, 2, 3], event=[0, 1, 1], g=list("abb"))
+    row = regression.cox(stays, {"g": "a"}).table.iloc[0]
+    assert row["hazard_ratio"] == np.inf
+    assert "infinite upwards" in row["note"]
 
 
-def test_one_group_cannot_be_compared():
+def test_a_reference_that_is_no_level_is_refused():
+    counts = counts_of(time=[1.0, 2, 3], event=[0, 1, 1], g=list("abb"))
+    with pytest.raises(BadInput, match="'g' has no such reference level"):
+        regression.cox(counts, {"g": "z"})
+
+
+def test_one_group_has_no_ratio_and_no_tests():
     counts = counts_of(time=[1.0, 2], event=[1, 1], g=list("aa"))
-    with pytest.raises(BadInput, match="nothing to compare"):
-        regression.cox(counts, {"g": "a"})
+    found = regression.cox(counts, {"g": "a"})
+    assert found.table.empty
+    assert found.note == "one level only"
+    assert np.isnan(found.tests["score"])
 
 
 def test_all_censored_has_survival_one_and_no_median():

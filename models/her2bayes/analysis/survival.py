@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.analysis.survival_classical import classical_rows, variants
+from her2bayes.analysis.survival_classical import classical_rows
 from her2bayes.analysis.survival_estimates import estimate_rows
 from her2bayes.analysis.survival_levels import Levels, levels_of
+from her2bayes.analysis.survival_variants import variants
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.bayes.survival import DEFAULT_PRIORS, build
 from her2bayes.bayes.survival_parts import parts
@@ -135,7 +136,7 @@ def run(
         levels=levels,
         estimates=estimates_table(list(rows)),
         classical=classical_rows(counts, follow_up, reported, reference, until, times),
-        variants=variants(counts, cells, follow_up, reported, reference, until),
+        variants=variants(counts, follow_up, reported, reference, times),
     )
 
 

@@ -19,7 +19,10 @@ import numpy as np
 from her2bayes.errors import BadInput, Fault
 
 EPS = 1e-9  # survival::coxph.control
-MOST_STEPS = 50
+MOST_STEPS = 100
+SMALL = 1e-3  # a log likelihood whose maximum is 0 has no relative change
+FLAT = 1e-10  # information below this share of the largest is rounding error
+FARTHEST = 5.0  # of one step, on the log scale
 
 
 class RiskTable(NamedTuple):
@@ -31,12 +34,14 @@ class RiskTable(NamedTuple):
 
 
 class Maximum(NamedTuple):
-    """Estimate, covariance, log likelihood at 0 and at the maximum, score test statistic."""
+    """Estimate (p,), information there (p, p), log likelihood at the start and at the maximum.
+
+    Directions of which the data say nothing have no information and keep the value 0.
+    """
 
     estimate: np.ndarray
-    covariance: np.ndarray
+    information: np.ndarray
     loglik: tuple[float, float]
-    score: float
 
 
 def risk_table(
@@ -70,30 +75,53 @@ def risk_table(
     return RiskTable(np.concatenate(events), np.concatenate(at_risk), patterns)
 
 
-def maximise(table: RiskTable, ties: str) -> Maximum:
-    """Newton's method from 0, stopped as R does: relative change of the log likelihood <= 1e-9."""
+def maximise(table: RiskTable, ties: str, offset: np.ndarray | None = None) -> Maximum:
+    """Newton's method from 0, stopped as R does: relative change of the log likelihood <= 1e-9.
+
+    ``offset`` (C,) is added to the log hazard of each pattern. A likelihood that rises without end
+    (``monotone``) stops where it no longer rises; its value there is that of the limit.
+    """
+    fixed = np.zeros(len(table.patterns)) if offset is None else offset
     beta = np.zeros(table.patterns.shape[1])
-    null, score, information = _terms(table, beta, ties)
-    start = float(score @ np.linalg.solve(information, score))
-    loglik, candidate = null, beta + np.linalg.solve(information, score)
+    null, gradient, information = _terms(table, beta, ties, fixed)
+    loglik, candidate = null, beta + _step(information, gradient)
     for _ in range(MOST_STEPS):
-        new, score, information = _terms(table, candidate, ties)
-        if abs(1 - loglik / new) <= EPS:
-            return Maximum(candidate, np.linalg.inv(information), (null, new), start)
+        new, gradient, information = _terms(table, candidate, ties, fixed)
+        if abs(new - loglik) <= EPS * max(abs(new), SMALL):
+            return Maximum(candidate, information, (null, new))
         if new < loglik:
             candidate = (candidate + beta) / 2
             continue
         beta, loglik = candidate, new
-        candidate = beta + np.linalg.solve(information, score)
+        candidate = beta + _step(information, gradient)
     raise BadInput(
         Fault("the Cox model has no finite maximum", remedy="merge levels with few events")
     )
 
 
-def _terms(table: RiskTable, beta: np.ndarray, ties: str) -> tuple[float, np.ndarray, np.ndarray]:
+def score_test(table: RiskTable, ties: str) -> float:
+    """Score statistic of no effect: gradient and information at 0, all patients."""
+    size = len(table.patterns)
+    _, gradient, information = _terms(
+        table, np.zeros(table.patterns.shape[1]), ties, np.zeros(size)
+    )
+    inverse = np.linalg.pinv(information, rcond=FLAT, hermitian=True)
+    return float(gradient @ inverse @ gradient)
+
+
+def _step(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Newton's step, at most ``FARTHEST`` a coefficient; none where there is no information."""
+    step = np.linalg.pinv(information, rcond=FLAT, hermitian=True) @ gradient
+    return step / max(1.0, float(np.abs(step).max(initial=0.0)) / FARTHEST)
+
+
+def _terms(
+    table: RiskTable, beta: np.ndarray, ties: str, offset: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
     events, at_risk, patterns = table
     deaths = events.sum(axis=1)
-    weight = np.exp(patterns @ beta)
+    linear = patterns @ beta + offset
+    weight = np.exp(linear - linear.max(initial=0.0))  # a common factor cancels, overflow does not
     if ties == "efron":
         times = np.repeat(np.arange(len(deaths)), deaths.astype(int))
         ordinal = np.arange(len(times)) - np.repeat(np.cumsum(deaths) - deaths, deaths.astype(int))
@@ -104,8 +132,10 @@ def _terms(table: RiskTable, beta: np.ndarray, ties: str) -> tuple[float, np.nda
     share = share * weight
     total = share.sum(axis=1)
     mean = (share @ patterns) / total[:, None]
-    loglik = float(events.sum(axis=0) @ patterns @ beta - repeated @ np.log(total))
-    score = events.sum(axis=0) @ patterns - repeated @ mean
+    loglik = float(
+        events.sum(axis=0) @ (linear - linear.max(initial=0.0)) - repeated @ np.log(total)
+    )
+    gradient = events.sum(axis=0) @ patterns - repeated @ mean
     probability = (repeated / total) @ share
     information = (patterns.T * probability) @ patterns - (mean.T * repeated) @ mean
-    return loglik, score, information
+    return loglik, gradient, information

@@ -1,43 +1,53 @@
-"""Regression of hazards on groups: Cox, its tests, Fine–Gray, piecewise-exponential likelihood.
+"""Regression of hazards on groups: Cox and its tests.
 
-Cox 1972; Efron 1977 and Breslow 1974 (ties); Grambsch & Therneau 1994 (proportional hazards);
-Fine & Gray 1999; Holford 1980 (piecewise exponential as a Poisson model). Agrees with R's survival
-package (tests/reference/survival.R).
+Cox 1972; Efron 1977 and Breslow 1974 (ties); Grambsch & Therneau 1994 (proportional hazards).
+Agrees with R's survival package (tests/reference/survival.R, few_events.R).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import greenwood as gw
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy import stats
-from scipy.linalg import cho_factor, cho_solve
 
-from her2bayes.classical.cox_likelihood import Maximum, maximise, risk_table
-from her2bayes.classical.survival import Z, cause_of_exit, expand, label, surv
-from her2bayes.errors import BadInput, Fault
+from her2bayes.classical.cox_likelihood import (
+    FLAT,
+    Maximum,
+    RiskTable,
+    maximise,
+    risk_table,
+    score_test,
+)
+from her2bayes.classical.monotone import Separation, profile_limits, separation
+from her2bayes.classical.ratio_table import absent, design_of, missing, quietly, row, table_of
+from her2bayes.classical.survival import Z, expand, label, surv
+from her2bayes.errors import BadInput, Fault, raise_if
 
 TIES = ("efron", "breslow")
 # more events than this and ties are taken by Breslow's rule, whose cost does not grow with them
 MOST_EVENTS = 200_000
+NO_TESTS = dict.fromkeys(("wald", "score", "likelihood_ratio", "df"), float("nan"))
+PROPORTIONAL = "Grambsch-Therneau, Kaplan-Meier time"
 
 
 @dataclass(frozen=True)
 class CoxFit:
     """Log hazard ratios against the reference levels, with the tests of the whole model.
 
-    ``table``: factor, level, reference, log_hazard_ratio, std_error, hazard_ratio, lower, upper,
-    p_value, note. ``tests``: Wald, score and likelihood-ratio chi-square of all terms.
+    ``table``: columns ``COLUMNS``. ``tests``: Wald, score and likelihood-ratio chi-square of all
+    terms with their ``df``. ``note`` says why a test is NA.
     """
 
     table: pd.DataFrame
     tests: Mapping[str, float]
     loglik: tuple[float, float]
     method: str
+    note: str = ""
 
 
 def cox(
@@ -46,44 +56,90 @@ def cox(
     strata: Sequence[str] = (),
     ties: str = "efron",
 ) -> CoxFit:
-    """Cox model of ``factors`` (factor -> reference level); Wald intervals at 95 %.
+    """Cox model of ``factors`` (factor -> reference level) with 95 % intervals.
 
-    Levels without an event have a hazard ratio of 0 with no standard error: the likelihood rises
-    without bound as it falls, and its limit is the model without those patients. Raises
-    ``BadInput`` where there is nothing to compare.
+    Wald intervals and P; where the likelihood rises without end (a level without events, say) the
+    ratio is 0 or infinite as it stands, with its profile-likelihood interval and the
+    likelihood-ratio P, and the note says so. Every level of a factor has a row; one that the data
+    do not determine is NA with the reason. All patients count in all tests. Raises ``BadInput``
+    for a word that is no level or no rule of ties only.
     """
     if ties not in TIES:
         raise BadInput(Fault("ties", value=ties, allowed=", ".join(TIES)))
-    kept, silent = _with_events(counts, factors)
-    design = _design(kept, factors)
-    happened = kept["event"] == 1
-    if design.empty or not happened.any():
-        raise BadInput(
-            Fault(
-                "nothing to compare",
-                value={name: list(counts[name].astype(str).unique()) for name in factors},
-                allowed="at least two levels with events",
-            )
-        )
-    if kept.loc[happened, "patients"].sum() > MOST_EVENTS:
+    raise_if(_unknown_references(counts, factors))
+    happened = counts["event"] == 1
+    if counts.loc[happened, "patients"].sum() > MOST_EVENTS:
         ties = "breslow"
-    entry, time, event, patients = kept[["entry", "time", "event", "patients"]].to_numpy().T
-    table = risk_table(entry, time, event, patients, label(kept, strata), design.to_numpy())
-    found = maximise(table, ties)
-    wald = found.estimate @ np.linalg.solve(found.covariance, found.estimate)
-    rows = _hazard_ratios(found, list(design.columns), factors)
-    return CoxFit(
-        table=pd.concat([rows, *_no_events(silent, factors)], ignore_index=True),
-        tests={
-            "wald": float(wald),
-            "score": found.score,
-            "likelihood_ratio": 2 * (found.loglik[1] - found.loglik[0]),
-            "df": float(design.shape[1]),
-        },
-        loglik=found.loglik,
-        method=f"Cox, {ties.capitalize()} ties, Wald interval"
-        + (f", stratified by {', '.join(strata)}" if strata else ""),
+    design = design_of(counts, factors)
+    method = f"Cox, {ties.capitalize()} ties" + (
+        f", stratified by {', '.join(strata)}" if strata else ""
     )
+    entry, time, event, patients = counts[["entry", "time", "event", "patients"]].to_numpy().T
+    table = risk_table(entry, time, event, patients, label(counts, strata), design.to_numpy())
+    if design.empty or not happened.any():
+        why = "no events" if len(design.columns) else "one level only"
+        return CoxFit(absent(counts, factors, why), NO_TESTS, (0.0, 0.0), method, why)
+    split = separation(table)
+    found = maximise(split.limit, ties)
+    null = maximise(table._replace(patterns=table.patterns[:, :0]), ties).loglik[1]
+    rows = {term: _ratio(found, split, table, ties, j) for j, term in enumerate(design.columns)}
+    infinite = bool(np.isinf(split.kinds).any())
+    return CoxFit(
+        table=table_of(counts, factors, rows),
+        tests=_tests(table, ties, found, null, split),
+        loglik=(null, found.loglik[1]),
+        method=method,
+        note="a ratio is infinite, so that there is no Wald test" if infinite else "",
+    )
+
+
+def _tests(
+    table: RiskTable, ties: str, found: Maximum, null: float, split: Separation
+) -> dict[str, float]:
+    """Chi-square of the whole model, all groups in it, with its degrees of freedom."""
+    if not split.rank:
+        return NO_TESTS
+    infinite = np.isinf(split.kinds).any()
+    return {
+        "wald": np.nan if infinite else float(found.estimate @ found.information @ found.estimate),
+        "score": score_test(table, ties),
+        "likelihood_ratio": 2 * (found.loglik[1] - null),
+        "df": float(split.rank),
+    }
+
+
+def _ratio(
+    found: Maximum, split: Separation, table: RiskTable, ties: str, j: int
+) -> dict[str, Any]:
+    """Log hazard ratio j with its interval, P, and a note where it is not an ordinary one."""
+    kind = split.kinds[j]
+    if np.isnan(kind):
+        return missing("the events do not determine it: no such patients at risk together")
+    if np.isinf(kind):
+        low, high, statistic = profile_limits(table, ties, j, found.loglik[1], kind)
+        word = "infinite upwards" if kind > 0 else "0 (its logarithm infinite downwards)"
+        note = (
+            f"hazard ratio {word}, as the likelihood rises without end: profile-likelihood "
+            "interval, P of the likelihood-ratio test"
+        )
+        p_value = float(stats.chi2.sf(statistic, 1))
+        return row(kind, np.nan, (low, high), p_value, note, "profile-likelihood interval")
+    covariance = np.linalg.pinv(found.information, rcond=FLAT, hermitian=True)
+    value, error = float(found.estimate[j]), float(np.sqrt(covariance[j, j]))
+    p_value = float(2 * stats.norm.sf(abs(value) / error))
+    return row(value, error, (value - Z * error, value + Z * error), p_value, "", "Wald interval")
+
+
+def _unknown_references(counts: pd.DataFrame, factors: Mapping[str, str]) -> list[Fault]:
+    return [
+        Fault(
+            f"'{name}' has no such reference level",
+            value=reference,
+            allowed=", ".join(map(str, counts[name].cat.categories)),
+        )
+        for name, reference in factors.items()
+        if reference not in set(map(str, counts[name].cat.categories))
+    ]
 
 
 def proportional_hazards(
@@ -91,167 +147,38 @@ def proportional_hazards(
 ) -> pd.DataFrame:
     """Grambsch–Therneau test by term and overall, time as 1 - Kaplan–Meier (R's cox.zph default).
 
-    Columns term, statistic, df, p_value, method.
+    Columns term, statistic, df, p_value, method, note. NA with the reason where a ratio is
+    infinite or there are not two event times.
     """
-    kept, _ = _with_events(counts, factors)
-    rows = expand(kept)
-    fit = gw.CoxPH(ties="efron").fit(
-        surv(rows), _design(rows, factors), strata=label(rows, strata) if strata else None
-    )
-    frame = fit.cox_zph(transform="km").to_frame(format="pandas")
-    frame = frame.rename(columns={"chisq": "statistic", "p": "p_value"})
-    return frame.assign(method="Grambsch-Therneau, Kaplan-Meier time")
-
-
-def _with_events(
-    counts: pd.DataFrame, factors: Mapping[str, str]
-) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    kept, silent = counts, []
-    for name, reference in factors.items():
-        events = counts[counts["event"] == 1].groupby(name, observed=False)["patients"].sum()
-        none = [str(level) for level in events.index[events == 0]]
-        present = set(counts[name].astype(str))
-        if reference not in present:
-            raise BadInput(
-                Fault(
-                    f"no patient has the reference level of '{name}'",
-                    value=reference,
-                    allowed=", ".join(sorted(present)),
-                )
-            )
-        if reference in none and len(none) < len(events):
-            best = str(events.idxmax())
-            raise BadInput(
-                Fault(
-                    f"the reference level of '{name}' has no events",
-                    value=reference,
-                    remedy=f"choose another, e.g. {best}",
-                )
-            )
-        silent += [(name, level) for level in none if level in present]
-        kept = kept[~kept[name].astype(str).isin(none)]
-    return kept, silent
-
-
-def _design(rows: pd.DataFrame, factors: Mapping[str, str]) -> pd.DataFrame:
-    columns = {}
-    for name, reference in factors.items():
-        levels = [level for level in rows[name].cat.categories if level in set(rows[name])]
-        for level in levels:
-            if level != reference:
-                columns[f"{name}={level}"] = (rows[name] == level).to_numpy(float)
-    return pd.DataFrame(columns)
-
-
-def _hazard_ratios(found: Maximum, terms: list[str], factors: Mapping[str, str]) -> pd.DataFrame:
-    coef, error = found.estimate, np.sqrt(np.diag(found.covariance))
-    split = [term.split("=", 1) for term in terms]
-    return pd.DataFrame(
-        {
-            "factor": [name for name, _ in split],
-            "level": [level for _, level in split],
-            "reference": [factors[name] for name, _ in split],
-            "log_hazard_ratio": coef,
-            "std_error": error,
-            "hazard_ratio": np.exp(coef),
-            "lower": np.exp(coef - Z * error),
-            "upper": np.exp(coef + Z * error),
-            "p_value": 2 * stats.norm.sf(np.abs(coef) / error),
-            "note": "",
-        }
-    )
-
-
-def _no_events(silent: list[tuple[str, str]], factors: Mapping[str, str]) -> list[pd.DataFrame]:
-    rows = [
-        {
-            "factor": name,
-            "level": level,
-            "reference": factors[name],
-            "log_hazard_ratio": -np.inf,
-            "std_error": np.nan,
-            "hazard_ratio": 0.0,
-            "lower": np.nan,
-            "upper": np.nan,
-            "p_value": np.nan,
-            "note": "no events: the maximum-likelihood hazard ratio is 0, without interval",
-        }
-        for name, level in silent
-    ]
-    return [pd.DataFrame(rows)] if rows else []
-
-
-def fine_gray(counts: pd.DataFrame, factors: Mapping[str, str], cause: str) -> pd.DataFrame:
-    """Subdistribution hazard ratios of one cause (table as in ``cox``)."""
-    rows = expand(counts)
-    design = _design(rows, factors)
-    fit = gw.FineGray(cause=cause).fit(cause_of_exit(rows), design)
-    frame = fit.to_frame(format="pandas")
-    split = [term.split("=", 1) for term in design.columns]
-    estimate, error = frame["estimate"], frame["std_error"]
-    return pd.DataFrame(
-        {
-            "factor": [name for name, _ in split],
-            "level": [level for _, level in split],
-            "reference": [factors[name] for name, _ in split],
-            "hazard_ratio": np.exp(estimate),
-            "lower": np.exp(estimate - Z * error),
-            "upper": np.exp(estimate + Z * error),
-            "p_value": frame["p_value"],
-            "method": f"Fine-Gray, subdistribution of {cause}, Wald interval",
-        }
-    )
-
-
-def piecewise_exponential(
-    cells: xr.Dataset, factors: Mapping[str, str]
-) -> tuple[pd.DataFrame, float]:
-    """Maximum likelihood of log hazards by interval and log hazard ratios, from SurvivalCells.
-
-    Poisson regression with log person-months as offset. Returns the table (term, estimate,
-    std_error) and the log likelihood d log(h) - h T, whose value does not depend on how cells are
-    split. Intervals without events have no finite estimate and are refused.
-    """
-    summed = [dim for dim in cells["person_months"].dims if dim not in {*factors, "interval"}]
-    frame = cells[["events", "person_months"]].sum(summed).to_dataframe().reset_index()
-    frame = frame[frame["person_months"] > 0]
-    totals = frame.groupby("interval")["events"].sum()
-    if (totals == 0).any():
-        raise BadInput(
-            Fault(
-                "an interval without events has no maximum-likelihood hazard",
-                value=[int(i) for i in totals.index[totals == 0]],
-                remedy="wider intervals (event quantiles)",
+    fit = cox(counts, factors, strata)
+    reason = _no_residuals(counts, fit)
+    if not reason:
+        rows = expand(counts)
+        stratum = label(rows, strata) if strata else None
+        frame = quietly(
+            lambda: (
+                gw.CoxPH(ties="efron")
+                .fit(surv(rows), design_of(rows, factors), strata=stratum)
+                .cox_zph(transform="km")
+                .to_frame(format="pandas")
+                .rename(columns={"chisq": "statistic", "p": "p_value"})
             )
         )
-    columns = {f"interval {j}": (frame["interval"] == j) for j in totals.index}
-    for name, reference in factors.items():
-        for level in cells[name].to_numpy():
-            if level != reference:
-                columns[f"{name}={level}"] = frame[name] == level
-    design = pd.DataFrame(columns).to_numpy(float)
-    events, months = frame["events"].to_numpy(float), frame["person_months"].to_numpy()
-    beta, covariance = _poisson(design, events, months)
-    log_hazard = design @ beta
-    table = pd.DataFrame(
-        {"term": list(columns), "estimate": beta, "std_error": np.sqrt(np.diag(covariance))}
-    ).assign(method="piecewise exponential, maximum likelihood")
-    return table, float(events @ log_hazard - months @ np.exp(log_hazard))
+        if frame is not None and np.isfinite(frame["statistic"]).all():
+            return frame.assign(method=PROPORTIONAL, note="")
+        reason = "the residuals have no variance"
+    terms = [*design_of(counts, factors).columns, "GLOBAL"]
+    return pd.DataFrame({"term": terms}).assign(
+        statistic=np.nan, df=np.nan, p_value=np.nan, method=PROPORTIONAL,
+        note=f"not available: {reason}",
+    )  # fmt: skip
 
 
-def _poisson(
-    design: np.ndarray, events: np.ndarray, months: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's method from the crude rate; the log likelihood is concave."""
-    crude = np.log(events.sum() / months.sum())
-    beta = np.linalg.lstsq(design, np.full(len(events), crude), rcond=None)[0]
-    for _ in range(100):
-        mean = months * np.exp(design @ beta)
-        factor = cho_factor(design.T @ (design * mean[:, None]))
-        step = cho_solve(factor, design.T @ (events - mean))
-        beta += np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-12:
-            return beta, cho_solve(factor, np.eye(len(beta)))
-    raise BadInput(
-        Fault("no finite maximum-likelihood estimate", remedy="merge levels without events")
-    )
+def _no_residuals(counts: pd.DataFrame, fit: CoxFit) -> str:
+    """Why there is no test of proportional hazards; empty where there is one."""
+    if fit.note and not np.isfinite(fit.tests["df"]):
+        return fit.note
+    if not np.isfinite(fit.table["log_hazard_ratio"]).all():
+        return "a hazard ratio is infinite or not determined"
+    times = counts.loc[counts["event"] == 1, "time"].nunique()
+    return "" if times > fit.tests["df"] else f"only {times} event time{'s' * (times != 1)}"

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from her2bayes.classical.logrank import absent, moments, names, quadratic
 from her2bayes.errors import BadInput, Fault
 
 CONFIDENCE = {"log": "log", "log-log": "log-log", "plain": "plain"}
@@ -74,8 +75,12 @@ def survival_at(
             name: np.where(place < 0, start, step[name].to_numpy()[np.maximum(place, 0)])
             for name, start in columns.items()
         }
-        part = pd.DataFrame({"group": group, "time": np.asarray(times, float), **values})
+        part = pd.DataFrame(
+            {"group": group, "time": np.asarray(times, float), **values, "note": ""}
+        )
         part.loc[part["time"] > last, list(columns)] = np.nan
+        beyond = f"not available: the last follow-up is at {last:.1f} months"
+        part.loc[part["time"] > last, "note"] = beyond
         parts.append(part)
     return pd.concat(parts, ignore_index=True).assign(method=steps["method"].iloc[0])
 
@@ -99,7 +104,8 @@ def quantile(
             name: _reached(time, step[column].to_numpy(), p)
             for name, column in (("estimate", "estimate"), ("lower", "lower"), ("upper", "upper"))
         }
-        rows.append({"group": group, **found})
+        note = "" if np.isfinite(found["estimate"]) else "not reached"
+        rows.append({"group": group, **found, "note": note})
     return pd.DataFrame(rows).assign(method=f"{what} quantile {p:g}, {conf_type} interval")
 
 
@@ -134,24 +140,26 @@ def logrank(
     rho: float = 0.0,
     gamma: float = 0.0,
 ) -> dict[str, Any]:
-    """Log-rank or Fleming–Harrington test: statistic, df, p_value, observed, expected, method."""
-    result = gw.logrank_test(
-        surv(counts),
-        label(counts, by),
-        weights=_weights(counts),
-        rho=rho,
-        gamma=gamma,
-        strata=label(counts, strata) if strata else None,
-    )
+    """Log-rank or Fleming–Harrington test: statistic, df, p_value, observed, expected, method.
+
+    All groups with patients count, those without events too. Where the data give no test the
+    numbers are NA and ``note`` has the reason.
+    """
     name = f"Fleming-Harrington test (rho={rho:g}, gamma={gamma:g})" if rho or gamma else "log-rank"
-    return {
-        "statistic": float(result.statistic),
-        "df": int(result.df),
-        "p_value": float(result.p_value),
-        "observed": result.observed,
-        "expected": result.expected,
-        "method": name + (f", stratified by {', '.join(strata)}" if strata else ""),
+    name += f", stratified by {', '.join(strata)}" if strata else ""
+    groups, code = names(label(counts, by))
+    found = moments(counts, code, len(groups), label(counts, strata), rho, gamma)
+    sums = {
+        "observed": dict(zip(groups, found.observed.tolist(), strict=True)),
+        "expected": dict(zip(groups, found.expected.tolist(), strict=True)),
     }
+    statistic, df = quadratic(found)
+    if not df:
+        return {**absent(name, counts), **sums}
+    p_value = float(stats.chi2.sf(statistic, df))
+    return {
+        "statistic": statistic, "df": df, "p_value": p_value, "method": name, "note": "", **sums,
+    }  # fmt: skip
 
 
 def rmst(counts: pd.DataFrame, horizon: float, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -193,23 +201,10 @@ def rmst_contrast(table: pd.DataFrame, a: str, b: str, ratio: bool = False) -> d
     }
 
 
-def cumulative_incidence(
-    counts: pd.DataFrame, times: Sequence[float], by: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Aalen–Johansen cumulative incidence of each cause at given months, plain interval."""
-    rows = expand(counts)
-    frame = (
-        gw.AalenJohansen().fit(cause_of_exit(rows), by=label(rows, by)).to_frame(format="pandas")
-    )
-    frame = frame.rename(columns={"strata": "group", "conf_low": "lower", "conf_high": "upper"})
-    parts = []
-    for (group, cause), step in frame.groupby(["group", "cause"], sort=False):
-        place = np.searchsorted(step["time"].to_numpy(), times, side="right") - 1
-        columns = ["estimate", "std_error", "lower", "upper"]
-        at = step.iloc[np.maximum(place, 0)][columns].reset_index(drop=True)
-        at.loc[place < 0] = 0.0
-        parts.append(at.assign(group=group, cause=cause, time=np.asarray(times, float)))
-    return pd.concat(parts, ignore_index=True).assign(method="Aalen-Johansen, plain interval")
+def size(counts: pd.DataFrame) -> tuple[int, int]:
+    """Events and patients."""
+    events = counts.loc[counts["event"] == 1, "patients"].sum()
+    return int(events), int(counts["patients"].sum())
 
 
 def expand(counts: pd.DataFrame) -> pd.DataFrame:

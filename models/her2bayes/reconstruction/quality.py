@@ -102,6 +102,11 @@ def log_hazard_ratio(reference: Patients, other: Patients) -> tuple[float, float
     return float(row["log_hazard_ratio"]), float(row["std_error"])
 
 
+RATIO_COLUMNS = (
+    "hazard_ratio", "lower", "upper", "ensemble_lower", "ensemble_upper", "within", "between",
+)  # fmt: skip
+
+
 def hazard_ratios(ensemble: Mapping[str, Sequence[Patients]]) -> pd.DataFrame:
     """Hazard ratio of each later arm against the first, over members.
 
@@ -113,6 +118,12 @@ def hazard_ratios(ensemble: Mapping[str, Sequence[Patients]]) -> pd.DataFrame:
     for name in names[1:]:
         pairs = zip(ensemble[names[0]], ensemble[name], strict=True)
         estimates, errors = np.array([log_hazard_ratio(a, b) for a, b in pairs]).T
+        infinite = int((~np.isfinite(estimates)).sum())
+        if infinite:  # an arm without events, say: neither a mean nor a variance
+            missing = dict.fromkeys(RATIO_COLUMNS, np.nan)
+            why = f"not available: infinite or not determined in {infinite} of {estimates.size}"
+            rows.append({"arm": name, "reference": names[0], **missing, "method": f"{why} members"})
+            continue
         within, between = float(np.mean(errors**2)), float(np.var(estimates, ddof=1))
         total = np.sqrt(within + (1 + 1 / estimates.size) * between)
         centre = estimates.mean()

@@ -11,7 +11,10 @@ MINUS = "−"  # the sign, not the hyphen, which a line may break after
 
 
 def number(value: object, decimals: int | None = None) -> str:
-    """Text of a number with ``decimals``, or three significant digits; empty where missing."""
+    """Text of a number with ``decimals``, or three significant digits; empty where missing.
+
+    What is infinite is called so by its sign: ∞ or −∞.
+    """
     if not isinstance(value, Real) or isinstance(value, bool) or math.isnan(float(value)):
         return ""
     amount = float(value)
@@ -86,7 +89,7 @@ def _decimals(amount: float) -> int:
 
 
 def _significant(*values: object) -> int:
-    known = [float(n) for n in values if isinstance(n, Real) and not math.isnan(float(n))]
+    known = [float(n) for n in values if isinstance(n, Real) and math.isfinite(float(n))]
     if all(n.is_integer() for n in known):
         return 0
     leading = next((n for n in known if n), 1.0)

@@ -13,7 +13,7 @@ from her2bayes.classical import survival as km
 from her2bayes.reports import survival_drawings as drawings
 from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
-from her2bayes.reports.numbers import count, interval, number, probability
+from her2bayes.reports.numbers import count, interval, number, p_value, probability
 from her2bayes.reports.section import Figure, Section, Table
 from her2bayes.reports.shared import HIDDEN, SHARED, survival_counts
 from her2bayes.reports.small_cells import conceal
@@ -229,11 +229,6 @@ def _interval(row: Mapping[Any, Any], name: str) -> str:
 
 
 def _variants_table(result: Result) -> Table:
-    table = result.variants
-    if table.empty:
-        return Table("Classical methods", table, "No factor has two levels with events.")
-    table = table.reindex(
-        columns=["factor", "level", "what", "estimate", "lower", "upper", "p_value", "method"]
-    )
+    table = result.variants.assign(p_value=[p_value(p) for p in result.variants["p_value"]])
     caption = "Every row names its variant; times in months."
-    return Table("Classical methods, all variants", table.fillna({"level": ""}), caption)
+    return Table("Classical methods, all variants", table, caption)

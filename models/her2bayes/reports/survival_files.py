@@ -30,6 +30,7 @@ from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
 from her2bayes.reports.shared import shared_page
+from her2bayes.reports.survival_told import classical_lines
 
 if TYPE_CHECKING:
     from her2bayes.evidence.cohort import Cohort
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 METHODS = (
     "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
     "interval, medians by R's rule, Cox regression with Efron's ties and Wald intervals (adjusted "
-    "for the other factors), restricted means under the Kaplan–Meier curve; classical.csv holds "
-    "the other variants. Posterior numbers are medians with 95 % equal-tailed intervals, and the "
-    "same "
-    "quantity under the prior stands beside them. Contraction is one minus the ratio of posterior "
-    "to prior variance.",
+    "for the other factors), restricted means under the Kaplan–Meier curve. Where the likelihood "
+    "of a hazard ratio rises without end the ratio is infinite or 0; its interval is that of the "
+    "profile likelihood and its P that of the likelihood-ratio test. With competing causes: "
+    "Aalen–Johansen cumulative incidence with log interval, Gray's test, cause-specific Cox "
+    "regression. classical.csv holds the other variants. Posterior numbers are medians with "
+    "95 % equal-tailed intervals, and the same quantity under the prior stands beside them. "
+    "Contraction is one minus the ratio of posterior to prior variance.",
     "Patients enter the models as events and person-months by group and interval, which hold all "
     "that a piecewise-constant hazard can learn from them (Holford 1980; Laird & Olivier 1981). A "
     "median that some draws do not reach within follow-up has no upper limit here; the "
@@ -164,7 +167,7 @@ def write(
     if below:
         page = shared_page(page, below)
         publish(out, {"estimates.csv": csv_text(page.evidence), **study_files(page)})
-        return _told(result, out)
+        return _told(shown, out)
     files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
     files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
     files |= monte_carlo_file(result.estimates)
@@ -189,6 +192,7 @@ def _told(result: Result, out: Path) -> Written:
             f"{row['estimand']} {text or 'not reached'}"
             + (f", P(HR < 1) {chance}" if chance else "")
         )
+    lines += classical_lines(result.classical)
     failed = failures(table)
     return Written((*lines, *failed, str(out / "report.html")), failed)
 

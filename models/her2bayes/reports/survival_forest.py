@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from her2bayes.reports import style
-from her2bayes.reports.numbers import number
+from her2bayes.reports.numbers import interval
 from her2bayes.reports.survival_figures import ratio_scale
 
 MISSING = (np.nan, np.nan, np.nan)
@@ -93,26 +93,22 @@ def _forest_row(
     ):
         at = top + row_height / 2 + shift
         value, low, high = values
-        if not np.isfinite(value):
+        if np.isnan(value):
             continue
-        if np.isfinite(low) and np.isfinite(high):
+        if not (np.isnan(low) or np.isnan(high)):
             axes.plot(np.clip((low, high), *limits), (at, at), color=colour, linewidth=wide)
         face = style.PAPER if colour == style.MUTED else colour
         edge = colour if colour == style.MUTED else style.PAPER
         axes.plot(
             np.clip(value, *limits),
             at,
-            "s" if colour == style.INK else "o",
+            _marker(value, "s" if colour == style.INK else "o"),
             markersize=6.5,
             color=face,
             markeredgecolor=edge,
             markeredgewidth=1.2,
         )
-        text = (
-            f"{number(value, 2)} ({number(low, 2)}–{number(high, 2)})"
-            if np.isfinite(low)
-            else number(value, 2)
-        )
+        text = interval(value, low, high, 2)
         figure.text(
             1 - (right - 14) / width,
             y - shift / height,
@@ -121,6 +117,13 @@ def _forest_row(
             size=10.5,
             color=style.INK if wide > 2 else style.MUTED,
         )
+
+
+def _marker(value: float, point: str) -> str:
+    """The mark of its kind, or an arrow's head at the edge where the ratio is infinite or 0."""
+    if value > 0:
+        return ">" if np.isinf(value) else point
+    return "<"
 
 
 def _sides(
