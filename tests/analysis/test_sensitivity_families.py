@@ -11,7 +11,7 @@ from her2bayes.analysis import sensitivity_distribution as shares
 from her2bayes.analysis import sensitivity_pairs as pairs
 from her2bayes.analysis import sensitivity_survival as survival
 from her2bayes.analysis import sensitivity_transition as change
-from her2bayes.analysis.conclusion_target import Target
+from her2bayes.analysis.conclusion_target import Drawn, Target, read_drawn
 from her2bayes.analysis.scenarios import BASE, one_at_a_time, scenario
 from her2bayes.analysis.sensitivity_work import identity, key
 from her2bayes.analysis.survival import Question
@@ -24,6 +24,7 @@ from her2bayes.evidence.simulate_pairs import coarsened_sets, known_truth, simul
 from her2bayes.evidence.simulate_survival import cohort
 from her2bayes.evidence.study import load_study, published_folder
 from her2bayes.inference import densities, engine
+from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.refit import Specification, without_padding
 from her2bayes.inference.sampling import Sampling
 
@@ -191,6 +192,24 @@ def test_survival_left_out_keeps_the_compiled_model(follow_up):
 def test_a_cohort_says_what_it_answers(follow_up):
     with pytest.raises(BadInput, match=r"hazard_ratio.*her2: zero vs low"):
         survival.target(follow_up, Question(), asked("discordance[] > 0.3"))
+
+
+def test_what_was_drawn_is_read_back():
+    """Also where quantities have different numbers of prior draws, as tables of a paper give."""
+    run = Diagnostics(4, 5, 0, np.inf)
+    shapes = {"discordance[]": ((4, 5), (1, 5)), "transition[a -> b]": ((4, 5), (1, 20))}
+    draws = {
+        name: tuple(xr.DataArray(np.arange(float(a * b)).reshape(a, b), dims=("chain", "draw"))
+                    for a, b in both)
+        for name, both in shapes.items()
+    }  # fmt: skip
+    numbers = {"c0": {"median": 0.5}}
+    one = Drawn("m", "refit", draws, run, fit_id="f", numbers=numbers, unfit="no", verdict="yes")
+    again = read_drawn(one.tree())
+    for name, both in draws.items():
+        for before, after in zip(both, again.draws[name], strict=True):
+            xr.testing.assert_equal(before, after.drop_vars(list(after.coords)))
+    assert (again.fit_id, again.numbers, again.unfit, again.verdict) == ("f", numbers, "no", "yes")
 
 
 def test_names_of_stored_results_depend_on_everything(by_factor):

@@ -89,7 +89,8 @@ class Drawn:
         """Give the groups that the store keeps."""
         names = {f"q{place}": name for place, name in enumerate(self.draws)}
         posterior = xr.Dataset({s: _bare(self.draws[n][0]) for s, n in names.items()})
-        prior = xr.Dataset({s: _bare(self.draws[n][1]) for s, n in names.items()})
+        # quantities may have different numbers of prior draws
+        prior = xr.Dataset({s: _bare(self.draws[n][1]).rename(_own(s)) for s, n in names.items()})
         if self.weight is not None:
             posterior["weight"] = _bare(self.weight)
         tree = xr.DataTree.from_dict({"posterior": posterior, "prior": prior})
@@ -120,7 +121,10 @@ def read_drawn(tree: xr.DataTree) -> Drawn:
     return Drawn(
         said["model"],
         said["method"],
-        {name: (posterior[short], prior[short]) for short, name in said["names"].items()},
+        {
+            name: (posterior[short], prior[short].rename({v: k for k, v in _own(short).items()}))
+            for short, name in said["names"].items()
+        },
         Diagnostics(**said["diagnostics"]),
         said["seconds"],
         posterior.get("weight"),
@@ -149,6 +153,10 @@ def unanswered(conclusions: Sequence[Conclusion], targets: Sequence[Target]) -> 
     """Conclusions that no target answers."""
     answered = {conclusion.id for target in targets for conclusion in target.conclusions}
     return [conclusion for conclusion in conclusions if conclusion.id not in answered]
+
+
+def _own(short: str) -> dict[str, str]:
+    return {dim: f"{dim}_{short}" for dim in ("chain", "draw")}
 
 
 def _bare(draws: xr.DataArray) -> xr.DataArray:
