@@ -201,7 +201,30 @@ def test_passports_in_the_package_say_what_made_them() -> None:
         assert record["model"] in KINDS
     events = next(r for r in report.passports() if r["model"] == "adverse_events")
     assert "ni2025-events (64 patients): 1000 simulated studies" in report.sentence(events)
-    assert "none" in report.passport_line("no_such_model", "")
+    assert "none" in report.passport_line("no_such_model", {})
+
+
+def made_as(record: dict[str, Any]) -> dict[str, Any]:
+    """Provenance of a fit that is exactly what a record is of."""
+    priors = report._default_priors(record["model"])
+    return {"source": record["source"], "patients": record["patients"], "priors": priors}
+
+
+def test_a_record_is_shown_for_its_own_model_computation_priors_and_design_only() -> None:
+    for record in report.passports():
+        own = made_as(record)
+        assert report.passport_line(record["model"], own) == report.sentence(record)
+        for change, word in (
+            ({"patients": {"yes": 1, "no": 2}}, "another design"),
+            ({"patients": {}}, "another design"),
+            ({"source": "0"}, "an earlier text of the model"),
+            ({"method": "exact mixture over all 9 tables"}, "another computation"),
+            ({"priors": {"transition": "Dirichlet(stays=0.3, total=1.5)"}}, "other priors"),
+        ):
+            said = report.passport_line(record["model"], {**own, **change})
+            assert said.startswith("none for this fit")
+            assert word in said
+            assert "calibrated at" not in said
 
 
 def test_unknown_model_and_factor() -> None:

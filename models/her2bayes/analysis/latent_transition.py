@@ -18,6 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.analysis.transition_matrix import Matrix
+from her2bayes.bayes import her2_transition_dirichlet
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
@@ -45,11 +46,13 @@ class RowPrior:
 
 def row_priors(k: int) -> dict[str, RowPrior]:
     """Row priors shown side by side, for ``k`` classes; the first is the one reported first."""
+    usual = her2_transition_dirichlet.DEFAULT_PRIORS["transition"]
+    worth = f"{usual['total']:g} patients, {100 * usual['stays']:.0f} % unchanged"
     uniform = prior("Dirichlet", total=float(k), stays=1.0 / k)
     half = prior("Dirichlet", total=k / 2.0, stays=1.0 / k)
     return {
         "logistic-normal": RowPrior(LOGISTIC),
-        "Dirichlet, 3 patients, 60 % unchanged": RowPrior(DIRICHLET),
+        f"Dirichlet, {worth}": RowPrior(DIRICHLET),
         _UNIFORM: RowPrior(DIRICHLET, (("transition", uniform),)),
         "Dirichlet(1/2, ..., 1/2)": RowPrior(DIRICHLET, (("transition", half),)),
     }

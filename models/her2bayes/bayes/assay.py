@@ -47,7 +47,7 @@ from her2bayes.bayes.transition_rows import (
 
 DEFAULT_PRIORS = {
     **ROW_PRIORS,
-    # twenty readings' worth of experience a class: zero read right in 85 % (66 to 97), else
+    # twenty readings' worth of experience a class: zero read right in 85 % (67 to 97), else
     # nearly always low
     "reads_zero": prior("Dirichlet", a=(17.0, 2.8, 0.2)),
     # low read right in 85 %, else five times as often zero as positive

@@ -39,17 +39,17 @@ from her2bayes.bayes.survival_terms import term, variable
 DEFAULT_PRIORS = {
     # median survival 38 months under a constant hazard, 95 % between 5 and 270 months
     "reference_log_hazard": prior("Normal", mu=-4.0, sigma=1.0),
-    # the hazard changes by a factor of 0.3 to 3.8 (68 %) over follow-up where smoothing is 1
+    # the hazard changes by a factor of 0.37 to 2.7 (68 %) over follow-up where smoothing is 1
     "smoothing": prior("HalfNormal", sigma=1.0),
     # hazard ratio 1, 95 % between 0.23 and 4.3
     "log_hazard_ratio": prior("Normal", mu=0.0, sigma=0.75),
-    # hazard ratio of two levels 1, 95 % between 0.25 and 4.1 at the prior's mean spread
+    # hazard ratio of two levels 1, 95 % between 0.33 and 3.0 at the prior's mean spread
     "spread": prior("HalfNormal", sigma=0.5),
-    # a quarter of the log hazard ratio's size: subgroup differences are usually small
+    # a third of the log hazard ratio's size: subgroup differences are usually small
     "interaction": prior("HalfNormal", sigma=0.25),
     # a hazard ratio changes by a factor of 0.6 to 1.6 (68 %) over follow-up where drift is 0.5
     "drift": prior("HalfNormal", sigma=0.5),
-    # hazards of centres differ by a factor of 0.5 to 2.2 (95 %) at the prior's mean
+    # a centre's hazard is 0.46 to 2.2 times (95 %) the average one at the prior's mean spread
     "frailty": prior("HalfNormal", sigma=0.5),
     # baseline="independent" only: hazard of an interval, median survival 0.8 to 1900 months
     "interval_log_hazard": prior("Normal", mu=-4.0, sigma=2.0),

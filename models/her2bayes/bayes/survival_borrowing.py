@@ -36,7 +36,7 @@ from her2bayes.bayes.survival_parts import contrast, event_weights, factors, lev
 from her2bayes.bayes.survival_terms import term, variable
 
 DEFAULT_PRIORS = {
-    # distance of the studies on the log hazard: median 0.34, 95 % below 1.1 (hazard ratio 3)
+    # distance of the studies on the log hazard: median 0.34, 95 % below 0.98 (hazard ratio 2.7)
     "tau": prior("HalfNormal", sigma=0.5),
 }
 

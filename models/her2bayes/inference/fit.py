@@ -29,6 +29,7 @@ from her2bayes.inference.store import Store
 
 log = logging.getLogger(__name__)
 
+_DESIGN = ("subgroup", "stratum", "event")  # dims of what is compared
 GROUPS = (
     "posterior",
     "sample_stats",
@@ -166,11 +167,27 @@ def _compute(
     seconds = {name: round(value, 2) for name, value in seconds.items()}
     seconds["all"] = round(perf_counter() - start, 2)
     provenance = {"fit_id": digest.key(identity), **identity, "seconds": seconds}
+    provenance["patients"] = patients_of(data)
     kept = {name: _without_padding(group) for name, group in zip(GROUPS, groups, strict=True)}
     tree = xr.DataTree.from_dict(kept)
     tree.attrs["provenance"] = json.dumps(provenance)
     log.info("fit %s of %s: %s s", provenance["fit_id"], identity["model"], seconds)
     return Fit(tree, provenance)
+
+
+def patients_of(data: Any) -> dict[str, int]:
+    """Patients by level of what is compared: the design of a fit; empty where data tell none."""
+    if isinstance(data, xr.Dataset):
+        data = data.get("patients", data.get("counts"))
+    if not isinstance(data, xr.DataArray):
+        return {}
+    dim = next((str(name) for name in data.dims if name in _DESIGN), "")
+    if not dim or dim not in data.coords:
+        return {}
+    counted = data.sum([name for name in data.dims if name != dim])
+    return {
+        str(level): int(n) for level, n in zip(counted[dim].values, counted.values, strict=True)
+    }
 
 
 def _without_padding(group: xr.Dataset) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -73,17 +74,40 @@ def passports() -> tuple[Mapping[str, Any], ...]:
     return tuple(json.loads(p.read_text("utf-8")) for p in sorted(folder.glob("*.json")))
 
 
-def passport_line(model: str, source: str) -> str:
-    """Sentences on the passports of a model whose source has this digest, or that there is none."""
+def passport_line(model: str, made: Mapping[str, Any]) -> str:
+    """Sentence on the record of a fit's own model, computation, priors and design, or "none".
+
+    ``made`` is what the fit was made from (its provenance). A record of another design, of other
+    priors or of another way to compute the posterior says nothing on this fit.
+    """
     known = [record for record in passports() if record["model"] == model]
     if not known:
         return "none: this model has not been calibrated by simulation"
-    texts = [
-        sentence(record)
-        + ("" if record["source"] == source else "; made with an earlier text of the model")
-        for record in known
-    ]
-    return ". ".join(texts)
+    misses = {record["design"]: _differs(record, made) for record in known}
+    own = [sentence(record) for record in known if not misses[record["design"]]]
+    if own:
+        return ". ".join(own)
+    said = "; ".join(f"{design} has {', '.join(what)}" for design, what in misses.items())
+    return f"none for this fit: the record of {said}"
+
+
+def _differs(record: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """In what a fit is not what a record is of."""
+    found = []
+    if "method" in made:  # tables behind printed facts have samplers of their own
+        found.append("another computation")
+    elif record["source"] != made.get("source"):
+        found.append("an earlier text of the model")
+    if dict(record["patients"]) != dict(made.get("patients") or {}):
+        found.append("another design")
+    if made.get("priors", {}) != _default_priors(str(record["model"])):
+        found.append("other priors")
+    return found
+
+
+def _default_priors(model: str) -> dict[str, str]:
+    module = importlib.import_module(f"her2bayes.bayes.{model}")
+    return {name: str(value) for name, value in sorted(module.DEFAULT_PRIORS.items())}
 
 
 def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:

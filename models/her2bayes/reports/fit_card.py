@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from her2bayes.posterior.predictive import predictive_checks
 from her2bayes.reports.calibration import passport_line
 from her2bayes.reports.check_rows import check_rows, check_warnings
 from her2bayes.reports.numbers import number
+from her2bayes.reports.prior_words import meanings
 from her2bayes.reports.section import FitCard
 
 if TYPE_CHECKING:
@@ -33,12 +36,12 @@ def fit_card(
     """Describe a fit for the page.
 
     ``estimates`` are the rows reported from it: the card carries the worst of their verdicts.
-    ``clinical`` says what a prior means in clinical units, by name; what the comments beside
-    ``DEFAULT_PRIORS`` say is the default. The model file is read, not imported.
+    ``clinical`` says what a prior means in clinical units, by name; else that is computed from the
+    prior in use, or read from the comments beside ``DEFAULT_PRIORS`` where it is the default.
     """
     source = _source(fit.model)
-    meaning = {**_comments(source), **(clinical or {})}
     priors = fit.provenance.get("priors", {})
+    meaning = {**meanings(priors, _defaults(fit.model), _comments(source)), **(clinical or {})}
     checks = predictive_checks(fit.tree)
     reported = estimates.loc[estimates["fit_id"] == fit.fit_id, "convergence"]
     return FitCard(
@@ -50,7 +53,7 @@ def fit_card(
         diagnostics=_diagnostics(fit),
         convergence=worst(reported),
         provenance={
-            "Calibration": passport_line(fit.model, str(fit.provenance.get("source", ""))),
+            "Calibration": passport_line(fit.model, fit.provenance),
             **_provenance(fit.provenance),
         },
         checks=check_rows(checks),
@@ -65,14 +68,25 @@ def worst(verdicts: Iterable[str]) -> str:
 
 
 def _source(model: str) -> str:
-    """Text of the model's file; a variant (``table_dirichlet``) stands in that of its model."""
+    """Text of the model's file."""
+    return Path(str(_spec(model).origin)).read_text("utf-8")
+
+
+def _spec(model: str) -> ModuleSpec:
+    """Find the model's file; a variant (``table_dirichlet``) stands in that of its model."""
     name = model
     while name:
         spec = importlib.util.find_spec(f"her2bayes.bayes.{name}")
         if spec is not None and spec.origin:
-            return Path(spec.origin).read_text("utf-8")
+            return spec
         name = name.rpartition("_")[0]
     raise ValueError(f"there is no model file named {model}")
+
+
+def _defaults(model: str) -> dict[str, str]:
+    """Priors of the model's file as they are printed."""
+    found = getattr(importlib.import_module(_spec(model).name), "DEFAULT_PRIORS", {})
+    return {name: str(value) for name, value in found.items()}
 
 
 def _comments(source: str) -> dict[str, str]:
