@@ -40,7 +40,10 @@ def conclusions_section(study: Study, folder: Path) -> Section | None:
         )  # fmt: skip
     command = f"bash scripts/run sensitivity --study {study.id}"
     text = (
-        "Each conclusion was asked again under other priors, models, counts and readings. "
+        "Each conclusion was asked again under other priors, models, counts and readings, starting "
+        "from the analysis of this report. It holds where its probability is 0.975 or more (or "
+        "what --holds says), fails where that of its opposite is, and is robust where every "
+        "scenario that fits the data and the question says the same. "
         "Scenarios are choices that could have been made, so their number is no probability."
         if tested
         else f"These statements have not been tested yet: {command} asks them again under other "
