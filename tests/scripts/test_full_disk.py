@@ -19,6 +19,8 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CURVE = "time,survival\n0,1\n5,0.9\n10,0.7\n20,0.45\n30,0.4\n"
 RISK = "arm,time,n_at_risk\narm,0,50\narm,10,33\narm,20,20\n"
 EVENTS = "event,severity,count,patients\nnausea,any,20,64\nnausea,grade 3-4,3,64\n"
+ANY = "any,event_rate[any | severity=any] > 0.5,Abstract,"  # in closed form
+ASKED = f"conclusion_id,conclusion,locator,note\n{ANY}\n"
 ROWS = "months,event,her2\n" + "".join(
     f"{k},{k % 2},{['low', 'zero'][k % 2]}\n" for k in range(1, 40)
 )
@@ -28,7 +30,7 @@ CALLS = {
     "example_cohort": (),
     "new_study": ("mine",),
     "reproduce": ("--study", "ni2025", "--quick"),
-    "sensitivity": ("--study", "ni2025"),
+    "sensitivity": ("--study", "ni2025", "--conclusions", "asked.csv"),
     "reconstruct": ("curve", "--coords", "arm=curve.csv", "--at-risk", "risk.csv"),
     "calibrate": ("her2_distribution", "--simulations", "20"),
     "fit_adverse_events": ("--table", "events.csv", "--quick"),
@@ -44,7 +46,8 @@ FULL = ("audit", "example_cohort", "new_study", "sensitivity", "reconstruct")
 def call(
     script: str, folder: Path, *arguments: object, limit: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    for name, text in (("curve", CURVE), ("risk", RISK), ("events", EVENTS), ("rows", ROWS)):
+    tables = {"curve": CURVE, "risk": RISK, "events": EVENTS, "rows": ROWS, "asked": ASKED}
+    for name, text in tables.items():
         (folder / f"{name}.csv").write_text(text, encoding="utf-8")
 
     def small() -> None:
