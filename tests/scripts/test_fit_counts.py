@@ -166,3 +166,53 @@ def test_adverse_events_of_one_and_of_two_arms(tmp_path: Path):
     assert float(found["event_rate[any | severity=any]"]["posterior_median"]) == pytest.approx(
         79.2, abs=0.5
     )
+
+
+def test_tables_with_nothing_but_any_event(tmp_path: Path):
+    """A registry's trial: nobody had an event; rates, their difference and exact tests."""
+    head = "event,severity,count,patients"
+    two = written(tmp_path, "two.csv", f"{head},arm", "any,any,0,18,arm 1", "any,any,0,17,arm 2")
+    done = call("fit_adverse_events", "--table", two, "--quick", "--out", tmp_path / "two")
+    assert done.exit_code == 0, done.stderr
+    assert "fitting" not in done.stderr
+    (gap,) = rows(tmp_path / "two" / "differences.csv")
+    assert (gap["fisher_p"], gap["barnard_p"], gap["boschloo_p"]) == ("1", "1", "1")
+    assert gap["no_difference"] == ""
+    page = (tmp_path / "two" / "report.html").read_text()
+    assert "Any event at all" in page
+    assert "Boschloo" in page
+
+    one = written(tmp_path, "one.csv", head, "any,any,3,18", "any,serious,1,18")
+    done = call("fit_adverse_events", "--table", one, "--quick", "--out", tmp_path / "one")
+    assert done.exit_code == 0, done.stderr
+    found = {row["estimand"]: row for row in rows(tmp_path / "one" / "estimates.csv")}
+    # Beta(1 + 3, 1 + 15), R 4.2.2: qbeta(0.5, 4, 16)
+    assert float(found["event_rate[any | severity=any]"]["posterior_median"]) == pytest.approx(
+        18.99, abs=0.01
+    )
+    assert "event_rate[any | severity=serious]" in found
+
+
+def test_levels_that_exceed_the_total_are_refused(tmp_path: Path):
+    table = written(
+        tmp_path, "t.csv", "factor,level,responders,patients", ",,6,31", "site,a,4,10",
+        "site,b,5,21",
+    )  # fmt: skip
+    done = call("fit_response", "--table", table, "--quick", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "9 responders of 31 patients against 6 of 31" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_level_alone_is_told_with_the_patients_left_out(tmp_path: Path):
+    table = written(
+        tmp_path, "t.csv", "factor,level,responders,patients", ",,6,31", "gene,altered,1,6"
+    )
+    done = call("fit_response", "--table", table, "--quick", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("gene: 25 patients have no known level")
+    found = {row["estimand"]: row for row in rows(tmp_path / "out" / "estimates.csv")}
+    # R 4.2.2: qbeta(0.975, 2, 6)
+    altered = found["response_rate[response | gene=altered]"]
+    assert float(altered["posterior_upper"]) == pytest.approx(57.87, abs=0.01)
+    assert not any("difference" in name for name in found)
