@@ -82,6 +82,9 @@ def main(
     external: Annotated[
         list[Path] | None, typer.Option(help="File with patients of another study.")
     ] = None,
+    external_member: Annotated[
+        str, typer.Option(help="As --member, of an external file that is an ensemble.")
+    ] = "",
     robust_weight: Annotated[
         float | None, typer.Option(help="Weight of the robust prior's informed part; no default.")
     ] = None,
@@ -155,9 +158,11 @@ def main(
     }
     follow_up = read_follow_up(opened.source, by=factors, **columns)
     asked = borrowing.Asked(robust_weight, tuple(discount or ()), trials, scheduler)
+    columns["member"] = external_member
     elsewhere = borrowing.read(external or [], follow_up, factors, asked, question, columns)
-    for line in (*opened.lines, *files.cohort_text(follow_up, title, bool(map_))):
-        say(line)
+    for name, read in {title: follow_up, **elsewhere}.items():
+        for line in files.cohort_text(read, name):
+            say(line)
     sampling = (
         Sampling(draws=600, tune=400, chains=2, seed=seed, target_accept=0.95)
         if quick

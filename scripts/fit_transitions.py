@@ -64,7 +64,7 @@ def main(
         written = files.write_study(study, out_folder, settings, say)
     else:
         pooled = files.read_cohorts(cohort or [], map_ or [])
-        log.print(plain(files.flow_text(pooled)))
+        log.print(plain(files.flow_text(pooled, by or [])))
         written = files.write_cohort(
             pooled, by or [], out_folder, settings, say, assay=assay, below=suppress_below
         )

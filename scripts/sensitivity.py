@@ -238,7 +238,7 @@ def _patients(
         problem = "external patients belong to none of the groups of --frailty"
         raise BadInput(Fault(problem, value=", ".join(frailty), remedy="leave one of them out"))
     defined = other.follow_ups(cohorts, follow_up, factors, **columns)
-    for line in (*opened.lines, *survival_files.cohort_text(follow_up, title, bool(map_))):
+    for line in survival_files.cohort_text(follow_up, title):
         log.print(plain(line))
     return files.from_follow_up(
         follow_up, question, conclusions, cohort, out_folder,

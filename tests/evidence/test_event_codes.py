@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.event_codes import CENSORED, EVENT, MISSING, Asked, decide
+from her2bayes.evidence.external_survival import read_external
 from her2bayes.evidence.follow_up import FollowUp, read_follow_up
 
 
@@ -157,3 +160,59 @@ def test_rounded_times_leave_out_who_is_not_at_risk() -> None:
     assert (found.rows, found.left_out) == (2, {"time not after entry": 1})
     with pytest.raises(BadInput, match="before the entry"):
         read_follow_up(rows, time="t", event="e", entry="in", tolerance=0.2)
+
+
+@pytest.mark.parametrize("column", ["OS_CENS", "is_censored", "osCensored", "CNSR", "cens_flag"])
+def test_names_of_censoring_are_known_in_every_spelling(column: str) -> None:
+    text = refused([True, False, True], column)
+    assert "the column's name says censoring" in text
+    assert "--event-code false where" in text  # a code that rows have
+    assert read([True, False, True], column, event_code="False").events == 1
+
+
+def test_remedies_of_an_unknown_code_work() -> None:
+    codes: list[object] = [1, 2, 9, 1, 2]
+    text = refused(codes, event_code="1", censored_codes=["2"])
+    assert "--censored-code 9" in text
+    assert "--missing status=9" in text
+    assert read(codes, event_code="1", censored_codes=["2", "9"]).rows == 5
+    assert read(codes, event_code="1", missing={"status": ["9"]}).rows == 4
+
+
+@pytest.mark.parametrize("name", ["record_id", "PatientID", "case", "Subject ID", "USUBJID", "id"])
+def test_columns_of_patients_are_known_by_their_names(name: str) -> None:
+    table = pd.DataFrame({name: ["a", "a", "b"], "t": [1.0, 2.0, 3.0], "e": [1, 1, 0]})
+    if name == "case":  # a number of cases, say: not evidently a patient
+        assert read_follow_up(table, time="t", event="e").rows == 3
+        return
+    with pytest.raises(BadInput, match="3 rows hold 2 patients"):
+        read_follow_up(table, time="t", event="e")
+    assert read_follow_up(table, time="t", event="e", patient="none").rows == 3
+
+
+def test_a_right_end_without_the_left_is_asked_about() -> None:
+    table = pd.DataFrame({"left": [0.0, 3.0], "right": [3.0, 6.0], "e": [1, 0]})
+    with pytest.raises(BadInput, match="may be the right end of an interval"):
+        read_follow_up(table, time="right", event="e")
+    exact = table.rename(columns={"right": "months"})
+    assert read_follow_up(exact, time="months", event="e").events == 1
+
+
+def test_what_was_read_is_told_in_one_place() -> None:
+    found = read([0, 1, 1])
+    assert found.told == ("event column 'status': 1 = event (2), 0 = censored (1)",)
+
+
+def test_external_ensembles_are_one_cohort(tmp_path: Path) -> None:
+    own = pd.DataFrame({"t": [1.0, 2, 3, 4], "e": [1, 0, 1, 0], "arm": list("abab")})
+    own.to_csv(tmp_path / "own.csv", index=False)
+    pd.concat([own.assign(member=k) for k in (1, 2, 3)]).to_csv(tmp_path / "ens.csv", index=False)
+    columns = {"time": "t", "event": "e"}
+    here = read_follow_up(tmp_path / "own.csv", by=["arm"], **columns)
+    with pytest.raises(BadInput, match="3 versions of one cohort"):
+        read_external([tmp_path / "ens.csv"], here, {"arm": None}, **columns)
+    found = read_external([tmp_path / "ens.csv"], here, {"arm": None}, member="2", **columns)
+    assert found["ens"].rows == 4
+    with pytest.raises(BadInput, match="external files are not read through the map"):
+        read_external([tmp_path / "own.csv"], here, {"arm": None}, mapped=("endpoint os",),
+                      time="os_months", event="os_event")  # fmt: skip

@@ -162,3 +162,65 @@ def test_dates_that_could_be_either_are_asked_about_once_a_column(tmp_path: Path
     mixed = [("13/01/2015", "05/04/2016"), ("01/13/2015", "06/07/2016")]
     with pytest.raises(BadInput, match="some dates have the day first"):
         _dated(tmp_path, mixed, DATED)
+
+
+SPAN = """schema = 1
+id = "dated"
+rows = "patient"
+[files]
+table = "t.csv"
+[columns]
+patient_id = "id"
+[primary]
+ihc = "ihc"
+[derived]
+days = ["last", "first"]
+[endpoints.os]
+time = "days"
+event = "dead"
+unit = "days"
+"""
+
+
+def dated(folder: Path, rows: str, text: str = SPAN) -> FollowUp:
+    (folder / "t.csv").write_text(rows, encoding="utf-8")
+    (folder / "map.toml").write_text(text, encoding="utf-8")
+    return followed(open_source(folder, str(folder / "map.toml"), Wanted("os"), ()))
+
+
+def test_dates_with_the_name_of_the_month(tmp_path: Path) -> None:
+    rows = "id,ihc,first,last,dead\na,0,03-JAN-2015,02 Feb 2015,1\nb,3+,1 March 2015,30APR2015,0\n"
+    found = dated(tmp_path, rows).table.execute()
+    np.testing.assert_allclose(found["time"] * 365.25 / 12, [30, 60])  # by hand
+
+
+def test_dotted_dates_are_read_and_said(tmp_path: Path) -> None:
+    rows = "id,ihc,first,last,dead\na,0,03.01.2015,22.02.2015,1\nb,3+,21.02.2015,30.04.2015,0\n"
+    found = dated(tmp_path, rows)
+    np.testing.assert_allclose(found.table.execute()["time"] * 365.25 / 12, [50, 68])
+    assert "dates of last read with the day first" in found.told
+
+
+def test_days_are_no_months_and_dates_no_durations(tmp_path: Path) -> None:
+    rows = "id,ihc,first,last,dead\na,0,2015-01-03,2015-02-02,1\nb,3+,2015-01-03,2015-03-02,0\n"
+    with pytest.raises(BadInput, match="is a difference of dates, in days, not in months"):
+        dated(tmp_path, rows, SPAN.replace('unit = "days"\n', ""))
+    with pytest.raises(BadInput, match="'last' holds dates, not the time between two"):
+        dated(tmp_path, rows, SPAN.replace('time = "days"', 'time = "last"'))
+
+
+def test_decimal_commas_behind_a_map(tmp_path: Path) -> None:
+    rows = "id;ihc;m;dead\na;0;3,5;1\nb;3+;12,25;0\n"
+    text = SPAN.replace('[derived]\ndays = ["last", "first"]\n', "")
+    text = text.replace('"days"\nevent', '"m"\nevent').replace('unit = "days"\n', "")
+    assert list(dated(tmp_path, rows, text).table.execute()["time"]) == [3.5, 12.25]
+
+
+def test_an_endpoint_named_censoring_says_what_is_the_event(tmp_path: Path) -> None:
+    rows = "id,ihc,m,CNSR\na,0,3,1\nb,3+,12,0\n"
+    text = SPAN.replace('[derived]\ndays = ["last", "first"]\n', "").replace('"dead"', '"CNSR"')
+    text = text.replace('"days"\nevent', '"m"\nevent').replace('unit = "days"\n', "")
+    with pytest.raises(BadInput, match="says censoring"):
+        dated(tmp_path, rows, text)
+    found = dated(tmp_path, rows, text + 'events = ["0"]\ncensored = ["1"]\n')
+    assert list(found.table.execute().query("event == 1")["time"]) == [12]

@@ -79,6 +79,7 @@ def pool(cohorts: Sequence[Cohort]) -> Cohort:
         patients=patients,
         flow=flow,
         factors=factors,
+        remarks=tuple(dict.fromkeys(text for c in cohorts for text in c.remarks)),
         digest="+".join(c.digest for c in cohorts),
     )
 
@@ -100,6 +101,14 @@ def check(cohort: Cohort, by: Sequence[str]) -> None:
                       remedy=f"did you mean '{close}'?" if close else "name it in the column map")
             )  # fmt: skip
     raise_if(faults)
+
+
+def unused(cohort: Cohort, by: Sequence[str]) -> tuple[str, ...]:
+    """Line on what the maps declare and transitions do not use."""
+    factors = [name for name in cohort.factors if name not in by]
+    parts = {"endpoints": list(cohort.endpoints), "factors": factors}
+    told = [f"{kind} {', '.join(names)}" for kind, names in parts.items() if names]
+    return (f"declared in the map, not used here: {'; '.join(told)}",) if told else ()
 
 
 def run_cohort(
@@ -127,10 +136,13 @@ def run_cohort(
         one = stratum_matrices(fitted, data, reading)
         matrices += one
         rows += [row for matrix in one for row in matrix_rows(matrix)]
-    tests = list(classical.table_rows(_table(overall, 0), cohort.categories, reading=SINGLE))
+    table = _table(overall, 0)
+    tests = (
+        list(classical.table_rows(table, cohort.categories, reading=SINGLE)) if table.sum() else []
+    )
     if by:
         data = transition_counts(cohort, by)
-        for reading, part in {ALL: data, SINGLE: single(data)}.items():
+        for reading, part in with_single(data).items():
             say(f"by {' and '.join(by)}, {reading or 'all readings'}")
             title = f"by {' and '.join(by)}: {reading or 'all readings'}"
             fits[title] = fitted = _fit(part, sampling, store)
@@ -160,7 +172,7 @@ def _assay(overall: xr.Dataset, sampling: Sampling, store: Store | None, say: Sa
 
 def scenarios(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
     """Data by scenario: all readings, single classes only, each ambiguous score as each class."""
-    found = {ALL: overall, SINGLE: single(overall)}
+    found = with_single(overall)
     pairs = cohort.patients[cohort.patients["pair"]]
     scores = {s for end in ("primary", "recurrence") for s in pairs[f"{end}_score"]}
     for score in sorted(s for s in scores if s == "0 1"):
@@ -170,6 +182,12 @@ def scenarios(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
             scheme = cohort.scheme.counting(score.replace(" ", "-"), name)
             found[f"IHC 0-1+ read as {name}"] = transition_counts(reclassified(cohort, scheme))
     return found
+
+
+def with_single(data: xr.Dataset) -> dict[str, xr.Dataset]:
+    """All pairs, and those of single classes, of which there may be none."""
+    alone = single(data)
+    return {ALL: data, SINGLE: alone} if int(alone["counts"].sum()) else {ALL: data}
 
 
 def single(data: xr.Dataset) -> xr.Dataset:

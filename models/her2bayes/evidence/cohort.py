@@ -36,7 +36,8 @@ class Cohort:
     ``<end>_ish``, ``<end>_overall``, ``hr_status_<end>``, ``<end>_time``; ``pair`` (bool);
     ``hr_status`` and the map's factors (text, empty = not known); for each endpoint
     ``<name>_months``, ``<name>_event`` (0/1), ``<name>_entry_months`` (NaN = not known) and
-    ``<name>_cause`` (text). ``event_codes`` says by endpoint what each code was taken as.
+    ``<name>_cause`` (text). ``event_codes`` says by endpoint what each code was taken as,
+    ``remarks`` how the files were read.
     ``factors`` gives each factor's levels in order. ``flow`` says what became of every row.
     """
 
@@ -51,6 +52,7 @@ class Cohort:
     digest: str
     notes: Mapping[str, int] = field(default_factory=dict)
     event_codes: Mapping[str, Codes] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -85,6 +87,7 @@ def read_cohort(mapped: ColumnMap | Path | str, where: Path | str) -> Cohort:
         source=mapped.source,
         digest=_digest(sources),
         notes=_notes(sources, rows, ties, reversed_),
+        remarks=sources.told,
         event_codes={e.name: columns.event_codes(sources, e) for e in mapped.endpoints},
     )
     return replace(cohort, flow=flow_table(cohort, rows["fate"].value_counts()))
@@ -195,12 +198,12 @@ def _row_of(chosen: pd.DataFrame, of: str) -> np.ndarray:
 def _add_endpoints(sources: Sources, frame: pd.DataFrame, chosen: pd.DataFrame) -> None:
     at = _row_of(chosen, "")
     for endpoint in sources.map.endpoints:
-        scale = columns.MONTHS[endpoint.unit]
-        frame[f"{endpoint.name}_months"] = columns.numbers(sources, endpoint.time)[at] * scale
+        times = columns.months(sources, endpoint, endpoint.time)
+        frame[f"{endpoint.name}_months"] = times[at]
         frame[f"{endpoint.name}_event"] = columns.events(sources, endpoint)[at]
         if endpoint.entry:
-            entry = columns.numbers(sources, endpoint.entry)[at] * scale
-            frame[f"{endpoint.name}_entry_months"] = entry
+            entry = columns.months(sources, endpoint, endpoint.entry)
+            frame[f"{endpoint.name}_entry_months"] = entry[at]
         if endpoint.cause:
             frame[f"{endpoint.name}_cause"] = columns.plain_texts(sources, endpoint.cause)[at]
 

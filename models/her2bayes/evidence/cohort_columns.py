@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from datetime import date
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -19,8 +18,8 @@ from her2bayes.evidence.classify import (
     without_notes,
 )
 from her2bayes.evidence.cohort_sources import Sources, texts
-from her2bayes.evidence.dates import LOOKS_LIKE, date_reader
-from her2bayes.evidence.event_codes import CENSORED, EVENT, MISSING, Codes
+from her2bayes.evidence.dates import LOOKS_LIKE, Reader, date_reader
+from her2bayes.evidence.event_codes import CENSORED, EVENT, MISSING, Codes, is_censoring
 from her2bayes.evidence.maps import EndpointMap, FactorMap
 
 MAX_LEVELS = 60
@@ -101,6 +100,12 @@ def events(sources: Sources, endpoint: EndpointMap) -> np.ndarray:
         return _event(text, endpoint)
 
     place = f"[endpoints.{endpoint.name}]"
+    if is_censoring(endpoint.event) and not endpoint.events:
+        problem = "the column's name says censoring: which code is the event? (CNSR of CDISC: 0)"
+        say = f'say under {place} events = ["0"] and censored = ["1"], or the other way round'
+        sources.faults.append(
+            Fault(problem, file=sources.map.path, column=endpoint.event, remedy=say)
+        )
     remedy = f'say under {place} events = ["…"] and censored = ["…"]'
     found = texts(sources, endpoint.event, understand, "1 or 0, deceased or living", remedy)
     return np.array([float(text) if text else math.nan for text in found])
@@ -182,18 +187,27 @@ def _cut(values: np.ndarray, factor: FactorMap) -> np.ndarray:
 def numbers(sources: Sources, name: str) -> np.ndarray:
     """Float of each row, NaN missing: numbers, dates as days, ``derived`` names as differences."""
     if name in sources.map.derived:
-        first, second = (numbers(sources, term) for term in sources.map.derived[name])
+        terms = sources.map.derived[name]
+        first, second = (numbers(sources, term) for term in terms)
+        kinds = {sources.kinds.get(term, "") for term in terms} - {""}
+        if len(kinds) > 1:
+            _once(sources, "a difference of a date and a number", f"derived.{name}",
+                  "name two columns of dates, or two of numbers")  # fmt: skip
+        sources.kinds[name] = "days" if "date" in kinds else next(iter(kinds), "")
         return first - second
-    kinds: set[str] = set()
+    sources.read_decimal_commas(name)
+    seen: set[str] = set()
     known = sources.find(name)
     written = list(known[0].frame[known[1]].unique()) if known else []
     place = {"file": str(known[0].path) if known else "", "column": known[1] if known else name}
     read, faults = date_reader(written, sources.map.dates.get(place["column"], ""), place)
     sources.faults += [fault for fault in faults if fault not in sources.faults]
+    if read.order:
+        sources.remarks.append(f"dates of {place['column']} read with the {read.order}")
 
     def understand(text: str) -> str | None:
         value, kind = _number_or_date(text.strip(), read)
-        kinds.add(kind)
+        seen.add(kind)
         return "" if value is None and faults and re.match(LOOKS_LIKE, text.strip()) else value
 
     remedy = f'correct it, or list it in the map: [missing_in] "{place["column"]}" = ["…"]'
@@ -205,13 +219,34 @@ def numbers(sources: Sources, name: str) -> np.ndarray:
         remedy,
         number=True,
     )
-    if {"number", "date"} <= kinds:
+    sources.kinds[name] = next(iter(seen - {""}), "")
+    if {"number", "date"} <= seen:
         table, bare, _ = sources.find(name) or (sources.table, name, False)
         sources.faults.append(Fault(_MIXED, file=table.path, column=bare, remedy="use one of them"))
     return np.array([float(text) if text else math.nan for text in found])
 
 
-def _number_or_date(text: str, read: Callable[[str], date | None]) -> tuple[str | None, str]:
+def months(sources: Sources, endpoint: EndpointMap, name: str) -> np.ndarray:
+    """Months of an endpoint's time or entry; dates, or days taken for another unit, are faults."""
+    values = numbers(sources, name)
+    kind, place = sources.kinds.get(name, ""), f"endpoints.{endpoint.name}"
+    if kind == "date":
+        remedy = 'take the difference of two dates: [derived] os_days = ["LAST", "FIRST"]'
+        _once(sources, f"'{name}' holds dates, not the time between two of them", place, remedy)
+    elif kind == "days" and endpoint.unit != "days":
+        remedy = f'say unit = "days" under [{place}]'
+        problem = f"'{name}' is a difference of dates, in days, not in {endpoint.unit}"
+        _once(sources, problem, f"{place}.unit", remedy)
+    return values * MONTHS[endpoint.unit]
+
+
+def _once(sources: Sources, problem: str, place: str, remedy: str) -> None:
+    fault = Fault(problem, file=sources.map.path, column=place, remedy=remedy)
+    if fault not in sources.faults:
+        sources.faults.append(fault)
+
+
+def _number_or_date(text: str, read: Reader) -> tuple[str | None, str]:
     try:
         value = float(text)
     except ValueError:

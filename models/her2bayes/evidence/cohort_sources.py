@@ -25,6 +25,28 @@ class Sources:
     position: np.ndarray
     faults: list[Fault] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """How the files were read, each remark once."""
+        tables = [self.table, *([self.patients] if self.patients is not None else [])]
+        read = [f"{table.path.name}: {note}" for table in tables for note in table.notes]
+        counted = [f"{text}: {n} rows" for text, n in self.notes.items() if n]
+        return tuple(dict.fromkeys([*read, *self.remarks, *counted]))
+
+    def read_decimal_commas(self, name: str) -> None:
+        """Turn decimal commas of a column of numbers into points; two readings are a fault."""
+        found = self.find(name)
+        if found is None:
+            return
+        table, faults = found[0].with_decimal_points([found[1]])
+        self.faults += [fault for fault in faults if fault not in self.faults]
+        if found[2]:
+            self.patients = table
+        else:
+            self.table = table
 
     def find(self, name: str) -> tuple[TextTable, str, bool] | None:
         """File, bare column name and whether it is the patients file; None where no file has it.

@@ -20,7 +20,7 @@ WORDS = {
     **dict.fromkeys(("1", "1.0", "true", "yes"), EVENT),
 }
 _UNKNOWN = re.compile(r"(-1|8|9|88|99|888|999|9999|u|unk|unknown|missing|not known|[?.])")
-_CENSORING = re.compile(r"cnsr|cens(or(ed|ing)?)?(_?(code|status|flag))?", re.IGNORECASE)
+_CENSORING = re.compile(r"(.*[ _.])?(is_?)?(cnsr|cens(or(ed|ing)?)?)([ _.].*|code|status|flag)?")
 MOST_CODES = 20
 
 
@@ -91,7 +91,7 @@ def _meaning(
         named = named or {code: CENSORED for code in known if WORDS.get(code.lower()) == CENSORED}
         return (dict.fromkeys(known, EVENT) | named if named else {}), faults
     if asked.event is None:
-        if _CENSORING.fullmatch(column) and not asked.censored:
+        if is_censoring(column) and not asked.censored:
             return {}, [_named_censoring(known, place)]
         return {c: WORDS[_word(c)] for c in known if _word(c) in WORDS} | named, faults
     event = {lower[asked.event.lower()]: EVENT} if asked.event.lower() in lower else {}
@@ -102,16 +102,26 @@ def _meaning(
     return named | event, faults
 
 
+def is_censoring(column: str) -> bool:
+    """Whether a column's name says censoring, where 1 (in CDISC) means that nothing happened."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column)
+    return bool(_CENSORING.fullmatch(spaced.lower()))
+
+
 def _word(code: str) -> str:
     return re.sub(r"^([01]):.*$", r"\1", code.lower())
 
 
 def _named_censoring(known: Sequence[str], place: Mapping[str, Any]) -> Fault:
+    zero = next((code for code in known if WORDS.get(code.lower()) == CENSORED), known[0])
+    others = [f"--event-code {code} where it is {code}" for code in known[:4] if code != zero]
     return Fault(
         "the column's name says censoring: which code is the event?",
         **place,
         value=", ".join(known[:MOST_CODES]),
-        remedy="--event-code 0 where 0 is the event (CNSR of CDISC); --event-code 1 where 1 is",
+        remedy="; ".join(
+            [f"--event-code {zero} where {zero} is the event (as in CNSR of CDISC)", *others]
+        ),
     )
 
 
@@ -132,11 +142,10 @@ def _unclear(
         elif all(code.isdigit() for code in known) and not odd:
             parts.append(f"or, where they are kinds of event: --cause {column}")
     if len(known) > 2 and not (asked.causes and asked.event is None):
-        parts.append(
-            " ".join(f"--censored-code {code}" for code in plain) or "--censored-code CODE"
-        )
+        said = " ".join(f"--censored-code {code}" for code in plain or odd)
+        parts.append(said if plain else f"where censored: {said}")
     if odd:
-        parts.append(f"and what is not known: --missing {column}={','.join(odd)}")
+        parts.append(f"what is not known: --missing {column}={','.join(odd)}")
     return Fault(
         f"event codes are {', '.join(known)}; nothing says what {', '.join(unclear)} mean",
         **place,

@@ -16,7 +16,13 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.evidence.follow_up import FollowUp, factor_name, read_follow_up
+from her2bayes.evidence.follow_up import (
+    FollowUp,
+    factor_name,
+    has_members,
+    open_table,
+    read_follow_up,
+)
 from her2bayes.evidence.survival_cells import survival_cells
 
 PRINTED = {"estimand", "statistic", "text"}
@@ -49,11 +55,18 @@ class External:
 
 
 def read_external(
-    files: Sequence[Path], own: FollowUp, by: Mapping[str, Any], **columns: Any
+    files: Sequence[Path],
+    own: FollowUp,
+    by: Mapping[str, Any],
+    *,
+    member: str = "",
+    mapped: Sequence[str] = (),
+    **columns: Any,
 ) -> dict[str, FollowUp]:
     """Read files of patients with the columns of the own file; ``by`` names the own factors.
 
-    Levels that no own patient has are left out and counted. Raises ``BadInput``, also for a table
+    ``member`` chooses the data set of files that are ensembles. Levels that no own patient has are
+    left out and counted. Raises ``BadInput``, also for a table
     of printed numbers: a median without interval or events has no weight.
     """
     found: dict[str, FollowUp] = {}
@@ -63,6 +76,9 @@ def read_external(
         if file.stem in found:
             faults.append(Fault("two external files of one name", file=file))
             continue
+        columns["member"] = member if member and has_members(file) else ""
+        if mapped:
+            raise_if(_unmapped(file, columns))
         first = read_follow_up(file, by=list(by), **columns)
         levels = {}
         for name in by:
@@ -77,6 +93,21 @@ def read_external(
             found[file.stem] = read_follow_up(file, by=levels, **columns) if levels else first
     raise_if(faults)
     return found
+
+
+def _unmapped(file: Path, columns: Mapping[str, Any]) -> list[Fault]:
+    """Columns that the own map makes, and that an external file must have itself."""
+    there = open_table(file).table.columns
+    wanted = [columns[role] for role in ("time", "event", "entry", "cause") if columns.get(role)]
+    absent = [name for name in wanted if name not in there]
+    if not absent:
+        return []
+    problem = f"external files are not read through the map: no column {', '.join(absent)}"
+    remedy = (
+        f"write them as the map makes them ({', '.join(wanted)}; times in months, event 0 or 1)"
+        + (", or --ignore-entry in both" if columns.get("entry") in absent else "")
+    )
+    return [Fault(problem, file=file, allowed=", ".join(there[:40]), remedy=remedy)]
 
 
 def _printed(file: Path) -> list[Fault]:

@@ -52,7 +52,8 @@ class FollowUp:
     ``factors`` maps each factor to its levels in order; ``causes`` is empty with one kind of event;
     ``left_out`` counts rows by reason; ``rows``, ``patients``, ``events`` count what is kept;
     ``last_time`` is the longest time in months; ``notes`` say how the file was read; ``codes`` what
-    each code of ``event_column`` was taken as, and in how many rows it stands.
+    each code of ``event_column`` was taken as, and in how many rows it stands; ``mapped`` says how
+    a column map was used, and what its codes are.
     """
 
     table: ir.Table = field(repr=False)
@@ -69,6 +70,13 @@ class FollowUp:
     notes: tuple[str, ...] = ()
     codes: Codes = field(default_factory=lambda: Codes({}, {}))
     event_column: str = ""
+    mapped: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """How the map was used, every code of the event column, how the file was read."""
+        codes = [] if self.mapped else self.codes.lines(self.event_column)
+        return (*self.mapped, *codes, *self.notes)
 
     @property
     def connection(self) -> Any:
@@ -92,6 +100,7 @@ def read_follow_up(
     missing: Mapping[str, Sequence[str]] | None = None,
     tolerance: float = 0.0,
     member: str = "",
+    mapped: Sequence[str] = (),
     nonpositive: Literal["refuse", "drop"] = "refuse",
     longest: float = 600.0,
     many_levels: Sequence[str] = (),
@@ -108,9 +117,10 @@ def read_follow_up(
     known", by column. Rows with ``time <= entry`` that carry an event are refused unless
     ``nonpositive="drop"``, or ``time`` is at most ``tolerance`` months before ``entry`` (rounded
     times); censored ones hold no information and are left out. Several rows of one ``patient`` are
-    periods, which may not overlap, with one event at most, in the last.
-    ``longest`` is the longest follow-up in months that is believed to be in months. ``many_levels``
-    are factors allowed many levels (centres, studies).
+    periods, which may not overlap, with one event at most, in the last. ``member`` is the one data
+    set of an ensemble that is read; ``mapped`` are lines on how a map made the source. ``longest``
+    is the longest follow-up in months that is believed to be in months. ``many_levels`` are factors
+    allowed many levels (centres, studies).
 
     Raises ``BadInput`` with every fault found, naming rows where the backend keeps their order.
     """
@@ -146,7 +156,11 @@ def read_follow_up(
         many_levels=tuple(factor_name(name) for name in many_levels),
     )
     titles = {short: name for name, short in names.items()}
-    faults = [*codes.faults, *([] if told else _repeated_patients(raw, used, named))]
+    faults = [
+        *codes.faults,
+        *_left_ends(raw, used, named),
+        *([] if told else _repeated_patients(raw, used, named)),
+    ]
     raise_if(faults + checks.faults(table, scan, used, limits, file=named, titles=titles))
     kept = _kept(table, used, given)
     return FollowUp(
@@ -156,7 +170,8 @@ def read_follow_up(
         endpoint=endpoint or re.sub(r"_?(months|days|time)$", "", time) or time,
         has_entry="entry" in used,
         has_patient="patient" in used,
-        notes=opened.notes,
+        notes=(*opened.notes, *([f"member {member} of an ensemble"] if member else [])),
+        mapped=tuple(mapped),
         codes=codes,
         event_column=event,
         **checks.counts(scan, "patient" in used),
@@ -187,6 +202,11 @@ def _one_member(raw: ir.Table, member: str, used: Mapping[str, str], file: str |
             )
         )
     return raw.filter(text == member)
+
+
+def has_members(source: Any) -> bool:
+    """Whether a source is an ensemble that ``reconstruct`` wrote."""
+    return MEMBER in open_table(source).table.columns
 
 
 def _natural(text: str) -> tuple[float, str]:
@@ -308,10 +328,35 @@ def _codes(
     return decide(count, NO_NUMBER | words, asked, column, file)
 
 
+_LEFT = {"right": "left", "r": "l", "upper": "lower", "time2": "time1", "right_time": "left_time"}
+
+
+def _left_ends(raw: ir.Table, used: Mapping[str, str], file: str | None) -> list[Fault]:
+    """Ask of a time that is named as the right end of an interval whose left end stands beside."""
+    here = {name.lower(): name for name in raw.columns}
+    left = here.get(_LEFT.get(used["time"].lower(), ""))
+    if left is None or "entry" in used:  # with --entry: see the checks
+        return []
+    return [
+        Fault(
+            f"may be the right end of an interval ({left}, {used['time']}] in which the event "
+            "happened (interval censoring)",
+            file=file,
+            column=used["time"],
+            remedy="no model here takes interval-censored times; rename the column if it is none",
+        )
+    ]
+
+
+def _snake(name: str) -> str:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
 def _repeated_patients(raw: ir.Table, used: Mapping[str, str], file: str | None) -> list[Fault]:
     """Ask what rows with the same patient id are, where a column is evidently one of patients."""
-    evident = [name for name in raw.columns if name.lower() in _PATIENT_IDS]
-    if not evident or evident[0] in used.values():
+    evident = [name for name in raw.columns if _PATIENT_ID.fullmatch(_snake(name))]
+    if not evident or set(evident) & set(used.values()):
         return []
     ids = _text(raw[evident[0]])
     found = collect(raw.aggregate(rows=ids.count(), ids=ids.nunique())).iloc[0]
@@ -328,7 +373,11 @@ def _repeated_patients(raw: ir.Table, used: Mapping[str, str], file: str | None)
     ]
 
 
-_PATIENT_IDS = {"patient_id", "patientid", "patient", "pat_id", "subject_id", "usubjid", "subjid"}
+_PERSON = "patient|pat|pt|subject|subj|usubj|person|participant|case|record"
+_PATIENT_ID = re.compile(
+    rf"(?:{_PERSON})_?(?:ids?|nr|no|num|number|code|key|barcode)|patient|subject|usubjid|subjid"
+    r"|bcr_patient_barcode|id|mrn"
+)
 NO_PATIENT = "none"  # what a user says where rows with one id are different patients
 
 

@@ -42,6 +42,7 @@ def cohort_section(result: Result, below: int = 0) -> Section:
         + "."
     ]
     text.append(f"Rows left out: {left_out}." if left_out else "No row was left out.")
+    text += [f"{line[:1].upper()}{line[1:]}." for line in follow_up.told]
     flow = _cohort_table(result)
     caption = "Median follow-up by reverse Kaplan–Meier; median time by Kaplan–Meier, R's rule."
     return Section("cohort", "Cohort", tuple(text), tables=(Table("Patients", flow, caption),))

@@ -63,13 +63,17 @@ class Written:
 
 @dataclass(frozen=True)
 class Opened:
-    """A source for ``read_follow_up``, its columns, a title, lines on how a map was used."""
+    """A source for ``read_follow_up``, its arguments, a title, the cohort of a map."""
 
     source: Any
     title: str
     columns: Mapping[str, Any]
-    lines: tuple[str, ...] = ()
     cohort: Cohort | None = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """How a map was used, one line each."""
+        return tuple(self.columns.get("mapped", ()))
 
 
 def open_source(where: Path, map_name: str, wanted: Wanted, by: Sequence[str]) -> Opened:
@@ -89,7 +93,8 @@ def open_source(where: Path, map_name: str, wanted: Wanted, by: Sequence[str]) -
     mapped = load_map(map_path(map_name))
     cohort = read_cohort(mapped, where)
     used, lines = mapped_columns(cohort, mapped, wanted, by)
-    return Opened(single_classes(cohort), cohort.title, used, tuple(lines), cohort)
+    used["mapped"] = (*lines, *cohort.remarks)
+    return Opened(single_classes(cohort), cohort.title, used, cohort)
 
 
 def _without_map(wanted: Wanted) -> list[Fault]:
@@ -197,15 +202,14 @@ def _told(result: Result, out: Path) -> Written:
     return Written((*lines, *failed, str(out / "report.html")), failed)
 
 
-def cohort_text(follow_up: FollowUp, title: str, mapped: bool = False) -> list[str]:
+def cohort_text(follow_up: FollowUp, title: str) -> list[str]:
     """The cohort before anything is fitted, one line each."""
     lines = [
         f"{title}: {follow_up.patients:,} patients, {follow_up.events:,} events, longest follow-up "
         f"{follow_up.last_time:.1f} months"
     ]
+    lines += [f"  {line}" for line in follow_up.told]
     lines += [f"  left out, {reason}: {n:,}" for reason, n in follow_up.left_out.items()]
-    if not mapped:  # else told by the map's own codes
-        lines += [f"  {line}" for line in follow_up.codes.lines(follow_up.event_column)]
     return lines + [f"  {name}: {', '.join(v)}" for name, v in follow_up.factors.items()]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from her2bayes.analysis.assay_error import NOT_IDENTIFIED
-from her2bayes.analysis.transition_cohort import ALL, SINGLE, CohortTransitions
+from her2bayes.analysis.transition_cohort import ALL, SINGLE, CohortTransitions, unused
 from her2bayes.reports import transition_parts as parts
 from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
@@ -41,7 +41,7 @@ def cohort_section(result: CohortTransitions, below: int = 0) -> Section:
     cohort = result.cohort
     source = "; ".join(f"{key}: {value}" for key, value in cohort.source.items())
     pairs = int(cohort.patients["pair"].sum())
-    text = (
+    text: tuple[str, ...] = (
         f"{cohort.title}. {source}. {SHARED}"
         if below
         else f"{cohort.title}: {count(len(cohort.patients), 'patient')}, of whom {pairs} have "
@@ -51,6 +51,8 @@ def cohort_section(result: CohortTransitions, below: int = 0) -> Section:
         "score as not positive. Nothing is guessed and nothing is dropped; the flow table says "
         "what every rule did.",
     )
+    told = (*cohort.remarks, *unused(cohort, result.by))
+    text += tuple(f"{line[:1].upper()}{line[1:]}." for line in (() if below else told))
     flow = (conceal_flow(cohort.flow, below) if below else cohort.flow).rename(
         columns=str.capitalize
     )

@@ -73,9 +73,12 @@ def map_path(name: str) -> Path:
     return packaged_maps() / f"{name}.toml"
 
 
-def flow_text(cohort: Cohort) -> str:
+def flow_text(cohort: Cohort, by: Sequence[str] = ()) -> str:
     """The cohort before anything is fitted, one line a rule."""
+    from her2bayes.analysis.transition_cohort import unused
+
     lines = [f"{cohort.title}: {len(cohort.patients)} patients"]
+    lines += [f"  {line}" for line in (*cohort.remarks, *unused(cohort, by))]
     for stage, rows in cohort.flow.groupby("stage", sort=False):
         lines.append(f"{stage}" + (f" ({rows['of'].iloc[0]})" if stage != "notes" else ""))
         for row in rows.to_dict("records"):
