@@ -99,7 +99,7 @@ def summary(
         if keep is not None:  # before anything else can go wrong: they took minutes
             out.print(plain(analysis.keep(item, settings, chains, keep)), soft_wrap=True)
         made = ensemble_of(item, chains, ensemble)
-        good = good and made.converged
+        good = good and made.agrees
         out.print(plain(made.text()))
         for path in write(made, out_folder):
             out.print(plain(path), soft_wrap=True)

@@ -19,13 +19,7 @@ import xarray as xr
 from her2bayes.analysis.reconstructed_ratios import Part, log_ratios
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.convergence import Diagnostics
-from her2bayes.inference.standards import (
-    CHAINS_AGREE,
-    CHAINS_DISAGREE,
-    CONVERGED,
-    NOT_CONVERGED,
-    failed,
-)
+from her2bayes.inference.standards import failed
 from her2bayes.posterior import survival as post
 from her2bayes.posterior.estimates import estimate
 from her2bayes.reconstruction.summary import Chain, members
@@ -132,15 +126,10 @@ def rows(
     return found, pd.DataFrame(shares)
 
 
-def agreement(verdict: str) -> str:
-    """Name the verdict of an ensemble's laxer standard (R-hat 1.05, ESS 50) as one of its own."""
-    return verdict.replace(NOT_CONVERGED, CHAINS_DISAGREE).replace(CONVERGED, CHAINS_AGREE)
-
-
 def verdict(values: xr.DataArray, ensemble: SummaryEnsemble) -> str:
     """Verdict of one quantity: chains that differ anywhere speak against all their numbers."""
-    own = agreement(verdict_of(values))
-    return own if failed(own) else agreement(ensemble.verdict)
+    own = verdict_of(values)
+    return own if failed(own) else ensemble.verdict
 
 
 def _unit(estimand: Estimand) -> str | None:

@@ -4,13 +4,15 @@ R-hat and effective sample sizes: Vehtari et al. 2021, Bayesian Analysis 16:667;
 2016. A probability has no scale of its own to measure them on, so its Monte-Carlo standard error is
 held below that of ``ESS_MIN`` independent draws where it is largest, at 1/2. The cohorts behind
 printed numbers have a laxer standard with a name of its own (``chains agree``), in
-``reconstruction.summary_ensemble``.
+``reconstruction.chain_standard``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+
+from her2bayes.reconstruction.chain_standard import CHAINS_DISAGREE
 
 RHAT_MAX = 1.01
 ESS_MIN = 400
@@ -22,7 +24,6 @@ AGREE_TIMES = 4.0  # two sets of draws agree within so many of their joint stand
 MCSE_LOOSE = 0.03  # a larger MCSE, as a fraction of the posterior SD, would make agreement cheap
 
 CONVERGED, NOT_CONVERGED = "converged", "not converged"
-CHAINS_AGREE, CHAINS_DISAGREE = "chains agree", "chains disagree"
 
 
 def failed(text: str) -> bool:

@@ -10,13 +10,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from her2bayes.reconstruction.chain_standard import (
+    CHAINS_AGREE,
+    CHAINS_DISAGREE,
+    LARGEST_RHAT,
+    LEAST_ESS,
+)
 from her2bayes.reconstruction.ensemble import write_tables
 from her2bayes.reconstruction.summary import Chain, members
 from her2bayes.reconstruction.summary_design import Summary
 from her2bayes.reconstruction.summary_diagnostics import diagnose
 from her2bayes.reconstruction.summary_match import match, patients
-
-LARGEST_RHAT, LEAST_ESS = 1.05, 50
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class SummaryEnsemble:
     diagnostics: pd.DataFrame
 
     @property
-    def converged(self) -> bool:
+    def agrees(self) -> bool:
         """Tell whether every monitored quantity has R-hat <= 1.05 and ESS >= 50."""
         table = self.diagnostics.dropna(subset=["rhat"])
         return bool(
@@ -42,12 +46,13 @@ class SummaryEnsemble:
     @property
     def verdict(self) -> str:
         """The same in words, as it travels with every number."""
-        if self.converged:
-            return "converged"
+        if self.agrees:
+            return CHAINS_AGREE
         table = self.diagnostics.dropna(subset=["rhat"])
         if not len(table):
-            return "not converged: one chain"
-        return f"not converged: R-hat {table['rhat'].max():.2f}; ESS {table['ess'].min():.0f}"
+            return f"{CHAINS_DISAGREE}: one chain"
+        worst = f"R-hat {table['rhat'].max():.2f}; ESS {table['ess'].min():.0f}"
+        return f"{CHAINS_DISAGREE}: {worst}"
 
     def patients(self) -> pd.DataFrame:
         """All cohorts in one table, ``member`` counting from 1."""
@@ -70,7 +75,7 @@ class SummaryEnsemble:
         lines += [f"left out: {claim}, {why}" for claim, why in summary.left_out]
         worst = self.diagnostics.dropna(subset=["rhat"])
         if len(worst):
-            verdict = "converged" if self.converged else "NOT converged (give more --sweeps)"
+            verdict = "agree" if self.agrees else "DISAGREE (give more --sweeps)"
             lines.append(
                 f"chains {verdict}: largest R-hat {worst['rhat'].max():.2f}, "
                 f"least effective sample size {worst['ess'].min():.0f}"
@@ -94,11 +99,11 @@ def verdict_of(draws: xr.DataArray) -> str:
 
     values = draws.transpose("chain", "draw").to_numpy()
     if len(values) < 2 or not values.std() > 0:
-        return "converged" if not values.std() > 0 else "not converged: one chain"
+        return CHAINS_AGREE if not values.std() > 0 else f"{CHAINS_DISAGREE}: one chain"
     rhat, ess = float(az.rhat(values)), float(az.ess(values))
     reasons = [f"R-hat {rhat:.2f}"] if not rhat <= LARGEST_RHAT else []
     reasons += [f"ESS {ess:.0f}"] if not ess >= LEAST_ESS else []
-    return f"not converged: {'; '.join(reasons)}" if reasons else "converged"
+    return f"{CHAINS_DISAGREE}: {'; '.join(reasons)}" if reasons else CHAINS_AGREE
 
 
 def write(ensemble: SummaryEnsemble, folder: Path) -> list[Path]:

@@ -11,11 +11,15 @@ import pandas as pd
 
 from her2bayes import __version__
 from her2bayes.analysis.reconstructed_cohorts import curves_of
-from her2bayes.analysis.reconstructed_estimates import agreement
 from her2bayes.estimand import parse
-from her2bayes.inference.standards import CHAINS_AGREE, CHAINS_DISAGREE, failed, reasons
+from her2bayes.inference.standards import failed, reasons
 from her2bayes.reconstruction import summary_reference
-from her2bayes.reconstruction.summary_ensemble import LARGEST_RHAT, LEAST_ESS
+from her2bayes.reconstruction.chain_standard import (
+    CHAINS_AGREE,
+    CHAINS_DISAGREE,
+    LARGEST_RHAT,
+    LEAST_ESS,
+)
 from her2bayes.reports import survival_figures as figures
 from her2bayes.reports import survival_forest
 from her2bayes.reports.csv_file import csv_text
@@ -56,7 +60,7 @@ def files_of(study: Study, result: Result) -> dict[str, str]:
     """Estimates, and the section as a page of its own with the files beside it."""
     about = {"id": study.id, "title": study.title}
     about |= {name: str(study.meta.get(name, "")) for name in ("citation", "doi", "design")}
-    verdicts = {_name(e): agreement(e.ensemble.verdict) for e in result.endpoints}
+    verdicts = {_name(e): e.ensemble.verdict for e in result.endpoints}
     summary = "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
     notices = [f"{n}: {v}" for n, v in verdicts.items() if failed(v)]
     run = {"package_version": __version__, **asdict(result.settings)}
@@ -110,7 +114,7 @@ def _paragraphs(result: Result) -> Iterator[str]:
 
 def _warning(endpoint: Endpoint) -> str:
     """What every figure says where the chains do not agree."""
-    verdict = agreement(endpoint.ensemble.verdict)
+    verdict = endpoint.ensemble.verdict
     return f" {verdict[0].upper()}{verdict[1:]}." if failed(verdict) else ""
 
 
@@ -126,7 +130,7 @@ def _endpoint_text(endpoint: Endpoint) -> str:
     targets = sum(len(statistic.targets) for statistic in summary.statistics)
     readings = ", ".join(f"{axis} {value}" for axis, value in summary.readings.items() if value)
     left = "; ".join(f"{claim}, {why}" for claim, why in summary.left_out)
-    verdict = "agree" if ensemble.converged else "do NOT agree well enough"
+    verdict = "agree" if ensemble.agrees else "do NOT agree well enough"
     return (
         f"{_name(endpoint)}: {len(summary.facts)} counts and {targets} survival numbers. Of "
         f"{len(ensemble.cohorts)} cohorts, {met} meet all of them by code that shares nothing "

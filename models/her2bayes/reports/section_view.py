@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from her2bayes.inference.standards import CHAINS_AGREE, CONVERGED
+from her2bayes.inference.standards import CONVERGED
+from her2bayes.reconstruction.chain_standard import CHAINS_AGREE
 from her2bayes.reports import evidence_view
 from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.numbers import number
