@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from her2bayes.inference.standards import CONVERGED, NOT_CONVERGED, RHAT_MAX, reasons
+from her2bayes.inference.convergence import concentration
+from her2bayes.inference.standards import CONCENTRATED, CONVERGED, NOT_CONVERGED, RHAT_MAX, reasons
 from her2bayes.posterior.predictive import predictive_checks
 from her2bayes.reports.calibration import passport_line
 from her2bayes.reports.check_rows import check_rows, check_warnings
@@ -110,7 +111,8 @@ def _diagnostics(fit: Fit) -> dict[str, str]:
     for variable in fit.posterior.values():
         draws = variable.transpose("chain", "draw", ...).to_numpy().astype(float)
         flat = draws.reshape(*draws.shape[:2], -1)
-        flat = flat[..., np.ptp(flat, axis=(0, 1)) > 0]
+        ranked = [_ranked(flat[..., k]) for k in range(flat.shape[-1])]
+        flat = flat[..., np.array(ranked, dtype=bool)]
         if flat.size:
             rhat.append(float(np.max(array_stats.rhat(flat, chain_axis=0, draw_axis=1))))
             bulk.append(float(np.min(_ess(array_stats, flat, "bulk"))))
@@ -124,6 +126,11 @@ def _diagnostics(fit: Fit) -> dict[str, str]:
         "Divergences": str(run.divergences),
         "E-BFMI, least": number(run.bfmi, 2),
     }
+
+
+def _ranked(draws: np.ndarray) -> bool:
+    """Tell whether ranks judge a variable: one at a single value is judged by probabilities."""
+    return bool(np.ptp(draws) > 0) and concentration(draws) < CONCENTRATED
 
 
 def _ess(stats: Any, draws: np.ndarray, method: str) -> np.ndarray:
