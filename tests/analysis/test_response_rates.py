@@ -6,9 +6,11 @@ import pytest
 import xarray as xr
 
 from her2bayes.analysis import response, response_classical
+from her2bayes.errors import BadInput
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.responses import Rest, read_responses
 from her2bayes.evidence.study import load_study, published_folder
+from her2bayes.inference.sampling import Sampling
 
 
 def test_adjusted_p_counts_the_comparisons_that_are_made() -> None:
@@ -54,3 +56,18 @@ def test_a_single_level_stands_alone_and_patients_left_over_are_counted() -> Non
         ("orr", "gene"): Rest("", 0, 0, 0, 58),
         ("orr", "ihc"): Rest("", 0, 0, 0, 4),
     }
+
+
+def test_a_level_named_unknown_is_not_compared() -> None:
+    tables = {
+        ("orr", "gene"): counts("gene", altered=(1, 6), unknown=(12, 33), wild=(9, 22)),
+        ("orr", "site"): counts("site", missing=(1, 2)),
+    }
+    kept = response.known(tables)
+    assert list(kept) == [("orr", "gene")]
+    assert list(kept["orr", "gene"]["level"].values) == ["altered", "wild"]
+    assert response.left_out(tables)["orr", "gene"] == Rest("", 0, 0, 0, 33)
+    with pytest.raises(BadInput, match="every group is of unknown level"):
+        response.run_counts("t", {("orr", "site"): tables["orr", "site"]}, (), None, Sampling())
+    rows = response_classical.tests(kept, {})
+    assert [(row["a"], row["b"]) for row in rows] == [("altered", "wild")]

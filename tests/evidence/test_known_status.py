@@ -92,7 +92,7 @@ def test_genes_of_ni_2025_are_compared_with_nobody() -> None:
         ("orr", "myc"): Rest("wild type", 22, 0, 22, 36),
         ("orr", "brca1"): Rest("wild type", 21, 0, 21, 36),
     }
-    assert patients_unknown(study, study.factors["pdl1"]) == 0  # "unknown" is one of its levels
+    assert patients_unknown(study, study.factors["pdl1"]) == 33  # 10 negative, 21 positive
     assert patients_unknown(study, study.factors["brca1_origin"]) == 57  # 64 - 7 altered
 
 
@@ -145,3 +145,13 @@ def test_everybody_known_leaves_the_others(tmp_path: Path) -> None:
     assert found.rests == {}
     with pytest.raises(BadInput, match="do not fit into all patients"):
         shown(tmp_path, SITE, ["site,liver,orr,13,20", "site,lung,orr,11,20"], [])
+
+
+def test_a_level_named_unknown_is_none(tmp_path: Path) -> None:
+    """Listed among the levels, as Ni 2025 does for PD-L1: 23 less 12 responders, 64 less 33."""
+    listed = TESTED.replace('["negative", "positive"]', '["negative", "positive", "unknown"]')
+    listed = listed.replace('unknown = ["not tested"]', "")
+    rows = ["pdl1,negative,orr,2,10", "pdl1,unknown,orr,12,33"]
+    found = shown(tmp_path, listed, rows, [share("pdl1=unknown", 33, 64)])
+    assert cells(found, "pdl1") == {"negative": (2, 10), "positive": (9, 21)}
+    assert found.rests["orr", "pdl1"] == Rest("", 0, 0, 0, 33)

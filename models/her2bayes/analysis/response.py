@@ -28,7 +28,9 @@ from her2bayes.analysis.response_rates import Analysis, estimated, fit_rates, ra
 from her2bayes.bayes import best_response
 from her2bayes.bayes import response as model
 from her2bayes.bayes.prior import Prior, complete
+from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
+from her2bayes.evidence.known_status import is_unknown
 from her2bayes.evidence.responses import Responses, Rest, read_responses
 from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.sampling import Sampling
@@ -140,7 +142,14 @@ def run_counts(
     *,
     priors: Mapping[str, Prior] | None = None,
 ) -> Result:
-    """Analyse ResponseCounts of a user by (group of responses, factor), factor empty for all."""
+    """Analyse ResponseCounts of a user by (group of responses, factor), factor empty for all.
+
+    A level named unknown or the like is no level to be compared: its patients are left out.
+    """
+    rests, tables = left_out(tables), known(tables)
+    if not tables:
+        remedy = "add a group whose level is known, or all patients"
+        raise_if([Fault("every group is of unknown level", remedy=remedy)])
     labels = {factor: factor for _, factor in tables}
     analyses = fit_rates(compared(tables), store, sampling, say, labels=labels, priors=priors)
     rows = [row for analysis in analyses for row in rate_rows(analysis, sampling.seed)]
@@ -161,7 +170,7 @@ def run_counts(
         shares_fit(shares),
         estimates_table(rows),
         pd.DataFrame(list(classical_rows(tables))),
-        left_out(tables),
+        rests,
     )
 
 
@@ -185,13 +194,27 @@ def alone(counts: Counts) -> dict[Estimand, tuple[int, int]]:
     return found
 
 
-def left_out(counts: Counts) -> dict[tuple[str, str], Rest]:
-    """Patients of all that no level of a factor has, in a user's tables."""
+def known(counts: Counts) -> dict[tuple[str, str], xr.Dataset]:
+    """Tables without levels that say that the level is unknown."""
     found = {}
+    for key, table in counts.items():
+        names = [not is_unknown(str(level)) for level in table["level"].values]
+        if any(names):
+            found[key] = table.isel(subgroup=names)
+    return found
+
+
+def left_out(counts: Counts) -> dict[tuple[str, str], Rest]:
+    """Patients without a known level of a factor, in a user's tables."""
+    found = {}
+    kept = known(counts)
     for (group, factor), table in counts.items():
-        whole = counts.get((group, ""))
-        if factor and whole is not None:
-            rest = int(whole["patients"].sum() - table["patients"].sum())
+        if factor:
+            whole = counts.get((group, ""), table)
+            some = kept.get((group, factor))
+            rest = int(whole["patients"].sum()) - (
+                0 if some is None else int(some["patients"].sum())
+            )
             if rest > 0:
                 found[group, factor] = Rest("", 0, 0, 0, rest)
     return found

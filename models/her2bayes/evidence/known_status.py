@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from her2bayes.evidence.study import Study
 
 
+UNKNOWN_NAMES = frozenset(
+    ("unknown", "not known", "missing", "not tested", "untested", "not available", "not reported",
+     "not evaluable", "not assessed")
+)  # fmt: skip
+"""Levels that say that nobody knows the level, in whatever list they stand."""
+
+
+def is_unknown(level: str) -> bool:
+    """Tell whether a level is the absence of one."""
+    return level.strip().lower() in UNKNOWN_NAMES
+
+
 def patients_unknown(study: Study, factor: Factor) -> int | None:
     """Patients without a known level of ``factor``; None where nothing printed counts them.
 
@@ -33,14 +45,19 @@ def patients_unknown(study: Study, factor: Factor) -> int | None:
             return patients_unknown(study, above)
         known = _sum(study, above, covered)
         return None if known is None else max(0, everyone - known)
-    known = _sum(study, factor, factor.levels)
+    known = _sum(study, factor, [level for level in factor.levels if not is_unknown(level)])
     if known is not None:
         return max(0, everyone - known)
-    if factor.unknown:
-        return _sum(study, factor, factor.unknown)
+    if unknown := unknown_levels(factor):
+        return _sum(study, factor, unknown)
     of = [of for asked, _, of in _counted(study) if of and not asked.given
           and asked.outcome.partition("=")[0] == factor.name]  # fmt: skip
     return everyone - min([*of, everyone])
+
+
+def unknown_levels(factor: Factor) -> list[str]:
+    """Levels declared unknown, and those whose name says so."""
+    return [*factor.unknown, *(level for level in factor.levels if is_unknown(level))]
 
 
 def _sum(study: Study, factor: Factor, levels: Iterable[str]) -> int | None:

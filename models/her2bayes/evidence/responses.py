@@ -19,7 +19,7 @@ import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.design import Factor
-from her2bayes.evidence.known_status import patients_unknown
+from her2bayes.evidence.known_status import patients_unknown, unknown_levels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,8 +137,9 @@ class _Split:
 
     def completed(self) -> tuple[dict[str, Cell], Rest]:
         """Counted levels with the one that subtraction gives, and the patients left out."""
-        levels = {k: v for k, v in self.printed.items() if k not in self.factor.unknown}
-        missing = [level for level in self.factor.levels if level not in levels]
+        none = unknown_levels(self.factor)
+        levels = {k: v for k, v in self.printed.items() if k not in none}
+        missing = [level for level in self.factor.levels if level not in (*levels, *none)]
         left = _less(self.everyone, self.printed.values())
         if not missing:
             left_over = self.everyone[1] - sum(n for _, n in levels.values())
@@ -165,8 +166,9 @@ class _Split:
 
     def _known_cell(self) -> Cell | None:
         """Responders and patients of a known level, where their counts are printed."""
-        unknown = [self.printed[level] for level in self.factor.unknown if level in self.printed]
-        if unknown and len(unknown) == len(self.factor.unknown):
+        none = unknown_levels(self.factor)
+        unknown = [self.printed[level] for level in none if level in self.printed]
+        if unknown and len(unknown) == len(none):
             return _less(self.everyone, unknown)
         above = _cells(self.study.responses, self.group, self.factor.parent)
         levels = dict.fromkeys(self.factor.within.values())
