@@ -10,6 +10,7 @@ import pytest
 from her2bayes.errors import BadInput
 from her2bayes.evidence.adverse_events import ANY, read_adverse_events
 from her2bayes.evidence.count_tables import (
+    notes,
     read_event_table,
     read_external_table,
     read_response_table,
@@ -155,3 +156,30 @@ def test_more_than_two_severities_are_refused() -> None:
     )
     with pytest.raises(BadInput, match="keep one cut of the grades"):
         read_adverse_events(rows, "x.csv")
+
+
+def test_counts_may_carry_their_percentage(tmp_path: Path) -> None:
+    """46 of 64 is 71.9 %; a number in brackets that is no such percentage is asked about."""
+    head = "event,body_system,severity,count,patients,note"
+    path = written(tmp_path, head, "nausea,GI,any,46 (71.9),64,x", "nausea,GI,grade 3-4,2/64,64,")
+    assert read_event_table(path)["count"].tolist() == [46, 2]
+    assert notes(path) == [
+        "table.csv: column 'note' is not used",
+        "table.csv: 1 percentages beside counts agree with the counts",
+    ]
+    for cell, words in {
+        "46 (17.9)": "46 of 64 is 71.9 %, not 17.9",
+        "46/60": "60 after the count, but 64 in the row",
+        "<5": "a bound is no count",
+        "1.000": "not a whole number",
+    }.items():
+        with pytest.raises(BadInput, match=words):
+            read_event_table(written(tmp_path, head, f"nausea,GI,any,{cell},64,"))
+    with pytest.raises(BadInput, match="nothing says what the second is"):
+        read_event_table(written(tmp_path, head, "nausea,GI,any,46,77 (1),"))
+
+
+def test_a_misspelt_column_is_no_column_to_leave_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "factor,level,responder,patients", ",,23,64")
+    with pytest.raises(BadInput, match="did you mean 'responders'"):
+        read_response_table(path)

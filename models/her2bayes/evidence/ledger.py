@@ -27,7 +27,7 @@ from her2bayes.evidence.printed_number import (
     whole,
 )
 from her2bayes.evidence.schema import MAX_DECIMALS
-from her2bayes.evidence.vocabulary import Vocabulary, read_estimand
+from her2bayes.evidence.vocabulary import OTHER_UNIT, TIME_UNITS, Vocabulary, read_estimand
 
 MEDIANS = ("median", "median_range", "median_ci")
 """Statistics of a row that prints a median."""
@@ -46,6 +46,7 @@ def check_ledger(
         faults: list[Fault] = []
         if row["estimand"]:
             estimand, faults = read_estimand(row["estimand"], words)
+            faults = [fault for fault in faults if not _is_converted(fault, estimand)]
         faults = [replace(fault, column="estimand") for fault in faults]
         faults += _number_faults(row, estimand)
         if "statistic" not in missing:
@@ -72,6 +73,12 @@ def repeated(file: Path, rows: Iterable[Row], columns: Sequence[str]) -> Iterato
                 remedy="keep one row" if what == "cell" else "give each row its own id",
             )
         seen.setdefault(key, row.number)
+
+
+def _is_converted(fault: Fault, estimand: Estimand | None) -> bool:
+    """Tell whether a time in another unit is one that the audit converts: printed as it stands."""
+    known = estimand is not None and estimand.time_unit in TIME_UNITS
+    return known and fault.problem == OTHER_UNIT
 
 
 def is_timed(estimand: Estimand | None, words: Vocabulary | None) -> bool:

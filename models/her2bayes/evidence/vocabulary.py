@@ -20,6 +20,12 @@ PRIMARY = "her2_primary"
 SEVERITY = "severity"
 """Condition of an adverse-event rate; its levels stand in ``adverse_events.csv``."""
 
+OTHER_UNIT = "time in another unit"
+"""Problem of an estimand at a time in another unit than that of its endpoint."""
+
+TIME_UNITS = ("months", "month", "years", "year", "weeks", "week", "days", "day")
+"""Units that the audit converts."""
+
 DISCORDANCE = "discordance"
 """Outcome: the HER2 class of the recurrence differs from that of the primary."""
 
@@ -135,7 +141,7 @@ def _time_faults(estimand: Estimand, words: Vocabulary) -> Iterator[Fault]:
     unit = words.design.endpoints.get(estimand.outcome, {}).get("unit", "")
     if unit and estimand.time_unit and estimand.time_unit != unit:
         remedy = f"write the time in {unit}, the unit of '{estimand.outcome}'"
-        yield Fault("time in another unit", value=str(estimand), allowed=unit, remedy=remedy)
+        yield Fault(OTHER_UNIT, value=str(estimand), allowed=unit, remedy=remedy)
 
 
 def _one_of(what: str, given: str, known: Collection[str]) -> Iterator[Fault]:
