@@ -20,7 +20,9 @@ Pairs = Annotated[
 
 def curve(
     coords: Pairs,
-    at_risk: Annotated[Path, typer.Option(help="Numbers at risk: arm, time, n_at_risk.")],
+    at_risk: Annotated[
+        Path, typer.Option(help="Numbers at risk: arm, time, n_at_risk, or 77 (1).")
+    ],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")],
     events: Annotated[
         list[str] | None, typer.Option(help="Printed total of events: ARM=NUMBER; repeat.")

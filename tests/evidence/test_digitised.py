@@ -66,7 +66,7 @@ def test_wide_table_of_numbers_at_risk(put):
         (rows([(-3, 1), (6, 0.9)]), RISK, "before 0"),
         (rows([(0, 1)]), RISK, "fewer than two points"),
         (rows([(0, 1.3), (6, 0.9)]), RISK, "outside its range"),
-        ("time,survival\n0,1\n6,\"0,8\"\n", RISK, "decimal point"),
+        ("time,survival\n0,1\n3,0.9\n6,\"0,8\"\n", RISK, "points and commas"),
         (rows(), "arm,time,n_at_risk\na,0,20\na,12,30\n", "rises from time 0 to 12"),
         (rows(), "arm,time,n_at_risk\na,6,20\n", "first row must be time 0"),
         (rows(), "arm,time,n_at_risk\na,0,20.5\n", "whole"),

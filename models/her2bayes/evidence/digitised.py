@@ -1,14 +1,10 @@
 """Digitised survival curves and at-risk tables, checked: points and numbers at risk by arm.
 
-Accepted as digitisers write them: one file an arm (time, survival); one file with a column ``arm``;
-one file with a column of survival for each arm; WebPlotDigitizer's export of several data sets (arm
-names over pairs of X and Y columns). Survival as a fraction or in percent. At-risk tables: columns
-``arm``, ``time``, ``n_at_risk``, or ``time`` and a column for each arm.
+Files are read as digitisers write them (`digitised_files`), survival as a fraction or in percent.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +13,34 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.evidence.nearest import suggestion
-from her2bayes.evidence.read_table import TextTable, read_table
+from her2bayes.evidence.digitised_files import (
+    AT_RISK,
+    CENSORED,
+    SURVIVAL,
+    TIME,
+    curve_file,
+    risk_file,
+)
 
 # A curve that rises by more than this above an earlier point is no survival curve.
 LARGEST_RISE = 0.1
 MOST_PATIENTS = 1_000_000
-ARM, TIME, SURVIVAL, AT_RISK = "arm", "time", "survival", "n_at_risk"
+# Clicks before time 0 that are taken as clicks at 0: up to this share of the curve's length.
+BEFORE_ZERO = 0.02
+# How often one unit of time goes into another, and their names
+UNITS = {
+    30.4375: ("days", "months"), 12.0: ("months", "years"), 365.25: ("days", "years"),
+    7.0: ("days", "weeks"), 4.348: ("weeks", "months"), 52.18: ("weeks", "years"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class DigitisedArm:
-    """What was read of one arm: the curve's points, the numbers at risk, the total of events."""
+    """What was read of one arm: the curve's points, the numbers at risk, the total of events.
+
+    ``censored`` are the patients censored before each row of the table, where it prints them;
+    ``notes`` say how the files were read.
+    """
 
     name: str
     time: np.ndarray
@@ -36,6 +48,8 @@ class DigitisedArm:
     risk_time: np.ndarray
     at_risk: np.ndarray
     events: int | None = None
+    censored: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_digitised(
@@ -46,20 +60,28 @@ def read_digitised(
     ``curves`` maps an arm to its file; the name "" stands for a file that names its own arms.
     """
     faults: list[Fault] = []
+    notes: list[str] = []
     points: dict[str, pd.DataFrame] = {}
     for arm, path in curves.items():
-        for name, frame in _curve_file(path, arm, faults).items():
+        for name, frame in curve_file(path, arm, faults, notes).items():
             if name in points:
                 faults.append(Fault(f"arm '{name}' is given twice", file=path))
             points[name] = frame
-    risk = _risk_file(at_risk, faults)
+    risk = risk_file(at_risk, faults, notes)
+    if list(risk) == [""] and len(points) == 1:
+        risk = dict.fromkeys(points, risk[""])
     faults += _unmatched(points, risk, events or {}, at_risk)
     raise_if(faults)
-    for name, rows in risk.items():
-        faults += _risk_faults(name, rows, (events or {}).get(name), at_risk)
+    for name in points:
+        faults += _risk_faults(name, risk[name], (events or {}).get(name), at_risk)
     for name, frame in points.items():
         faults += _curve_faults(name, frame)
     raise_if(faults)
+    for name, frame in points.items():
+        faults += _unit_faults(name, frame[TIME].to_numpy(), risk[name], at_risk)
+        notes += _at_zero(name, frame)
+    raise_if(faults)
+    notes += [f"{at_risk.name}: not used: arm {name}" for name in risk if name not in points]
     return {
         name: DigitisedArm(
             name,
@@ -68,143 +90,51 @@ def read_digitised(
             risk[name][TIME].to_numpy(),
             risk[name][AT_RISK].to_numpy(int),
             (events or {}).get(name),
+            risk[name][CENSORED].to_numpy(int) if CENSORED in risk[name] else None,
+            tuple(notes),
         )
         for name, frame in points.items()
     }
 
 
-def _curve_file(path: Path, arm: str, faults: list[Fault]) -> dict[str, pd.DataFrame]:
-    wide = _webplotdigitizer(path, faults)
-    if wide is not None:
-        return wide
-    table = read_table(path)
-    names = [str(name) for name in table.frame.columns]
-    if ARM in names:
-        return _long(table, SURVIVAL, faults)
-    if len(names) < 2:
-        faults.append(Fault("a curve needs a column of times and one of survival", file=path))
-        return {}
-    time = _numbers(table, names[0], faults)
-    if len(names) == 2:
-        named = arm or (path.stem if names[1].casefold() in (SURVIVAL, "s", "y") else names[1])
-        columns = {named: names[1]}
-    else:
-        columns = {name: name for name in names[1:]}
-    return {
-        name: _pairs(time, _numbers(table, column, faults, empty=len(names) > 2), path)
-        for name, column in columns.items()
-    }
+def _at_zero(name: str, frame: pd.DataFrame) -> list[str]:
+    """Move clicks a little before time 0 to 0, and say so."""
+    early = frame[TIME] < 0
+    if not early.any():
+        return []
+    first = frame[TIME].min()
+    frame.loc[early, TIME] = 0.0
+    return [f"arm {name}: {int(early.sum())} clicks before time 0 (from {first:g}) are taken at 0"]
 
 
-def _pairs(time: np.ndarray, value: np.ndarray, path: Path) -> pd.DataFrame:
-    kept = ~np.isnan(value)
-    frame = pd.DataFrame({TIME: time[kept], SURVIVAL: value[kept]})
-    frame.attrs["file"] = path
-    return frame
+def _unit_faults(name: str, time: np.ndarray, rows: pd.DataFrame, path: Path) -> list[Fault]:
+    """Curve and table that reach so differently far that they must be in different units.
 
-
-def _long(table: TextTable, column: str, faults: list[Fault]) -> dict[str, pd.DataFrame]:
-    names = list(table.frame.columns)
-    missing = [name for name in (TIME, column) if name not in names]
-    if missing:
-        faults.extend(
-            Fault(
-                f"column '{name}' is missing",
-                file=table.path,
-                row=1,
-                allowed=", ".join((ARM, TIME, column)),
-                remedy=f"rename the column ({suggestion(name, names)})",
-            )
-            for name in missing
-        )
-        return {}
-    time, value = (_numbers(table, name, faults) for name in (TIME, column))
-    arms = table.frame[ARM].str.strip().to_numpy()
-    result = {}
-    for arm in dict.fromkeys(arms):
-        frame = pd.DataFrame({TIME: time[arms == arm], column: value[arms == arm]})
-        frame.attrs["file"] = table.path
-        result[str(arm)] = frame
-    return result
-
-
-def _numbers(table: TextTable, column: str, faults: list[Fault], empty: bool = False) -> np.ndarray:
-    text = table.frame[column].str.strip()
-    values = pd.to_numeric(text, errors="coerce")
-    wrong = values.isna() | ~np.isfinite(values)
-    wrong &= (text != "") if empty else True
-    positions = np.flatnonzero(wrong)
-    comma = any("," in text.iloc[p] for p in positions)
-    faults += [
+    A table far beyond its curve always is; a curve far beyond its table may also have a table that
+    is given in part, unless hardly anyone is left at its end or no table would be that short.
+    """
+    curve_end, table_end = float(time.max()), float(rows[TIME].iloc[-1])
+    if len(rows) < 3 or min(curve_end, table_end) <= 0:
+        return []
+    ratio = max(curve_end, table_end) / min(curve_end, table_end)
+    factor = min(UNITS, key=lambda unit: abs(np.log(ratio / unit)))
+    left = rows[AT_RISK].iloc[-1] / rows[AT_RISK].iloc[0]
+    apart = ratio > 3 and (table_end > curve_end or left < 0.25 or ratio > 9)
+    if not apart:
+        return []
+    small, large = UNITS[factor]
+    mine, other = (small, large) if curve_end > table_end else (large, small)
+    return [
         Fault(
-            "not a number",
-            file=table.path,
-            row=table.row(int(p)),
-            column=column,
-            value=text.iloc[p],
-            allowed="numbers with a decimal point",
-            remedy="export with a decimal point instead of a comma" if comma else None,
+            f"arm '{name}': the curve and its table at risk are in different units of time",
+            file=path,
+            value=f"the curve ends at {curve_end:g}, the table at {table_end:g}",
+            allowed="one unit for both",
+            remedy=f"{ratio:.3g} times as far looks like a curve in {mine} and a table in {other}: "
+            f"write both in {other} ({'divide' if mine == small else 'multiply'} the curve's times "
+            f"by {factor:.5g})",
         )
-        for p in positions[:5]
     ]
-    if positions.size > 5:
-        faults.append(Fault(f"{positions.size - 5} more cells are not numbers", file=table.path))
-    return values.to_numpy(float)
-
-
-def _webplotdigitizer(path: Path, faults: list[Fault]) -> dict[str, pd.DataFrame] | None:
-    """Data sets of a WebPlotDigitizer export: names over every second column, then X, Y, X, Y."""
-    if not path.is_file():
-        return None  # `read_table` says what is wrong
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            rows = list(csv.reader(file))
-    except csv.Error:
-        return None  # `read_table` says what is wrong here too
-    head = rows[:2]
-    if len(head) < 2 or [c.strip().upper() for c in head[1][:2]] != ["X", "Y"]:
-        return None
-    result: dict[str, pd.DataFrame] = {}
-    for place in range(0, len(head[1]) - 1, 2):
-        name = head[0][place].strip() if place < len(head[0]) else ""
-        pairs = []
-        for line, row in enumerate(rows[2:], 3):
-            cells = [cell.strip() for cell in row[place : place + 2]]
-            if not any(cells):
-                continue
-            values = [_float(cell) for cell in cells]
-            if len(values) == 2 and np.isfinite(values).all():
-                pairs.append(values)
-            else:
-                faults.append(Fault("not two numbers", file=path, row=line, value=cells))
-        frame = pd.DataFrame(pairs, columns=[TIME, SURVIVAL])
-        frame.attrs["file"] = path
-        arm = name or f"arm {place // 2 + 1}"
-        if arm in result:
-            faults.append(Fault(f"arm '{arm}' is given twice", file=path, row=1))
-        result[arm] = frame
-    return result
-
-
-def _float(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
-
-
-def _risk_file(path: Path, faults: list[Fault]) -> dict[str, pd.DataFrame]:
-    table = read_table(path)
-    names = [str(name) for name in table.frame.columns]
-    if ARM in names:
-        return _long(table, AT_RISK, faults)
-    time = _numbers(table, names[0], faults)
-    result = {}
-    for name in names[1:]:
-        value = _numbers(table, name, faults, empty=True)
-        kept = ~np.isnan(value)
-        result[name] = pd.DataFrame({TIME: time[kept], AT_RISK: value[kept]})
-    return result
 
 
 def _unmatched(
@@ -255,12 +185,52 @@ def _risk_faults(name: str, rows: pd.DataFrame, events: int | None, path: Path) 
                 remedy="correct the misread number, or leave the row out",
             )
         )
+    if CENSORED in rows:
+        faults += _censored_faults(where, rows, path)
     if events is not None and number.size and not 0 <= events <= number[0]:
         faults.append(
             Fault(
                 f"{where}: events beyond its patients", value=events, allowed=f"0 to {number[0]:g}"
             )
         )
+    return faults
+
+
+def _censored_faults(where: str, rows: pd.DataFrame, path: Path) -> list[Fault]:
+    time, censored = rows[TIME].to_numpy(), rows[CENSORED].to_numpy()
+    gone = rows[AT_RISK].iloc[0] - rows[AT_RISK].to_numpy()
+    if np.isnan(censored).any() or np.any(censored != np.round(censored)) or censored.min() < 0:
+        return [Fault(f"{where}: patients censored so far are whole numbers", file=path,
+                      value=censored.tolist(), remedy="fill every row of the column")]  # fmt: skip
+    faults = [
+        Fault(
+            f"{where}: patients censored so far fall from time {time[k]:g} to {time[k + 1]:g}",
+            file=path,
+            value=f"{censored[k]:g} then {censored[k + 1]:g}",
+            remedy="give all patients censored before each time, not those since the last one",
+        )
+        for k in np.flatnonzero(np.diff(censored) < 0)
+    ]
+    faults += [
+        Fault(
+            f"{where}: more patients censored before time {time[k]:g} than have left by then",
+            file=path,
+            value=f"{censored[k]:g} censored, {gone[k]:g} left",
+            remedy="correct one of the two numbers",
+        )
+        for k in np.flatnonzero(censored > gone)
+    ]
+    events = np.diff(gone - censored)
+    faults += [
+        Fault(
+            f"{where}: fewer events before time {time[k + 1]:g} than before time {time[k]:g}",
+            file=path,
+            value=f"at risk and censored so far leave {events[k]:g} events between",
+            remedy="correct one of the numbers of these rows",
+        )
+        for k in np.flatnonzero(events < 0)
+        if not faults
+    ]
     return faults
 
 
@@ -276,7 +246,7 @@ def _curve_faults(name: str, frame: pd.DataFrame) -> list[Fault]:
             Fault(f"{where}: survival outside its range", file=path,
                   value=f"{value.min():g} to {value.max():g}", allowed="0 to 1 or 0 to 100")
         )  # fmt: skip
-    if time.min() < 0:
+    if time.min() < -BEFORE_ZERO * time.max():
         faults.append(
             Fault(f"{where}: times before 0", file=path, value=f"{time.min():g}",
                   remedy="calibrate the time axis so that the curve starts at 0")

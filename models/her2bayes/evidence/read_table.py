@@ -147,6 +147,13 @@ def read_table(
     return table
 
 
+def read_records(path: Path) -> tuple[list[tuple[int, list[str]]], int]:
+    """Rows of a small file with their lines, whatever their lengths, and the greatest length."""
+    text = decode(_bytes(path), path)
+    rows = list(records(text, layout(text, path), path))
+    return rows, max(len(cells) for _, cells in rows)
+
+
 def _bytes(path: Path) -> bytes:
     if not path.exists():
         near = [p.name for p in sorted(path.parent.glob("*")) if p.is_file()][:8]

@@ -20,6 +20,7 @@ tell n_k itself, and the ensemble collapses to the patients but for when they we
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -32,39 +33,52 @@ FINEST = 1e-9
 PARTICLES = 200
 # Standard deviations of reading error within which a value of the curve is entertained.
 REACH = 6.0
+# Largest reading error that is tried: two hundredths of survival, several pixels of any figure.
+LARGEST_ERROR = 0.02
+EXACT = "steps of the curve"
+# Falls of a curve of steps beyond this many reading errors are deaths; smaller ones may be wobble.
+CERTAIN = 2.5
 
 
 @dataclass(frozen=True)
 class Curve:
     """One digitised arm, cleaned: ``survival`` at ``time``, read with error ``sigma``.
 
-    ``steps`` says that each time is a drop of the curve, not just a point on it.
+    ``steps`` says that each time is a drop of the curve, not just a point on it. ``error_from``
+    says in words what ``sigma`` was estimated from.
     """
 
     time: np.ndarray
     survival: np.ndarray
     sigma: float
     steps: bool
+    error_from: str = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether survival is what the file says but for the rounding of its decimals."""
+        return self.error_from.startswith(EXACT)
 
 
 def read_curve(time: np.ndarray, survival: np.ndarray) -> Curve:
     """Clean the points of one arm (shape (points,) each; any order, percent or fractions).
 
     Vertical pieces (two values at one time) mean that the steps themselves were read. The reading
-    error is the larger of the resolution (spacing of the values read, uniform) and the scatter of
-    the points about the best non-increasing curve.
+    error (a standard deviation, in units of survival) comes from the points: their scatter about
+    the best non-increasing curve. Steps that never rise have the error of their decimals alone;
+    single points at least that of the resolution (spacing of the values read, uniform).
     """
     time, survival = np.asarray(time, float), np.asarray(survival, float)
-    survival = survival / 100 if survival.max() > 1.5 else survival
+    percent = survival.max() > 1.5
+    rounding = _rounding(survival) / (100 if percent else 1)
+    survival = survival / 100 if percent else survival
     order = np.lexsort((-survival, time))
     time, survival = time[order], survival[order]
     steps = bool(np.mean(np.diff(time) == 0) > 0.25)
     fitted = isotonic_regression(survival, increasing=False).x
-    gaps = np.diff(np.unique(survival))
-    resolution = gaps[gaps > FINEST].min(initial=0.01) / np.sqrt(12)
     free = survival.size - np.unique(np.round(fitted, 9)).size  # the fit spends one value a level
     scatter = float(np.sqrt(np.sum((survival - fitted) ** 2) / max(free, 1)))
-    sigma = max(FINEST, scatter) if steps and scatter < FINEST else max(scatter, resolution)
+    sigma, error_from = _error(survival, scatter, rounding, steps)
     last = np.append(time[1:] > time[:-1], True)  # the value after the drop at each time
     time, survival = time[last], np.clip(fitted[last] if steps else survival[last], 0, 1)
     if steps:
@@ -73,7 +87,30 @@ def read_curve(time: np.ndarray, survival: np.ndarray) -> Curve:
         time, survival = time[falls], survival[falls]
     if time[0] > 0:
         time, survival = np.append(0.0, time), np.append(1.0, survival)
-    return Curve(time, survival, sigma, steps)
+    return Curve(time, survival, sigma, steps, error_from)
+
+
+def _rounding(values: np.ndarray) -> float:
+    """Standard deviation of rounding to the decimals that the values are written with."""
+    for decimals in range(9):
+        scaled = values * 10**decimals
+        if np.all(np.abs(scaled - np.round(scaled)) < 1e-6):
+            return 10.0**-decimals / np.sqrt(12)
+    return FINEST
+
+
+def _error(survival: np.ndarray, scatter: float, rounding: float, steps: bool) -> tuple[float, str]:
+    """Standard deviation of a height as read, and what it was estimated from."""
+    if steps and scatter < max(FINEST, rounding):
+        decimals = round(-np.log10(rounding * np.sqrt(12)))
+        return max(FINEST, rounding), (
+            EXACT if rounding <= FINEST else f"{EXACT} rounded to {decimals} decimals of survival"
+        )
+    gaps = np.diff(np.unique(survival))
+    resolution = gaps[gaps > FINEST].min(initial=0.01) / np.sqrt(12)
+    if not steps and resolution > scatter:
+        return float(resolution), "the spacing of the heights read"
+    return max(scatter, rounding), "the scatter of the points about a curve that never rises"
 
 
 @dataclass(frozen=True)
@@ -82,12 +119,17 @@ class _Grid:
     width: np.ndarray
     observed: np.ndarray  # survival read there
     can_fall: np.ndarray  # events possible
+    must_fall: np.ndarray  # at least one event certain
     row_end: np.ndarray  # index of the interval that ends at the next printed number at risk
     target: np.ndarray  # that number; -1 where none is printed any more
     rate: np.ndarray  # average hazard over the row's interval
+    censored: np.ndarray  # patients censored by the next row; -1 where not printed
+    reach: np.ndarray  # distance from the curve beyond which no patients fit
 
 
-def _grid(curve: Curve, risk_time: np.ndarray, at_risk: np.ndarray) -> _Grid:
+def _grid(
+    curve: Curve, risk_time: np.ndarray, at_risk: np.ndarray, censored: np.ndarray | None = None
+) -> _Grid:
     last = max(curve.time[-1], risk_time[-1])
     rows = risk_time[(risk_time > 0) & (risk_time <= last)]
     end = np.union1d(curve.time[curve.time > 0], rows)
@@ -96,12 +138,13 @@ def _grid(curve: Curve, risk_time: np.ndarray, at_risk: np.ndarray) -> _Grid:
     if curve.steps:
         before = np.searchsorted(curve.time, end, side="right") - 1
         observed = curve.survival[before]
-        can_fall = np.diff(observed, prepend=1.0) < -FINEST
+        falls = -np.diff(observed, prepend=1.0)
+        can_fall, must_fall = falls > FINEST, falls > max(FINEST, CERTAIN * curve.sigma)
     else:
         on_curve = np.isin(end, curve.time)
         observed = np.interp(end, curve.time, smooth)
         observed[on_curve] = curve.survival[np.searchsorted(curve.time, end[on_curve])]
-        can_fall = np.ones(end.size, bool)
+        can_fall, must_fall = np.ones(end.size, bool), np.zeros(end.size, bool)
     printed = dict(zip(risk_time.tolist(), at_risk.tolist(), strict=True))
     ends_row = np.array([t in printed for t in end.tolist()])
     following = np.where(ends_row, np.arange(end.size), end.size)
@@ -111,7 +154,14 @@ def _grid(curve: Curve, risk_time: np.ndarray, at_risk: np.ndarray) -> _Grid:
     level = np.maximum(np.interp(edges, curve.time, smooth), 1e-4)
     hazard = -np.diff(np.log(level)) / np.maximum(np.diff(edges), 1e-12)
     rate = hazard[np.searchsorted(edges[1:-1], end, side="left")]
-    return _Grid(end, width, observed, can_fall, np.minimum(row_end, end.size - 1), target, rate)
+    counts = [-1] * risk_time.size if censored is None else censored.tolist()
+    so_far = dict(zip(risk_time.tolist(), counts, strict=True))
+    leaving = np.array([so_far[end[i]] if i < end.size else -1 for i in row_end])
+    row_end = np.minimum(row_end, end.size - 1)
+    reach = np.full(end.size, REACH * curve.sigma)
+    if not curve.steps:  # between points a curve may fall by a patient, and further where none is
+        reach = np.where(np.isin(end, curve.time), reach + 1 / at_risk[0], np.inf)
+    return _Grid(end, width, observed, can_fall, must_fall, row_end, target, rate, leaving, reach)
 
 
 def _log_poisson(k: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -120,13 +170,21 @@ def _log_poisson(k: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _censoring_mean(
-    grid: _Grid, k: int, n: np.ndarray, survival: np.ndarray, drift: np.ndarray
+    grid: _Grid,
+    k: int,
+    n: np.ndarray,
+    survival: np.ndarray,
+    drift: np.ndarray,
+    gone: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected censorings in interval k and the most exits there may be, per particle."""
     if grid.target[k] < 0:
         return n * drift * grid.width[k], n.astype(float)
     stop = grid.row_end[k]
     exits = n - grid.target[k]
+    if grid.censored[k] >= 0:
+        left = grid.end[stop] - grid.end[k] + grid.width[k]
+        return (grid.censored[k] - gone) * grid.width[k] / left, exits.astype(float)
     fall = np.clip(1 - grid.observed[stop] / np.maximum(survival, 1e-9), 0, 1)
     left = grid.end[stop] - grid.end[k] + grid.width[k]
     return np.maximum(exits - n * fall, 0.0) * grid.width[k] / left, exits.astype(float)
@@ -136,20 +194,19 @@ def _weights(
     curve: Curve,
     grid: _Grid,
     k: int,
-    n: np.ndarray,
-    survival: np.ndarray,
-    drift: np.ndarray,
+    state: np.ndarray,
     tilt: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Log weight (state, c, d) of every exit pattern of interval k, and the curve after it."""
-    mean, exits = _censoring_mean(grid, k, n, survival, drift)
+    n, survival, drift, gone = state.T
+    mean, exits = _censoring_mean(grid, k, n, survival, drift, gone)
     closes_row = grid.target[k] >= 0 and grid.row_end[k] == k
     most_c = int(exits.max()) if closes_row or curve.steps else int(mean.max() * 2 + 8)
     events = np.zeros(1, int)
     if grid.can_fall[k]:
         lowest = max(grid.observed[k] - REACH * curve.sigma, 0.0)
         most_d = int(np.max(np.ceil(n * (1 - lowest / np.maximum(survival, 1e-9))))) + 1
-        events = np.arange(1 if curve.steps else 0, max(most_d, 1) + 1)
+        events = np.arange(1 if grid.must_fall[k] else 0, max(most_d, 1) + 1)
     censored = np.arange(max(most_c, 0) + 1)
     c, d = censored[None, :, None], events[None, None, :]
     # a step comes after the censorings before it; among points the order within is unknown
@@ -163,6 +220,9 @@ def _weights(
         weight = weight + _log_poisson(d, (n * grid.rate[k] * grid.width[k])[:, None, None])
     total, room = c + d, exits[:, None, None]
     possible = (total == room if closes_row else total <= room) & (d <= before)
+    if grid.censored[k] >= 0:  # room for the printed censorings, and no other way out for events
+        rest = (grid.censored[k] - gone)[:, None, None] - c
+        possible &= (rest == 0) if closes_row else (rest >= 0) & (room - total >= rest)
     return np.where(possible, weight, -np.inf), value, censored, events
 
 
@@ -176,15 +236,17 @@ def _step(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Draw (c, d) of interval k for each particle from their exact joint conditional.
 
-    ``state`` (particles, 3) holds n, the curve and the rate of censoring. Returns c, d, the curve
-    after them, and the log weight of the interval. Particles in the same state share their work.
+    ``state`` (particles, 4) holds n, the curve, the rate of censoring and the patients censored so
+    far. Returns c, d, the curve after them, and the log weight of the interval. Particles in the
+    same state share their work.
     """
     if grid.target[k] >= 0:
-        state = state * [1, 1, 0]  # the rate of censoring is read off the numbers at risk
+        state = state * [1, 1, 0, 1]  # the rate of censoring is read off the numbers at risk
+    if grid.censored[k] < 0:
+        state = state * [1, 1, 1, 0]
     distinct, which = np.unique(state, axis=0, return_inverse=True)
-    n, survival, drift = distinct.T
-    weight, value, censored, events = _weights(curve, grid, k, n, survival, drift, tilt)
-    weight, value = weight.reshape(n.size, -1), value.reshape(n.size, -1)
+    weight, value, censored, events = _weights(curve, grid, k, distinct, tilt)
+    weight, value = weight.reshape(len(distinct), -1), value.reshape(len(distinct), -1)
     evidence = logsumexp(weight, axis=1)
     with np.errstate(invalid="ignore"):
         cumulative = np.cumsum(np.exp(weight - evidence[:, None]), axis=1)
@@ -200,17 +262,20 @@ def _filter(
     """One particle filter: events and censorings (particles, intervals), and weights."""
     # where no number at risk is printed any more, the rate of censoring is anybody's guess
     drift = np.exp(rng.uniform(np.log(0.02), np.log(5.0), particles)) / grid.end[-1]
-    state = np.column_stack([np.full(particles, n, float), np.ones(particles), drift])
+    nobody = np.zeros(particles)
+    state = np.column_stack([np.full(particles, n, float), np.ones(particles), drift, nobody])
     log_weight = np.zeros(particles)
     events = np.zeros((particles, grid.end.size), int)
     censored = np.zeros_like(events)
     for k in range(grid.end.size):
         c, d, value, evidence = _step(curve, grid, k, state, tilt, rng)
         log_weight = log_weight + evidence
-        if not np.isfinite(log_weight).any():
+        near = np.abs(value - grid.observed[k]) <= grid.reach[k]
+        if not (np.isfinite(log_weight) & near).any():
             raise BadInput(_misfit(grid, k))
         events[:, k], censored[:, k] = d, c
         state[:, 0], state[:, 1] = state[:, 0] - c - d, value
+        state[:, 3] += c
         weight = np.exp(log_weight - logsumexp(log_weight))
         if 1 / np.sum(weight**2) < particles / 2:
             parents = rng.choice(particles, particles, p=weight)
@@ -223,6 +288,7 @@ def _misfit(grid: _Grid, k: int) -> Fault:
     return Fault(
         f"no patients fit the curve and the numbers at risk up to time {grid.end[k]:g}",
         value=f"survival {grid.observed[k]:.4f} there, next number at risk {grid.target[k]}",
+        allowed=f"a curve that patients can have, read with an error of up to {LARGEST_ERROR:g}",
         remedy="check that the curve and the at-risk table belong to the same arm and time unit",
     )
 
@@ -248,19 +314,32 @@ def _tilt(
 
 
 def _meet_total(
-    events: np.ndarray, censored: np.ndarray, n: int, total: int, rng: np.random.Generator
+    grid: _Grid,
+    events: np.ndarray,
+    censored: np.ndarray,
+    n: int,
+    total: int,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exchange single events and censorings within intervals until the printed total is met."""
+    """Exchange single events and censorings within intervals until the printed total is met.
+
+    Raises ``BadInput`` where the curve has no place for the missing events.
+    """
     events, censored = events.copy(), censored.copy()
     at_risk = n - np.concatenate([[0], np.cumsum(events + censored)[:-1]])
     missing = total - int(events.sum())
     source, sink = (censored, events) if missing > 0 else (events, censored)
+    free = grid.can_fall & (grid.censored < 0)
     for _ in range(abs(missing)):
         # where there are events already, so that a flat piece stays flat, and where many are at
         # risk: an exchange moves the rest of the curve by a factor 1 - 1/n_k
-        weight = np.where((source > 0) & (events > 0), at_risk.astype(float) ** 2, 0.0)
+        weight = np.where((source > 0) & (events > 0) & free, at_risk.astype(float) ** 2, 0.0)
         if not weight.any():
-            break
+            weight = np.where((source > 0) & free, at_risk.astype(float) ** 2, 0.0)
+        if not weight.any():
+            problem = "the curve and the numbers at risk leave no place for the total of events"
+            remedy = "check the total, or leave it out"
+            raise BadInput(Fault(problem, value=total, remedy=remedy))
         k = rng.choice(weight.size, p=weight / weight.sum())
         source[k] -= 1
         sink[k] += 1
@@ -274,7 +353,7 @@ def _reread(curve: Curve, rng: np.random.Generator) -> Curve:
     where the curve starts), and a height is read to the nearest pixel, an error that neighbouring
     points of a flat piece share and that averaging over them does not remove.
     """
-    if curve.sigma <= FINEST:
+    if curve.exact:  # the filter's own error covers the rounding
         return curve
     spacing = float(np.median(np.diff(curve.time))) / curve.time[-1]
     stretch = 1 + rng.normal(0, 0.0 if curve.steps else spacing)
@@ -318,6 +397,7 @@ def reconstruct(
     risk_time: np.ndarray,
     at_risk: np.ndarray,
     *,
+    censored: np.ndarray | None = None,
     events: int | None = None,
     members: int = 50,
     seed: int = 20230221,
@@ -326,26 +406,47 @@ def reconstruct(
     """Patients behind one arm's curve: ``members`` data sets of (time, event), n rows each.
 
     ``risk_time`` starts at 0 with the number of patients; ``at_risk`` counts those whose time is
-    not before it. n, the numbers at risk and a given total of ``events`` are met exactly in every
-    member. Raises ``BadInput`` where no patients fit.
+    not before it, ``censored`` those censored before it. n, the numbers at risk, the censored and a
+    given total of ``events`` are met exactly in every member. Raises ``BadInput`` where no patients
+    fit (`reconstruct_with_error` tries larger reading errors).
     """
     risk_time, at_risk = np.asarray(risk_time, float), np.asarray(at_risk, int)
     n = int(at_risk[0])
     pilot, *streams = np.random.default_rng(seed).spawn(members + 1)
     tilt = 0.0
     if events is not None:
-        tilt = _tilt(curve, _grid(curve, risk_time, at_risk), n, events, pilot, particles)
+        tilt = _tilt(curve, _grid(curve, risk_time, at_risk, censored), n, events, pilot, particles)
     result = []
     for rng in streams:
         seen = _reread(curve, rng)
-        grid = _grid(seen, risk_time, at_risk)
+        grid = _grid(seen, risk_time, at_risk, censored)
         d, c, weight = _filter(seen, grid, n, tilt, rng, particles)
         if events is not None:
-            distance = np.abs(d.sum(axis=1) - events)
+            # among particles whose weight is not lost to underflow
+            distance = np.where(weight > 0, np.abs(d.sum(axis=1) - events), np.inf)
             weight = np.where(distance == distance.min(), weight, 0.0)
         chosen = rng.choice(particles, p=weight / weight.sum())
         pair = d[chosen], c[chosen]
         if events is not None:
-            pair = _meet_total(*pair, n, events, rng)
+            pair = _meet_total(grid, *pair, n, events, rng)
         result.append(_patients(seen, grid, *pair, n, rng))
     return result
+
+
+def reconstruct_with_error(
+    curve: Curve, risk_time: np.ndarray, at_risk: np.ndarray, **options: Any
+) -> tuple[Curve, list[tuple[np.ndarray, np.ndarray]]]:
+    """`reconstruct`, with a reading error widened threefold until patients fit, and that curve.
+
+    Points may be farther off than their scatter shows (an axis calibrated askew, a misread number
+    at risk); beyond ``LARGEST_ERROR`` it is another curve. Raises ``BadInput`` there.
+    """
+    while True:
+        try:
+            return curve, reconstruct(curve, risk_time, at_risk, **options)
+        except BadInput:
+            wider = max(3 * curve.sigma, 1e-6)
+            if wider > LARGEST_ERROR:
+                raise
+            words = "widened from that of the points, with which no patients fit"
+            curve = replace(curve, sigma=wider, error_from=words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 
 from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.digitised import DigitisedArm
-from her2bayes.reconstruction.curve import read_curve, reconstruct
+from her2bayes.reconstruction.curve import FINEST, Curve, read_curve, reconstruct_with_error
 from her2bayes.reconstruction.quality import Patients, hazard_ratios, match, median_is_flat
 from her2bayes.written import note
 
@@ -26,6 +26,8 @@ class Ensemble:
     match: pd.DataFrame
     hazard_ratios: pd.DataFrame
     flat_medians: tuple[str, ...]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def patients(self) -> pd.DataFrame:
         """All data sets in one table: member, arm, time (as read), event (0 or 1)."""
@@ -34,11 +36,13 @@ class Ensemble:
             for arm, members in self.members.items()
             for i, (time, event) in enumerate(members, 1)
         ]
-        return pd.concat(parts, ignore_index=True)
+        table = pd.concat(parts, ignore_index=True)
+        table.attrs = {"her2bayes": "ensemble", "members": int(table["member"].max())}
+        return table
 
     def summary(self) -> str:
         """What a reader must know first, one line an arm and a comparison."""
-        lines = []
+        lines = [*self.notes]
         for arm, rows in self.match.groupby("arm", sort=False):
             flat = "; the median is unstable: the curve is flat there" if self._is_flat(arm) else ""
             low, high = rows["events"].min(), rows["events"].max()
@@ -48,6 +52,7 @@ class Ensemble:
                 f"{_span(rows['median'])}, RMSE of survival {rows['rmse'].mean():.4f}, "
                 f"numbers at risk missed by {rows['at_risk_mismatch'].max()}{flat}"
             )
+            lines += self._reading_error(str(arm))
         for row in self.hazard_ratios.itertuples():
             lines.append(
                 f"hazard ratio {row.arm} against {row.reference}: {row.hazard_ratio:.2f} "
@@ -55,6 +60,13 @@ class Ensemble:
                 f"the reconstruction adds {row.between:.3f}"
             )
         return "\n".join(lines)
+
+    def _reading_error(self, arm: str) -> list[str]:
+        curve = self.curves.get(arm)
+        if curve is None:
+            return []
+        error = "none" if curve.sigma <= FINEST else f"{curve.sigma:.2g} of survival"
+        return [f"{arm}: reading error {error} (standard deviation), from {curve.error_from}"]
 
     def _is_flat(self, arm: object) -> bool:
         return arm in self.flat_medians
@@ -69,18 +81,25 @@ def _span(values: pd.Series) -> str:
 
 def reconstruct_arms(arms: Mapping[str, DigitisedArm], members: int, seed: int) -> Ensemble:
     """Reconstruct every arm; arms draw from seeds of their own, so their order does not matter."""
-    made, flat, tables = {}, [], []
+    made, flat, tables, curves = {}, [], [], {}
     for name, arm in arms.items():
-        curve = read_curve(arm.time, arm.survival)
         own_seed = int(np.random.SeedSequence([seed, *name.encode()]).generate_state(1)[0])
-        made[name] = reconstruct(
-            curve, arm.risk_time, arm.at_risk, events=arm.events, members=members, seed=own_seed
+        curves[name], made[name] = reconstruct_with_error(
+            read_curve(arm.time, arm.survival),
+            arm.risk_time,
+            arm.at_risk,
+            censored=arm.censored,
+            events=arm.events,
+            members=members,
+            seed=own_seed,
         )
-        tables.append(match(arm, made[name]))
-        if median_is_flat(made[name], curve.sigma):
+        table = match(arm, made[name])
+        tables.append(table.assign(reading_error=curves[name].sigma))
+        if median_is_flat(made[name], curves[name].sigma):
             flat.append(name)
     ratios = hazard_ratios(made) if len(made) > 1 and members > 1 else pd.DataFrame()
-    return Ensemble(made, pd.concat(tables, ignore_index=True), ratios, tuple(flat))
+    notes = tuple(dict.fromkeys(note for arm in arms.values() for note in arm.notes))
+    return Ensemble(made, pd.concat(tables, ignore_index=True), ratios, tuple(flat), curves, notes)
 
 
 def write(ensemble: Ensemble, folder: Path) -> list[Path]:
@@ -112,7 +131,7 @@ def _write_whole(table: pd.DataFrame, path: Path) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             if path.suffix == ".parquet":
-                table.to_parquet(file, index=False)
+                table.to_parquet(file, index=False)  # with table.attrs as metadata
             else:
                 file.write(table.to_csv(index=False).encode())
             file.flush()

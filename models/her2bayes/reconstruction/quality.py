@@ -60,10 +60,19 @@ def match(arm: DigitisedArm, members: Sequence[Patients]) -> pd.DataFrame:
                 "mean_difference": float(gap.mean()),
                 "largest_difference": float(gap.max()),
                 "at_risk_mismatch": int(np.abs(at_risk - arm.at_risk).max()),
+                "censored_mismatch": _censored_mismatch(arm, time, event),
                 "median": median_time(patients),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _censored_mismatch(arm: DigitisedArm, time: np.ndarray, event: np.ndarray) -> int | None:
+    """Farthest miss of the patients censored so far; None where the table does not print them."""
+    if arm.censored is None:
+        return None
+    censored = (time[event == 0][None, :] < arm.risk_time[:, None]).sum(axis=1)
+    return int(np.abs(censored - arm.censored).max())
 
 
 def median_is_flat(patients: Sequence[Patients], sigma: float) -> bool:
