@@ -94,3 +94,81 @@ def test_events_must_fit_the_arm(put):
         read_digitised(files, put("risk.csv", RISK), {"a": 50})
     with pytest.raises(BadInput, match="unknown arm 'c'"):
         read_digitised(files, put("risk.csv", RISK), {"c": 5})
+
+
+def one(put, curve, risk, name="a.csv"):
+    return read_digitised({"a": put(name, curve)}, put("risk.csv", risk))["a"]
+
+
+ONE_RISK = "arm,time,n_at_risk\na,0,40\na,12,20\na,24,9\n"
+
+
+@pytest.mark.parametrize(
+    ("curve", "name"),
+    [
+        ("0;1\n6;0,8\n12;0,6\n24;0,5\n", "wpd.csv"),
+        ("0.0, 1.0\n6, 0.8\n12, 0.6\n24, 0.5\n", "bare.csv"),
+        ('x,a\n"0,0", "1,0"\n"6,0", "0,8"\n"12,0", "0,6"\n"24,0", "0,5"\n', "engauge.csv"),
+        ("ID Time Surv\n1 0 1\n2 6 0.8\n3 12 0.6\n4 24 0.5\n", "guyot.txt"),
+        ("Time\tSurv\n0\t100\n6\t80\n12\t60\n24\t50\n", "tab.csv"),
+        ("a;\nX;Y\n0,0;1,0\n6,0;0,8\n12,0;0,6\n24,0;0,5\n", "wpd_wide.csv"),
+        ("-0.1,1\n6,0.8\n12,0.6\n24,0.5\n", "early.csv"),
+    ],
+)
+def test_files_of_the_usual_programs_read_alike(put, curve, name):
+    arm = one(put, curve, ONE_RISK, name)
+    assert arm.time.tolist() == [0, 6, 12, 24]
+    scale = 100 if arm.survival.max() > 1.5 else 1
+    np.testing.assert_allclose(arm.survival / scale, [1, 0.8, 0.6, 0.5])
+
+
+@pytest.mark.parametrize(
+    "risk",
+    [
+        "Interval t.risk lower upper n.risk\n1 0 1 2 40\n2 12 3 3 20\n3 24 4 4 9\n",
+        "trisk,nrisk\n0,40\n12,20\n24,9\n",
+        "time;a\n0;40\n12;20\n24;9\n",
+        "arm\ttime\tn.risk\na\t0\t40\na\t12\t20\na\t24\t9\n",
+    ],
+)
+def test_tables_at_risk_of_the_usual_programs_read_alike(put, risk):
+    arm = one(put, rows(), risk)
+    assert arm.risk_time.tolist() == [0, 12, 24]
+    assert arm.at_risk.tolist() == [40, 20, 9]
+
+
+@pytest.mark.parametrize(
+    "risk",
+    [
+        "arm,time,n_at_risk,n_censored\na,0,40,0\na,12,20,4\na,24,9,11\n",
+        "arm,time,n_at_risk\na,0,40 (0)\na,12,20 (4)\na,24,9 (11)\n",
+        "time,a\n0,40 (0)\n12,20 (4)\n24,9 (11)\n",
+    ],
+)
+def test_patients_censored_so_far(put, risk):
+    arm = one(put, rows(), risk)
+    assert arm.at_risk.tolist() == [40, 20, 9]
+    assert arm.censored.tolist() == [0, 4, 11]
+
+
+def test_censored_so_far_must_be_possible(put):
+    risk = "arm,time,n_at_risk\na,0,40 (0)\na,12,20 (24)\na,24,9 (11)\n"
+    with pytest.raises(BadInput) as bad:
+        one(put, rows(), risk)
+    assert "patients censored so far fall from time 12 to 24" in str(bad.value)
+    assert "more patients censored before time 12 than have left by then" in str(bad.value)
+
+
+@pytest.mark.parametrize(("scale", "mine", "other"), [(30.4, "days", "months"),
+                                                      (1 / 30.4, "months", "days"),
+                                                      (1 / 12, "years", "months")])  # fmt: skip
+def test_a_curve_in_another_unit_than_its_table_is_refused(put, scale, mine, other):
+    curve = rows([(t * scale, s) for t, s in POINTS])
+    with pytest.raises(BadInput, match=f"a curve in {mine} and a table in {other}") as bad:
+        one(put, curve, ONE_RISK)
+    assert len(bad.value.faults) == 1
+
+
+def test_a_table_given_in_part_is_no_other_unit(put):
+    risk = "arm,time,n_at_risk\na,0,40\na,3,38\na,6,36\n"
+    assert one(put, rows(), risk).at_risk.tolist() == [40, 38, 36]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from her2bayes.errors import BadInput
-from her2bayes.reconstruction.curve import read_curve, reconstruct
+from her2bayes.reconstruction.curve import read_curve, reconstruct, reconstruct_with_error
 from her2bayes.reconstruction.quality import (
     kaplan_meier,
     log_hazard_ratio,
@@ -122,6 +122,44 @@ def test_two_arms_give_the_hazard_ratio_of_the_patients(rng):
     ]
     estimates = [log_hazard_ratio(a, b)[0] for a, b in zip(*ensembles, strict=True)]
     assert abs(np.mean(estimates) - truth) < 0.25 * error
+
+
+@pytest.mark.parametrize("decimals", [3, 5])
+def test_steps_rounded_to_decimals_are_fitted_with_that_error(rng, decimals):
+    truth = trial(rng)
+    time, survival = steps_of(truth)
+    curve = read_curve(time, np.round(survival, decimals))
+    assert curve.sigma == pytest.approx(10.0**-decimals / np.sqrt(12))
+    assert f"rounded to {decimals} decimals" in curve.error_from
+    at = np.array([12.0, 36, 60])
+    for member in reconstruct(curve, ROWS, numbers_at_risk(truth[0]), members=3):
+        assert np.abs(survival_at(member, at) - survival_at(truth, at)).max() <= 0.01
+        assert abs(int(member[1].sum()) - int(truth[1].sum())) <= 2
+
+
+def test_wobbling_clicks_with_several_heights_a_time_are_fitted(rng):
+    truth = trial(rng, n=80)
+    time = np.repeat(np.linspace(0, truth[0].max(), 600), 2)
+    height = np.clip(survival_at(truth, time) + rng.normal(0, 0.003, time.size), 0, 1)
+    curve, members = reconstruct_with_error(
+        read_curve(time, height), ROWS, numbers_at_risk(truth[0]), members=3
+    )
+    assert curve.sigma < 0.02
+    at = np.array([12.0, 36, 60])
+    for member in members:
+        assert np.abs(survival_at(member, at) - survival_at(truth, at)).max() <= 0.02
+
+
+def test_printed_censorings_are_met(rng):
+    truth = trial(rng)
+    censored = ((truth[0] < ROWS[:, None]) & ~truth[1]).sum(axis=1)
+    curve = read_curve(*pixels_of(truth, rng))
+    _, members = reconstruct_with_error(
+        curve, ROWS, numbers_at_risk(truth[0]), censored=censored, members=3
+    )
+    for time, event in members:
+        np.testing.assert_array_equal(numbers_at_risk(time), numbers_at_risk(truth[0]))
+        np.testing.assert_array_equal(((time < ROWS[:, None]) & ~event).sum(axis=1), censored)
 
 
 def test_flat_median_is_flagged():
