@@ -301,16 +301,26 @@ def _tilt(
     Conditioning on a sum is, to first order, an exponential tilt of its terms; the few events by
     which a draw still misses are exchanged afterwards.
     """
-    tilt, most = 0.0, 4.0
+    tilt, step, fitted = 0.0, 0.0, 0.0
     for _ in range(8):
-        events, _, weight = _filter(curve, grid, n, tilt, rng, particles)
+        try:
+            events, _, weight = _filter(curve, grid, n, tilt, rng, particles)
+        except BadInput:
+            if not step:
+                raise  # without any tilt no patients fit
+            step /= 2  # this tilt leads away from the curve: go half of the way
+            tilt -= step
+            continue
+        fitted = tilt
         totals = events.sum(axis=1)
         mean = float(weight @ totals)
         spread = max(float(weight @ (totals - mean) ** 2), 1.0)
         if abs(mean - total) < 0.5:
             break
-        tilt = float(np.clip(tilt + (total - mean) / spread, -most, most))
-    return tilt
+        # particles spread less than the curve's patients may: Newton's step is kept short
+        step = float(np.clip((total - mean) / spread, -0.3, 0.3))
+        tilt += step
+    return fitted
 
 
 def _meet_total(
