@@ -169,3 +169,19 @@ def check_report_to_share(arguments: tuple[object, ...], out: Path) -> None:
     again = fit(*arguments, out, "--suppress-below", "5")
     assert again.exit_code == 2
     assert "not empty" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_cohort_without_events_is_no_failed_chain(tmp_path: Path):
+    """Twelve patients, nobody dies: the median is not reached (P near 1), and exit code 0."""
+    path = tmp_path / "alive.csv"
+    rows = "".join(f"{months},0,{'ab'[months % 2]}\n" for months in range(5, 17))
+    path.write_text(f"months,event,g\n{rows}")
+    done = fit("--cohort", path, *COLUMNS, "--by", "g", "--quick", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "out" / "estimates.csv").open() as file:
+        table = {row["estimand"]: row for row in csv.DictReader(file)}
+    assert {row["convergence"] for row in table.values() if row["fit_id"]} == {"converged"}
+    never = table["not_reached[months @ 16 months]"]
+    assert float(never["posterior_probability"]) > 0.97
+    assert table["median[months]"]["posterior_median"] == ""
