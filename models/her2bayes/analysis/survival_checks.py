@@ -14,6 +14,7 @@ from her2bayes.classical.survival import survival_at
 from her2bayes.evidence.survival_cells import cut_points, survival_cells
 from her2bayes.evidence.time_counts import exit_counts
 from her2bayes.inference import comparison
+from her2bayes.posterior.predictive import INFORMATIVE, commonest, tail
 from her2bayes.posterior.predictive_survival import predictive_curves
 from her2bayes.posterior.survival import log_hazard
 
@@ -30,8 +31,9 @@ Say = Callable[[str], None]
 def predictive_check(result: Result, factor: str, seed: int) -> pd.DataFrame:
     """Kaplan–Meier survival of each level beside that of replicated cohorts, at the landmarks.
 
-    ``tail`` is the smaller of the probabilities of a replicate at most and at least as large as
-    observed. Empty with competing causes or a frailty, which the replicates do not draw.
+    ``tail`` is the two-sided probability of a replicate as far out, at one draw of the posterior:
+    uniform where the model holds. Times at which most replicates are alike (nobody has had the
+    event) are left out. Empty with competing causes or a frailty, which replicates do not draw.
     """
     if result.follow_up.causes or result.question.frailty or result.follow_up.has_patient:
         return pd.DataFrame()
@@ -50,10 +52,9 @@ def predictive_check(result: Result, factor: str, seed: int) -> pd.DataFrame:
             seen = float(observed.loc[(level, time)])
             replicates = curves.to_numpy()[:, k, j]
             replicates = replicates[np.isfinite(replicates)]
-            if not (np.isfinite(seen) and len(replicates)):
+            if not (np.isfinite(seen) and len(replicates)) or commonest(replicates) >= INFORMATIVE:
                 continue
             low, middle, high = np.quantile(replicates, [0.025, 0.5, 0.975])
-            tail = min((replicates <= seen).mean(), (replicates >= seen).mean())
             rows.append(
                 {
                     "factor": "" if factor == "everyone" else factor,
@@ -63,7 +64,7 @@ def predictive_check(result: Result, factor: str, seed: int) -> pd.DataFrame:
                     "replicated": 100 * middle,
                     "lower": 100 * low,
                     "upper": 100 * high,
-                    "tail": float(tail),
+                    "tail": tail(seen, replicates),
                 }
             )
     return pd.DataFrame(rows)

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 _PRIOR_DRAWS = 2000
+_REPLICATES = 1000
 _CELLS_AT_ONCE = 20_000_000  # bounds memory at a few hundred MB for tables with very many cells
 
 
@@ -72,6 +73,20 @@ def posterior_predictive(model: Any, posterior: xr.Dataset, seed: int) -> xr.Dat
             for rv, value in zip(observed, values, strict=True)
         }
     )
+
+
+def replicates(model: Any, posterior: xr.Dataset, seed: int) -> xr.Dataset:
+    """Draw many replicates of the observed data at one draw of the posterior, the last one.
+
+    Dims ``chain`` (1), ``draw`` (the replicate). If the model holds, one draw of the posterior and
+    the data have the joint distribution of the parameters and the data, so that a tail probability
+    at that draw is uniform (Johnson 2007, Bayesian Analysis 2:719), which one averaged over the
+    posterior is not.
+    """
+    cells = sum(model.rvs_to_values[rv].eval().size for rv in model.observed_RVs)
+    number = int(np.clip(_CELLS_AT_ONCE // max(1, cells), 100, _REPLICATES))
+    last = posterior.isel(chain=[-1], draw=np.full(number, -1))
+    return posterior_predictive(model, last.assign_coords(draw=np.arange(number)), seed)
 
 
 def observed_data(model: Any) -> xr.Dataset:

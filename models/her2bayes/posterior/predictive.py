@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 RARE = 0.005
 """A predictive probability below this is a finding; a report shows some hundred of them."""
 
+UNINFORMATIVE = {
+    "partial": "readings that leave several classes open are a condition of the likelihood",
+    "events": "intervals cut where the events are hold as many by construction",
+}
+"""Observed variables whose replicates must differ from them, whatever the model: not checked here.
+
+``events`` of a survival model are checked by Kaplan–Meier curves (``predictive_survival``).
+"""
+
+INFORMATIVE = 0.5
+"""A statistic that has one value in this share of the replicates, or more, tells nothing."""
+
 GROUPS = ("prior", "posterior")
 DISTANCE, FARTHEST, EMPTY, TOTAL = "distance", "farthest cell", "empty cells", "total"
 Pair = tuple[float, np.ndarray]
@@ -27,26 +39,31 @@ def predictive_checks(tree: xr.DataTree) -> pd.DataFrame:
     ``farthest cell``: its largest term; ``empty cells`` and, where it varies, ``total``: of the
     counts. Columns: ``data`` (variable), ``statistic``, ``cell`` (labels of the farthest one), and
     for the prior and the posterior the observed value, the median and 95 % interval of replicates
-    and the ``tail``: probability of a replicate at least as large, for the last two statistics
-    the smaller of both sides. Tails count the observed data as one replicate. Replicates of a
-    mixture with its indicator summed out (``response``) draw the indicator anew, hence are wide.
+    and the ``tail``: probability of a replicate at least as large (ties count half), for the last
+    two statistics twice the smaller of both sides. Replicates of the posterior are made at one of
+    its draws, so that tails are uniform where the model holds (``densities.replicates``).
+    Statistics that hardly vary, and variables of ``UNINFORMATIVE``, are left out.
     """
     import pandas as pd
 
-    names = ("prior_predictive", "posterior_predictive", "observed_data")
+    names = ("prior_predictive", "replicates", "observed_data")
     if any(name not in tree.children for name in names):
         return pd.DataFrame()
     prior, posterior, seen = (tree[name].to_dataset() for name in names)
     rows: list[dict[str, object]] = []
     for name, observed in seen.items():
-        if observed.size < 2 or name not in prior or name not in posterior:
+        if name in UNINFORMATIVE or name not in prior or name not in posterior:
+            continue
+        if observed.size < 2:
             continue  # a single number is no table: an indicator that facts are met
         found = [_statistics(observed, group[name]) for group in (prior, posterior)]
-        for statistic in found[1]:
+        for statistic, (_, drawn) in found[1].items():
+            if commonest(drawn) >= INFORMATIVE:
+                continue
+            one_sided = statistic in (DISTANCE, FARTHEST)
             row: dict[str, object] = {"data": str(name), "statistic": statistic}
             row["cell"] = _farthest(observed, posterior[name]) if statistic == FARTHEST else ""
             for group, values in zip(GROUPS, found, strict=True):
-                one_sided = statistic in (DISTANCE, FARTHEST)
                 row |= {f"{group}_{k}": v for k, v in _tail(*values[statistic], one_sided).items()}
             rows.append(row)
     return pd.DataFrame(rows)
@@ -62,8 +79,12 @@ def _statistics(observed: xr.DataArray, replicates: xr.DataArray) -> dict[str, P
         EMPTY: (float((seen == 0).sum()), (drawn == 0).sum(axis=1)),
         TOTAL: (float(seen.sum()), drawn.sum(axis=1)),
     }
-    constant = np.ptp(found[TOTAL][1]) == 0
-    return {k: v for k, v in found.items() if not (k == TOTAL and constant)}
+    return found
+
+
+def commonest(values: np.ndarray) -> float:
+    """Share of the replicates that have the commonest value."""
+    return float(np.unique(np.round(values, 9), return_counts=True)[1].max() / len(values))
 
 
 def _terms(observed: xr.DataArray, replicates: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,9 +116,17 @@ def _farthest(observed: xr.DataArray, replicates: xr.DataArray) -> str:
 def _tail(observed: float, replicates: np.ndarray, one_sided: bool) -> dict[str, float]:
     half = (1 - INTERVAL) / 2
     lower, median, upper = np.quantile(replicates, [half, 0.5, 1 - half])
-    above = (1 + (replicates >= observed).sum()) / (1 + len(replicates))
-    below = (1 + (replicates <= observed).sum()) / (1 + len(replicates))
     return {
         "observed": observed, "median": float(median), "lower": float(lower),
-        "upper": float(upper), "tail": float(above if one_sided else min(above, below)),
+        "upper": float(upper), "tail": tail(observed, replicates, one_sided),
     }  # fmt: skip
+
+
+def tail(observed: float, replicates: np.ndarray, one_sided: bool = False) -> float:
+    """Probability of a replicate at least as large, ties by half, the data as one more replicate.
+
+    Two-sided: twice the smaller of both sides. Uniform where data and replicates are alike.
+    """
+    same = np.isclose(replicates, observed, rtol=1e-9, atol=1e-9)
+    above = ((1 + same.sum()) / 2 + (~same & (replicates > observed)).sum()) / (1 + len(replicates))
+    return float(above if one_sided else 2 * min(above, 1 - above))

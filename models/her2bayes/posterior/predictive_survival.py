@@ -1,8 +1,9 @@
-"""Posterior-predictive Kaplan–Meier curves: would patients drawn from the model look like these?
+"""Predictive Kaplan–Meier curves: would patients drawn from the model look like these?
 
-Each draw simulates the observed patients again: same groups and entries, event times from the
-draw's hazard given no event by entry, censoring from the cohort's own reverse Kaplan–Meier curve
-(given follow-up beyond entry). The curve of each replicate is computed like that of the data.
+Replicates of the patients at one draw of the posterior (see ``densities.replicates`` for why one):
+same groups and entries, event times from the draw's hazard given no event by entry, censoring from
+the cohort's own reverse Kaplan–Meier curve (given follow-up beyond entry). The curve of each
+replicate is computed like that of the data.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import xarray as xr
 
 from her2bayes.evidence.simulate_survival import event_times
 
-REPLICATES = 200
+REPLICATES = 400
 MOST_PATIENTS = 4000
 
 
@@ -36,9 +37,8 @@ def predictive_curves(
     groups = [str(d) for d in log_hazard.dims if d not in ("chain", "draw", "interval")]
     draws = log_hazard.transpose("chain", "draw", *groups, "interval").to_numpy()
     draws = draws.reshape(-1, *draws.shape[2:])
-    chosen = rng.choice(len(draws), size=replicates, replace=replicates > len(draws))
     edges = np.append(log_hazard["interval_start"].to_numpy(), log_hazard["interval_end"][-1])
-    rates = np.exp(draws[chosen]).reshape(replicates, -1, log_hazard.sizes["interval"])
+    rates = np.exp(draws[-1]).reshape(-1, log_hazard.sizes["interval"])
     rows = _rows(counts, rng)
     sizes = [log_hazard.sizes[g] for g in groups]
     codes = [
@@ -52,7 +52,7 @@ def predictive_curves(
     entry = rows["entry"].to_numpy(float)
     values = np.full((replicates, len(levels), len(times)), np.nan)
     for number in range(replicates):
-        time = event_times(rng, edges, rates[number][place], entry)
+        time = event_times(rng, edges, rates[place], entry)
         for k, (inside, steps) in enumerate(zip(member, censoring, strict=True)):
             last = _censoring(rng, entry[inside], *steps)
             seen = np.minimum(time[inside], last)

@@ -171,7 +171,10 @@ def _models(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
 def _checks(fit: Mapping[str, Any]) -> Iterable[str]:
     yield from (f"**{text(sentence)}**" for sentence in fit["warnings"])
     if fit["checks"]:
-        yield f"Predictive checks of {text(fit['title'])}: observed; 95 % of replicates, and P."
+        yield (
+            f"Predictive checks of {text(fit['title'])}: observed; 95 % of replicates (of the "
+            "posterior at one of its draws), and P, uniform where the model holds."
+        )
         names = ["statistic", "prior", "prior_tail", "posterior", "posterior_tail"]
         heads = ["Statistic of the counts", "Prior", "Prior P", "Posterior", "Posterior P"]
         rows = [[check[name] for name in names] for check in fit["checks"]]

@@ -156,10 +156,10 @@ def _prior_text(result: Result) -> str:
 def _further(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
     titles = {
         "checks": (
-            "Posterior-predictive check",
-            "Kaplan–Meier survival (%) beside that of 200 cohorts simulated from the posterior "
-            "with the observed entries and the estimated censoring; tail: smaller of the "
-            "probabilities of a replicate at most and at least as large.",
+            "Predictive check",
+            "Kaplan–Meier survival (%) beside that of 400 cohorts simulated at one draw of the "
+            "posterior with the observed entries and the estimated censoring; tail: two-sided "
+            "probability of a replicate as far out, uniform where the model holds.",
         ),
         "comparison": (
             "Models compared",
