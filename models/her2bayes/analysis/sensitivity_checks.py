@@ -25,7 +25,7 @@ def resampled(draws: xr.Dataset, weight: xr.DataArray, seed: int) -> xr.Dataset:
 
 
 def failed_checks(tree: xr.DataTree) -> str:
-    """Posterior predictive checks that a fit fails, in words; empty where it passes."""
+    """Predictive checks that a fit fails at one of its draws, in words; empty where it passes."""
     checks = predictive_checks(tree)
     failed = [
         f"{row['statistic']} {row['posterior_observed']:.4g}, replicates "
@@ -42,7 +42,7 @@ def checked(spec: Specification, raw: xr.Dataset, seed: int) -> str:
 
     with engine.compiler_flags():
         model = spec.model()
-        replicates = without_padding(densities.posterior_predictive(model, raw, seed))
+        replicates = without_padding(densities.replicates(model, raw, seed))
         seen = without_padding(densities.observed_data(model))
-    groups = {"posterior_predictive": replicates, "prior_predictive": replicates}
+    groups = {"replicates": replicates, "prior_predictive": replicates}
     return failed_checks(xr.DataTree.from_dict({**groups, "observed_data": seen}))
