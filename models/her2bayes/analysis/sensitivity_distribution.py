@@ -135,7 +135,7 @@ def _can_leave(tables: Mapping[str, xr.DataArray], table: str) -> tuple[str, ...
     return tuple(
         f"{name}={level}"
         for name, counts in tables.items()
-        if name
+        if name and counts.sizes["subgroup"] > 2  # of two, to leave one out is to report the other
         for level in counts["level"].to_numpy()
     )
 

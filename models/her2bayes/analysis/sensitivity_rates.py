@@ -136,9 +136,7 @@ def _counts(ledger: pd.DataFrame, estimand: Estimand) -> dict[str, tuple[int, in
 def _page(study: Study, estimand: Estimand) -> _Page | None:
     """Model that answers an estimand on the page, None where there is none."""
     if estimand.kind == "share":
-        shares = cohort_shares.printed_shares(study)
-        made = cohort_shares.shares_fit(shares)
-        return _Page(BINOMIAL, fit_id=made.fit_id) if estimand in shares else None
+        return _share_page(study, estimand)
     if estimand.kind.startswith("event_rate"):
         return _events_page(study, estimand)
     printed = read_responses(study)
@@ -155,6 +153,19 @@ def _page(study: Study, estimand: Estimand) -> _Page | None:
     if table.sizes["subgroup"] > response_rates.MOST_SAMPLED:
         return None  # computed by quadrature on the page; single rates rest on their counts here
     return _Page(LEVELS, table, members, printed.best.get(factor))
+
+
+def _share_page(study: Study, estimand: Estimand) -> _Page | None:
+    """A category of best response, or any other share that one binomial answers."""
+    shares = cohort_shares.printed_shares(study)
+    if estimand in shares:
+        return _Page(BINOMIAL, fit_id=cohort_shares.shares_fit(shares).fit_id)
+    printed = read_responses(study)
+    factor, _, category = estimand.outcome.partition("=")
+    if printed is None or factor != printed.response.name or estimand.given or estimand.contrast:
+        return None
+    counts = printed.best.get("")
+    return None if counts is None else _Page(BEST, counts, (category,))
 
 
 def _named(estimand: Estimand) -> set[str]:
