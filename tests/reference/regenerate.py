@@ -22,6 +22,7 @@ from typing import Any
 HERE = Path(__file__).parent
 SCRIPTS = {
     "survival_r": "survival.R",
+    "few_events": "few_events.R",
     "survival_stan": "survival_stan.R",
     "her2_distribution": "her2_distribution.R",
     "her2_transition": "her2_transition.R",

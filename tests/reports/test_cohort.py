@@ -57,6 +57,9 @@ def test_cramers_v_for_each_factor_with_its_caveat(shi) -> None:
     assert len(rows) == 6
     assert set(rows["statistic"]) == {"cramers_v"}
     assert rows["note"].str.contains("biased upwards").all()
+    inside = rows["reproduced"].between(rows["reproduced_lower"], rows["reproduced_upper"])
+    assert inside.all()  # V without correction was 0.11 with the interval 0.00 to 0.02
+    assert rows["method"].str.startswith("Cramér's V, bias-corrected (Bergsma 2013)").all()
 
 
 @pytest.mark.parametrize(

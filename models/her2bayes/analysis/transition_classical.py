@@ -56,6 +56,7 @@ def _agreement(counts: np.ndarray, given: Given, reading: str) -> Iterator[dict[
     yield classical_row(
         Estimand("agreement", "her2", given), "kappa", (k.value, k.lower, k.upper),
         method=k.method, reading=reading, p=k.p_value,
+        note="" if np.isfinite(k.value) else "not available: all pairs are in one class",
     )  # fmt: skip
     for kind, test in (
         ("symmetry", sq.bowker(counts)),
@@ -102,7 +103,7 @@ def stratified_rows(
     yield classical_row(
         Estimand("agreement", "her2", contrast=Contrast(factor)), "kappa",
         (pooled.value, pooled.lower, pooled.upper), method=f"{pooled.method}; {equal.method}",
-        p=equal.p_value, reading=reading, note=f"chi-square {equal.statistic:.2f} on {equal.df} df",
+        p=equal.p_value, reading=reading, note=said(equal),
     )  # fmt: skip
     yield from _within_classes(counts, factor, reading)
 
@@ -141,8 +142,13 @@ def _difference(
 def _test(asked: Estimand, test: TestResult, reading: str) -> dict[str, Any]:
     return classical_row(
         asked, "p_value", (np.nan, np.nan, np.nan), method=test.method, p=test.p_value,
-        reading=reading, note=f"chi-square {test.statistic:.2f} on {test.df} df",
+        reading=reading, note=said(test),
     )  # fmt: skip
+
+
+def said(test: TestResult) -> str:
+    """Chi-square of a test with its degrees of freedom, or why there is none."""
+    return test.note or (f"chi-square {test.statistic:.2f} on {test.df} df" if test.df else "")
 
 
 def classical_row(

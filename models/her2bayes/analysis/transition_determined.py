@@ -81,7 +81,12 @@ def _tests(distinct: np.ndarray, classes: tuple[str, ...], given: Given) -> Iter
 
 
 def _range(what: Estimand, tests: list[Any]) -> dict[str, Any]:
-    p = np.array([test.p_value for test in tests])
+    p = np.array([test.p_value for test in tests if test.p_value == test.p_value])
+    if len(p) < len(tests):  # NaN: some admissible table has no test
+        return classical_row(
+            what, "p_value", (np.nan, np.nan, np.nan), method=tests[0].method,
+            note=next(test.note for test in tests if test.note),
+        )  # fmt: skip
     same = float(np.ptp(p)) < 1e-12
     text = "" if same else f"P from {p.min():.2g} to {p.max():.2g} over the admissible tables"
     return classical_row(

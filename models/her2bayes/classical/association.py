@@ -27,7 +27,10 @@ SAMPLED_TABLES = 100_000
 
 @dataclass(frozen=True)
 class TestResult:
-    """One variant of a test; ``mcse`` is the Monte-Carlo error of ``p_value``, 0 where exact."""
+    """One variant of a test; ``mcse`` is the Monte-Carlo error of ``p_value``, 0 where exact.
+
+    Where the data give no test, its numbers are NA and ``note`` has the reason.
+    """
 
     __test__ = False  # not a test for pytest to collect
 
@@ -36,6 +39,12 @@ class TestResult:
     df: int
     p_value: float
     mcse: float = 0.0
+    note: str = ""
+
+
+def undefined(method: str, why: str) -> TestResult:
+    """A test that the data do not give."""
+    return TestResult(method, float("nan"), 0, float("nan"), note=f"not available: {why}")
 
 
 def _expected(table: np.ndarray) -> np.ndarray:
@@ -172,8 +181,19 @@ METHODS: dict[str, tuple[Callable[[np.ndarray], TestResult], bool, bool]] = {
 }
 
 
+DEGENERATE = "a test of independence needs two rows and two columns that are not empty"
+
+
 def checked(table: np.ndarray | Iterable[Iterable[int]]) -> np.ndarray:
     """Counts as int64 without empty rows and columns; ``BadInput`` where no test is defined."""
+    counts = _filled(table)
+    if min(counts.shape) < 2:
+        raise BadInput(Fault(DEGENERATE, value=counts.tolist()))
+    return counts
+
+
+def _filled(table: np.ndarray | Iterable[Iterable[int]]) -> np.ndarray:
+    """Counts as int64 without empty rows and columns; ``BadInput`` for what is no count."""
     counts = np.asarray(table)
     if counts.ndim != 2 or np.any(counts < 0) or np.any(counts != np.round(counts)):
         raise BadInput(
@@ -184,15 +204,7 @@ def checked(table: np.ndarray | Iterable[Iterable[int]]) -> np.ndarray:
             )
         )
     counts = counts.astype(np.int64)
-    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    if min(counts.shape) < 2:
-        raise BadInput(
-            Fault(
-                "independence needs two rows and two columns that are not empty",
-                value=counts.tolist(),
-            )
-        )
-    return counts
+    return counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
 
 
 def applicable(table: np.ndarray) -> tuple[str, ...]:
@@ -209,13 +221,20 @@ def variants(
     """Run every variant (or those named) on a table of counts (rows, columns).
 
     Only the Fisher-Freeman-Halton test of a large table is sampled; its result carries ``mcse``.
+    A table with one row or one column that is not empty has no test: NA with the reason.
     """
-    counts = checked(table)
+    counts = _filled(table)
+    if min(counts.shape) < 2:
+        names = methods or applicable(np.asarray(table))
+        return tuple(undefined(name, DEGENERATE) for name in names)
     return tuple(METHODS[name][0](counts) for name in (methods or applicable(counts)))
 
 
 class CramersV(NamedTuple):
-    """Cramér's V: as usually printed, corrected for its upward bias, and the interval."""
+    """Cramér's V: as usually printed, corrected for its upward bias, and the interval.
+
+    The corrected value is the one that goes with the interval; all are NA where there is no test.
+    """
 
     value: float
     corrected: float
@@ -230,7 +249,9 @@ def cramers_v(table: np.ndarray | Iterable[Iterable[int]], level: float = 0.95) 
     at the tail (Smithson 2003; DescTools::CramerV, method "ncchisq"). V is biased upwards and may
     lie above its own interval; ``corrected`` (Bergsma 2013) does not.
     """
-    counts = checked(table)
+    counts = _filled(table)
+    if min(counts.shape) < 2:
+        return CramersV(*[float("nan")] * 4)
     total, df, smaller = int(counts.sum()), _df(counts), min(counts.shape) - 1
     statistic = _chi2(counts)
 
@@ -244,7 +265,8 @@ def cramers_v(table: np.ndarray | Iterable[Iterable[int]], level: float = 0.95) 
 
     shrunk = [size - (size - 1) ** 2 / (total - 1) for size in counts.shape]
     excess = max(0.0, statistic / total - df / (total - 1))
-    corrected = sqrt(excess / (min(shrunk) - 1))
+    # as many patients as rows or columns leave nothing to correct with
+    corrected = sqrt(excess / (min(shrunk) - 1)) if min(shrunk) > 1 else float("nan")
     tail = (1 - level) / 2
     value = sqrt(statistic / (total * smaller))
     return CramersV(value, corrected, bound(1 - tail), bound(tail))

@@ -32,7 +32,10 @@ def fine_gray(counts: pd.DataFrame, factors: Mapping[str, str], cause: str) -> p
     frame = quietly(
         lambda: gw.FineGray(cause=cause).fit(cause_of_exit(rows), terms).to_frame(format="pandas")
     )
-    if frame is None or not np.isfinite(frame[["estimate", "std_error"]]).all(axis=None):
+    numbers = ["estimate", "std_error"]
+    if frame is None or not (
+        np.isfinite(frame[numbers]).all(axis=None) and frame["std_error"].all()
+    ):
         return absent(counts, factors, "no finite maximum").assign(method=method)
     found = {}
     for term, estimate, error in zip(

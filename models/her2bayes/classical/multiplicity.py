@@ -58,10 +58,17 @@ METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def adjusted(p_values: Sequence[float] | np.ndarray, method: str) -> np.ndarray:
-    """Adjusted P values in the order given; ``BadInput`` for another method or no P values."""
+    """Adjusted P values in the order given; ``BadInput`` for another method or no P values.
+
+    A missing P stays missing and is no test of the family, as in R.
+    """
     if method not in METHODS:
         raise BadInput(Fault("unknown adjustment", value=method, allowed=", ".join(METHODS)))
     p = np.asarray(p_values, dtype=float)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+    known = ~np.isnan(p)
+    if p.ndim != 1 or not ((p[known] >= 0) & (p[known] <= 1)).all():
         raise BadInput(Fault("P values", value=p.tolist(), allowed="a list of numbers, 0 to 1"))
-    return np.minimum(METHODS[method](p), 1.0) if p.size else p
+    found = p.copy()
+    if known.any():
+        found[known] = np.minimum(METHODS[method](p[known]), 1.0)
+    return found

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from her2bayes.classical.association import TestResult
+from her2bayes.classical.association import TestResult, undefined
 from her2bayes.classical.proportions import interval
 from her2bayes.errors import Fault, raise_if
 
+SAME = "no patient changed class"
 Table = np.ndarray | Iterable[Iterable[int]]
 
 
@@ -81,14 +82,15 @@ def _margins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _quadratic(method: str, difference: np.ndarray, covariance: np.ndarray) -> TestResult:
     rank = int(np.linalg.matrix_rank(covariance)) if len(difference) else 0
     if not rank:
-        return TestResult(method, 0.0, 0, 1.0)
+        return undefined(method, SAME)
     statistic = float(difference @ np.linalg.pinv(covariance) @ difference)
     return _chi2(method, statistic, rank)
 
 
 def _chi2(method: str, statistic: float, df: int) -> TestResult:
-    p_value = float(stats.chi2.sf(statistic, df)) if df else 1.0
-    return TestResult(method, statistic, df, p_value)
+    if not df:
+        return undefined(method, SAME)
+    return TestResult(method, statistic, df, float(stats.chi2.sf(statistic, df)))
 
 
 def _mcnemar(b: int, c: int) -> TestResult:
@@ -121,7 +123,10 @@ MCNEMAR: dict[str, Callable[[int, int], TestResult]] = {
 
 
 def mcnemar(there: int, back: int, method: str = "McNemar mid-P") -> TestResult:
-    """Flow i -> j against flow j -> i, by one of ``MCNEMAR``; without patients P is 1."""
+    """Flow i -> j against flow j -> i, by one of ``MCNEMAR``.
+
+    Without patients the exact variants have P 1, and the others none.
+    """
     known = method in MCNEMAR
     good = min(there, back) >= 0 and there % 1 == back % 1 == 0
     raise_if(
@@ -129,7 +134,8 @@ def mcnemar(there: int, back: int, method: str = "McNemar mid-P") -> TestResult:
         + ([] if good else [Fault("counts are whole numbers from 0", value=(there, back))])
     )
     if there + back == 0:
-        return TestResult(method, 0.0, 0, 1.0)
+        exact = method in ("McNemar exact", "McNemar mid-P")
+        return TestResult(method, 0.0, 0, 1.0) if exact else undefined(method, SAME)
     return MCNEMAR[method](int(there), int(back))
 
 
@@ -157,8 +163,7 @@ def kappa(table: Table, kind: str = "unweighted", level: float = 0.95) -> Agreem
     share = counts / n
     row, column = share.sum(1), share.sum(0)
     observed, expected = float((weight * share).sum()), float(row @ weight @ column)
-    name = "Cohen's kappa" if kind == "unweighted" else f"Cohen's kappa, {kind} weights"
-    method = f"{name}, Fleiss-Cohen-Everitt standard error, normal interval"
+    method = kappa_name(kind)
     if expected > 1 - 1e-12:
         return Agreement(method, *[float("nan")] * 6)
     value = (observed - expected) / (1 - expected)
@@ -170,6 +175,12 @@ def kappa(table: Table, kind: str = "unweighted", level: float = 0.95) -> Agreem
     half = float(stats.norm.ppf((1 + level) / 2)) * error
     p_value = float(2 * stats.norm.sf(abs(value) / null_error)) if null_error else float("nan")
     return Agreement(method, value, error, null_error, value - half, value + half, p_value)
+
+
+def kappa_name(kind: str) -> str:
+    """What a kappa with these weights is called."""
+    name = "Cohen's kappa" if kind == "unweighted" else f"Cohen's kappa, {kind} weights"
+    return f"{name}, Fleiss-Cohen-Everitt standard error, normal interval"
 
 
 def transition_intervals(

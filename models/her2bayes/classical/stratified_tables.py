@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from her2bayes.classical.association import TestResult
-from her2bayes.classical.square_tables import Agreement, Table, kappa
+from her2bayes.classical.association import TestResult, undefined
+from her2bayes.classical.square_tables import Agreement, Table, kappa, kappa_name
 from her2bayes.errors import Fault, raise_if
+
+NOTHING = "the margins of no stratum, or of one only, leave anything to test"
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,7 @@ def _stack(tables: Sequence[Table], shape: tuple[int, int] | None = None) -> np.
     )
     whole = bool((stack >= 0).all() and (stack % 1 == 0).all())
     raise_if([] if whole else [Fault("counts are whole numbers from 0", value=stack.tolist())])
-    kept = stack[stack.sum((1, 2)) > 1]  # a stratum of one patient has no variance
-    raise_if([] if len(kept) else [Fault("every stratum is empty", value=stack.tolist())])
-    return kept
+    return stack[stack.sum((1, 2)) > 1]  # a stratum of one patient has no variance
 
 
 def mantel_haenszel(
@@ -77,7 +77,7 @@ def _cmh(stack: np.ndarray, correct: bool) -> TestResult:
     variance = float((row.prod(1) * column.prod(1) / (n**2 * (n - 1))).sum())
     name = "Cochran-Mantel-Haenszel" + (", continuity correction" if correct else "")
     if not variance:
-        return TestResult(name, 0.0, 0, 1.0)
+        return undefined(name, NOTHING)
     distance = abs(float((stack[:, 0, 0] - expected).sum()))
     distance -= min(0.5, distance) if correct else 0.0
     statistic = distance**2 / variance
@@ -92,7 +92,7 @@ def breslow_day(tables: Sequence[Table], *, tarone: bool = True) -> TestResult:
     informative = (stack.sum(1) > 0).all(1) & (stack.sum(2) > 0).all(1)
     stack = stack[informative]
     if len(stack) < 2 or not 0 < common < float("inf"):
-        return TestResult(name, 0.0, 0, 1.0)
+        return undefined(name, NOTHING)
     row, column, other = stack[:, 0].sum(1), stack[:, :, 0].sum(1), stack[:, 1].sum(1)
     expected = np.array([_expected(common, *m) for m in zip(row, column, other, strict=True)])
     cells = [expected, row - expected, column - expected, other - column + expected]
@@ -131,16 +131,20 @@ def general_association(tables: Sequence[Table]) -> TestResult:
     rank = int(np.linalg.matrix_rank(covariance))
     name = "Cochran-Mantel-Haenszel, general association"
     if not rank:
-        return TestResult(name, 0.0, 0, 1.0)
+        return undefined(name, NOTHING)
     statistic = float(away @ np.linalg.pinv(covariance) @ away)
     return TestResult(name, statistic, rank, float(stats.chi2.sf(statistic, rank)))
 
 
 def common_kappa(tables: Sequence[Table], kind: str = "unweighted") -> tuple[Agreement, TestResult]:
     """Kappa pooled over strata with inverse-variance weights, and the test that all are equal."""
-    each = [kappa(table, kind) for table in tables]
+    each = [kappa(table, kind) for table in tables if np.asarray(table).sum()]
     used = [k for k in each if k.standard_error > 0]
-    raise_if([] if used else [Fault("kappa is not defined in any stratum", value=len(each))])
+    name = "equality of kappas (Fleiss 1981)"
+    if not used:
+        why = "kappa has no standard error in any stratum"
+        none = Agreement(f"{kappa_name(kind)}, pooled by inverse variance", *[float("nan")] * 6)
+        return none, undefined(name, why)
     weight = np.array([k.standard_error**-2 for k in used])
     values = np.array([k.value for k in used])
     value, error = float(weight @ values / weight.sum()), float(weight.sum() ** -0.5)
@@ -156,8 +160,9 @@ def common_kappa(tables: Sequence[Table], kind: str = "unweighted") -> tuple[Agr
         value + half,
         nan,
     )
-    p_value = float(stats.chi2.sf(statistic, df)) if df else 1.0
-    return pooled, TestResult("equality of kappas (Fleiss 1981)", statistic, df, p_value)
+    if not df:
+        return pooled, undefined(name, "one stratum only")
+    return pooled, TestResult(name, statistic, df, float(stats.chi2.sf(statistic, df)))
 
 
 def stratified_mcnemar(there: Sequence[int], back: Sequence[int]) -> TestResult:
@@ -168,7 +173,7 @@ def stratified_mcnemar(there: Sequence[int], back: Sequence[int]) -> TestResult:
     table = np.array([[a, b] for a, b in zip(there, back, strict=True) if a + b > 0], dtype=float)
     name = "equality of directions, Pearson chi-square"
     if len(table) < 2 or not (table.sum(0) > 0).all():
-        return TestResult(name, 0.0, 0, 1.0)
+        return undefined(name, NOTHING)
     expected = np.outer(table.sum(1), table.sum(0)) / table.sum()
     statistic, df = float(((table - expected) ** 2 / expected).sum()), len(table) - 1
     return TestResult(name, statistic, df, float(stats.chi2.sf(statistic, df)))

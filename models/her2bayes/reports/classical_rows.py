@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from her2bayes.analysis.classical_row import percent_row
-from her2bayes.classical.association import cramers_v
+from her2bayes.classical.association import DEGENERATE, cramers_v
 from her2bayes.classical.proportions import interval, newcombe
 from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.reports.numbers import number
@@ -16,6 +16,10 @@ from her2bayes.reports.numbers import number
 if TYPE_CHECKING:
     import xarray as xr
 
+V_METHOD = (
+    "Cramér's V, bias-corrected (Bergsma 2013); "
+    "95 % interval: noncentral chi-square (Smithson 2003)"
+)
 _COLUMNS = (
     "estimand",
     "statistic",
@@ -95,11 +99,12 @@ def _association(counts: Mapping[str, xr.DataArray]) -> Iterator[dict[str, Any]]
             yield {
                 "estimand": str(Estimand("association", "her2", contrast=Contrast(factor))),
                 "statistic": "cramers_v",
-                "reproduced": v.value,
+                "reproduced": v.corrected,
                 "reproduced_lower": v.lower,
                 "reproduced_upper": v.upper,
-                "method": "Cramér's V; 95 % interval: noncentral chi-square (Smithson)",
+                "method": V_METHOD,
                 "unit": "",
-                "note": "V is biased upwards and may lie above its own interval; "
-                f"bias-corrected (Bergsma) {number(v.corrected, 3)}",
+                "note": f"without correction, which is biased upwards, V is {number(v.value, 3)}"
+                if v.corrected == v.corrected  # NaN is no number
+                else f"not available: {DEGENERATE}, and more patients than either",
             }

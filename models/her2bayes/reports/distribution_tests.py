@@ -9,7 +9,7 @@ import pandas as pd
 
 from her2bayes.classical.association import cramers_v, variants
 from her2bayes.estimand import parse
-from her2bayes.reports.numbers import interval, number, p_value, probability
+from her2bayes.reports.numbers import interval, p_value, probability
 from her2bayes.reports.section import Table
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def association_table(
         if name and table.sizes["subgroup"] > 1
     ]
     caption = (
-        "Tests of no association, Cramér's V with its 95 % interval (noncentral chi-square), and "
-        "the largest posterior difference between two levels, in percentage points, with the "
-        "probability of its sign. Picking the largest of several favours large differences; all "
-        "of them are in the evidence table."
+        "Tests of no association, Cramér's V corrected for its upward bias (Bergsma 2013) with its "
+        "95 % interval (noncentral chi-square), and the largest posterior difference between two "
+        "levels, in percentage points, with the probability of its sign. Picking the largest of "
+        "several favours large differences; all of them are in the evidence table."
     )
     return Table("Association of HER2 status with each factor", pd.DataFrame(rows), caption)
 
@@ -46,7 +46,7 @@ def _row(label: str, table: xr.DataArray, answer: Mapping[str, Any] | None) -> d
         "Patients": str(int(table.sum())),
         "Pearson P": p_value(tests["Pearson chi-square"].p_value),
         "Exact P": f"{p_value(exact.p_value)} ({exact.method})" if exact else "",
-        "Cramér's V": f"{number(v.value, 2)} ({number(v.lower, 2)}–{number(v.upper, 2)})",
+        "Cramér's V": interval(v.corrected, v.lower, v.upper, 2),
         **_answer(answer),
     }
 
