@@ -245,9 +245,10 @@ def test_extra_double_and_nameless_columns(folder):
 def test_semicolons_are_recognised(folder):
     file = folder / COUNTS
     file.write_text(file.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
-    (fault,) = faults(folder)
-    assert "separated by semicolons" in fault.problem
-    assert "comma separated" in fault.remedy
+    assert (
+        load_study(folder).status_counts().keys()
+        == load_study(skeleton_folder()).status_counts().keys()
+    )
 
 
 @pytest.mark.parametrize(
@@ -256,13 +257,13 @@ def test_semicolons_are_recognised(folder):
         (b"", "file is empty"),
         (b"\xef\xbb\xbf", "file is empty"),
         (b" \r\n\n", "file is empty"),
-        (b"# only a comment\n", "nothing but comments"),
+        (b"# only a comment\n", "nothing but comment lines"),
         (b"claim_id,locat\xe9r\n", "not UTF-8 text at byte 15"),
         ("claim_id".encode("utf-16"), "looks like UTF-16"),
         (b"claim_id,\0\n", "holds a NUL byte"),
         (b"claim_id,\x07\n", "holds a control character"),
-        (b'claim_id,"loc\n', "not a CSV file"),
-        (b'claim_id,"l"oc\n', "not a CSV file"),
+        (b'claim_id,"loc\n', "quotation marks do not pair up"),
+        (b'claim_id,"l"oc\n', "quotation marks do not pair up"),
         (b"PK\x03\x04 an .xlsx file", "holds a control character"),
     ],
 )
@@ -283,7 +284,7 @@ def test_ledger_needs_rows(folder):
 
 def test_a_short_row_is_named(folder):
     change(folder / LEDGER, ",200 patients,200,,,=,,patients,0,200,,,", ",200 patients,200")
-    found = [f for f in faults(folder) if "cells where the header has 16" in f.problem]
+    found = [f for f in faults(folder) if "fields where the header has 16" in f.problem]
     assert [f.row for f in found] == [4]
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from her2bayes.errors import Fault
+from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.delimited import layout, records
 from her2bayes.evidence.nearest import nearest
 from her2bayes.evidence.schema import MAX_BYTES
 
-_OTHER_SEPARATORS = {"semicolons": ";", "tabs": "\t", "bars": "|"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _SAVE_AS = "save it as 'CSV UTF-8 (comma separated)'"
 
@@ -83,7 +81,7 @@ def _decode(raw: bytes, file: Path) -> str | Fault:
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> Rows:
-    """Read a comma-separated file whose header holds ``columns`` in any order.
+    """Read delimited text by the one reader's rules, whose header holds ``columns`` in any order.
 
     Lines before the header that start with ``#`` are comments, empty rows are skipped, quotes and
     every line ending are understood. Cells are text without surrounding spaces.
@@ -91,13 +89,11 @@ def read_rows(file: Path, columns: Sequence[str]) -> Rows:
     text = read_text(file)
     if isinstance(text, Fault):
         return Rows(file, (), frozenset(), (text,))
-    lines = _lines(text, file)
-    if isinstance(lines, Fault):
-        return Rows(file, (), frozenset(), (lines,))
-    if not lines:
-        remedy = "write the header row"
-        fault = Fault("nothing but comments", file=file, remedy=remedy)
-        return Rows(file, (), frozenset(), (fault,))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        lines = list(records(text, layout(text, file), file))
+    except BadInput as bad:
+        return Rows(file, (), frozenset(), bad.faults)
     number, header = lines[0]
     faults = list(_header_faults(file, number, header, columns))
     rows = []
@@ -107,7 +103,7 @@ def read_rows(file: Path, columns: Sequence[str]) -> Rows:
             cells = cells[:width]
         if len(cells) != width:
             remedy = "quote a cell that holds a comma; write empty cells too"
-            problem = f"{len(cells)} cells where the header has {width}"
+            problem = f"{len(cells)} fields where the header has {width}"
             faults.append(Fault(problem, file=file, row=number, remedy=remedy))
             continue
         rows.append(Row(number, dict(zip(header, cells, strict=True))))
@@ -115,36 +111,9 @@ def read_rows(file: Path, columns: Sequence[str]) -> Rows:
     return Rows(file, tuple(rows), known, tuple(faults))
 
 
-def _lines(text: str, file: Path) -> list[tuple[int, list[str]]] | Fault:
-    """Rows that hold something, with their numbers; comments before the first of them left out."""
-    lines: list[tuple[int, list[str]]] = []
-    number = 0
-    try:
-        for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
-            number += 1
-            stripped = [cell.strip() for cell in cells]
-            comment = not lines and stripped and stripped[0].startswith("#")
-            if any(stripped) and not comment:
-                lines.append((number, stripped))
-    except csv.Error as error:
-        remedy = 'close every quotation mark; write a quotation mark inside a quoted cell as ""'
-        return Fault(f"not a CSV file: {error}", file=file, row=number + 1, remedy=remedy)
-    return lines
-
-
 def _header_faults(
     file: Path, number: int, header: list[str], columns: Sequence[str]
 ) -> Iterator[Fault]:
-    for name, sign in _OTHER_SEPARATORS.items():
-        if len(header) == 1 and sign in header[0]:
-            yield Fault(
-                f"the cells are separated by {name}, not by commas",
-                file=file,
-                row=number,
-                value=header[0][:60],
-                remedy=_SAVE_AS,
-            )
-            return
     missing = [column for column in columns if column not in header]
     unknown = [column for column in dict.fromkeys(header) if column not in columns]
     for column in unknown:
