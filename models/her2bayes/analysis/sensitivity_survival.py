@@ -24,7 +24,7 @@ from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.conclusions import Conclusion
 from her2bayes.evidence.external_survival import external_cells
-from her2bayes.evidence.survival_cells import cut_points, survival_cells
+from her2bayes.evidence.survival_cells import cut_points, first_entry, survival_cells
 from her2bayes.inference.refit import Specification
 
 if TYPE_CHECKING:
@@ -206,6 +206,8 @@ def _answerable(estimand: Estimand, follow_up: FollowUp) -> bool:
         return False
     if estimand.kind != "hazard_ratio":
         timed = estimand.time is not None and estimand.time_unit == "months"
+        if timed and float(estimand.time or 0.0) <= first_entry(follow_up):
+            return False  # whoever is observed has had no event by then
         if not timed or (estimand.contrast and estimand.given) or len(estimand.given) > 1:
             return False
     contrasted = estimand.kind not in ("survival", "rmst")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.follow_up import FollowUp
 
 TIMES = (6.0, 12.0, 24.0, 36.0, 60.0, 120.0)
+DECADE = 120.0  # landmarks where the first entry is later than all of these, as on the scale of age
 CAREFUL = 0.99  # target acceptance of the second attempt, where the first one had divergences
 
 Say = Callable[[str], None]
@@ -101,8 +102,13 @@ def run(
     reference = _references(follow_up, question)
     priors = complete(question.priors, DEFAULT_PRIORS)
     say("aggregating")
-    reach = 0.0 if question.landmarks is None else float(question.landmarks["stop"].max())
-    cuts = cut_points(follow_up, question.cuts, question.intervals, reach)
+    reach, since = 0.0, np.inf
+    if question.landmarks is not None:
+        reach, since = (
+            float(question.landmarks[n].agg(f)) for n, f in (("stop", "max"), ("start", "min"))
+        )
+    cuts = cut_points(follow_up, question.cuts, question.intervals, reach, since)
+    times = landmark_times(question.times, float(cuts[0]), follow_up.last_time)
     cells = survival_cells(follow_up, cuts, question.nested)
     data: Any = cells
     if question.landmarks is not None:
@@ -115,7 +121,6 @@ def run(
     counts = time_counts(follow_up)
     reported = [name for name in follow_up.factors if name not in question.frailty]
     until = horizon(counts, reported[:1])
-    times = question.times or tuple(t for t in TIMES if t <= follow_up.last_time)
     say(f"fitting {follow_up.patients} patients, {follow_up.events} events")
     fitted = careful_fit(data, options, priors, sampling, store, cores)
     say("estimating")
@@ -138,6 +143,24 @@ def run(
         classical=classical_rows(counts, follow_up, reported, reference, until, times),
         variants=variants(counts, follow_up, reported, reference, times),
     )
+
+
+def landmark_times(asked: Sequence[float], first: float, last: float) -> tuple[float, ...]:
+    """Landmarks in months; ``BadInput`` where one is not after the first entry.
+
+    Whoever is observed has had no event by the first entry, so survival to before it is no
+    question to these patients.
+    """
+    early = [time for time in asked if time <= first]
+    if early:
+        problem = "landmark times that are not after the first entry"
+        remedy = "survival is conditional on no event by then; ask for a later time"
+        raise BadInput(
+            Fault(problem, value=early, allowed=f"above {first:g} months", remedy=remedy)
+        )
+    usual = [t for t in TIMES if first < t <= last]
+    decades = np.arange(DECADE, last + 1e-9, DECADE)
+    return tuple(asked) or tuple(usual) or tuple(float(t) for t in decades if t > first)
 
 
 def model_options(follow_up: FollowUp, question: Question) -> dict[str, Any]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ORDER = ("zero", "ultralow", "low", "positive")  # from worse to better, as HER2-directed drugs act
 Given = tuple[tuple[str, str], ...]
 EVENT = "P(HR < 1)"
+CONDITIONAL = ("survival", "survival_difference", "cumulative_incidence", "rmst", "rmst_difference",
+               "rmst_ratio", "median", "not_reached")  # fmt: skip
 Pair = tuple[xr.DataArray, xr.DataArray]  # posterior, prior
 
 
@@ -36,7 +38,30 @@ def estimate_rows(
     horizon: float,
     times: Sequence[float],
 ) -> Iterator[dict[str, Any]]:
-    """Yield all rows: by level, contrasts of levels, hazard ratios, ordering, spread."""
+    """Yield all rows: by level, contrasts of levels, hazard ratios, ordering, spread.
+
+    With delayed entry each row that is conditional on no event by the first entry says so.
+    """
+    given = given_entry(float(cells["interval_start"][0]))
+    for row in _all_rows(fit, cells, levels, reference, question, horizon, times):
+        kind = row["estimand"].partition("[")[0]
+        yield {**row, "note": _sentences(row["note"], given)} if kind in CONDITIONAL else row
+
+
+def given_entry(first: float) -> str:
+    """What survival is conditional on, in words; nothing where all patients count from 0."""
+    return f"given alive and event-free at the first entry, {first:.5g} months" if first > 0 else ""
+
+
+def _all_rows(
+    fit: Fit,
+    cells: xr.Dataset,
+    levels: Mapping[str, Levels],
+    reference: Mapping[str, str],
+    question: Question,
+    horizon: float,
+    times: Sequence[float],
+) -> Iterator[dict[str, Any]]:
     endpoint = str(cells.attrs["endpoint"])
     for factor, found in levels.items():
         for level in found.levels:
@@ -243,8 +268,16 @@ def _ratio_note(question: Question, cells: xr.Dataset) -> str:
 
 
 def _beyond(time: float, found: Levels, level: str) -> str:
-    last = found.last_time[level]
-    return f"extrapolated beyond {last:.1f} months of follow-up" if time > last else ""
+    """What of survival to ``time`` is the model's alone: after the last time, before the first."""
+    first, last = found.first_time[level], found.last_time[level]
+    late = f"extrapolated beyond {last:.1f} months of follow-up" if time > last else ""
+    return _sentences(late, _unseen(found, level, first))
+
+
+def _unseen(found: Levels, level: str, first: float) -> str:
+    if first <= found.grid[0]:
+        return ""
+    return f"extrapolated before {first:.5g} months, where no patient of {level} is observed"
 
 
 def _causes(found: Levels, level: str) -> list[str]:

@@ -22,7 +22,8 @@ class Levels:
     """Draws by level of one factor (or of all patients, factor ""): ``draws[level][name]``.
 
     Names: ``survival`` (time on the grid of ``grid``), ``rmst``, ``incidence`` (cause, time);
-    the first index is posterior or prior.
+    the first index is posterior or prior. ``last_time`` is the longest time of a level,
+    ``first_time`` the start of the first interval in which one of its patients is observed.
     """
 
     factor: str
@@ -30,6 +31,7 @@ class Levels:
     grid: np.ndarray
     draws: Mapping[str, Mapping[str, Mapping[str, xr.DataArray]]]
     last_time: Mapping[str, float]
+    first_time: Mapping[str, float]
 
 
 def levels_of(
@@ -41,8 +43,8 @@ def levels_of(
     frailty: Sequence[str] = (),
 ) -> Levels:
     """Survival and RMST of the patients at each level, on a grid that holds the landmarks."""
-    last = float(cells["last_time"].max())
-    grid = np.unique(np.concatenate([np.linspace(0, last, CURVE_POINTS), times, [horizon]]))
+    last, first = float(cells["last_time"].max()), float(cells["interval_start"][0])
+    grid = np.unique(np.concatenate([np.linspace(first, last, CURVE_POINTS), times, [horizon]]))
     targets = _targets(cells, factor)
     quantities: dict[str, Quantity] = {
         "survival": partial(post.survival, times=grid),
@@ -60,7 +62,14 @@ def levels_of(
         grid,
         draws,
         {name: float(cells["last_time"].where(share > 0).max()) for name, share in targets.items()},
+        {name: _first(cells, share) for name, share in targets.items()},
     )
+
+
+def _first(cells: xr.Dataset, share: xr.DataArray) -> float:
+    spent = cells["person_months"].where(share > 0, 0.0)
+    months = spent.sum([dim for dim in spent.dims if dim != "interval"])
+    return float(cells["interval_start"][int((months > 0).argmax("interval"))])
 
 
 def _targets(cells: xr.Dataset, factor: str) -> dict[str, xr.DataArray]:

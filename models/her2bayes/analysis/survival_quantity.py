@@ -16,7 +16,8 @@ CURVE_POINTS = 241
 def quantity(estimand: Estimand, draws: xr.Dataset, cells: xr.Dataset) -> xr.DataArray:
     """Hazard ratio, survival, RMST, median or a contrast of these, as dims (chain, draw).
 
-    A median that is not reached within the cells is infinite.
+    A median that is not reached within the cells is infinite. With delayed entry all but hazard
+    ratios are conditional on no event by the first entry, where the cells begin.
     """
     contrast = estimand.contrast
     if estimand.kind == "hazard_ratio" and contrast is not None:
@@ -54,7 +55,8 @@ def _mean(
     inside = rows.where(cells[factor].astype(str) == level, 0.0) if factor else rows
     share = inside / float(inside.sum())
     if kind == "median":
-        grid = np.linspace(0.0, float(cells["interval_end"][-1]), CURVE_POINTS)
+        first, last = float(cells["interval_start"][0]), float(cells["interval_end"][-1])
+        grid = np.linspace(first, last, CURVE_POINTS)
         curve = {kind: lambda hazard: post.survival(hazard, grid)}
         return crossing(standardised(draws, cells, {"all": share}, curve)["all"][kind])
     if kind == "survival":

@@ -1,7 +1,8 @@
 """Patients of other studies, followed like the own ones: files in, cells beside the own cells out.
 
 External follow-up after the longest own one is not used: each external patient is then censored
-there, which is no bias, and the own prior keeps its meaning.
+there, which is no bias, and the own prior keeps its meaning. Nor is external follow-up before the
+first own entry: survival is conditional on no event by then.
 """
 
 from __future__ import annotations

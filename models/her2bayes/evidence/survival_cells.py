@@ -31,16 +31,21 @@ def cut_points(
     scheme: str | Sequence[float] = "quantile",
     intervals: int = DEFAULT_INTERVALS,
     reach: float = 0.0,
+    since: float = np.inf,
 ) -> np.ndarray:
-    """Cut points in months, from 0 to the longest follow-up (or to ``reach``, if later).
+    """Cut points in months, from the first entry to the longest follow-up (``reach``, if later).
+
+    Without delayed entry they begin at 0. Nobody could be observed to have an event before the
+    first entry: of the hazard there the data say nothing, so that all that follows from the cells
+    is conditional on no event by then. ``since`` lets them begin earlier, where other data do.
 
     ``quantile`` puts equally many events in each interval (equal widths where there are no
     events), ``equal`` makes them equally wide, a list of times gives the inner cuts as they are.
     Ties can make fewer intervals than asked for. Raises ``BadInput``.
     """
-    last = max(follow_up.last_time, reach)
+    last, first = max(follow_up.last_time, reach), min(first_entry(follow_up), since)
     if not isinstance(scheme, str):
-        return _given_cuts(scheme, last)
+        return _given_cuts(scheme, first, last)
     if scheme not in SCHEMES or intervals < 1:
         raise BadInput(
             Fault(
@@ -54,13 +59,21 @@ def cut_points(
         rows = follow_up.table
         inner = _quantiles(rows.filter(rows.event == 1), fractions)
     else:
-        inner = follow_up.last_time * fractions
+        inner = first + (follow_up.last_time - first) * fractions
     # round, so that a cut is the same number in every engine and easy to read
     digits = 5 - int(np.floor(np.log10(last)))
     inner = np.unique(np.round(inner, digits))
     beyond = [follow_up.last_time] if reach > follow_up.last_time else []
-    inner = inner[(inner > 0) & (inner < follow_up.last_time)]
-    return np.concatenate([[0.0], inner, beyond, [last]])
+    inner = inner[(inner > first) & (inner < follow_up.last_time)]
+    return np.concatenate([[first], inner, beyond, [last]])
+
+
+def first_entry(follow_up: FollowUp) -> float:
+    """Months at which the first patient is under observation; 0 without delayed entry."""
+    if not follow_up.has_entry:
+        return 0.0
+    rows = follow_up.table
+    return float(collect(rows.aggregate(first=rows.entry.min()))["first"].iloc[0])
 
 
 def _quantiles(events: ir.Table, fractions: np.ndarray) -> np.ndarray:
@@ -70,15 +83,15 @@ def _quantiles(events: ir.Table, fractions: np.ndarray) -> np.ndarray:
     return np.asarray(found["found"].iloc[0], float)
 
 
-def _given_cuts(given: Sequence[float], last: float) -> np.ndarray:
+def _given_cuts(given: Sequence[float], first: float, last: float) -> np.ndarray:
     cuts = np.asarray(list(given), float)
     bad = ~np.isfinite(cuts) | (cuts < 0)
     if bad.any() or not len(cuts):
         raise BadInput(
             Fault("cut points must be months above 0", value=[float(c) for c in cuts[bad]])
         )
-    inner = np.unique(cuts[cuts > 0])
-    return np.concatenate([[0.0], inner, [last] if last > inner[-1] else []])
+    inner = np.unique(cuts[cuts > first])
+    return np.concatenate([[first], inner, [last] if not len(inner) or last > inner[-1] else []])
 
 
 def survival_cells(
@@ -126,10 +139,16 @@ def class_sums(
 ) -> pd.DataFrame:
     """Rows by class: group, entry and exit interval (from 0), event, cause.
 
+    What lies before the first cut is left out: who is gone by then, and the months until then.
+
     Columns ``rows``, ``exit_months`` (spent in the exit interval), ``entry_months`` (spent in the
     entry interval, where that is an earlier one), ``last_time``.
     """
-    rows = place(follow_up.table, cuts)
+    table = follow_up.table
+    if cuts[0] > 0:
+        table = table.filter(table.time > float(cuts[0]))
+        table = table.mutate(entry=ibis.greatest(table.entry, ibis.literal(float(cuts[0]))))
+    rows = place(table, cuts)
     same = rows.entry_interval == rows.exit_interval
     keys = [*follow_up.factors, "entry_interval", "exit_interval", "event", "cause"]
     measures = {

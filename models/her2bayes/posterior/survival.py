@@ -7,6 +7,8 @@ the months spent in interval j by time t:
     H(t) = sum_j h_j w_j(t)        S(t) = exp(-H(t))        RMST(t*) = integral of S from 0 to t*
     F_k(t) = sum_j (h_jk / h_j) (S(start_j) - S(min(end_j, t)))     (cause k; h_j over causes)
 
+Time runs from the start of the first interval, which is the first entry: with delayed entry S, F
+and quantiles are conditional on no event by then, and RMST is the mean of min(T, t*) given that.
 Beyond the last interval its hazard goes on: such values are extrapolations (``extrapolated``).
 """
 
@@ -102,7 +104,11 @@ def cumulative_incidence(
 
 
 def rmst(log_hazard: xr.DataArray, horizon: float) -> xr.DataArray:
-    """Mean months without the event up to ``horizon`` months, exact for a piecewise hazard."""
+    """Mean of the smaller of event time and ``horizon`` months, exact for a piecewise hazard.
+
+    The months before the first interval count as lived, as under a Kaplan–Meier curve that starts
+    at 1 there.
+    """
     rate = exp(log_hazard)
     rate = rate.sum("cause") if "cause" in rate.dims else rate
     spent = months_in(log_hazard, [horizon]).isel(time=0, drop=True)
@@ -110,7 +116,7 @@ def rmst(log_hazard: xr.DataArray, horizon: float) -> xr.DataArray:
     before = in_interval.cumsum("interval") - in_interval
     # (1 - exp(-h w)) / h -> w as h -> 0
     area = xr.where(in_interval > 1e-12, -expm1(-in_interval) / rate, spent)
-    return (exp(-before) * area).sum("interval")
+    return (exp(-before) * area).sum("interval") + float(log_hazard["interval_start"][0])
 
 
 def quantile(log_hazard: xr.DataArray, share: float = 0.5) -> xr.DataArray:

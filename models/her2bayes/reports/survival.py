@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from her2bayes.analysis.survival import Result
-from her2bayes.analysis.survival_estimates import pairs
+from her2bayes.analysis.survival_estimates import given_entry, pairs
 from her2bayes.classical import survival as km
+from her2bayes.evidence.time_counts import at_risk
 from her2bayes.reports import survival_drawings as drawings
 from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
@@ -18,6 +19,8 @@ from her2bayes.reports.section import Figure, Section, Table
 from her2bayes.reports.shared import HIDDEN, SHARED, survival_counts
 from her2bayes.reports.small_cells import conceal
 from her2bayes.reports.survival_figures import endpoint_name
+
+FEW = 10  # patients at risk; below, a Kaplan–Meier step is over a tenth
 
 
 def evidence(result: Result) -> pd.DataFrame:
@@ -137,8 +140,26 @@ def _paragraphs(result: Result, reported: list[str], below: int) -> tuple[str, .
         texts.append(
             "Patients enter late: each counts from the entry on only, which removes the bias of "
             "survival counted from before anybody could be observed to die."
+            + ("" if below else f" {entry_text(result)}")
         )
     return tuple(texts)
+
+
+def entry_text(result: Result) -> str:
+    """What survival is conditional on where patients enter late, and on how few it rests there."""
+    first, counts = float(result.cells["interval_start"][0]), result.counts
+    times = counts.loc[counts["event"] == 1, "time"]
+    text = (
+        f"Survival, medians, restricted means and cumulative incidences are {given_entry(first)}: "
+        "the data say nothing of the time before, and curves begin there."
+        if first > 0
+        else "Patients are under observation from time 0 on, if few at first."
+    )
+    if times.empty:
+        return text
+    number = int(at_risk(counts, [times.min()])[0])
+    few = ": what stands there rests on few patients" if number < FEW else ""
+    return f"{text} At the first event, at {times.min():.5g} months, {number} are at risk{few}."
 
 
 def _prior_text(result: Result) -> str:

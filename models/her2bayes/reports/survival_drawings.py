@@ -26,11 +26,11 @@ MOST_CURVES = 6
 MISSING = (np.nan, np.nan, np.nan)
 
 
-def _ticks(last: float) -> list[float]:
+def _ticks(last: float, first: float = 0.0) -> list[float]:
     for step in (3, 6, 12, 24, 36, 60, 120):
-        if last / step <= 8:
+        if (last - first) / step <= 8:
             break
-    return [float(t) for t in np.arange(0, last + step * 0.999, step)]
+    return [float(t) for t in np.arange(first // step * step, last + step * 0.999, step)]
 
 
 def band(draws: xr.DataArray, months: np.ndarray) -> Band:
@@ -46,7 +46,8 @@ def curves(result: Result, found: Levels, shared: bool = False) -> list[Figure]:
 
     ``shared``: nothing that comes from patients directly, the model's curves only.
     """
-    ticks = _ticks(result.follow_up.last_time)
+    first = float(found.grid[0])
+    ticks = _ticks(result.follow_up.last_time, first)
     by = [found.factor] if found.factor else []
     labels = km.label(result.counts, by)
     steps = km.curve(result.counts, by)
@@ -60,11 +61,12 @@ def curves(result: Result, found: Levels, shared: bool = False) -> list[Figure]:
                 steps=None
                 if shared
                 else (
-                    np.append(0.0, step["time"].to_numpy()),
+                    np.append(found.first_time[level], step["time"].to_numpy()),
                     np.append(1.0, step["estimate"].to_numpy()),
                 ),
                 at_risk=() if shared else list(at_risk(result.counts[labels == level], ticks)),
                 last=found.last_time[level],
+                first=found.first_time[level],
             )
         )
     endpoint, name = result.follow_up.endpoint, found.factor or "all"
@@ -83,7 +85,7 @@ def curves(result: Result, found: Levels, shared: bool = False) -> list[Figure]:
             title,
             figures.survival(drawn, ticks, endpoint),
             f"{who}. Posterior mean survival of the patients in each group with 95 % band"
-            f"{'' if shared else ', over their Kaplan–Meier curve'}.{more}",
+            f"{'' if shared else ', over their Kaplan–Meier curve'}.{_from(first)}{more}",
         ),
         Figure(
             f"hazard-{slug}",
@@ -93,6 +95,12 @@ def curves(result: Result, found: Levels, shared: bool = False) -> list[Figure]:
             "because few patients are left.",
         ),
     ]
+
+
+def _from(first: float) -> str:
+    """Where curves of patients who enter late begin."""
+    said = "Curves begin at the first entry"
+    return f" {said}, {first:.5g} months; before it there are no data." if first > 0 else ""
 
 
 def _hazard_bands(found: Levels) -> dict[str, Band]:
@@ -134,7 +142,9 @@ def over_time(result: Result, reported: list[str]) -> list[Figure]:
             Figure(
                 f"ratio-{factor.replace('_', '-')}",
                 f"Hazard ratio over time: {factor} against {base}",
-                figures.ratio_over_time(bands, constant, _ticks(result.follow_up.last_time)),
+                figures.ratio_over_time(
+                    bands, constant, _ticks(result.follow_up.last_time, result.levels[""].grid[0])
+                ),
                 "Posterior median and 95 % band; the dashed lines are Cox's constant ratios.",
             )
         )

@@ -29,7 +29,8 @@ class Band:
 class Curve:
     """One group: posterior band, Kaplan–Meier steps (times, survival), at-risk counts.
 
-    No steps and no counts in a report that is shared.
+    No steps and no counts in a report that is shared. Patients are observed from ``first`` to
+    ``last`` months.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Curve:
     steps: tuple[np.ndarray, np.ndarray] | None
     at_risk: Sequence[float]
     last: float
+    first: float = 0.0
 
 
 def endpoint_name(endpoint: str) -> str:
@@ -48,7 +50,7 @@ def survival(
     curves: Sequence[Curve], ticks: Sequence[float], endpoint: str,
     said: tuple[str, str, str] = ("posterior median, 95 %", "Kaplan–Meier", "extrapolated"),
 ) -> str:  # fmt: skip
-    """Bands over Kaplan–Meier steps, patients at risk below; a band is dotted after ``last``.
+    """Bands over Kaplan–Meier steps, patients at risk below; dotted before first and after last.
 
     ``said`` is what the legend says of bands, steps and dotted parts.
     """
@@ -140,16 +142,18 @@ def _axes(height: float) -> tuple[Any, Any]:
 
 
 def _months(axes: Any, ticks: Sequence[float]) -> None:
-    axes.set(xlim=(0, ticks[-1]), xticks=list(ticks))
+    axes.set(xlim=(ticks[0], ticks[-1]), xticks=list(ticks))
     axes.set_xticklabels([f"{t:g}" for t in ticks])
     axes.set_xlabel("months")
 
 
 def _draw(axes: Any, curve: Curve, colour: str) -> None:
     band = curve.band
-    inside = band.months <= curve.last
+    inside = (band.months <= curve.last) & (band.months >= curve.first)
+    before = band.months <= band.months[inside][0]
     beyond = band.months >= band.months[inside][-1]
-    for part, alpha, dash in ((inside, 0.22, "-"), (beyond, 0.10, (0, (1, 2)))):
+    dotted = (0, (1, 2))
+    for part, alpha, dash in ((inside, 0.22, "-"), (before, 0.10, dotted), (beyond, 0.10, dotted)):
         axes.fill_between(
             band.months[part], band.lower[part], band.upper[part], color=colour, alpha=alpha,
             linewidth=0,
@@ -196,7 +200,7 @@ def _risk_table(
         y = (top - _LINE * line) / height
         figure.text(1 - (_RIGHT - _BESIDE) / _WIDTH, y, curve.label, size=10.5, va="center")
         for t, n in zip(ticks, curve.at_risk, strict=True):
-            x = (_LEFT + span * t / ticks[-1]) / _WIDTH
+            x = (_LEFT + span * (t - ticks[0]) / (ticks[-1] - ticks[0])) / _WIDTH
             figure.text(x, y, f"{n:,.0f}", ha="center", va="center", size=10.5, color=style.INK)
 
 

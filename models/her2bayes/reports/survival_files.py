@@ -182,7 +182,7 @@ def write(
 
 def _told(result: Result, out: Path) -> Written:
     table = result.estimates
-    lines = []
+    lines = [report.entry_text(result)] if result.follow_up.has_entry else []
     for row in table[table["estimand"].str.startswith(("hazard_ratio[", "median["))].to_dict(
         "records"
     ):
