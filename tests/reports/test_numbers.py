@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from her2bayes.reports.numbers import count, interval, number, p_value, probability
+from her2bayes.reports.numbers import (
+    SPACE,
+    count,
+    interval,
+    number,
+    p_value,
+    probability,
+    survival_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +70,11 @@ def test_a_bound_beyond_follow_up_is_said():
     )
     assert interval(nan, 38.1, nan, unit="months", unreached="not reached") == ""
     assert interval(45.4, 38.1, nan, unit="months") == "45.4"
+
+
+def test_medians_beyond_follow_up_say_what_is_known():
+    nan = float("nan")
+    assert survival_time(43.84, 37.3, 51.12) == "43.8 (37.3–51.1)"
+    assert survival_time(43.84, 37.3, nan) == "43.8 (37.3–not reached)"
+    assert survival_time(nan, 37.3, nan) == f"not reached (95{SPACE}% from 37.3)"
+    assert survival_time(nan, nan, nan) == "not reached"

@@ -185,3 +185,49 @@ def test_a_cohort_without_events_is_no_failed_chain(tmp_path: Path):
     never = table["not_reached[months @ 16 months]"]
     assert float(never["posterior_probability"]) > 0.97
     assert table["median[months]"]["posterior_median"] == ""
+
+
+def test_nobody_is_followed_before_the_first_entry(tmp_path: Path):
+    """Scale of age: the posterior is near Kaplan–Meier given alive at 40, not near the prior."""
+    rng = np.random.default_rng(3)
+    entry = 480 + rng.uniform(0, 360, 300)
+    entry[0] = 480
+    died = entry + rng.exponential(250, 300)
+    last = entry + rng.uniform(60, 400, 300)
+    table = pd.DataFrame(
+        {"entry": entry, "months": np.minimum(died, last), "event": (died <= last).astype(int)}
+    )
+    path = tmp_path / "ages.csv"
+    table.to_csv(path, index=False)
+    arguments = ("--cohort", path, *COLUMNS, "--entry", "entry", "--longest", "1500", "--quick")
+    done = fit(*arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert "given alive and event-free at the first entry, 480 months" in done.stdout
+    rows = pd.read_csv(tmp_path / "out" / "estimates.csv").set_index("estimand")
+    median = rows.loc["median[months]"]
+    # constant hazard 1/250 from 480 on: median 480 + 250 log 2
+    assert median["posterior_lower"] < 480 + 250 * np.log(2) < median["posterior_upper"]
+    assert abs(median["posterior_median"] - median["reproduced"]) < 40
+    assert "given alive" in median["note"]
+    assert "survival[months @ 600 months]" in rows.index
+    assert not any("@ 120 months" in name for name in rows.index)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Curves begin at the first entry, 480 months" in page
+
+    wrong = fit(*arguments, "--times", "240,600", "--out", tmp_path / "wrong")
+    assert wrong.exit_code == 2
+    assert "not after the first entry" in wrong.stderr
+    assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_without_events_medians_are_not_reached_and_chains_have_not_failed(tmp_path: Path):
+    path = tmp_path / "censored.csv"
+    table = pd.DataFrame({"months": range(5, 17), "event": 0, "arm": list("ab") * 6})
+    table.to_csv(path, index=False)
+    done = fit("--cohort", path, *COLUMNS, "--by", "arm", "--quick", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stdout
+    assert "median[months] not reached" in done.stdout
+    rows = pd.read_csv(tmp_path / "out" / "estimates.csv").set_index("estimand")
+    assert rows.loc["not_reached[months @ 16 months]", "posterior_probability"] > 0.95
+    assert np.isnan(rows.loc["median[months]", "posterior_median"])

@@ -251,7 +251,8 @@ def offset_text(run: Run) -> str:
 
 def shown(row: Mapping[str, Any]) -> str:
     """Estimate with limits, and the probability of a ratio below 1 where there is one."""
-    low, high = row["posterior_lower"], row["posterior_upper"]
-    text = f"{row['posterior_median']:.2f} ({low:.2f} to {high:.2f})"
+    low, middle, high = (row[f"posterior_{part}"] for part in ("lower", "median", "upper"))
+    limits = [f"{v:.2f}" if np.isfinite(v) else "not reached" for v in (low, middle, high)]
+    text = f"{limits[1]} ({limits[0]} to {limits[2]})"
     chance = row["posterior_probability"]
     return text + (f", P(HR < 1) {chance:.3f}" if np.isfinite(chance) else "")

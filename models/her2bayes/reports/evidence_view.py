@@ -11,7 +11,7 @@ import pandas as pd
 
 from her2bayes.audit.quantities import quantities
 from her2bayes.inference.standards import failed
-from her2bayes.reports.numbers import interval, number, p_value, probability
+from her2bayes.reports.numbers import interval, number, p_value, probability, survival_time
 
 # verdict -> words on the page, in the order in which a reviewer wants them counted
 VERDICT_LABELS = {
@@ -216,9 +216,17 @@ def _reproduced(row: Mapping[str, Any]) -> str:
 
 def _estimate(row: Mapping[str, Any], value: str, lower: str, upper: str) -> str:
     bounds = (row.get(lower), row.get(upper))
+    if _median_of_a_fit(row, value):
+        return survival_time(row.get(value), *bounds, _text(row, "unit"))
     exact = bounds[0] == bounds[1]  # counts without rounding: an interval of no width
     text = interval(row.get(value), *((None, None) if exact else bounds), unit=_text(row, "unit"))
     return f"{text}\N{NO-BREAK SPACE}%" if text and _text(row, "unit") == "%" else text
+
+
+def _median_of_a_fit(row: Mapping[str, Any], value: str) -> bool:
+    """Whether what is missing lies beyond follow-up: of posterior and prior, where there is one."""
+    fitted = value.startswith(("posterior", "prior")) and _text(row, "fit_id") != ""
+    return fitted and _text(row, "estimand").startswith("median[")
 
 
 def _chance(row: Mapping[str, Any]) -> str:

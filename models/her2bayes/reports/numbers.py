@@ -49,6 +49,20 @@ def interval(
     return f"{middle} ({low}{joiner}{high})".strip()
 
 
+NOT_REACHED = "not reached"
+
+
+def survival_time(value: object, lower: object, upper: object, unit: str = "months") -> str:
+    """Text of a median time of which a part may lie beyond follow-up (missing).
+
+    The lower limit is said where the median itself is not reached: it is all that is known.
+    """
+    text = interval(value, lower, upper, unit=unit, unreached=NOT_REACHED)
+    if text or not number(lower):
+        return text or NOT_REACHED
+    return f"{NOT_REACHED} (95{SPACE}% from {number(lower, 1)})"
+
+
 def probability(value: object) -> str:
     """Text of a probability in [0, 1] as a percentage that never rounds to certainty."""
     text = number(value)

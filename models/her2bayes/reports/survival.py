@@ -14,7 +14,7 @@ from her2bayes.evidence.time_counts import at_risk
 from her2bayes.reports import survival_drawings as drawings
 from her2bayes.reports.evidence_table import join_unprinted
 from her2bayes.reports.fit_card import fit_card
-from her2bayes.reports.numbers import count, interval, number, p_value, probability
+from her2bayes.reports.numbers import count, interval, number, p_value, probability, survival_time
 from her2bayes.reports.section import Figure, Section, Table
 from her2bayes.reports.shared import HIDDEN, SHARED, survival_counts
 from her2bayes.reports.small_cells import conceal
@@ -167,6 +167,7 @@ def _prior_text(result: Result) -> str:
     endpoint, table = result.follow_up.endpoint, result.estimates.set_index("estimand")
     row = table.loc[f"median[{endpoint}]"].to_dict()
     text = interval(row["prior_median"], row["prior_lower"], row["prior_upper"], 0)
+    text = text or f"more than {result.follow_up.last_time:.0f}"
     beyond = "" if "–" in text else "; many prior draws do not reach it within follow-up"
     return (
         f"Before the data the model holds a median {endpoint_name(endpoint)} of {text} months for "
@@ -247,6 +248,8 @@ def _main_table(result: Result) -> Table:
 
 def _interval(row: Mapping[Any, Any], name: str) -> str:
     median, lower, upper = (row[f"{name}_{part}"] for part in ("median", "lower", "upper"))
+    if str(row["estimand"]).startswith("median["):
+        return survival_time(median, lower, upper, str(row["unit"]))
     return interval(median, lower, upper, unit=str(row["unit"]))
 
 

@@ -14,7 +14,7 @@ from her2bayes.bayes import survival_borrowing
 from her2bayes.estimand import Estimand, parse
 from her2bayes.reports import survival_borrowing_figures as figures
 from her2bayes.reports.fit_card import worst
-from her2bayes.reports.numbers import count, interval, number, probability
+from her2bayes.reports.numbers import count, interval, number, probability, survival_time
 from her2bayes.reports.section import Figure, FitCard, Section, Table
 from her2bayes.reports.survival_figures import endpoint_name
 
@@ -232,8 +232,9 @@ def _estimates(one: Borrowed) -> Table:
 def _shown(row: Mapping[Any, Any], name: str) -> str:
     median, low, high = (row[f"{name}_{part}"] for part in ("median", "lower", "upper"))
     unit = str(row["unit"])
-    unreached = "not reached" if unit == "months" else ""
-    return interval(median, low, high, None if unit else 2, unit=unit, unreached=unreached)
+    if unit == "months":
+        return survival_time(median, low, high, unit)
+    return interval(median, low, high, None if unit else 2, unit=unit)
 
 
 def _studies(one: Borrowed) -> Table:

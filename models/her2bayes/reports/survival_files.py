@@ -25,7 +25,7 @@ from her2bayes.reports.failures import failures
 from her2bayes.reports.files import publish
 from her2bayes.reports.methods import QUICK
 from her2bayes.reports.monte_carlo import monte_carlo_file
-from her2bayes.reports.numbers import interval, probability
+from her2bayes.reports.numbers import interval, probability, survival_time
 from her2bayes.reports.page import StudyPage
 from her2bayes.reports.page_files import study_files
 from her2bayes.reports.section import Section
@@ -186,17 +186,11 @@ def _told(result: Result, out: Path) -> Written:
     for row in table[table["estimand"].str.startswith(("hazard_ratio[", "median["))].to_dict(
         "records"
     ):
-        text = interval(
-            row["posterior_median"],
-            row["posterior_lower"],
-            row["posterior_upper"],
-            unit=row["unit"],
-        )
+        values = (row["posterior_median"], row["posterior_lower"], row["posterior_upper"])
+        median = row["estimand"].startswith("median[")
+        text = survival_time(*values) if median else interval(*values, unit=row["unit"])
         chance = probability(row["posterior_probability"])
-        lines.append(
-            f"{row['estimand']} {text or 'not reached'}"
-            + (f", P(HR < 1) {chance}" if chance else "")
-        )
+        lines.append(f"{row['estimand']} {text}" + (f", P(HR < 1) {chance}" if chance else ""))
     lines += classical_lines(result.classical)
     failed = failures(table)
     return Written((*lines, *failed, str(out / "report.html")), failed)
