@@ -74,11 +74,11 @@ def cox(
     method = f"Cox, {ties.capitalize()} ties" + (
         f", stratified by {', '.join(strata)}" if strata else ""
     )
-    entry, time, event, patients = counts[["entry", "time", "event", "patients"]].to_numpy().T
-    table = risk_table(entry, time, event, patients, label(counts, strata), design.to_numpy())
     if design.empty or not happened.any():
         why = "no events" if len(design.columns) else "one level only"
         return CoxFit(absent(counts, factors, why), NO_TESTS, (0.0, 0.0), method, why)
+    entry, time, event, patients = counts[["entry", "time", "event", "patients"]].to_numpy().T
+    table = risk_table(entry, time, event, patients, label(counts, strata), design.to_numpy())
     split = separation(table)
     found = maximise(split.limit, ties)
     null = maximise(table._replace(patterns=table.patterns[:, :0]), ties).loglik[1]
