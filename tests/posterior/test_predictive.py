@@ -120,6 +120,15 @@ def test_conditions_of_the_likelihood_are_not_checked() -> None:
         {name: made[name].to_dataset().rename(n="partial") for name in made.children}
     )
     assert predictive_checks(renamed).empty
+    pairs = xr.DataTree.from_dict(
+        {
+            name: made[name].to_dataset().rename(n="pairs").assign(partial=made[name]["n"])
+            for name in made.children
+        }
+    )
+    assert predictive_checks(pairs).empty  # which pairs are read as one class is no chance draw
+    pairs["observed_data"] = pairs["observed_data"].to_dataset().drop_vars("partial")
+    assert not predictive_checks(pairs).empty
 
 
 def test_tails_of_kaplan_meier_curves_are_uniform_over_studies_from_the_model() -> None:

@@ -111,6 +111,9 @@ def test_a_small_cohort_end_to_end(tmp_path: Path) -> None:
     assert float(with_sets["posterior_lower"]) < truth < float(with_sets["posterior_upper"])
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Quick run" in page
+    # the pairs are drawn from such a model, one in five with a set of classes
+    assert "does not make data like these" not in page
+    assert "would the model make data like these" in page
     assert len(list((out / "figures").glob("*.svg"))) >= 5
     assert len(list((out / "fits").glob("her2_transition-*.nc"))) == 6
     before = (out / "estimates.csv").read_bytes()
