@@ -202,3 +202,12 @@ def test_real_patients(realdata, study, arm, version):
         reference = pd.read_csv(folder / "ipdfromkm_benchmark.csv")
         row = reference.query("ver == @version and study == @study and arm == @arm").iloc[0]
         assert distance <= max(row["maxdS"], 1 / patients[0].size)
+
+
+def test_a_few_clicks_far_apart_are_no_axis_calibrated_askew():
+    """Five clicks a third of the axis apart: each reading keeps the axis, so that patients fit."""
+    curve = read_curve(np.array([0, 5, 10, 20, 30.0]), np.array([1, 0.9, 0.7, 0.45, 0.4]))
+    for seed in range(6):
+        for time, event in reconstruct(curve, [0, 10, 20], [50, 33, 20], members=2, seed=seed):
+            assert [(time >= t).sum() for t in (0, 10, 20)] == [50, 33, 20]
+            assert 0 < event.sum() < 50

@@ -35,6 +35,8 @@ PARTICLES = 200
 REACH = 6.0
 # Largest reading error that is tried: two hundredths of survival, several pixels of any figure.
 LARGEST_ERROR = 0.02
+# Largest error of the time axis's scale: clicks far apart do not mean that it was calibrated askew.
+LARGEST_STRETCH = 0.005
 EXACT = "steps of the curve"
 # Falls of a curve of steps beyond this many reading errors are deaths; smaller ones may be wobble.
 CERTAIN = 2.5
@@ -366,7 +368,7 @@ def _reread(curve: Curve, rng: np.random.Generator) -> Curve:
     if curve.exact:  # the filter's own error covers the rounding
         return curve
     spacing = float(np.median(np.diff(curve.time))) / curve.time[-1]
-    stretch = 1 + rng.normal(0, 0.0 if curve.steps else spacing)
+    stretch = 1 + rng.normal(0, 0.0 if curve.steps else min(spacing, LARGEST_STRETCH))
     height = np.arange(0, 1 + 4 * curve.sigma, 4 * curve.sigma)
     shared = np.interp(curve.survival, height, rng.normal(0, curve.sigma / 2, height.size))
     scale = rng.normal(0, curve.sigma) * (1 - curve.survival)
