@@ -196,12 +196,10 @@ def test_survival_of_a_cohort_is_that_of_the_page(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_pairs_of_a_cohort_are_those_of_the_page(tmp_path) -> None:
-    paired = import_module("test_sensitivity_families").paired
-
+def test_pairs_of_a_cohort_are_those_of_the_page(tmp_path, paired) -> None:
     from her2bayes.analysis import sensitivity_pairs, transition_cohort
 
-    cohort, fits = paired(), Store(tmp_path)
+    cohort, fits = paired, Store(tmp_path)
     result = transition_cohort.run_cohort(cohort, ["hr_status"], QUICK, fits, assay=False)
     rows = result.estimates[result.estimates["reading"] == ""]
     asked = [c for c in as_conclusions(rows)

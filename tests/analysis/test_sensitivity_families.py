@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
@@ -16,11 +15,8 @@ from her2bayes.analysis.scenarios import BASE, one_at_a_time, scenario
 from her2bayes.analysis.sensitivity_work import identity, key
 from her2bayes.analysis.survival import Question
 from her2bayes.errors import BadInput
-from her2bayes.evidence.classify import PAPERS
-from her2bayes.evidence.cohort import Cohort
 from her2bayes.evidence.conclusions import conclusions_of
 from her2bayes.evidence.follow_up import read_follow_up
-from her2bayes.evidence.simulate_pairs import coarsened_sets, known_truth, simulate_pairs
 from her2bayes.evidence.simulate_survival import cohort
 from her2bayes.evidence.study import load_study, published_folder
 from her2bayes.inference import densities, engine
@@ -227,30 +223,7 @@ def test_names_of_stored_results_depend_on_everything(by_factor):
     assert len(names) == 5
 
 
-def paired() -> Cohort:
-    """Simulated pairs of readings, sets as often as in MSK 2018, two factors."""
-    rng = np.random.default_rng(11)
-    rows = simulate_pairs(
-        rng, {"positive": 400, "negative": 150}, **known_truth(), factor="hr_status",
-        coarsening=coarsened_sets(),
-    )  # fmt: skip
-    rows["site"] = np.where(np.arange(len(rows)) % 3 == 0, "liver", "bone")
-    for end in ("primary", "recurrence"):
-        scores = {"zero": "0", "low": "1", "positive": "3", "zero/low": "0 1", "low/positive": "2"}
-        rows[f"{end}_score"] = rows[f"{end}_reading"].map(scores).fillna("")
-        rows[[f"{end}_ish", f"{end}_overall", f"{end}_rule"]] = ""
-        rows[f"{end}_sampled"] = True
-    rows["pair"] = True
-    factors = {"hr_status": ("positive", "negative"), "site": ("bone", "liver")}
-    return Cohort(
-        id="simulated", title="Simulated pairs", patients=rows,
-        flow=pd.DataFrame({"stage": ["rows"], "unit": ["rows"], "rule": ["one row a patient"],
-                           "result": [""], "outcome": ["kept"], "count": [550], "of": [550]}),
-        factors=factors, endpoints=(), scheme=PAPERS, source={}, digest="x",
-    )  # fmt: skip
-
-
-def test_scenarios_of_pairs():
+def test_scenarios_of_pairs(paired):
     texts = (
         "discordance[] > 0.3",
         "transition[zero -> low] > 0.4",
@@ -259,7 +232,7 @@ def test_scenarios_of_pairs():
         "discordance[| hr_status=positive] > 0.3",
         "discordance_difference[; hr_status: positive vs negative] > 0",
     )
-    everyone, by_receptor = pairs.targets(paired(), asked(*texts))
+    everyone, by_receptor = pairs.targets(paired, asked(*texts))
     assert len(everyone.conclusions) == 4
     read = next(axis for axis in everyone.axes if axis.name == pairs.READ)
     assert "IHC 0-1+ read as low" in read.values
@@ -327,7 +300,7 @@ def test_facts_of_few_tables_are_one_model(shi):
     assert float(posterior.mean()) == pytest.approx(26 / 54, abs=0.005)
 
 
-def test_joint_densities_of_every_family(shi, by_factor, follow_up):
+def test_joint_densities_of_every_family(shi, by_factor, follow_up, paired):
     """Batched joint density and derived variables are those of the model, for all families."""
     from her2bayes.inference.reweight import joint
 
@@ -337,7 +310,7 @@ def test_joint_densities_of_every_family(shi, by_factor, follow_up):
         (shares, by_factor["site"]),
         (change, change.targets(shi, shi.conclusions)[0]),
         (survival, survival.target(follow_up, Question(), lasting)),
-        (pairs, pairs.targets(paired(), asked("discordance[] > 0.3"))[0]),
+        (pairs, pairs.targets(paired, asked("discordance[] > 0.3"))[0]),
     )
     for family, target in cases:
         spec = family.specification(target, target.widest)

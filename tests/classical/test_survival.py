@@ -22,13 +22,22 @@ from her2bayes.classical import survival as km
 from her2bayes.classical.fine_gray import fine_gray
 from her2bayes.classical.piecewise import piecewise_exponential
 from her2bayes.errors import BadInput
+from her2bayes.evidence.cohort import read_cohort
 from her2bayes.evidence.follow_up import FollowUp, read_follow_up
+from her2bayes.evidence.maps import packaged_maps
 from her2bayes.evidence.survival_cells import cut_points, survival_cells
 from her2bayes.evidence.time_counts import time_counts
+from her2bayes.reports.survival_files import single_classes
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "survival_r.json").read_text())
 BUNDLED = ("lung", "veteran", "truncated")
 REAL = ("gbsg", "rotterdam", "msk")
+
+
+def msk(folder: Path) -> pd.DataFrame:
+    """Patients of MSK 2018 through the map of the package, each in one class."""
+    cohort = read_cohort(packaged_maps() / "msk2018.toml", folder / "breast_msk_2018")
+    return single_classes(cohort)
 
 
 def frame(name: str, folder: Path | None) -> pd.DataFrame:
@@ -54,9 +63,7 @@ def frame(name: str, folder: Path | None) -> pd.DataFrame:
     if name == "rotterdam":
         d = pd.read_csv(folder / "r_survival_breast" / "survival_rotterdam.csv")
         return pd.DataFrame({"t": d["dtime"], "e": d["death"], "g": d["grade"], "s": d["meno"]})
-    from her2bayes.reports.survival_files import cohort_frame
-
-    d, _ = cohort_frame(folder / "breast_msk_2018", "msk2018")
+    d = msk(folder)
     d = d[d["os_biopsy_months"] > 0]
     return pd.DataFrame(
         {"t": d["os_biopsy_months"], "e": d["os_biopsy_event"], "g": d["her2"], "s": "a"}
@@ -199,9 +206,7 @@ def test_hazard_ratios_of_msk_as_published_with_the_data(realdata):
 
 
 def test_disease_free_medians_of_msk(realdata):
-    from her2bayes.reports.survival_files import cohort_frame
-
-    frame_, _ = cohort_frame(realdata / "breast_msk_2018", "msk2018")
+    frame_ = msk(realdata)
     found = read_follow_up(
         frame_,
         time="dfs_months",

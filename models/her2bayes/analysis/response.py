@@ -59,7 +59,8 @@ class Result:
     """What the printed responses of a study give.
 
     ``groups`` maps a group of responses (orr) to its categories, ``labels`` factors to words;
-    ``rests`` are patients that the counts of a factor leave out, by (group, factor).
+    ``shares`` name the binomials behind single shares and rates; ``rests`` are patients that the
+    counts of a factor leave out, by (group, factor).
     """
 
     study: str
@@ -72,7 +73,7 @@ class Result:
     refused: tuple[Refused, ...]
     conversions: tuple[Prediction, ...]
     tests: tuple[Mapping[str, Any], ...]
-    shares: ExactFit
+    shares: tuple[ExactFit, ...]
     estimates: pd.DataFrame
     classical: pd.DataFrame
     rests: Mapping[tuple[str, str], Rest]
@@ -110,9 +111,12 @@ def run(
     rows += [row for one in best for row in best_rows(one, printed.response.name, groups)]
     rows += [row for one in borrowings for row in borrowed.rows(one)]
     answered = {str(row["estimand"]) for row in rows}
-    single = {k: v for k, v in alone(printed.counts).items() if str(k) not in answered}
-    shares = {**printed_shares(study), **single}
-    rows += list(share_rows(shares))
+    levels = levels_alone(printed.counts)
+    left = {k: v for k, v in alone(printed.counts).items() if str(k) not in answered}
+    whole = {k: v for k, v in left.items() if k not in levels}
+    # apart, so that the name of one fit does not depend on what else is printed
+    binomials = [shares for shares in (printed_shares(study), levels, whole) if shares]
+    rows += [row for shares in binomials for row in share_rows(shares)]
     classical = [*classical_rows(printed.counts), *classical_share_rows(study)]
     return Result(
         study.id,
@@ -125,7 +129,7 @@ def run(
         borrowed.refusals(study),
         conversion(study),
         tuple(tests(printed.counts, labels)),
-        shares_fit(shares),
+        tuple(map(shares_fit, binomials)),
         estimates_table(rows),
         pd.DataFrame(classical),
         printed.rests,
@@ -167,7 +171,7 @@ def run_counts(
         (),
         (),
         tuple(tests(tables, labels)),
-        shares_fit(shares),
+        (shares_fit(shares),) if shares else (),
         estimates_table(rows),
         pd.DataFrame(list(classical_rows(tables))),
         rests,
@@ -192,6 +196,11 @@ def alone(counts: Counts) -> dict[Estimand, tuple[int, int]]:
         cell = int(table["responders"][0]), int(table["patients"][0])
         found[Estimand("response_rate", group, given)] = cell
     return found
+
+
+def levels_alone(counts: Counts) -> dict[Estimand, tuple[int, int]]:
+    """Those of ``alone`` that are the only known level of a factor."""
+    return {asked: cell for asked, cell in alone(counts).items() if asked.given}
 
 
 def known(counts: Counts) -> dict[tuple[str, str], xr.Dataset]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import xarray as xr
 
-from her2bayes.analysis import adverse_events, cohort_shares, response_rates
+from her2bayes.analysis import adverse_events, cohort_shares, response, response_rates
 from her2bayes.analysis import sensitivity_binomial as alone
 from her2bayes.analysis import sensitivity_borrowed as borrowed
 from her2bayes.analysis import sensitivity_moved as moved
@@ -150,6 +150,9 @@ def _page(study: Study, estimand: Estimand) -> _Page | None:
     table = printed.counts.get((estimand.outcome, factor))
     if table is None or not _named(estimand) <= set(map(str, table["level"].to_numpy())):
         return None
+    if table.sizes["subgroup"] == 1:
+        shares = response.levels_alone(printed.counts)
+        return _Page(BINOMIAL, fit_id=cohort_shares.shares_fit(shares).fit_id)
     if table.sizes["subgroup"] > response_rates.MOST_SAMPLED:
         return None  # computed by quadrature on the page; single rates rest on their counts here
     return _Page(LEVELS, table, members, printed.best.get(factor))

@@ -62,23 +62,27 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
         return []
     classes = tuple(study.factors["her2"].names)
     known = partitions(facts)
-    found: dict[tuple[str, ...], list[Conclusion]] = {}
+    found: dict[tuple[tuple[str, ...], bool], list[Conclusion]] = {}
     for conclusion in conclusions:
         names = factors_of(conclusion.estimand)
         if names in known:
-            found.setdefault(names, []).append(conclusion)
+            true = conclusion.estimand.kind == "true_discordance"  # of a fit of its own
+            found.setdefault((names, true), []).append(conclusion)
     return [
         Target(
             "transition",
-            f"change of HER2 status by {names[0].replace('_', ' ')}"
-            if names
-            else "change of HER2 status, all patients",
+            _title(names, true),
             tuple(asked),
-            axes(facts, classes, names),
+            axes(facts, classes, names, true),
             {"facts": facts, "classes": classes, "factors": names},
         )
-        for names, asked in found.items()
+        for (names, true), asked in found.items()
     ]
+
+
+def _title(factors: tuple[str, ...], true: bool) -> str:
+    what = "change of the true HER2 class" if true else "change of HER2 status"
+    return f"{what} by {factors[0].replace('_', ' ')}" if factors else f"{what}, all patients"
 
 
 def factors_of(estimand: Estimand) -> tuple[str, ...] | None:
@@ -100,8 +104,10 @@ def available(study: Study) -> Iterator[str]:
         yield f"discordance[| {names[0]}=...]"
 
 
-def axes(facts: Any, classes: Sequence[str], factors: tuple[str, ...]) -> tuple[Axis, ...]:
-    """Axes of the tables of one partition."""
+def axes(
+    facts: Any, classes: Sequence[str], factors: tuple[str, ...], true: bool = False
+) -> tuple[Axis, ...]:
+    """Axes of the tables of one partition; ``true``: of the true classes behind them."""
     from her2bayes.reconstruction.table_facts import readings
 
     first, *others = row_priors(len(classes))
@@ -120,7 +126,9 @@ def axes(facts: Any, classes: Sequence[str], factors: tuple[str, ...]) -> tuple[
         found.append(Axis(OUT, DATA, "nobody", left, "patients left out, as far as is printed"))
     if has_prior(classes):
         meaning = "error rates, times the default"
-        found.append(Axis(ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), meaning))
+        fewer = (0.25, 0.5, 0.75)
+        base, scales = (1.0, fewer) if true else (0.0, (*fewer, 1.0))
+        found.append(Axis(ASSAY, READING, base, scales, meaning))
     return tuple(found)
 
 

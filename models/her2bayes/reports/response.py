@@ -247,9 +247,6 @@ def _cards(result: Result) -> Iterator[FitCard]:
             "discount, normalised power": "Beta(1, 1)",
         }
         yield exact_card(borrowed.fit, f"Borrowing: {borrowed.group.upper()}", priors)
-    if not result.shares.inputs:
-        return
-    shares = count(len(result.shares.inputs), "share")
-    yield exact_card(
-        result.shares, f"Printed shares of patients: {shares}", {"share": "Beta(1, 1)"}
-    )
+    for fit in result.shares:
+        title = f"Shares of patients by one binomial each: {count(len(fit.inputs), 'share')}"
+        yield exact_card(fit, title, {"share": "Beta(1, 1)"})
