@@ -40,8 +40,8 @@ def refused(name: str, folder: Path, file: str, old: str, new: str) -> str:
         ("grid", "grid.toml", "[1, 50]", f"[1, {'9' * 400}]", "not a number"),
         ("cohort and map", "map.toml", 'column = "age"\n', "", "'column' is missing"),
         ("cohort and map", "map.toml", 'time = "os_months"\n', "", "'time' is missing"),
-        ("curves, WebPlotDigitizer", "all.csv", "20,0.45", "inf,0.45", "not two numbers"),
-        ("curves, WebPlotDigitizer", "all.csv", "20,0.45,25,0.8", "20", "not two numbers"),
+        ("curves, WebPlotDigitizer", "all.csv", "20,0.45", "inf,0.45", "not a number"),
+        ("curves, WebPlotDigitizer", "all.csv", "20,0.45,25,0.8", "20", "cell is empty"),
         ("curves, WebPlotDigitizer", "all.csv", "new", "old", "given twice"),
         ("curves, a file an arm", "risk.csv", "old,0,50", "old,0,1e308", "0 to 1000000"),
         ("follow-up", "rows.csv", "a,10,", "a,inf,", "not a number"),
@@ -64,5 +64,5 @@ def test_damaged_pages_of_parquet_are_told(tmp_path: Path) -> None:
 
 def test_a_header_of_thousands_of_empty_names_is_told_briefly(tmp_path: Path) -> None:
     text = refused("curves, a column an arm", tmp_path, "all.csv", "time,old,new", "," * 5000)
-    assert "4981 more columns" in text
+    assert "3 columns of numbers without a header" in text
     assert len(text) < 5000

@@ -141,24 +141,18 @@ def test_verdict_of_ranks_that_are_uniform_and_of_ranks_that_are_not() -> None:
     assert json.loads(json.dumps(told))["exercises"] == {"prior": 100, "gbsg": 70, "msk": 70}
 
 
-def test_readme_says_what_was_measured_last() -> None:
+def test_the_record_is_large_enough_for_what_readme_concludes() -> None:
+    """The figures themselves are compared in ``tests/test_readme_numbers.py``."""
     root = Path(__file__).resolve().parents[2]
     found = json.loads((root / "tests/reference/reconstruction_validation.json").read_text("utf-8"))
     prior = found["exercises"].pop("prior")
     assert (prior >= 100, sum(found["exercises"].values()) >= 200) == (True, True)
     assert found["conclusions"]["ranks are uniform"]
-    covered = [one["covered"] for one in found["real"].values()]
     least = found["msk"]["survival at 24 months"]["covered"]
     assert least == min(q["covered"] for name in found["exercises"] for q in found[name].values())
-    readme = " ".join((root / "README.md").read_text("utf-8").split())
-    assert f"Of {prior} cohorts from the prior" in readme
-    assert f"of {sum(found['exercises'].values())} sub-samples" in readme
-    assert f"in {100 * min(covered):.0f} to {100 * max(covered):.0f} %, by quantity" in readme
-    assert f"survival at 24 months of MSK 2018 {100 * least:.0f} %" in readme
     judged = [one for origin in ("prior", "real") for one in found[origin].values()]
     fewest = min(one["ess_median"] for one in judged), min(one["ess_lowest"] for one in judged)
     assert (fewest[0] > 50, fewest[1] < 10) == (True, True)
-    assert "over 50 effective cohorts for its 19 members; in single ones it can be fewer" in readme
 
 
 def test_an_exercise_without_a_cohort_is_not_covered() -> None:

@@ -47,6 +47,14 @@ class Bounded:
         return self.cells[self.column]
 
 
+class Kept(tuple[Any, ...]):
+    """What the frames made of a frame share: pandas copies attributes deeply at every step."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
+        """Copy nothing: nobody changes it."""
+        return self
+
+
 def table_frame(rows: Sequence[Row], columns: Sequence[Column]) -> pd.DataFrame:
     """Frame with the columns of the format, in its order.
 
@@ -66,8 +74,8 @@ def table_frame(rows: Sequence[Row], columns: Sequence[Column]) -> pd.DataFrame:
             for column in columns
         }
     )
-    frame.attrs["rows"] = [row.number for row in exact]
-    frame.attrs["printed"] = [{c.name: row[c.name] for c in columns} for row in exact]
+    frame.attrs["rows"] = Kept(row.number for row in exact)
+    frame.attrs["printed"] = Kept({c.name: row[c.name] for c in columns} for row in exact)
     return frame
 
 

@@ -151,7 +151,13 @@ def read_records(path: Path) -> tuple[list[tuple[int, list[str]]], int]:
     """Rows of a small file with their lines, whatever their lengths, and the greatest length."""
     text = decode(_bytes(path), path)
     rows = list(records(text, layout(text, path), path))
+    if not rows:
+        raise BadInput(_nothing(path))
     return rows, max(len(cells) for _, cells in rows)
+
+
+def _nothing(path: Path) -> Fault:
+    return Fault("nothing but blank lines", file=path, remedy="check that the export holds rows")
 
 
 def _bytes(path: Path) -> bytes:
@@ -174,6 +180,8 @@ def _delimited(
     mapped: bool,
 ) -> TextTable:
     top = list(islice(records(text, laid, path), 6))
+    if not top:
+        raise BadInput(_nothing(path))
     row, header = top[0]
     notes = list(laid.notes)
     bare = all(is_number(cell) for cell in header if cell) and any(header)

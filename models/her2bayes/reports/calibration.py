@@ -7,16 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from her2bayes import __version__
-from her2bayes.analysis import calibration
 from her2bayes.evidence.study import published_folder
 from her2bayes.reports.figure_files import figure_files
 from her2bayes.reports.files import publish
 from her2bayes.reports.section import Figure
+
+if TYPE_CHECKING:
+    from her2bayes.analysis import calibration
 
 SCHEMA = 1
 COLUMNS = 4
@@ -26,6 +28,8 @@ def passport(
     plan: calibration.Plan, command: str, runs: Sequence[tuple[int, Sequence[Mapping[str, Any]]]]
 ) -> dict[str, Any]:
     """Record of one or two runs (seed, simulations) of a plan; the last one decides."""
+    from her2bayes.analysis import calibration  # late: who only reads records needs no sampler
+
     found = []
     for seed, rows in runs:
         table = calibration.summary(rows)
@@ -54,6 +58,8 @@ def passport(
 
 def sentence(record: Mapping[str, Any]) -> str:
     """What a passport says, for the terminal and the page."""
+    from her2bayes.analysis import calibration  # late: who only reads records needs no sampler
+
     last = record["runs"][-1]
     low, high = (100 * last[f"coverage_{end}"] for end in ("lowest", "highest"))
     level = 100 * calibration.LEVEL / len(last["answers"])
@@ -112,6 +118,7 @@ def _default_priors(model: str) -> dict[str, str]:
 
 def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Distribution of ranks minus the uniform one, an answer a panel, with its band."""
+    from her2bayes.analysis import calibration  # late: who only reads records needs no sampler
     from her2bayes.reports import style
 
     table = calibration.summary(rows)
