@@ -11,7 +11,13 @@ import xarray as xr
 from scipy import stats
 from scipy.special import expit
 
-from her2bayes.bayes import adverse_events, adverse_events_two_arms, best_response, response
+from her2bayes.bayes import (
+    adverse_events,
+    adverse_events_two_arms,
+    best_response,
+    binomial_mixture,
+    response,
+)
 from her2bayes.bayes.prior import prior
 from her2bayes.errors import BadInput
 from her2bayes.inference.engine import compiler_flags, structure
@@ -146,3 +152,16 @@ def test_counts_that_exclude_each_other_are_refused_by_name() -> None:
         adverse_events_two_arms.build(ARMS.assign(count=ARMS["count"] + 1))
     with pytest.raises(BadInput, match=r"arms \(found 1\); allowed: two"):
         adverse_events_two_arms.build(ARMS.isel(arm=[0]))
+
+
+def test_each_replicate_of_a_mixture_draws_its_own_indicator() -> None:
+    """Half of the draws of a batch have either log odds, not all the same one."""
+    rng = np.random.default_rng(2)
+    low, high = np.full((4000, 3), -3.0), np.full((4000, 3), 3.0)
+    drawn = binomial_mixture._random(np.full(3, 20), low, high, 0.5, rng=rng)
+    # 20 patients at 5 or 95 %: below 10 with probability 1/2, binomial standard error 0.008
+    assert (drawn < 10).mean(axis=0) == pytest.approx(0.5, abs=0.032)
+    assert np.mean((drawn[:, 0] < 10) == (drawn[:, 1] < 10)) == pytest.approx(0.5, abs=0.032)
+    together = binomial_mixture._random_together(np.full(3, 20), low, high, 0.5, rng=rng)
+    assert (together < 10).mean(axis=0) == pytest.approx(0.5, abs=0.032)
+    assert np.mean((together[:, 0] < 10) == (together[:, 1] < 10)) > 0.999

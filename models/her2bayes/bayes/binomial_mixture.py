@@ -67,7 +67,9 @@ def _log_probability(count: Any, patients: Any, first: Any, second: Any, weight:
 def _random(
     patients: Any, first: Any, second: Any, weight: Any, rng: Any = None, size: Any = None
 ) -> Any:
-    chosen = rng.uniform(size=size) < weight
+    # an indicator of its own for each count, and each draw of a batch
+    shape = np.broadcast_shapes(*map(np.shape, (patients, first, second, weight)))
+    chosen = rng.uniform(size=shape if size is None else size) < weight
     return rng.binomial(np.asarray(patients), expit(np.where(chosen, first, second)), size=size)
 
 
@@ -113,6 +115,6 @@ def _log_probability_together(
 def _random_together(
     patients: Any, first: Any, second: Any, weight: Any, rng: Any = None, size: Any = None
 ) -> Any:
-    weight = np.asarray(weight)
-    chosen = rng.uniform(size=weight.shape if size is None else size) < weight
+    shape = np.broadcast_shapes(np.shape(weight), *(np.shape(p)[:-1] for p in (first, second)))
+    chosen = rng.uniform(size=shape if size is None else size) < weight
     return rng.binomial(np.asarray(patients), expit(np.where(chosen[..., None], first, second)))
