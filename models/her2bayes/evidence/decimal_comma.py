@@ -24,11 +24,6 @@ def is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text.strip()))
 
 
-def with_comma(cells: Sequence[str]) -> list[int]:
-    """Positions of cells that are numbers with a comma."""
-    return [k for k, cell in enumerate(cells) if "," in cell and is_number(cell)]
-
-
 def with_point(text: str) -> str:
     """A number written with a decimal comma, with a decimal point: ``1.234,5`` is ``1234.5``."""
     return text.replace(".", "").replace(",", ".") if "," in text else text

@@ -37,11 +37,6 @@ def definitions(cohort: Cohort, where: Path, map_name: str) -> dict[str, Cohort]
     return found
 
 
-def read(where: Path, map_name: str) -> Cohort:
-    """Cohort of a study folder through its map."""
-    return read_cohort(load_map(map_path(map_name)), where)
-
-
 def follow_ups(
     cohorts: Mapping[str, Cohort], own: FollowUp, by: Mapping[str, Any], **columns: Any
 ) -> dict[str, FollowUp]:
