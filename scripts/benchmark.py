@@ -27,8 +27,8 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws, sizes to 10,000, no R.")
     ] = False,
 ) -> None:
-    from her2bayes.analysis import benchmark
-    from her2bayes.reports import benchmark as report
+    from her2bayes.benchmark import report
+    from her2bayes.benchmark import run as benchmark
 
     top = min(largest, 10_000) if quick else largest
     plan = benchmark.Plan(

@@ -42,11 +42,10 @@ def main(
     from functools import cache
     from time import monotonic
 
-    from her2bayes.analysis import calibration
-    from her2bayes.analysis.calibration_file import read_design
-    from her2bayes.analysis.calibration_kinds import chosen, fitting
+    from her2bayes.calibration import run as calibration
+    from her2bayes.calibration.kinds import chosen, fitting, read_design
     from her2bayes.inference.workers import cluster
-    from her2bayes.reports import calibration as report
+    from her2bayes.page import passport as report
 
     design = chosen(model, study, by)
     if design_file:

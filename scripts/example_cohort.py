@@ -18,8 +18,7 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
 ) -> None:
     from her2bayes.evidence.example import MAP, example_patients
-    from her2bayes.reports.csv_file import csv_text
-    from her2bayes.reports.files import publish
+    from her2bayes.files import csv_text, publish
 
     table = csv_text(example_patients(patients, seed))
     publish(out_folder, {"patients.csv": table, "map.toml": MAP})

@@ -38,8 +38,8 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.reports import response_files as files
-    from her2bayes.reports.build import Settings
+    from her2bayes.inference.sampling import Settings
+    from her2bayes.rates import report as files
 
     percent = {"--threshold": threshold, "--severe-threshold": severe_threshold}
     raise_if(

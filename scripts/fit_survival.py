@@ -109,16 +109,15 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.analysis import survival
-    from her2bayes.analysis import survival_checks as checks
-    from her2bayes.evidence.follow_up import read_follow_up
-    from her2bayes.evidence.landmarks import read_landmarks
-    from her2bayes.evidence.mapped_endpoint import Wanted
+    from her2bayes.evidence.patients.follow_up import read_follow_up
+    from her2bayes.evidence.patients.landmarks import read_landmarks
+    from her2bayes.evidence.patients.mapped_endpoint import Wanted
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
-    from her2bayes.reports import survival_borrowing_files as borrowing
-    from her2bayes.reports import survival_files as files
-    from her2bayes.reports.shared import check_shared
+    from her2bayes.page.shared import check_shared
+    from her2bayes.survival import analysis, checks
+    from her2bayes.survival import report as files
+    from her2bayes.survival.borrowing import section as borrowing
 
     check_shared(out_folder, suppress_below, external or ())
 
@@ -130,7 +129,7 @@ def main(
     opened = files.open_source(cohort, map_, wanted, list(factors))
     title = opened.title
     scheme, number = files.cuts(cuts)
-    question = survival.Question(
+    question = analysis.Question(
         study=files.slug(cohort.stem),
         title=title,
         model=model,
@@ -138,10 +137,10 @@ def main(
         nested=files.assigned(nested or [], "--nested"),
         frailty=tuple(frailty or ()),
         cuts=scheme,
-        intervals=number or survival.DEFAULT_INTERVALS,
+        intervals=number or analysis.DEFAULT_INTERVALS,
         reference=files.assigned(reference or [], "--reference"),
         times=tuple(files.numbers(times, "--times")),
-        priors=survival.elicited(files.numbers(prior_median, "--prior-median")),
+        priors=analysis.elicited(files.numbers(prior_median, "--prior-median")),
         landmarks=read_landmarks(landmarks) if landmarks else None,
     )
     columns: dict[str, Any] = {
@@ -169,7 +168,7 @@ def main(
         else Sampling(seed=seed, target_accept=0.95)
     )
     store = None if suppress_below else Store(out_folder / "fits")
-    result = survival.run(follow_up, question, store, sampling, say)
+    result = analysis.run(follow_up, question, store, sampling, say)
     first = next((name for name in result.levels if name), "")
     tables = {}
     if not suppress_below:

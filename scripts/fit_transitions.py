@@ -46,9 +46,9 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.reports import transition_files as files
-    from her2bayes.reports.build import Settings
-    from her2bayes.reports.shared import check_shared
+    from her2bayes.inference.sampling import Settings
+    from her2bayes.page.shared import check_shared
+    from her2bayes.transition import report as files
 
     settings = Settings(seed, quick)
 

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from her2bayes.cli import out, plain, run
-from her2bayes.evidence.skeleton import write_skeleton
-from her2bayes.evidence.study import published_folder
+from her2bayes.evidence.printed.study import published_folder, write_skeleton
 
 
 def main(

@@ -35,8 +35,8 @@ def curve(
     Writes patients.parquet (member, arm, time, event), match.csv (one row a member and arm) and,
     for several arms, hazard_ratios.csv (each arm against the first).
     """
-    from her2bayes.evidence.digitised import read_digitised
-    from her2bayes.reconstruction.ensemble import reconstruct_arms, write
+    from her2bayes.cohorts.curve_ensemble import reconstruct_arms, write
+    from her2bayes.evidence.patients.digitised import read_digitised
 
     files = {arm: Path(path) for arm, path in (_pair(text, "") for text in coords)}
     totals = {arm: _whole(text, number) for text in events or [] for arm, number in [_pair(text)]}
@@ -73,15 +73,15 @@ def summary(
     ENDPOINT_match.csv (every printed number in every cohort), ENDPOINT_diagnostics.csv (agreement
     of the chains) and ENDPOINT_chains.csv; over all of them estimates.csv and report.html.
     """
-    from her2bayes.analysis import reconstructed_survival as analysis
-    from her2bayes.evidence.study import load_study, study_folder
-    from her2bayes.reconstruction.printed_survival import read_summary
-    from her2bayes.reconstruction.summary import reconstruct
-    from her2bayes.reconstruction.summary_ensemble import ensemble_of, write
-    from her2bayes.reconstruction.summary_readings import endpoints
-    from her2bayes.reconstruction.summary_settings import settings_of
-    from her2bayes.reports.files import publish
-    from her2bayes.reports.reconstructed_survival import files_of
+    from her2bayes.cohorts import analysis
+    from her2bayes.cohorts.chain.settings import settings_of
+    from her2bayes.cohorts.chain.tempering import reconstruct
+    from her2bayes.cohorts.ensemble import ensemble_of, write
+    from her2bayes.cohorts.printed.interpretations import endpoints
+    from her2bayes.cohorts.printed.survival import read_summary
+    from her2bayes.cohorts.section import files_of
+    from her2bayes.evidence.printed.study import load_study, study_folder
+    from her2bayes.files import publish
 
     loaded = load_study(study_folder(study))
     readings = dict(_reading(text) for text in reading or [])

@@ -29,7 +29,7 @@ def main(
 ) -> int | None:
     import tempfile
 
-    from her2bayes.reports import replay
+    from her2bayes.reproduce import replay
 
     given = dict(_moved(text) for text in input_ or [])
     folder, runs = replay.entries(report)
@@ -60,7 +60,7 @@ def _tell(one):  # type: ignore[no-untyped-def]
     """Print the verdict on one script's files, and the numbers that are not identical."""
     from rich.table import Table
 
-    from her2bayes.reports import replay
+    from her2bayes.reproduce import replay
 
     for notice in one.notices:
         out.print(plain(notice), soft_wrap=True)
@@ -82,9 +82,8 @@ def _keep(found, folder: Path) -> None:  # type: ignore[no-untyped-def]
     """Write the table of all numbers that are not identical."""
     import pandas as pd
 
-    from her2bayes.reports.csv_file import csv_text
-    from her2bayes.reports.files import publish
-    from her2bayes.reports.replay import COLUMNS
+    from her2bayes.files import csv_text, publish
+    from her2bayes.reproduce.replay import COLUMNS
 
     rows = [row for one in found for row in one.rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS))

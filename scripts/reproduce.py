@@ -18,7 +18,7 @@ from her2bayes.cli import log, out, plain, run
 from her2bayes.errors import EXIT_NOT_CONVERGED
 
 if TYPE_CHECKING:
-    from her2bayes.reports.build import Outcome
+    from her2bayes.reproduce.build import Outcome
 
 
 def main(
@@ -34,8 +34,9 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.reports.build import Settings, load_studies, write_index
-    from her2bayes.reports.parallel import build_studies
+    from her2bayes.inference.sampling import Settings
+    from her2bayes.reproduce.build import load_studies, write_index
+    from her2bayes.reproduce.parallel import build_studies
 
     studies = load_studies(study or ["shi2023", "ni2025"])
     with watching() as watch:
@@ -51,7 +52,7 @@ def watching() -> Iterator[Callable[[str, str], None]]:
     """Show what is being done: one moving line a study on a terminal, else a line for each step."""
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-    from her2bayes.reports.build import UNCHANGED, WRITTEN
+    from her2bayes.reproduce.build import UNCHANGED, WRITTEN
 
     start = monotonic()
     if not log.is_terminal:

@@ -24,8 +24,8 @@ from her2bayes.cli import log, out, plain, run, watching
 from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 if TYPE_CHECKING:
-    from her2bayes.analysis.survival import Question
-    from her2bayes.reports.sensitivity_files import Asked
+    from her2bayes.reproduce.sensitivity_report import Asked
+    from her2bayes.survival.analysis import Question
 
 
 def main(
@@ -103,12 +103,12 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.analysis import sensitivity as analysis
-    from her2bayes.analysis.scenarios import read_grid
-    from her2bayes.analysis.sensitivity_summary import Limits
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.workers import cluster
-    from her2bayes.reports import sensitivity_files as files
+    from her2bayes.reproduce import sensitivity_report as files
+    from her2bayes.sensitivity import run as analysis
+    from her2bayes.sensitivity.scenarios import read_grid
+    from her2bayes.sensitivity.summary import Limits
 
     limits = Limits(holds)
     if bool(study) == bool(cohort):
@@ -195,15 +195,15 @@ def _patients(
     ``endpoint``: columns of time, event and entry, and whether a map's entry is left out; ``read``
     and ``fitted``: options of fit_survival.
     """
-    from her2bayes.reports import sensitivity_definitions as other
-    from her2bayes.reports import sensitivity_files as files
+    from her2bayes.reproduce import definitions as other
+    from her2bayes.reproduce import sensitivity_report as files
 
     time, event, entry, ignore_entry = endpoint
     if conclusions is None or cohort is None:
         remedy = "give --conclusions FILE (format: conclusions.csv in data/README.md)"
         raise BadInput(Fault("a cohort has no conclusions of its own", remedy=remedy))
     if map_ and not time:
-        from her2bayes.reports.transition_files import flow_text, read_cohorts
+        from her2bayes.transition.report import flow_text, read_cohorts
 
         pooled = read_cohorts([cohort], [map_])
         log.print(plain(flow_text(pooled)))
@@ -212,33 +212,33 @@ def _patients(
     if not time:
         remedy = "give --time and --event for survival, or --map for paired readings"
         raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
-    from her2bayes.evidence.external_survival import read_external
-    from her2bayes.evidence.follow_up import read_follow_up
-    from her2bayes.evidence.mapped_endpoint import Wanted
-    from her2bayes.reports import survival_files
+    from her2bayes.evidence.patients.external_survival import read_external
+    from her2bayes.evidence.patients.follow_up import read_follow_up
+    from her2bayes.evidence.patients.mapped_endpoint import Wanted
+    from her2bayes.survival import report
 
     frailty = fitted["frailty"]
-    factors = {**survival_files.factors(by), **dict.fromkeys(frailty)}
+    factors = {**report.factors(by), **dict.fromkeys(frailty)}
     unit, code = str(read["time_unit"]), str(read["event_code"] or "")
     wanted = Wanted(time, event, entry, "", ignore_entry, unit, code)
-    opened = survival_files.open_source(cohort, map_, wanted, list(factors))
+    opened = report.open_source(cohort, map_, wanted, list(factors))
     title = opened.title
     cohorts = other.definitions(opened.cohort, cohort, map_) if opened.cohort else {}
     allowed = ("refuse", "drop")
     columns: dict[str, Any] = {
         **opened.columns,
         **read,
-        "missing": survival_files.several(read["missing"], "--missing"),
-        "nonpositive": survival_files.choice(read["nonpositive"], "--nonpositive", allowed),
+        "missing": report.several(read["missing"], "--missing"),
+        "nonpositive": report.choice(read["nonpositive"], "--nonpositive", allowed),
     }
-    question = _question(survival_files.slug(cohort.stem), title, fitted)
+    question = _question(report.slug(cohort.stem), title, fitted)
     follow_up = read_follow_up(opened.source, by=factors, **columns)
     elsewhere = read_external(external, follow_up, factors, **columns) if external else {}
     if external and frailty:
         problem = "external patients belong to none of the groups of --frailty"
         raise BadInput(Fault(problem, value=", ".join(frailty), remedy="leave one of them out"))
     defined = other.follow_ups(cohorts, follow_up, factors, **columns)
-    for line in survival_files.cohort_text(follow_up, title):
+    for line in report.cohort_text(follow_up, title):
         log.print(plain(line))
     return files.from_follow_up(
         follow_up, question, conclusions, cohort, out_folder,
@@ -248,8 +248,8 @@ def _patients(
 
 def _question(study: str, title: str, fitted: dict[str, Any]) -> "Question":
     """What fit_survival would fit with these options."""
-    from her2bayes.analysis.survival import DEFAULT_INTERVALS, Question, elicited
-    from her2bayes.reports import survival_files
+    from her2bayes.survival import report as survival_files
+    from her2bayes.survival.analysis import DEFAULT_INTERVALS, Question, elicited
 
     scheme, number = survival_files.cuts(fitted["cuts"])
     return Question(

@@ -38,10 +38,10 @@ def main(
 
     import pandas as pd
 
-    from her2bayes.analysis import reconstruction_validation as validation
+    from her2bayes.cohorts.validation import run as validation
+    from her2bayes.cohorts.validation import section as report
+    from her2bayes.files import publish
     from her2bayes.inference.workers import cluster
-    from her2bayes.reports import reconstruction_validation as report
-    from her2bayes.reports.files import publish
 
     if exercises + real == 0:
         raise BadInput(Fault("nothing to do", remedy="give --exercises or --real a number"))

@@ -20,8 +20,8 @@ def main(
 ) -> None:
     import json
 
-    from her2bayes.analysis.survival_validation import validate
-    from her2bayes.reports.files import publish
+    from her2bayes.files import publish
+    from her2bayes.survival.validation import validate
 
     found = validate(simulations, lambda text: log.print(plain(text)))
     command = {"call": f"bash scripts/run validate_survival --simulations {simulations}"}

@@ -17,15 +17,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "her2bayes"
 
 LAYERS = (
-    ("errors", "estimand", "written"),
+    ("errors", "estimand", "files"),
     ("evidence",),
-    ("bayes", "classical", "reconstruction", "audit"),
-    ("inference", "posterior"),
-    ("analysis",),
-    ("reports", "cli"),
+    ("bayes", "classical"),
+    ("inference", "audit"),
+    ("calibration",),
+    ("page",),
+    ("sensitivity",),
+    ("distribution", "transition", "survival", "rates"),
+    ("cohorts",),
+    ("reproduce",),
+    ("benchmark", "api", "cli"),
     ("scripts",),
 )
 """Lowest first: a file may import its own layer and those below."""
+
+FAMILIES = ("distribution", "transition", "survival", "rates")
+"""Rooms that do not know each other."""
 
 RANK = {area: rank for rank, areas in enumerate(LAYERS) for area in areas}
 
@@ -80,10 +88,10 @@ def violations(root: Path) -> list[str]:
 
 
 def model_files(root: Path) -> set[str]:
-    """Names of the files of ``bayes`` that build a model."""
+    """Names of the files that build a model."""
     return {
         path.stem
-        for path in (root / "models" / PACKAGE / "bayes").glob("*.py")
+        for path in (root / "models" / PACKAGE).rglob("*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name == "build"
     }
@@ -95,8 +103,10 @@ def forbidden(area: str, name: str, target: tuple[str, ...], models: set[str]) -
         return f"'{area}' imports '{target[0]}', which is above it"
     if target[0] == "cli" and area != "scripts":
         return "only scripts import 'cli'"
-    if area == target[0] == "bayes" and models.intersection(target[1:2]):
-        return f"'bayes/{name}.py' imports the model '{target[1]}'"
+    if area in FAMILIES and target[0] in FAMILIES and area != target[0]:
+        return f"the family '{area}' imports the family '{target[0]}'"
+    if name in models and models.intersection(target[1:]):
+        return f"the model '{area}/{name}.py' imports the model '{target[-1]}'"
     return None
 
 
@@ -135,17 +145,17 @@ def test_no_file_names_a_package_registry() -> None:
     assert named_registries(ROOT) == []
 
 
-BUILD = "from her2bayes.bayes.prior import Prior\n\ndef build(data): ...\n"
+BUILD = "from her2bayes.bayes.prior import Prior\n\ndef build(data): ...\n\n"
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A small project that keeps the rules."""
     for area in (*RANK, "evidence"):
-        if area not in ("errors", "estimand", "cli", "scripts"):
+        if area not in ("errors", "estimand", "files", "api", "cli", "scripts"):
             plant(tmp_path, f"models/{PACKAGE}/{area}/__init__.py", "")
     plant(tmp_path, f"models/{PACKAGE}/bayes/prior.py", "from her2bayes.errors import Fault\n")
-    plant(tmp_path, f"models/{PACKAGE}/bayes/one.py", BUILD)
+    plant(tmp_path, f"models/{PACKAGE}/distribution/one.py", BUILD)
     plant(tmp_path, f"models/{PACKAGE}/audit/rows.py", "from her2bayes.classical import tests\n")
     plant(tmp_path, "scripts/audit.py", "from her2bayes import __version__, cli\n")
     assert violations(tmp_path) == []
@@ -162,18 +172,19 @@ def plant(root: Path, path: str, text: str) -> None:
     ("path", "text"),
     [
         ("evidence/study.py", "from her2bayes.inference.fit import fit\n"),
-        ("evidence/study.py", "import her2bayes.reports.page\n"),
+        ("evidence/study.py", "import her2bayes.page.page\n"),
         ("evidence/study.py", "from ..audit import rows\n"),
-        ("evidence/study.py", "from .. import reports\n"),
-        ("evidence/study.py", "def late():\n    from her2bayes.posterior import shares\n"),
+        ("evidence/study.py", "from .. import page\n"),
+        ("evidence/study.py", "def late():\n    from her2bayes.inference import estimates\n"),
         ("errors.py", "from her2bayes.evidence import study\n"),
-        ("bayes/two.py", "from her2bayes.bayes.one import build\n"),
-        ("bayes/two.py", "from her2bayes.bayes import one\n"),
-        ("bayes/two.py", "from . import one\n"),
-        ("bayes/two.py", "from .one import build\n"),
-        ("reports/page.py", "from her2bayes.cli import out\n"),
-        ("classical/back.py", "from her2bayes.audit import rows\n"),
+        ("distribution/two.py", BUILD + "from her2bayes.distribution.one import build\n"),
+        ("distribution/two.py", BUILD + "from her2bayes.distribution import one\n"),
+        ("distribution/two.py", BUILD + "from . import one\n"),
+        ("distribution/two.py", BUILD + "from .one import build\n"),
+        ("page/page.py", "from her2bayes.cli import out\n"),
+        ("classical/back.py", "from her2bayes.inference import fit\n"),
         ("novel/thing.py", ""),
+        ("survival/draws.py", "from her2bayes.transition import draws\n"),
     ],
 )
 def test_a_planted_violation_is_found(tree: Path, path: str, text: str) -> None:

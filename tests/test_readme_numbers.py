@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from her2bayes.analysis import reconstructed_survival
-from her2bayes.analysis.calibration_kinds import KINDS
 from her2bayes.audit.audit import audit
+from her2bayes.calibration.kinds import kinds
+from her2bayes.cohorts import analysis
+from her2bayes.cohorts.validation.exercise import MEMBERS, PRINTED, QUANTITIES
 from her2bayes.evidence import example
-from her2bayes.evidence.study import load_study, study_folder
+from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.inference import workers
-from her2bayes.reconstruction.calibration_exercise import MEMBERS, PRINTED, QUANTITIES
-from her2bayes.reports.shared import _DIGITS
+from her2bayes.page.shared import _DIGITS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -123,11 +123,11 @@ def test_passports_are_of_a_thousand_studies() -> None:
     commands = [json.loads(path.read_text("utf-8"))["command"] for path in found]
     assert commands
     assert all("--simulations 1000 " in command for command in commands)
-    assert {path.name.partition("-")[0] for path in found} == set(KINDS)
+    assert {path.name.partition("-")[0] for path in found} == set(kinds())
 
 
 def test_smaller_claims() -> None:
-    assert reconstructed_survival.KEPT == 250
+    assert analysis.KEPT == 250
     assert "250 cohorts of each chain" in words("data/reconstructed/README.md")
     assert workers.WORKERS == 2
     assert "By default they start two processes" in words("docs/README.md")

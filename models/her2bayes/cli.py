@@ -18,7 +18,7 @@ read as Markdown), a ``main`` with typer annotations, and two closing lines::
         study: Annotated[Path, typer.Option(help="Folder with the printed evidence.")],
         seed: Annotated[int, typer.Option(help="Seed of every random step.")] = 20230221,
     ) -> int | None:
-        from her2bayes.analysis import distribution  # heavy, so not at the top: --help stays fast
+        from her2bayes.sensitivity import distribution  # heavy: not at the top
 
         log.print("Fitting 8 factors ...")  # progress: stderr
         out.print(summary)  # the result: stdout
@@ -63,7 +63,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from her2bayes import written
+from her2bayes import files
 from her2bayes.errors import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
@@ -221,24 +221,24 @@ _DEBUG_HELP = "Show the traceback of an internal fault."
 
 def _recorded(main: Main, context: typer.Context, *args: Any, **options: Any) -> int | None:
     """Call ``main`` and leave beside what it wrote the record of how it came about."""
-    from her2bayes.reports.provenance import Call
+    from her2bayes.reproduce.provenance import Call
 
-    written.take()
+    files.take()
     call = Call.of(_script(main).stem, context)
     code = main(*args, **options)
-    call.write(written.peek())
+    call.write(files.peek())
     return code
 
 
 def _answered(call: Callable[[], int | None], script: str, debug: bool) -> int:
     """Call it and print the JSON document of what came of it."""
-    from her2bayes.reports import machine
+    from her2bayes.reproduce import machine
 
     with machine.held(out) as (lines, warnings):
         code, faults = _end(call, debug)
     try:
         _print_document(
-            script, code, lines=lines, warnings=warnings, files=written.take(), faults=faults
+            script, code, lines=lines, warnings=warnings, files=files.take(), faults=faults
         )
     except BrokenPipeError:
         return _broken_pipe()
@@ -246,7 +246,7 @@ def _answered(call: Callable[[], int | None], script: str, debug: bool) -> int:
 
 
 def _print_document(script: str, code: int, **content: Any) -> None:
-    from her2bayes.reports import machine
+    from her2bayes.reproduce import machine
 
     sys.stdout.write(machine.document(script, sys.argv[1:], code, **content))
     sys.stdout.flush()

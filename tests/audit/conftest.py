@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from her2bayes.evidence.schema import TABLES
-from her2bayes.evidence.study import load_study
+from her2bayes.evidence.printed.schema import TABLES
+from her2bayes.evidence.printed.study import load_study
 
 DESIGN = """
 schema = 1

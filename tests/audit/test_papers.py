@@ -4,10 +4,9 @@ import time
 
 import pytest
 
-from her2bayes.audit.audit import FINDING_COLUMNS, ROW_COLUMNS, audit
-from her2bayes.audit.table import evidence_rows
-from her2bayes.evidence.schema import EVIDENCE_COLUMNS, EVIDENCE_KINDS, VERDICTS
-from her2bayes.evidence.study import load_study, published_folder
+from her2bayes.audit.audit import FINDING_COLUMNS, ROW_COLUMNS, audit, evidence_rows
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, EVIDENCE_KINDS, VERDICTS
+from her2bayes.evidence.printed.study import load_study, published_folder
 
 
 @pytest.fixture(scope="module", params=["shi2023", "ni2025"])

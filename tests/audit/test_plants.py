@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from her2bayes.audit.audit import audit
-from her2bayes.evidence.study import load_study, published_folder
+from her2bayes.evidence.printed.study import load_study, published_folder
 
 STUDIES = ("shi2023", "ni2025")
 GRAVE = {"differs", "inconsistent"}

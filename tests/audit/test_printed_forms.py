@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from her2bayes.audit.audit import audit
+from her2bayes.audit.audit import audit, evidence_rows
 from her2bayes.audit.quantities import counted, quantities
-from her2bayes.audit.table import evidence_rows
 from her2bayes.errors import BadInput
-from her2bayes.reports import evidence_view
-from her2bayes.reports.cohort import cohort_section
+from her2bayes.page import evidence_view
+from her2bayes.page.cohort import cohort_section
 
 COUNTS = "factor,level,her2,count,locator\n,,zero,15,T1\n,,low,400,T1\n,,positive,5,T1\n"
 

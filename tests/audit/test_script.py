@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from her2bayes.cli import app
 from her2bayes.errors import EXIT_BAD_INPUT
-from her2bayes.evidence.schema import EVIDENCE_COLUMNS
-from her2bayes.evidence.study import published_folder
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.printed.study import published_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

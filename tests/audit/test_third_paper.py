@@ -6,8 +6,7 @@ import pytest
 
 from her2bayes.audit.audit import audit
 from her2bayes.errors import BadInput
-from her2bayes.evidence.skeleton import write_skeleton
-from her2bayes.evidence.study import load_study
+from her2bayes.evidence.printed.study import load_study, write_skeleton
 
 LEDGER, COUNTS, SURVIVAL = "estimates.csv", "status_counts.csv", "survival.csv"
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.bayes.levels import design, information, parent_rows
-from her2bayes.bayes.padding import is_padding, padded, places
+from her2bayes.bayes.levels import design, information, is_padding, padded, parent_rows, places
 from her2bayes.errors import BadInput
 
 SITES = ["a", "b", "c", "d", "e", "f"]

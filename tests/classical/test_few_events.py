@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from her2bayes.analysis.survival_classical import classical_rows
-from her2bayes.analysis.survival_variants import variants
 from her2bayes.classical import competing, logrank
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
 from her2bayes.classical.fine_gray import fine_gray
+from her2bayes.survival.classical import classical_rows
+from her2bayes.survival.variants import variants
 
 STORED = json.loads((Path(__file__).parents[1] / "reference" / "few_events.json").read_text())
 CASES = STORED["cases"]

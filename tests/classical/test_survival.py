@@ -22,12 +22,12 @@ from her2bayes.classical import survival as km
 from her2bayes.classical.fine_gray import fine_gray
 from her2bayes.classical.piecewise import piecewise_exponential
 from her2bayes.errors import BadInput
-from her2bayes.evidence.cohort import read_cohort
-from her2bayes.evidence.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.maps import packaged_maps
-from her2bayes.evidence.survival_cells import cut_points, survival_cells
-from her2bayes.evidence.time_counts import time_counts
-from her2bayes.reports.survival_files import single_classes
+from her2bayes.evidence.patients.cohort import read_cohort
+from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
+from her2bayes.evidence.patients.maps import packaged_maps
+from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
+from her2bayes.evidence.patients.time_counts import time_counts
+from her2bayes.survival.report import single_classes
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "survival_r.json").read_text())
 BUNDLED = ("lung", "veteran", "truncated")

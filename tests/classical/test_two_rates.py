@@ -9,8 +9,8 @@ import pytest
 
 from her2bayes.classical.multiplicity import METHODS, adjusted
 from her2bayes.classical.proportions import newcombe
-from her2bayes.classical.two_rates import barnard, boschloo, ratio
 from her2bayes.errors import BadInput
+from her2bayes.rates.classical import barnard, boschloo, ratio
 
 
 def test_barnard_and_boschloo_of_the_scipy_manual() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence import read_table as module
-from her2bayes.evidence.follow_up import read_follow_up
+from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.read_table import TextTable, read_table
 
 PLAIN = "id,months,dead,her2\na,10.5,0,low\nb,3.9,1,zero\nc,24.4,1,low\n"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from her2bayes.evidence.aggregate import transition_counts
-from her2bayes.evidence.simulate_pairs import coarsened_sets, known_truth, simulate_pairs
+from her2bayes.evidence.patients.aggregate import transition_counts
+from her2bayes.evidence.simulate import coarsened_sets, known_truth, simulate_pairs
 
 CLASSES = ["zero", "low", "positive"]
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from her2bayes.evidence.follow_up import read_follow_up
-from her2bayes.evidence.survival_cells import cut_points, survival_cells
+from her2bayes.evidence.patients.follow_up import read_follow_up
+from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # what Spark says of itself
 

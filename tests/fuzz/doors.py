@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from her2bayes.evidence.skeleton import skeleton_folder
-from her2bayes.evidence.study import load_study, published_folder
+from her2bayes.evidence.printed.study import load_study, published_folder, skeleton_folder
 
 Read = Callable[[Path], None]
 
@@ -123,8 +122,8 @@ def _cohort_files(folder: Path) -> None:
 
 
 def read_cohort_folder(folder: Path) -> None:
-    from her2bayes.evidence.cohort import read_cohort
-    from her2bayes.evidence.maps import load_map
+    from her2bayes.evidence.patients.cohort import read_cohort
+    from her2bayes.evidence.patients.maps import load_map
 
     cohort = read_cohort(load_map(folder / "map.toml"), folder)
     patients = cohort.patients
@@ -164,8 +163,8 @@ def _follow_up_parquet(folder: Path) -> None:
 
 
 def read_rows_over_time(folder: Path) -> None:
-    from her2bayes.evidence.follow_up import read_follow_up
-    from her2bayes.evidence.survival_cells import cut_points, survival_cells
+    from her2bayes.evidence.patients.follow_up import read_follow_up
+    from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
 
     found = read_follow_up(
         next(folder.iterdir()), time="months", event="event", entry="start", cause="why",
@@ -189,8 +188,8 @@ RISK_WIDE = "time,old,new\n0,50,48\n10,33,40\n20,20,30\n"
 
 
 def _read_curves(folder: Path, arms: dict[str, str]) -> None:
-    from her2bayes.evidence.digitised import read_digitised
-    from her2bayes.reconstruction.curve import read_curve
+    from her2bayes.cohorts.curve import read_curve
+    from her2bayes.evidence.patients.digitised import read_digitised
 
     found = read_digitised({a: folder / n for a, n in arms.items()}, folder / "risk.csv", {})
     for arm in found.values():
@@ -227,7 +226,7 @@ model = ["ordered"]
 
 
 def read_statements(folder: Path) -> None:
-    from her2bayes.evidence.conclusions import load_conclusions, vocabulary
+    from her2bayes.evidence.printed.conclusions import load_conclusions, vocabulary
 
     words = vocabulary({"her2": ("zero", "low", "positive")}, ("os",))
     for found in load_conclusions(folder / "mine.csv", words):
@@ -236,7 +235,7 @@ def read_statements(folder: Path) -> None:
 
 
 def read_choices(folder: Path) -> None:
-    from her2bayes.analysis.scenarios import Axis, crossed, one_at_a_time, read_grid
+    from her2bayes.sensitivity.scenarios import Axis, crossed, one_at_a_time, read_grid
 
     axes = (
         Axis("spread of levels", "prior", 1.0, (0.5, 2.0)),
@@ -270,7 +269,7 @@ LANDMARKS = (
 
 
 def read_responses(folder: Path) -> None:
-    from her2bayes.evidence.count_tables import read_response_table
+    from her2bayes.evidence.printed.count_tables import read_response_table
 
     for table in read_response_table(folder / "t.csv").values():
         assert (table["responders"] >= 0).all()
@@ -278,22 +277,22 @@ def read_responses(folder: Path) -> None:
 
 
 def read_outside(folder: Path) -> None:
-    from her2bayes.evidence.count_tables import read_external_table
+    from her2bayes.evidence.printed.count_tables import read_external_table
 
     for rows in read_external_table(folder / "t.csv").values():
         assert all(0 <= part <= of and of > 0 for _, part, of in rows)
 
 
 def read_events(folder: Path) -> None:
-    from her2bayes.analysis import adverse_events_two_arms
-    from her2bayes.evidence.adverse_events import read_adverse_events
-    from her2bayes.evidence.count_tables import read_event_table
+    from her2bayes.evidence.printed.adverse_events import read_adverse_events
+    from her2bayes.evidence.printed.count_tables import read_event_table
+    from her2bayes.rates import two_arm_estimates
 
     rows = read_event_table(folder / "t.csv")
     assert (rows["count"] >= 0).all()
     assert (rows["count"] <= rows["patients"]).all()
     if len(set(rows["arm"])) > 1:
-        adverse_events_two_arms.read(rows, folder / "t.csv")
+        two_arm_estimates.read(rows, folder / "t.csv")
         return
     counts = read_adverse_events(rows, folder / "t.csv").counts
     assert (counts["severe"] <= counts["any"]).all()
@@ -302,9 +301,9 @@ def read_events(folder: Path) -> None:
 def read_known_survival(folder: Path) -> None:
     from io import StringIO
 
-    from her2bayes.evidence.follow_up import read_follow_up
-    from her2bayes.evidence.landmarks import landmark_counts, read_landmarks
-    from her2bayes.evidence.survival_cells import survival_cells
+    from her2bayes.evidence.patients.follow_up import read_follow_up
+    from her2bayes.evidence.patients.landmarks import landmark_counts, read_landmarks
+    from her2bayes.evidence.patients.survival_cells import survival_cells
 
     table = read_landmarks(folder / "t.csv")
     if "cells" not in _kept:
@@ -329,7 +328,7 @@ PROVENANCE = """\
 
 
 def read_record(folder: Path) -> None:
-    from her2bayes.reports import replay
+    from her2bayes.reproduce import replay
 
     (folder / "evidence.csv").touch()
     _, runs = replay.entries(folder)

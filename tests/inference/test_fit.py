@@ -146,7 +146,7 @@ def test_reading_a_stored_fit_imports_no_pymc(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 import xarray as xr
-from her2bayes.bayes.her2_distribution import DEFAULT_PRIORS, build
+from her2bayes.distribution.her2_distribution import DEFAULT_PRIORS, build
 from her2bayes.inference import digest, fit as fits
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from her2bayes.bayes import her2_distribution, her2_distribution_ordered, survival
+from her2bayes.distribution import her2_distribution, her2_distribution_ordered
 from her2bayes.inference import meaning as module
 from her2bayes.inference.meaning import meaning
+from her2bayes.survival import survival
 
 MODEL = '''
 """A user's model."""
@@ -160,7 +161,7 @@ def copied(tmp_path: Path, monkeypatch: Any) -> Path:
     return root
 
 
-ROOTS = ("her2bayes.bayes.survival:build", "her2bayes.reconstruction.summary:chains")
+ROOTS = ("her2bayes.survival.survival:build", "her2bayes.cohorts.chain.tempering:chains")
 
 
 def test_the_package_laid_out_anew_means_the_same(copied: Path) -> None:

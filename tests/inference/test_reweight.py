@@ -8,17 +8,20 @@ import xarray as xr
 from scipy import stats
 
 from her2bayes.bayes.prior import prior
-from her2bayes.inference.power_scaling import CLEAN, CONFLICT, diagnosis, power_scaling
+from her2bayes.inference.convergence import AGREE_TIMES
 from her2bayes.inference.refit import Specification, refit
 from her2bayes.inference.reweight import (
+    CLEAN,
+    CONFLICT,
+    diagnosis,
     joint,
     k_limit,
+    power_scaling,
     smoothed,
     weighted_mean,
     weighted_quantiles,
 )
 from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.standards import AGREE_TIMES
 
 SAMPLING = Sampling(draws=500, tune=500, chains=4)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from her2bayes.analysis.benchmark_jobs import sample_model
+from her2bayes.benchmark.jobs import sample_model
 from her2bayes.inference.workers import cluster
 
 

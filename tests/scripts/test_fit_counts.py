@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from her2bayes.cli import app
 from her2bayes.estimand import parse
-from her2bayes.evidence.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

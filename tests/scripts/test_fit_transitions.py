@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from her2bayes.evidence.maps import packaged_maps
-from her2bayes.evidence.schema import EVIDENCE_COLUMNS
-from her2bayes.evidence.simulate_pairs import known_truth, simulate_pairs
+from her2bayes.evidence.patients.maps import packaged_maps
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.simulate import known_truth, simulate_pairs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fit_transitions.py"
 MAP = """

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from her2bayes.cli import app
-from her2bayes.evidence.study import load_study
+from her2bayes.evidence.printed.study import load_study
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "new_study.py"
 

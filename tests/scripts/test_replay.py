@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from her2bayes.evidence.study import published_folder
-from her2bayes.reports import replay
+from her2bayes.evidence.printed.study import published_folder
+from her2bayes.reproduce import replay
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from her2bayes.evidence.schema import EVIDENCE_COLUMNS, EVIDENCE_KINDS, VERDICTS
-from her2bayes.evidence.study import load_study, published_folder
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, EVIDENCE_KINDS, VERDICTS
+from her2bayes.evidence.printed.study import load_study, published_folder
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "reproduce.py"
 BOTH = ("shi2023", "ni2025")
@@ -20,7 +20,8 @@ BOTH = ("shi2023", "ni2025")
 IN_ONE = """
 import sys
 from pathlib import Path
-from her2bayes.reports.build import FAMILIES, Settings, analyse, load_studies
+from her2bayes.inference.sampling import Settings
+from her2bayes.reproduce.build import FAMILIES, analyse, load_studies
 study, = load_studies(["shi2023"])
 for family in FAMILIES:
     if family.applies(study):

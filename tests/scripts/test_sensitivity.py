@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from her2bayes.analysis.sensitivity import COLUMNS
 from her2bayes.cli import app
+from her2bayes.sensitivity.run import COLUMNS
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "sensitivity.py"
 HEADER = "conclusion_id,conclusion,locator,note\n"

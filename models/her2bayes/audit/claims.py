@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from her2bayes.audit import rounding
 from her2bayes.estimand import Estimand, parse
-from her2bayes.evidence.printed_number import NOT_REACHED, p_as_printed, p_value
-from her2bayes.evidence.study import Study
+from her2bayes.evidence.printed.number import NOT_REACHED, p_as_printed, p_value
+from her2bayes.evidence.printed.study import Study
 
 REPRODUCES = "reproduces"
 ROUNDING = "rounding"

@@ -15,7 +15,7 @@ from her2bayes.audit.claims import Claim, Finding, join
 from her2bayes.audit.known import Known
 from her2bayes.audit.phrases import describe
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.conclusions import Conclusion
+from her2bayes.evidence.printed.conclusions import Conclusion
 
 KIND = "conclusion"
 RANK = 3

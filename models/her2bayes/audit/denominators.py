@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from her2bayes.audit.claims import Claim
-from her2bayes.evidence.study import Study
+from her2bayes.evidence.printed.study import Study
 
 
 def incomplete(study: Study, claims: Sequence[Claim]) -> dict[str, tuple[Claim, ...]]:

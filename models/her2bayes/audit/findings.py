@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from her2bayes.audit import half_times, rounding
-from her2bayes.audit.claims import (
-    DIFFERS,
-    INCONSISTENT,
-    Claim,
-    Finding,
-    Mark,
-    number,
-    places,
-)
+from her2bayes.audit.claims import DIFFERS, INCONSISTENT, Claim, Finding, Mark, number, places
 from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.denominators import incomplete
 from her2bayes.audit.known import Known

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from her2bayes.audit.claims import (
-    INCONSISTENT,
-    Claim,
-    Finding,
-    Mark,
-    Report,
-    join,
-    places,
-)
+from her2bayes.audit.claims import INCONSISTENT, Claim, Finding, Mark, Report, join, places
 from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.phrases import describe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from her2bayes.audit.claims import join
 from her2bayes.estimand import KINDS, Contrast, Estimand
-from her2bayes.evidence.study import Study
+from her2bayes.evidence.printed.study import Study
 
 _PLAIN = {
     "count": "the number of patients",

@@ -19,8 +19,8 @@ from her2bayes.audit.claims import Claim
 from her2bayes.audit.counts import Ratio, everyone_in, flows, ratio
 from her2bayes.audit.space import EVERYONE, NotACount, Quantity, Space, both, box, plainest
 from her2bayes.audit.system import Line, System
-from her2bayes.evidence.printed_number import Count, printed_numbers
-from her2bayes.evidence.study import Study
+from her2bayes.evidence.printed.number import Count, printed_numbers
+from her2bayes.evidence.printed.study import Study
 
 # A count in another unit (samples) this close to the number of patients speaks of the same people
 SAME_PEOPLE = 1.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from her2bayes.audit import rounding
 from her2bayes.audit.claims import DIFFERS, METHOD, NOT_CHECKABLE, REPRODUCES, Claim, Mark, number
 from her2bayes.classical.proportions import INTERVALS, interval
-from her2bayes.evidence.study import Study
+from her2bayes.evidence.printed.study import Study
 
 LEVEL = 0.95
 

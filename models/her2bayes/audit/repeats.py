@@ -22,8 +22,8 @@ from her2bayes.audit.identities import KIND, RANK
 from her2bayes.audit.phrases import describe
 from her2bayes.audit.rounding import Interval
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.printed_number import is_not_reached, stated
-from her2bayes.evidence.study import Study
+from her2bayes.evidence.printed.number import is_not_reached, stated
+from her2bayes.evidence.printed.study import Study
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.study import Study
+from her2bayes.evidence.printed.study import Study
 
 Box = tuple[tuple[str, frozenset[str]], ...]
 Quantity = frozenset[Box]

@@ -10,15 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from her2bayes.audit import rounding
-from her2bayes.audit.claims import (
-    DIFFERS,
-    METHOD,
-    NOT_CHECKABLE,
-    REPRODUCES,
-    Claim,
-    Mark,
-    p_text,
-)
+from her2bayes.audit.claims import DIFFERS, METHOD, NOT_CHECKABLE, REPRODUCES, Claim, Mark, p_text
 from her2bayes.audit.counts import everyone_in, ratio
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import RARE

@@ -2,18 +2,22 @@
 
 Shares are fractions in [0, 1]. Wilson 1927; Clopper & Pearson 1934; Lancaster 1961 (mid-P); Goodman
 1965; Agresti & Coull 1998; Newcombe 1998 (methods 4 and 10); Brown, Cai & DasGupta 2001 (Jeffreys).
+
+A share, rate or difference in percent, with its interval, as a classical row of the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
 from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Estimand
 
 Interval = tuple[float, float]
 
@@ -149,3 +153,26 @@ def newcombe(
         difference - sqrt((a - low_a) ** 2 + (high_b - b) ** 2),
         difference + sqrt((high_a - a) ** 2 + (b - low_b) ** 2),
     )
+
+
+def percent_row(
+    asked: Estimand | str, statistic: str, value: float, low: float, high: float, method: str
+) -> dict[str, Any]:
+    """Row of the named estimand, in percent, from the shares ``value``, ``low`` and ``high``."""
+    return {
+        "estimand": str(asked),
+        "statistic": statistic,
+        "reproduced": 100 * value,
+        "reproduced_lower": 100 * low,
+        "reproduced_upper": 100 * high,
+        "method": method,
+        "unit": "%",
+        "note": "",
+    }
+
+
+def wilson_row(asked: Estimand | str, count: int, patients: int) -> dict[str, Any]:
+    """Row of ``count`` among ``patients`` with Wilson's interval."""
+    low, high = interval(count, patients, "Wilson")
+    row = percent_row(asked, "percentage", count / patients, low, high, "95 % interval: Wilson")
+    return {**row, "reproduced": 100 * count / patients}  # one rounding, not two

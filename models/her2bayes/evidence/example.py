@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from her2bayes.evidence.simulate_pairs import coarsened_sets, known_truth, simulate_pairs
-from her2bayes.evidence.simulate_survival import cohort, weibull_hazard
+from her2bayes.evidence.simulate import (
+    coarsened_sets,
+    cohort,
+    known_truth,
+    simulate_pairs,
+    weibull_hazard,
+)
 
 # reading -> pairs of IHC score and ISH verdict that a pathologist may have written
 _WRITTEN = {

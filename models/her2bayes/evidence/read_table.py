@@ -24,8 +24,17 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.decimal_comma import decimal_fault, is_number, with_point
-from her2bayes.evidence.delimited import SAVE_AS, SEPARATORS, Layout, decode, layout, records
+from her2bayes.evidence.delimited import (
+    SAVE_AS,
+    SEPARATORS,
+    Layout,
+    decimal_fault,
+    decode,
+    is_number,
+    layout,
+    records,
+    with_point,
+)
 
 SHOWN = 5  # faults of one kind that are listed before the rest is only counted
 _LARGE = 4_000_000  # characters from which files without quotation marks take the fast road

@@ -2,14 +2,183 @@
 
 Calibration and recovery tests aggregate these patients like real ones; a model that simulated its
 own data would look calibrated whatever its graph.
+
+Patients with paired HER2 classes and known truth, drawn with NumPy alone.
+
+A true class at the primary, a true class at recurrence given the primary, an error-prone reading of
+each, and a record that may keep only a set of classes (coarsening at random: which set is kept
+depends on the class read only through the set holding it).
+
+Survival of simulated patients with known truth, by inverting the cumulative hazard (NumPy only).
+
+Shares no code with the models: a time T solves H(T) = H(entry) + E with E ~ Exponential(1), which
+leaves survivors to the entry time their hazard from there on (left truncation).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+
+from her2bayes.evidence.patients.classify import CATEGORIES, UNKNOWN, reading_classes
+
+
+def simulate_pairs(
+    rng: np.random.Generator,
+    strata: Mapping[str, int],
+    share: Mapping[str, Sequence[float]],
+    transition: Mapping[str, np.ndarray],
+    *,
+    factor: str = "stratum_level",
+    assay: np.ndarray | None = None,
+    coarsening: Mapping[str, float] | None = None,
+    categories: Sequence[str] = CATEGORIES,
+) -> pd.DataFrame:
+    """Draw patients; one line each.
+
+    ``strata`` maps level to patients; ``share`` (k,) and ``transition`` (k, k, rows primary) by
+    level; ``assay`` (k, k) the probability of each reading given the true class, applied to both
+    ends independently (default: no error); ``coarsening`` maps a set of classes (``zero/low``,
+    ``unknown``) to the probability that a reading inside it is recorded as the set.
+
+    Columns ``primary_reading``, ``recurrence_reading``, ``primary_true``, ``recurrence_true``
+    (classes), ``primary_read``, ``recurrence_read``, the factor. Raises ``ValueError`` where sets
+    take more than all of a class.
+    """
+    names = np.array(list(categories), dtype=object)
+    parts = []
+    for level, patients in strata.items():
+        primary = rng.choice(len(names), size=patients, p=np.asarray(share[level]))
+        recurrence = _next(rng, np.asarray(transition[level]), primary)
+        frame = pd.DataFrame({factor: [level] * patients})
+        for end, true in (("primary", primary), ("recurrence", recurrence)):
+            read = true if assay is None else _next(rng, assay, true)
+            frame[f"{end}_true"] = names[true]
+            frame[f"{end}_read"] = names[read]
+            frame[f"{end}_reading"] = _recorded(rng, names[read], coarsening or {}, categories)
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _next(rng: np.random.Generator, matrix: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """One step from each state along the rows of a matrix."""
+    cumulative = np.cumsum(matrix, axis=1)[state]
+    return (rng.random(len(state))[:, None] > cumulative[:, :-1]).sum(axis=1)
+
+
+def _recorded(
+    rng: np.random.Generator,
+    read: np.ndarray,
+    coarsening: Mapping[str, float],
+    categories: Sequence[str],
+) -> np.ndarray:
+    recorded = read.copy()
+    for name in categories:
+        sets = [s for s in coarsening if name in reading_classes(s, tuple(categories))]
+        weight = [coarsening[s] for s in sets]
+        if sum(weight) > 1:
+            raise ValueError(f"class {name} is recorded as a set with probability {sum(weight):g}")
+        at = np.flatnonzero(read == name)
+        options = np.array([*sets, name], dtype=object)
+        recorded[at] = rng.choice(options, size=len(at), p=[*weight, 1 - sum(weight)])
+    return recorded
+
+
+def known_truth() -> dict[str, dict[str, np.ndarray]]:
+    """Two strata like the HR groups of real cohorts: primary shares and transition rows."""
+    positive = np.array([[0.68, 0.30, 0.02], [0.36, 0.59, 0.05], [0.08, 0.22, 0.70]])
+    negative = np.array([[0.75, 0.22, 0.03], [0.45, 0.50, 0.05], [0.06, 0.12, 0.82]])
+    return {
+        "share": {"positive": np.array([0.30, 0.55, 0.15]), "negative": np.array([0.4, 0.3, 0.3])},
+        "transition": {"positive": positive, "negative": negative},
+    }
+
+
+def coarsened_sets() -> dict[str, float]:
+    """Sets as often as in MSK 2018: one in six of the zero and low read as either, some lost."""
+    return {"zero/low": 0.17, "low/positive": 0.01, UNKNOWN: 0.08}
+
+
+def event_times(
+    rng: np.random.Generator,
+    edges: Sequence[float] | np.ndarray,
+    hazard: np.ndarray,
+    entry: np.ndarray | float = 0.0,
+) -> np.ndarray:
+    """Draw one event time a row under piecewise-constant hazards, given no event by ``entry``.
+
+    ``hazard`` is (row, interval) or (interval,) per month between ``edges``; the last goes on.
+    """
+    starts = np.asarray(edges, float)[:-1]
+    rates = np.atleast_2d(np.asarray(hazard, float))
+    count = max(len(rates), np.size(entry))
+    rates = np.broadcast_to(rates, (count, len(starts)))
+    entered = np.broadcast_to(np.asarray(entry, float), (count,))
+    ends = np.append(np.asarray(edges, float)[1:-1], np.inf)
+    before = np.clip(np.minimum(entered[:, None], ends) - starts, 0.0, None)
+    target = (rates * before).sum(axis=1) + rng.exponential(size=count)
+    reached = np.concatenate(
+        [np.zeros((count, 1)), np.cumsum(rates[:, :-1] * np.diff(starts), axis=1)], axis=1
+    )
+    place = np.maximum((reached <= target[:, None]).sum(axis=1) - 1, 0)
+    rows = np.arange(count)
+    return starts[place] + (target - reached[rows, place]) / rates[rows, place]
+
+
+def cohort(
+    rng: np.random.Generator,
+    patients: Mapping[tuple[str, ...], int],
+    factors: Sequence[str],
+    edges: Sequence[float],
+    hazard: Mapping[tuple[str, ...], Sequence[float]],
+    *,
+    censoring: tuple[float, float] = (24.0, 120.0),
+    entry: tuple[float, float] | None = None,
+) -> pd.DataFrame:
+    """Draw patients by group (a tuple of levels): columns of ``factors``, entry, months, event.
+
+    Censoring is uniform between two times. With ``entry`` (uniform too) only patients without an
+    event by then are seen, as where a register opens late; ``patients`` are then numbers before
+    that selection.
+    """
+    parts = []
+    for group, number in patients.items():
+        times = event_times(rng, edges, np.asarray(hazard[group], float), np.zeros(number))
+        last = rng.uniform(*censoring, size=number)
+        entered = rng.uniform(*entry, size=number) if entry else np.zeros(number)
+        columns: dict[str, Any] = dict(zip(factors, group, strict=True))
+        part = pd.DataFrame(
+            {
+                "entry": entered,
+                "months": np.minimum(times, last),
+                "event": (times <= last).astype(int),
+            }
+        ).assign(**columns)
+        parts.append(part[part["months"] > part["entry"]])
+    return pd.concat(parts, ignore_index=True)
+
+
+def weibull_hazard(
+    edges: Sequence[float], shape: float, scale: float, ratio: float = 1.0
+) -> np.ndarray:
+    """Mean hazard of a Weibull distribution in each interval, times a hazard ratio."""
+    cumulative = (np.asarray(edges, float) / scale) ** shape
+    return ratio * np.diff(cumulative) / np.diff(np.asarray(edges, float))
+
+
+def true_survival(
+    edges: Sequence[float], hazard: Sequence[float], times: Sequence[float]
+) -> np.ndarray:
+    """Survival at given months under a piecewise-constant hazard whose last piece goes on."""
+    starts = np.asarray(edges, float)[:-1]
+    ends = np.append(np.asarray(edges, float)[1:-1], np.inf)
+    spent = np.clip(np.minimum(np.asarray(times, float)[:, None], ends) - starts, 0.0, None)
+    return np.exp(-spent @ np.asarray(hazard, float))
+
 
 HER2 = ("zero", "low", "positive")
 

@@ -1,1 +1,1 @@
-"""Sampling, convergence verdict, store of fits."""
+"""Sampling, convergence verdict, store of fits, estimates of draws."""

@@ -4,25 +4,75 @@ Rank-normalised split R-hat, bulk and tail effective sample size, divergences an
 the draws come from; ``standards`` holds the limits and their sources. An indicator, a table's cell
 or a median cut off at the end of follow-up stands at one value in many draws, and one chain may
 hold no other: such a quantity is judged by the Monte-Carlo error of its distribution function.
+
+When independently started chains over cohorts are said to agree: laxer than a fit's standard.
+
+Enough for the widths that are shown, not for the last digit; ``inference.standards`` holds what a
+fit must reach to be called converged.
+
+The one table of standards: when draws count as converged, and when two sets of them agree.
+
+R-hat and effective sample sizes: Vehtari et al. 2021, Bayesian Analysis 16:667; E-BFMI: Betancourt
+2016. A probability has no scale of its own to measure them on, so its Monte-Carlo standard error is
+held below that of ``ESS_MIN`` independent draws where it is largest, at 1/2. The cohorts behind
+printed numbers have a laxer standard with a name of its own (``chains agree``), in
+``reconstruction.chain_standard``.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from her2bayes.inference.monte_carlo import probability_error
-from her2bayes.inference.standards import (
-    BFMI_MIN,
-    CONCENTRATED,
-    CONVERGED,
-    ESS_MIN,
-    MCSE_MAX,
-    NOT_CONVERGED,
-    RHAT_MAX,
+MCSE_COLUMNS = tuple(
+    f"mcse_{source}_{name}"
+    for source in ("posterior", "prior")
+    for name in ("median", "lower", "upper", "probability")
 )
+
+_EDGE = 1e30
+
+
+LARGEST_RHAT, LEAST_ESS = 1.05, 50
+CHAINS_AGREE, CHAINS_DISAGREE = "chains agree", "chains disagree"
+
+
+RHAT_MAX = 1.01
+ESS_MIN = 400
+BFMI_MIN = 0.3
+MCSE_MAX = 0.5 / math.sqrt(ESS_MIN)  # of a probability: 0.025
+CONCENTRATED = 0.05  # share of draws at one value from which probabilities are judged, not ranks
+
+AGREE_TIMES = 4.0  # two sets of draws agree within so many of their joint standard errors
+MCSE_LOOSE = 0.03  # a larger MCSE, as a fraction of the posterior SD, would make agreement cheap
+
+CONVERGED, NOT_CONVERGED = "converged", "not converged"
+
+
+def failed(text: str) -> bool:
+    """Tell whether the printed verdict of a fit or of reconstructed cohorts speaks against it."""
+    return text.startswith((NOT_CONVERGED, CHAINS_DISAGREE))
+
+
+def reasons(verdicts: Iterable[str]) -> list[str]:
+    """Every reason that failed verdicts give, once each, in their order."""
+    texts = [text.partition(": ")[2] for text in verdicts if failed(text)]
+    return list(dict.fromkeys(reason for text in texts for reason in text.split("; ")))
+
+
+def sentence() -> str:
+    """Say the standard of a fit, as it follows "for every number reported from it"."""
+    return (
+        f"rank-normalised R-hat is at most {RHAT_MAX}, bulk and tail effective sample sizes are at "
+        f"least {ESS_MIN}, no transition diverged and E-BFMI is at least {BFMI_MIN}. A number that "
+        f"stands at one value in {CONCENTRATED:.0%} of draws or more (a yes or no, a count, a "
+        "median cut off at the end of follow-up) is judged instead by the Monte-Carlo error of its "
+        f"probabilities, at most {MCSE_MAX:g}."
+    ).replace("%", " %")
 
 
 @dataclass(frozen=True)
@@ -142,3 +192,40 @@ def _reasons(rhat: float, bulk: float, tail: float) -> list[str]:
     if not tail >= ESS_MIN:
         reasons.append(f"tail ESS {tail:.0f}")
     return reasons
+
+
+def quantile_errors(draws: np.ndarray, probabilities: list[float]) -> list[float]:
+    """Monte-Carlo standard errors of quantiles of ``draws`` (chain, draw), on their scale.
+
+    Order statistics under the effective sample size of each quantile (Vehtari et al. 2021,
+    section 4.4, by ArviZ). A quantity that is the same in every draw has no error; where a chain
+    stands still or a draw is no number, the error is not known (NaN). Draws at the edge of a scale
+    (the log of 0) are very large numbers there.
+    """
+    from arviz_stats.base import array_stats
+
+    if np.isnan(draws).any():
+        return [float("nan")] * len(probabilities)
+    edged = np.clip(draws, -_EDGE, _EDGE)
+    if np.ptp(edged) <= 1e-12 * max(
+        1.0, float(np.abs(edged[np.abs(edged) < _EDGE]).max(initial=0))
+    ):
+        return [0.0] * len(probabilities)
+    if edged.shape[1] < 4 or not np.ptp(edged, axis=1).all():
+        return [float("nan")] * len(probabilities)
+    errors = [float(array_stats.mcse(edged, method="quantile", prob=p)) for p in probabilities]
+    return [error if error < _EDGE / 1e9 else float("nan") for error in errors]
+
+
+def probability_error(true: np.ndarray) -> float:
+    """Monte-Carlo standard error of the share of draws (chain, draw) in which something is true.
+
+    Where all draws agree, 1/n stands in: the most that one draw more could change.
+    """
+    from arviz_stats.base import array_stats
+
+    share = float(true.mean())
+    if share in (0.0, 1.0):
+        return 1.0 / true.size
+    effective = float(array_stats.ess(true.astype(float), method="mean"))
+    return float(np.sqrt(share * (1 - share) / effective)) if effective > 0 else float("nan")

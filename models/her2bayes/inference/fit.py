@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import xarray as xr
 
 from her2bayes import __version__
-from her2bayes.bayes.padding import is_padding
+from her2bayes.bayes.levels import is_padding
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics
@@ -198,3 +198,19 @@ def _without_padding(group: xr.Dataset) -> xr.Dataset:
         if dim in group.coords:
             group = group.isel({dim: [not is_padding(label) for label in group[dim].values]})
     return group[[name for name, array in group.items() if array.size]]
+
+
+@dataclass(frozen=True)
+class ExactFit:
+    """Name of a computed posterior: what a fit is for a sampled one.
+
+    ``inputs`` are all numbers it depends on; ``model`` is the file that holds its equations.
+    """
+
+    model: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fit_id(self) -> str:
+        """Twelve hexadecimal digits, equal for equal inputs."""
+        return digest.key({"model": self.model, **{k: repr(v) for k, v in self.inputs.items()}})

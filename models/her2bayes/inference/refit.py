@@ -13,7 +13,7 @@ from typing import Any
 
 import xarray as xr
 
-from her2bayes.bayes.padding import is_padding
+from her2bayes.bayes.levels import is_padding
 from her2bayes.bayes.prior import Prior
 from her2bayes.inference.convergence import Diagnostics, diagnostics
 from her2bayes.inference.sampling import Sampling

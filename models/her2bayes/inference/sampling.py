@@ -46,3 +46,18 @@ class Sampling:
                 if not good
             ]
         )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers of a run besides its inputs: seed and length of the chains."""
+
+    seed: int = 20230221
+    quick: bool = False
+
+    @property
+    def sampling(self) -> Sampling:
+        """Settings of the sampler."""
+        if self.quick:
+            return Sampling(draws=600, tune=400, chains=2, seed=self.seed)
+        return Sampling(seed=self.seed)

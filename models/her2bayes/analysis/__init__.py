@@ -1,1 +1,0 @@
-"""One family an analysis: contracts in, fitted estimates keyed by estimand out."""

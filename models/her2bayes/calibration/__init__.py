@@ -1,0 +1,1 @@
+"""Simulation-based calibration: designs, runs, records."""

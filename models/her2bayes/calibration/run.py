@@ -1,0 +1,266 @@
+"""Simulation-based calibration: is the machinery behind a posterior right for a design?
+
+Parameters are drawn from the stated prior, patients from the parameters, and the model is fitted to
+them (Talts et al. 2018; Modrak et al. 2023 for the joint log likelihood as a test quantity). Then
+the rank of the truth among the draws is uniform and a 95 % interval covers it in 95 % of studies,
+averaged over the prior. Ranks are judged by their empirical distribution function with a band that
+holds for all ranks at once (Sailynoja, Buerkner and Vehtari 2022), at 0.05 over all answers.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from her2bayes.calibration.designs import Design
+from her2bayes.calibration.kinds import kinds
+from her2bayes.errors import BadInput, Fault
+from her2bayes.inference import digest
+from her2bayes.inference.meaning import meaning
+from her2bayes.inference.sampling import Sampling
+
+SAMPLING = Sampling(draws=1000, tune=600, chains=4, target_accept=0.9)
+RANKS = 1000  # draws kept of 4000 or 2000: nearly independent of one another
+LEVEL = 0.05
+COVERAGE, TOLERANCE = 0.95, 0.018  # at 1000 simulations 1.8 points are 2.6 standard errors
+_GRID = np.arange(1, 100) / 100
+
+
+def simulate(
+    design: Design, seed: int, number: int, sampling: Sampling = SAMPLING
+) -> dict[str, Any]:
+    """One simulated study, fitted: rank, interval and moments of every answer, as plain numbers."""
+    from her2bayes.inference import engine
+    from her2bayes.inference.convergence import diagnostics
+
+    rng = np.random.default_rng([seed, number])
+    kind = kinds()[design.model]
+    accept = max(sampling.target_accept, kind.target_accept)
+    sampling = replace(sampling, target_accept=accept, draws=min(sampling.draws, kind.draws))
+    made = kind.draw(rng, design)
+    with engine.compiler_flags():
+        model = design.build(made.data)
+        posterior, run, seconds = engine.sample(model, sampling, cores=1)
+    answers = kind.answers(design, made.data, posterior)
+    found = {
+        name: _answer(rng, answers[name].transpose("chain", "draw").to_numpy(), truth)
+        for name, truth in made.truth.items()
+    }
+    reasons = diagnostics(run).reasons
+    return {"number": number, "failed": "; ".join(reasons), "seconds": seconds, "answers": found}
+
+
+def _answer(rng: np.random.Generator, draws: np.ndarray, truth: float) -> dict[str, float]:
+    """Rank of the truth among thinned draws (ties at random), as a share of their number."""
+    thin = draws.reshape(-1)[:: max(1, draws.size // RANKS)]
+    below, same = int((thin < truth).sum()), int((thin == truth).sum())
+    rank = (below + rng.integers(0, same + 1)) / len(thin)
+    low, high = np.quantile(draws, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return {
+        "rank": float(rank),
+        "truth": float(truth),
+        "mean": float(draws.mean()),
+        "sd": float(draws.std()),
+        "covered": float(low <= truth <= high),
+    }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which simulations to run and where their results are kept (one JSON line each)."""
+
+    design: Design
+    seed: int
+    simulations: int
+    file: Path
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the results depend on; stored as the first line of the file."""
+        return {
+            "model": self.design.model,
+            "design": self.design.name,
+            "patients": dict(self.design.patients),
+            "parent": list(self.design.parent),
+            **({"graded": list(self.design.graded)} if self.design.graded else {}),
+            "seed": self.seed,
+            "draws": kinds()[self.design.model].draws * SAMPLING.chains,
+            "source": meaning(self.design.build),
+            "versions": digest.versions(),
+        }
+
+
+class Kept(Protocol):
+    """Numbered simulations that one file keeps, under what they depend on."""
+
+    @property
+    def simulations(self) -> int:
+        """How many."""
+
+    @property
+    def file(self) -> Path:
+        """Where they are kept, one JSON line each."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the results depend on; stored as the first line of the file."""
+
+
+def stored(plan: Kept) -> dict[int, dict[str, Any]]:
+    """Results of an earlier run, without a line cut off by a kill; ``BadInput`` if another's."""
+    if not plan.file.exists():
+        return {}
+    lines = plan.file.read_text("utf-8").splitlines()
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    if not rows or rows[0] != json.loads(json.dumps(plan.identity)):  # tuples come back as lists
+        raise BadInput(
+            Fault(
+                "the file holds simulations of another model, design, seed or version",
+                file=plan.file,
+                remedy="give another --out, or remove the file",
+            )
+        )
+    return {row["number"]: row for row in rows[1:] if row["number"] < plan.simulations}
+
+
+def run(
+    plan: Plan, client: Callable[[], Any], tell: Callable[[int, int], None] = lambda *_: None
+) -> list[dict[str, Any]]:
+    """Simulate what is not stored yet, on the workers of ``client``; store each as it ends."""
+    return finish(plan, partial(simulate, plan.design, plan.seed), client, tell)
+
+
+def finish(
+    plan: Kept, job: Callable[[int], dict[str, Any]], client: Callable[[], Any],
+    tell: Callable[[int, int], None] = lambda *_: None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Do the job of every number of a plan that is not stored yet; store each as it ends."""
+    from distributed import as_completed
+
+    done = stored(plan)
+    todo = [n for n in range(plan.simulations) if n not in done]
+    tell(len(done), plan.simulations)
+    if todo:
+        with _kept(plan, done) as file:
+            jobs = client().map(job, todo, pure=False)
+            for row in _results(as_completed(jobs)):
+                done[row["number"]] = row
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                tell(len(done), plan.simulations)
+    return [done[n] for n in sorted(done)]
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+         errno.ENOTDIR, errno.EEXIST, errno.EISDIR)  # fmt: skip
+"""What the disk answers; connections to workers fail with other numbers."""
+
+
+@contextmanager
+def _kept(plan: Kept, done: Mapping[int, Mapping[str, Any]]) -> Iterator[TextIO]:
+    """File of finished simulations, whole before it is added to; ``BadInput`` where it cannot be.
+
+    What is there is written aside first: a run that is killed here loses nothing.
+    """
+    rows = [plan.identity, *done.values()]
+    aside = plan.file.with_name(f".writing-{plan.file.name}")
+    try:
+        plan.file.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(plan.file)
+        with plan.file.open("a", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        problem = f"finished simulations cannot be kept here: {error.strerror or error}"
+        remedy = "give --kept a folder that can be written and has space"
+        raise BadInput(Fault(problem, file=plan.file, remedy=remedy)) from error
+
+
+def _results(finished: Iterator[Future[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    for future in finished:
+        yield future.result()
+        future.release() if hasattr(future, "release") else None
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row an answer: whether its ranks stay in the band, coverage, z-scores, contraction.
+
+    ``p_value`` is the least level at which the band would hold; ``uniform`` compares it with 0.05
+    over the number of answers. ``contraction`` is one minus posterior over prior variance.
+    """
+    names = list(rows[0]["answers"])
+    table = []
+    for name in names:
+        values = pd.DataFrame([row["answers"][name] for row in rows])
+        p = band_p_value(values["rank"].to_numpy())
+        z = (values["truth"] - values["mean"]) / values["sd"].where(values["sd"] > 0)
+        covered = float(values["covered"].mean())
+        table.append(
+            {
+                "answer": name,
+                "p_value": p,
+                "uniform": p >= LEVEL / len(names),
+                "coverage": covered,
+                "covers": abs(covered - COVERAGE) <= tolerance(len(rows)),
+                "z_mean": float(z.mean()),
+                "z_sd": float(z.std()),
+                "contraction": float(1 - (values["sd"] ** 2).mean() / values["truth"].var()),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def tolerance(simulations: int) -> float:
+    """How far coverage may lie from 95 %: 1.8 points at 1000 simulations, as a standard error."""
+    return TOLERANCE * float(np.sqrt(1000 / simulations))
+
+
+def band_p_value(ranks: np.ndarray) -> float:
+    """P value of uniform ranks: how extreme the most extreme point of their distribution is."""
+    known = _least_under_uniform(len(ranks))
+    return float((1 + (known <= _least(ranks)).sum()) / (1 + len(known)))
+
+
+def band(simulations: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Grid of ranks, and the lowest and highest share of ranks below each that the band allows."""
+    at = float(np.quantile(_least_under_uniform(simulations), level))
+    ends = (np.asarray(stats.binom.ppf(p, simulations, _GRID)) for p in (at / 2, 1 - at / 2))
+    lower, upper = (end / simulations for end in ends)
+    return _GRID, lower, upper
+
+
+def _least(ranks: np.ndarray) -> float:
+    """Smallest two-sided binomial tail of the counts of ranks below each grid point."""
+    count = np.searchsorted(np.sort(ranks), _GRID, side="right")
+    number = len(ranks)
+    below = stats.binom.cdf(count, number, _GRID)
+    above = stats.binom.sf(count - 1, number, _GRID)
+    return float(np.minimum(1.0, 2 * np.minimum(below, above)).min())
+
+
+@cache
+def _least_under_uniform(number: int, repeats: int = 4000) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.sort([_least(rng.random(number)) for _ in range(repeats)])

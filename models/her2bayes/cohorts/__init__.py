@@ -1,0 +1,1 @@
+"""Printed numbers and curves back to patients."""

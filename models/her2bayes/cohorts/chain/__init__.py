@@ -1,0 +1,1 @@
+"""Markov chain over cohorts of patients that meet the printed numbers."""

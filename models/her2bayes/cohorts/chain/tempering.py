@@ -1,0 +1,264 @@
+"""Printed survival back to patients: parallel tempering over cohorts D and parameters theta.
+
+    p(D, theta | printed)  ~  p(theta) p(D | theta) prod_j 1{T_j(D) in the rounding cell of t_j}
+
+Replicas run at p(theta) p(D | theta) exp(-sharpness_k * distance(D)), sharpness rising from one in
+which patients move freely to one that leaves a good part of the cohorts at distance 0. These are
+draws from the target, at whatever place, so no place holds the target alone: it would be one more
+to climb to. Neighbours exchange places, even and odd pairs in turn, and the places between are
+spaced in the warm-up so that exchanges are refused alike (Syed, Bouchard-Cote, Deligiannidis &
+Doucet 2022).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from threading import Event
+
+import numpy as np
+
+from her2bayes.cohorts.chain import kernel
+from her2bayes.cohorts.chain.problem import TENTHS, Problem, counts_of_facts, problem
+from her2bayes.cohorts.chain.replica import Effort, Replica
+from her2bayes.cohorts.chain.settings import SHARPEST, Settings
+from her2bayes.cohorts.printed.design import Summary
+from her2bayes.errors import BadInput, Fault
+
+THREADS = 2
+FREE, COOLING, COOLING_MOVES = 0.3, 30, 300  # sharpness, rungs, moves at each, before the warm-up
+APART = 5  # copies of the softest replica are taken so many times in the sweeps of a warm-up
+SOFT = 10.0  # sharpness up to which a place is soft
+RIDGE_BELOW = 30.0  # ridge moves at places softer than that
+RESPACED = 4  # times in a warm-up that the places are spaced anew
+LOOKED_AT = 4000  # sweeps, evenly spaced, whose cohorts are kept
+PATIENCE = 2  # warm-up lengths within which a first cohort must be found
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Cohorts of one chain: recorded time in months, event and cell (draw, patient), theta.
+
+    ``found`` is the number of the sweep of each (several places may hold one); ``tally`` moves
+    proposed and accepted at the sharpest place; ``trips`` of replicas there from the softest.
+    """
+
+    months: np.ndarray
+    event: np.ndarray
+    cell: np.ndarray
+    theta: np.ndarray
+    found: np.ndarray
+    tally: np.ndarray
+    trips: int
+    refusals: np.ndarray
+    seconds: float
+
+
+class Ladder:
+    """Replicas by place (0 = softest) and their sharpness."""
+
+    def __init__(self, posed: Problem, settings: Settings, seed: int) -> None:
+        self.settings = settings
+        self.rng = np.random.default_rng(seed)
+        self.sharpness = np.geomspace(settings.softest, SHARPEST, settings.replicas)
+        moves = np.linspace(settings.soft_moves, settings.moves, settings.replicas)
+        self.moves = np.rint(moves).astype(int)
+        self.replicas = self._start(posed)
+        self.tally = np.zeros((settings.replicas, kernel.MOVES, 2), np.int64)
+        self.refused = np.zeros(settings.replicas - 1)
+        self.tried = np.zeros(settings.replicas - 1)
+        self.from_softest = np.zeros(settings.replicas, bool)  # by replica, in order of creation
+        self.identity = list(range(settings.replicas))
+        self.trips = 0
+        self.sweep_number = 0
+
+    def _start(self, posed: Problem) -> list[Replica]:
+        """Replicas at their places: one settles at the softest, the others begin as copies of it.
+
+        Cooled each from its own start, as many would be caught in each mode as a quench catches,
+        and the places exchange that many for long.
+        """
+        streams = self.rng.spawn(self.settings.replicas)
+        counts = counts_of_facts(posed.summary, streams[0])
+        if counts is None:
+            raise BadInput(Fault("the printed counts contradict each other"))
+        found = [Replica(posed, counts, stream) for stream in streams]
+        first, soft = found[0], float(self.sharpness[0])
+        tally = np.zeros((kernel.MOVES, 2), np.int64)
+        cool(first, min(FREE, soft), soft, tally)
+        effort = Effort(int(self.moves[0]), 1, 1)
+        for place, replica in enumerate(found):
+            for _ in range(self.settings.warm // (APART if place else 1)):
+                first.run(effort, soft, True, tally)
+            if place:
+                replica.copy(first)
+                cool(replica, soft, float(self.sharpness[place]), tally)
+        return found
+
+    def sweep(self, adapt: bool) -> None:
+        """All replicas, then exchanges of neighbours."""
+        for place, replica in enumerate(self.replicas):
+            effort = self.effort(place)
+            replica.run(effort, float(self.sharpness[place]), adapt, self.tally[place])
+        for low in range(self.sweep_number % 2, len(self.replicas) - 1, 2):
+            self._exchange(low)
+        self.sweep_number += 1
+        self.from_softest[self.identity[0]] = True
+        top = self.identity[-1]
+        if self.from_softest[top]:
+            self.trips += 1
+            self.from_softest[top] = False
+
+    def effort(self, place: int) -> Effort:
+        """What the replica at a place does in this sweep."""
+        sharpness, last = self.sharpness[place], place == len(self.replicas) - 1
+        every = self.settings.reheats[2 if last else 0 if sharpness < SOFT else 1]
+        reheats = int(every > 0 and (self.sweep_number + place) % every == 0)
+        ridges = self.settings.ridges * int(sharpness < RIDGE_BELOW)
+        return Effort(int(self.moves[place]), ridges, reheats)
+
+    def _exchange(self, low: int) -> None:
+        one, other = self.replicas[low], self.replicas[low + 1]
+        gap = self.sharpness[low + 1] - self.sharpness[low]
+        log_ratio = min(0.0, gap * (other.distance - one.distance))
+        self.tried[low] += 1
+        self.refused[low] += 1 - np.exp(log_ratio)
+        if np.log(self.rng.uniform()) < log_ratio:
+            self.replicas[low : low + 2] = [other, one]
+            self.identity[low : low + 2] = self.identity[low : low + 2][::-1]
+
+    def respace(self) -> None:
+        """Move the places between softest and sharpest so that all exchanges are refused alike."""
+        refused = self.refused / np.maximum(self.tried, 1)
+        barrier = np.concatenate([[0.0], np.cumsum(np.maximum(refused, 0.02))])
+        wanted = np.linspace(0, barrier[-1], barrier.size)
+        self.sharpness = np.exp(np.interp(wanted, barrier, np.log(self.sharpness)))
+        self.forget()
+
+    def forget(self) -> None:
+        """Start counting anew."""
+        self.refused[:], self.tried[:], self.tally[:] = 0, 0, 0
+        self.trips = 0
+
+
+def cool(replica: Replica, start: float, end: float, tally: np.ndarray) -> None:
+    """Bring a replica from one sharpness to another in small steps."""
+    for k, sharpness in enumerate(np.geomspace(start, end, COOLING)):
+        replica.run(Effort(COOLING_MOVES, 0, int(k % 3 == 0)), float(sharpness), True, tally)
+
+
+def chain(
+    posed: Problem, settings: Settings, seed: int, go_on: Callable[[], bool] = lambda: True
+) -> Chain | None:
+    """One tempered chain; None where the printed numbers were never met together.
+
+    ``go_on`` is asked before every sweep; told not to, the chain ends without a result.
+    """
+    begun = time.thread_time()
+    ladder = Ladder(posed, settings, seed)
+    if not _warm(ladder, go_on):
+        return None
+    kept: list[tuple[np.ndarray, ...]] = []
+    found = []
+    apart = max(1, settings.sweeps // LOOKED_AT)
+    for sweep in range(settings.sweeps):
+        if not go_on():
+            return None
+        ladder.sweep(adapt=False)
+        if sweep % apart:
+            continue
+        for replica in ladder.replicas:  # at distance 0 all places have the target's density
+            if replica.distance == 0:
+                p = replica.patients
+                kept.append((p.time / TENTHS, p.event.copy(), p.cell.copy(), replica.theta.copy()))
+                found.append(sweep)
+    if not kept:
+        return None
+    parts = [np.array(part) for part in zip(*kept, strict=True)]
+    return Chain(
+        parts[0], parts[1], parts[2], parts[3], np.array(found), ladder.tally[-1].copy(),
+        ladder.trips, ladder.refused / np.maximum(ladder.tried, 1), time.thread_time() - begun,
+    )  # fmt: skip
+
+
+def _warm(ladder: Ladder, go_on: Callable[[], bool]) -> bool:
+    """Warm up; whether a cohort that meets all printed numbers turned up in time."""
+    for _ in range(PATIENCE):
+        met = False
+        for sweep in range(1, ladder.settings.warm + 1):
+            if not go_on():
+                return False
+            ladder.sweep(adapt=True)
+            met = met or any(replica.distance == 0 for replica in ladder.replicas)
+            if sweep % max(ladder.settings.warm // RESPACED, 1) == 0:
+                ladder.respace()
+        if met:
+            ladder.forget()
+            return True
+    return False
+
+
+def chains(
+    posed: Problem, settings: Settings, tell: Callable[[int, int], None] = lambda *_: None
+) -> list[Chain]:
+    """Independently started chains, on two threads; raises ``BadInput`` naming a conflict.
+
+    ``tell`` hears how many of how many sweeps are done. An interrupt ends all chains.
+    """
+    _check(posed.summary)
+    seeds = np.random.SeedSequence(settings.seed).generate_state(settings.chains)
+    stopped, done = Event(), count(1)
+    total = settings.chains * (settings.warm + settings.sweeps)
+
+    def go_on() -> bool:
+        tell(min(next(done), total), total)  # a warm-up may be repeated
+        return not stopped.is_set()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            found = list(pool.map(lambda seed: chain(posed, settings, int(seed), go_on), seeds))
+        except BaseException:
+            stopped.set()  # else the pool would wait for chains that run for minutes
+            raise
+    good = [c for c in found if c is not None]
+    if len(good) < len(found):
+        raise BadInput(
+            Fault(
+                "cohorts that meet all printed numbers are very hard to find",
+                value=f"{len(good)} of {len(found)} chains found one",
+                remedy="try another reading, or give more time",
+            )
+        )
+    return good
+
+
+def _check(summary: Summary) -> None:
+    """Name a smallest conflicting set where a search comes nowhere near the printed numbers."""
+    from her2bayes.cohorts.printed.conflict import describe, is_near, smallest_conflict
+
+    impossible = counts_of_facts(summary, np.random.default_rng(0)) is None
+    if impossible or not is_near(summary):
+        raise BadInput(describe(summary, smallest_conflict(summary)))
+
+
+def reconstruct(
+    summary: Summary, settings: Settings | None = None,
+    tell: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[Problem, list[Chain]]:  # fmt: skip
+    """Chains over cohorts that meet all printed numbers of a summary."""
+    posed = problem(summary)
+    return posed, chains(posed, settings or Settings(), tell)
+
+
+def members(found: Sequence[Chain], number: int) -> list[tuple[int, int]]:
+    """Chain and draw of each member: evenly over the chains, far apart within them."""
+    each = -(-number // len(found))
+    picks = []
+    for position in range(each):
+        for c, item in enumerate(found):
+            draws = item.months.shape[0]
+            picks.append((c, int((position + 0.5) * draws / each)))
+    return picks[:number]

@@ -1,0 +1,1 @@
+"""What a paper prints of survival, as a chain over cohorts takes it."""

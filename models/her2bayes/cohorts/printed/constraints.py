@@ -1,0 +1,320 @@
+"""A study folder's printed survival as constraints on patients; readings and omissions are named.
+
+P value printed 0.0011: any P in [0.00105, 0.00115]; hazard ratios and limits on the log scale, each
+in its rounding cell; times on a grid of a tenth of a month, a patient's time being the end of the
+tenth in which it falls. Choices that the numbers leave open stand in ``reconstruction.toml`` of
+the study folder and are explained in ``summary_readings``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from her2bayes.audit import hazard_ratios as triplets
+from her2bayes.audit import rounding
+from her2bayes.cohorts.chain import statistics as kernel
+from her2bayes.cohorts.printed.design import (
+    PAIR,
+    PAIRED,
+    Cells,
+    CountFact,
+    Statistic,
+    Summary,
+    Target,
+)
+from her2bayes.cohorts.printed.facts import facts_of, implied_fact, table_moves
+from her2bayes.cohorts.printed.interpretations import (
+    DEFAULTS,
+    FOLLOW_UP,
+    STATISTIC,
+    adjusted,
+    check_readings,
+    choices,
+    decimal,
+    endpoints,
+    estimators,
+    is_triplet,
+    ledger_rows,
+)
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Estimand, parse
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.printed.study import Study
+
+ROUNDING = 1e-9  # relative slack of a rounding cell against floating-point error
+
+
+def summary(
+    study: Study, endpoint: str | None = None, readings: Mapping[str, str] | None = None
+) -> Summary:
+    """All constraints of one endpoint; raises ``BadInput`` where nothing can be reconstructed."""
+    given = choices(study)
+    known = endpoints(study)
+    endpoint = endpoint or (known[0] if known else "")
+    if endpoint not in known:
+        raise BadInput(
+            Fault("no printed survival for this endpoint", value=endpoint,
+                  allowed=", ".join(known) or "none in this study")
+        )  # fmt: skip
+    chosen = {**DEFAULTS, **given.get("readings", {}), **(readings or {})}
+    check_readings(chosen)
+    rows = ledger_rows(study, endpoint)
+    cells = _cells(study, [estimand for _, estimand in rows])
+    estimator = estimators(study, rows, chosen["hazard_ratio"])
+    build = _Builder(study, endpoint, cells, chosen, estimator)
+    for row, estimand in rows:
+        build.add(row, estimand)
+    build.directions(given.get("better", ()))
+    if chosen["contradictory"] == "left_out":
+        build.relax(given.get("contradictory", ()))
+    facts = facts_of(study, endpoint, cells, chosen["transition"])
+    facts += build.implied(given.get("implied", ()))
+    factors = tuple(
+        name for name in (*cells.factors, PAIRED) if name != PAIR[0] and build.compares(name)
+    )
+    return Summary(
+        study=study.id,
+        endpoint=endpoint,
+        patients=int(study.meta["patients"]),
+        cells=cells,
+        facts=facts,
+        statistics=build.statistics(),
+        last=float(given.get("longest") or build.longest()),
+        model_factors=factors,
+        readings=chosen,
+        left_out=tuple(build.left_out),
+        table_moves=table_moves(study, cells, chosen["transition"]),
+    )
+
+
+def _cells(study: Study, estimands: Sequence[Estimand]) -> Cells:
+    names: list[str] = []
+    for estimand in estimands:
+        contrast = [estimand.contrast.factor] if estimand.contrast else []
+        names += [name for name, _ in estimand.given] + contrast
+    wanted = set(names) | (set(PAIR) if PAIRED in names else set())
+    order = [name for name in study.factors if name in wanted - {PAIRED}]
+    return Cells(
+        {name: tuple(study.factors[name].levels) for name in order},
+        PAIR if PAIRED in names else None,
+    )
+
+
+class _Builder:
+    """Collects the statistics of an endpoint row by row."""
+
+    def __init__(
+        self, study: Study, endpoint: str, cells: Cells, chosen: Mapping[str, str],
+        estimator: Mapping[str, str | None],
+    ) -> None:  # fmt: skip
+        self.study, self.endpoint, self.cells, self.chosen = study, endpoint, cells, chosen
+        self.estimator = estimator  # by claim
+        self.left_out: list[tuple[str, str]] = adjusted(study, endpoint)
+        self.found: dict[tuple[Any, ...], list[Target]] = {}
+        self.printed: dict[str, tuple[str, rounding.Interval]] = {}
+        self.last = 0.0
+
+    def compares(self, factor: str) -> bool:
+        """Tell whether some statistic compares or conditions on the factor."""
+        return any(key[3] == factor or factor in dict(key[2]) for key in self.found)
+
+    def longest(self) -> float:
+        """Longest follow-up possible: the printed one, else twice the longest printed time."""
+        return self.last or 2 * max(
+            (t.high / 10 for ts in self.found.values() for t in ts if t.scale == "months"),
+            default=60.0,
+        )
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """All statistics, each with its targets."""
+        return tuple(
+            Statistic(key[0], key[1], dict(key[2]), key[3], key[4], tuple(targets))
+            for key, targets in self.found.items()
+            if targets
+        )
+
+    def add(self, row: Any, estimand: Estimand) -> None:
+        """One row of the ledger."""
+        if estimand.kind == "survival_difference":
+            self._difference(row, estimand)
+        elif estimand.kind == "hazard_ratio":
+            self._ratio(row, estimand)
+        elif estimand.kind == "follow_up":
+            self._follow_up(row, estimand)
+        elif row.statistic != "significant":
+            self._median(row, estimand)
+
+    def directions(self, given: Sequence[Mapping[str, str]]) -> None:
+        """Which group fared better, where words say so."""
+        for item in given:
+            estimand = parse(item["estimand"])
+            key = self._log_rank_key(estimand)
+            first = key[4][0] == item["level"]
+            bounds = (1e-9, np.inf) if first else (-np.inf, -1e-9)
+            words = f"{item['level']} better"
+            self._put(key, Target(f"better {estimand}", "direction", words, 1, *bounds, "sign"))
+
+    def relax(self, given: Sequence[Mapping[str, Any]]) -> None:
+        """Leave out parts of claims that contradict the rest, each with its reason."""
+        for item in given:
+            if any(self.chosen.get(axis) != value for axis, value in item.get("under", {}).items()):
+                continue
+            parts = item.get("parts")
+            for key, targets in self.found.items():
+                kept = [
+                    t
+                    for t in targets
+                    if t.claim_id != item["claim"] or (parts and t.what not in parts)
+                ]
+                if len(kept) < len(targets):
+                    self.found[key] = kept
+                    text = f"{', '.join(parts or ['all'])} left out: {item['why']}"
+                    self.left_out.append((item["claim"], text))
+
+    def implied(self, given: Sequence[Mapping[str, str]]) -> tuple[CountFact, ...]:
+        """Events that a printed count of something else implies, where the reading uses them."""
+        mine = [item for item in given if item["endpoint"] == self.endpoint]
+        if self.chosen["implied"] == "left_out":
+            self.left_out += [(item["claim"], "implied events left out") for item in mine]
+            return ()
+        return tuple(implied_fact(self.study, self.cells, item) for item in mine)
+
+    def _put(self, key: tuple[Any, ...], target: Target) -> None:
+        targets = self.found.setdefault(key, [])
+        if not any(_window(t) == _window(target) for t in targets):
+            targets.append(target)
+
+    def _log_rank_key(self, estimand: Estimand) -> tuple[Any, ...]:
+        contrast = estimand.contrast
+        assert contrast is not None
+        levels = (contrast.b, contrast.a) if contrast.a else self.cells.levels(contrast.factor)
+        return (str(estimand), kernel.LOG_RANK, estimand.given, contrast.factor, tuple(levels))
+
+    def _difference(self, row: Any, estimand: Estimand) -> None:
+        key = self._log_rank_key(estimand)
+        degrees = len(key[4]) - 1
+        if row.statistic == "significant":
+            self._words(row, estimand, key, degrees)
+            return
+        interval = self._p_interval(row)
+        name = str(estimand)
+        if name in self.printed and not self.printed[name][1].meets(interval):
+            wanted = self.chosen["duplicates"]
+            if not str(row.locator).casefold().startswith(wanted):
+                self.left_out.append((row.claim_id, f"another reading than '{wanted}'"))
+                return
+            self.left_out.append((self.printed[name][0], f"another reading than '{wanted}'"))
+            self.found[key] = [t for t in self.found[key] if t.position != 0]
+        elif name in self.printed:
+            return
+        self.printed[name] = (row.claim_id, interval)
+        self._put(key, _p_target(row, interval, degrees))
+
+    def _words(self, row: Any, estimand: Estimand, key: tuple[Any, ...], degrees: int) -> None:
+        has_p = ((self.study.ledger["estimand"] == str(estimand))
+                 & (self.study.ledger["statistic"] == "p_value")).any()  # fmt: skip
+        if has_p or self.chosen["words"] != "used":
+            return
+        alpha = float(self.study.meta.get("alpha", 0.05))
+        interval = rounding.Interval(0, alpha) if row.value_number else rounding.Interval(alpha, 1)
+        if not any(t.position == 0 for t in self.found.get(key, [])):
+            self._put(key, _p_target(row, interval, degrees))
+
+    def _ratio(self, row: Any, estimand: Estimand) -> None:
+        if not is_triplet(row, estimand):
+            return
+        contrast, estimator = estimand.contrast, self.estimator[row.claim_id]
+        assert contrast is not None
+        if estimator is None:
+            self.left_out.append((row.claim_id, "no estimator gives all of its parts"))
+            return
+        kind = STATISTIC[estimator]
+        levels: tuple[str, ...] = (contrast.b, contrast.a)
+        if kind == kernel.COX and self.chosen["cox"] == "joint":
+            rest = [x for x in self.cells.levels(contrast.factor) if x != contrast.b]
+            levels = (contrast.b, *rest)
+        at = 4 * (levels.index(contrast.a) - 1)
+        name = str(Estimand("hazard_ratio", self.endpoint, estimand.given))
+        key = (f"{name[:-1]} ; {contrast.factor}]", kind, estimand.given, contrast.factor, levels)
+        for what, text, place in (("hazard ratio", row.value, 0), ("lower limit", row.lower, 1),
+                                  ("upper limit", row.upper, 2)):  # fmt: skip
+            cell = rounding.cell(decimal(text))
+            low, high = math.log(max(cell.lower, 1e-6)), math.log(cell.upper)
+            self._put(
+                key,
+                Target(row.claim_id, what, str(text), at + place, low - ROUNDING, high + ROUNDING,
+                       "exp"),
+            )  # fmt: skip
+        if row.p_value and estimator == triplets.LOG_RANK_P:
+            test = self._log_rank_key(estimand)
+            self._put(test, _p_target(row, self._p_interval(row), 1))
+        elif row.p_value:
+            place = 3 + at if kind == kernel.COX else 3
+            self._put(key, _p_target(row, self._p_interval(row), 1, place))
+
+    def _p_interval(self, row: Any) -> rounding.Interval:
+        printed = str(row.p_value).lstrip("<>= ")
+        if self.chosen["p_zeros"] == "padded":
+            printed = without_padding(printed)
+        return rounding.p_cell(decimal(printed), str(row.p_relation or "="))
+
+    def _follow_up(self, row: Any, estimand: Estimand) -> None:
+        reading = self.chosen["follow_up"]
+        if reading == "left_out":
+            self.left_out.append((row.claim_id, "follow-up left out"))
+            return
+        key = (str(estimand), FOLLOW_UP[reading], estimand.given, "", ())
+        self._put(key, _months(row.claim_id, "median follow-up", row.value, 0))
+        if row.statistic == "median_range":
+            self._put(key, _months(row.claim_id, "shortest follow-up", row.lower, 1))
+            self._put(key, _months(row.claim_id, "longest follow-up", row.upper, 2))
+            self.last = float(row.upper)
+        elif row.lower:
+            self.left_out.append((row.claim_id, "interval of the follow-up: method not stated"))
+
+    def _median(self, row: Any, estimand: Estimand) -> None:
+        key = (str(estimand), kernel.MEDIAN, estimand.given, "", ())
+        self._put(key, _months(row.claim_id, "median", row.value, 0))
+        if row.statistic == "median_ci":
+            alike = ", as far from the median below as above" if _is_centred(row) else ""
+            text = f"interval of the median: method not stated{alike}"
+            self.left_out.append((row.claim_id, text))
+
+
+def without_padding(printed: str) -> str:
+    """Return a P value without zeros that may only fill up its third decimal: 0.020 as 0.02."""
+    whole, mark, decimals = printed.partition(".")
+    kept = decimals.rstrip("0").ljust(2, "0")
+    return whole + mark + kept if mark and len(kept) < len(decimals) else printed
+
+
+def _is_centred(row: Any) -> bool:
+    middle = (decimal(row.lower) + decimal(row.upper)) / 2
+    return bool(middle == decimal(row.value))
+
+
+def _window(target: Target) -> tuple[int, float, float]:
+    return target.position, target.low, target.high
+
+
+def _p_target(row: Any, interval: rounding.Interval, degrees: int, position: int = 0) -> Target:
+    """Window of chi-square; P falls as it grows."""
+    low = float(stats.chi2.isf(min(interval.upper, 1.0), degrees))
+    high = float(stats.chi2.isf(max(interval.lower, 0.0), degrees))
+    text = str(row.p_value or row.text)
+    return Target(row.claim_id, "P", text, position, low - ROUNDING, high + ROUNDING, f"p{degrees}")
+
+
+def _months(claim: str, what: str, text: object, position: int) -> Target:
+    """Window in month tenths."""
+    cell = rounding.cell(decimal(text))
+    slack = 1e-6
+    return Target(
+        claim, what, str(text), position, 10 * cell.lower - slack, 10 * cell.upper + slack, "months"
+    )

@@ -1,0 +1,1 @@
+"""How well reconstruction recovers cohorts whose patients are known."""

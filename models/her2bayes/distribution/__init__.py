@@ -1,0 +1,1 @@
+"""HER2 status distribution: models, draws, classical answers, figures, section, sensitivity."""

@@ -1,0 +1,228 @@
+"""The section on HER2 status across subgroups: raw next to pooled shares, one factor at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from her2bayes.classical.proportions import goodman
+from her2bayes.classical.proportions import interval as share_interval
+from her2bayes.distribution import figures
+from her2bayes.distribution.classical import association_table
+from her2bayes.estimand import Estimand
+from her2bayes.inference.convergence import CONVERGED
+from her2bayes.page.fit_card import fit_card, worst
+from her2bayes.page.numbers import count, interval
+from her2bayes.page.section import Figure, Section, Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from her2bayes.distribution.estimates import Analysis, Result
+
+Known = Mapping[str, Mapping[str, Any]]
+ALL = "All patients"
+
+
+def section(result: Result) -> Section:
+    """Report the shares of HER2 classes in all patients and by each factor."""
+    known: Known = {
+        str(row["estimand"]): {str(name): value for name, value in row.items()}
+        for row in result.estimates.to_dict("records")
+    }
+    counts = result.counts
+    labels = {**result.labels, "": ALL}
+    patients = max(int(table.sum()) for table in counts.values())
+    overall = _overall(counts)
+    drawn = [*_prior_to_posterior(result, patients)]
+    tables = []
+    for name, table in counts.items():
+        if name:
+            drawn.append(_partition(name, labels[name], table, known, overall, patients))
+        tables.append(_table(name, labels[name], table, known))
+    if len(counts) > 1:
+        tables.insert(0, association_table(counts, labels, result.estimates))
+    return Section(
+        id="distribution",
+        title="HER2 status: distribution across subgroups",
+        paragraphs=_paragraphs(patients, sum(bool(name) for name in counts)),
+        figures=tuple(drawn),
+        tables=tuple(tables),
+        fits=tuple(
+            fit_card(analysis.fit, _title(analysis, labels), result.estimates)
+            for analysis in result.analyses
+        ),
+    )
+
+
+def _title(analysis: Analysis, labels: Mapping[str, str]) -> str:
+    own = labels.get(analysis.factor, analysis.factor)
+    parent = labels.get(analysis.parent, analysis.parent)
+    return f"{own}, nested in {_lower(parent)}" if parent and analysis.parent else own
+
+
+def _paragraphs(patients: int, factors: int) -> tuple[str, ...]:
+    words = count(factors, "factor")
+    return (
+        f"HER2 status of the same {patients} patients is printed by {words}. Each factor is an "
+        "analysis of its own; the figures repeat the same patients and are not independent "
+        "evidence, and nothing is said about combinations of factors, which are not printed.",
+        "The model gives each level of a factor its own shares and lets the levels inform each "
+        "other: a level with few patients is drawn towards the others, one with many hardly "
+        "moves. With three or more levels the data decide how strongly; with two levels they "
+        "cannot, and the strength is fixed by the prior.",
+    )
+
+
+def _overall(counts: Mapping[str, xr.DataArray]) -> dict[str, float]:
+    table = counts.get("")
+    if table is None:
+        return {}
+    total = table.to_numpy().sum()
+    return {str(c): 100 * float(table.sel(her2=c).sum() / total) for c in table["her2"].to_numpy()}
+
+
+def _estimand(factor: str, level: str, her2: str) -> str:
+    given = ((factor, level),) if factor else ()
+    return str(Estimand("share", f"her2={her2}", given))
+
+
+def _cells(table: xr.DataArray) -> Iterator[tuple[str, str, int, int]]:
+    """Level, class, patients in the cell, patients of the level."""
+    for row, level in enumerate(table["level"].to_numpy()):
+        values = table.to_numpy()[row]
+        for column, her2 in enumerate(table["her2"].to_numpy()):
+            yield str(level), str(her2), int(values[column]), int(values.sum())
+
+
+def _partition(
+    name: str,
+    label: str,
+    table: xr.DataArray,
+    known: Known,
+    overall: Mapping[str, float],
+    patients: int,
+) -> Figure:
+    panels: dict[str, list[figures.Row]] = {}
+    verdicts = []
+    for level, her2, cell, total in _cells(table):
+        row = known.get(_estimand(name, level, her2))
+        if row is None or not total:
+            continue
+        low, high = share_interval(cell, total, "Wilson")
+        raw = (100 * cell / total, 100 * low, 100 * high)
+        pooled = (row["posterior_median"], row["posterior_lower"], row["posterior_upper"])
+        panels.setdefault(her2, []).append(figures.Row(level, total, raw, pooled))
+        verdicts.append(str(row["convergence"]))
+    counted = int(table.sum())
+    who = f"the same {patients} patients" if counted == patients else f"{counted} of {patients}"
+    verdict = worst(verdicts)
+    warning = "" if verdict == CONVERGED else f" This fit is {verdict}."
+    return Figure(
+        id=f"figure-distribution-{name.replace('_', '-')}",
+        title=f"HER2 status by {_lower(label)}",
+        svg=figures.partition(panels, overall),
+        caption=(
+            "Open circles: share as counted, with 95 % Wilson interval. Filled circles: posterior "
+            "median of the hierarchical model, with 95 % interval; the arrow is the effect of "
+            f"pooling. Dotted: share among all patients. {_upper(who)}.{warning}"
+        ),
+        alt=_alt(label, panels),
+    )
+
+
+def _alt(label: str, panels: Mapping[str, list[figures.Row]]) -> str:
+    parts = [
+        f"HER2-{her2}: "
+        + "; ".join(f"{r.level} {r.raw[0]:.1f} % counted, {r.pooled[0]:.1f} % pooled" for r in rows)
+        for her2, rows in panels.items()
+    ]
+    return f"Shares by {_lower(label)}. {'. '.join(parts)}."
+
+
+def _prior_to_posterior(result: Result, patients: int) -> Iterator[Figure]:
+    fit = result.fits.get("")
+    if fit is None or "share" not in fit.posterior or "share" not in fit.prior:
+        return
+    after, before = (_first_row(group["share"]) for group in (fit.posterior, fit.prior))
+    draws = {
+        str(c): (
+            100 * before.sel(her2=c).to_numpy().ravel(),
+            100 * after.sel(her2=c).to_numpy().ravel(),
+        )
+        for c in after["her2"].to_numpy()
+    }
+    yield Figure(
+        id="figure-distribution-prior",
+        title="From prior to posterior: HER2 status of all patients",
+        svg=figures.densities(draws),
+        caption=(
+            "Grey: what the prior holds possible for the share of each class before any patient "
+            f"is seen. Colour: posterior after {patients} patients. Each curve is scaled to its "
+            "own height."
+        ),
+        alt="The prior is spread over all shares, the posterior a narrow peak near the counts.",
+    )
+
+
+def _first_row(shares: xr.DataArray) -> xr.DataArray:
+    return shares.isel(subgroup=0) if "subgroup" in shares.dims else shares
+
+
+def _table(name: str, label: str, table: xr.DataArray, known: Known) -> Table:
+    rows = []
+    simultaneous = {
+        str(level): goodman(values) if values.sum() else None
+        for level, values in zip(table["level"].to_numpy(), table.to_numpy(), strict=True)
+    }
+    classes = [str(c) for c in table["her2"].to_numpy()]
+    for level, her2, cell, total in _cells(table):
+        if not total:
+            continue
+        bounds = simultaneous[level]
+        joint = bounds[classes.index(her2)] if bounds is not None else (float("nan"),) * 2
+        exact = share_interval(cell, total, "Clopper-Pearson")
+        row = known.get(_estimand(name, level, her2), {})
+        rows.append(
+            {
+                "Level": level or ALL,
+                "HER2": her2,
+                "Counted": f"{cell} of {total}",
+                "Share, Wilson": _percent(cell / total, share_interval(cell, total, "Wilson")),
+                "Clopper-Pearson": _bounds(*exact),
+                "Goodman": _bounds(*joint),
+                "Posterior": _estimate(row, "posterior"),
+                "Prior": _estimate(row, "prior"),
+                "fit_id": str(row.get("fit_id", "")),
+            }
+        )
+    caption = (
+        "Percent with 95 % intervals. Wilson and Clopper-Pearson hold for one share, Goodman for "
+        "all classes of a level together."
+    )
+    title = "HER2 status of all patients" if not name else f"HER2 status by {_lower(label)}"
+    return Table(title, pd.DataFrame(rows), caption)
+
+
+def _estimate(row: Mapping[str, Any], which: str) -> str:
+    middle, low, high = (row.get(f"{which}_{part}") for part in ("median", "lower", "upper"))
+    return interval(middle, low, high, unit="%")
+
+
+def _percent(share: float, bounds: tuple[float, float]) -> str:
+    return interval(100 * share, 100 * bounds[0], 100 * bounds[1], unit="%")
+
+
+def _bounds(low: float, high: float) -> str:
+    return interval(100 * low, 100 * low, 100 * high, unit="%").partition(" ")[2].strip("()")
+
+
+def _lower(label: str) -> str:
+    first = label.partition(" ")[0].replace("-", "")
+    return label[:1].lower() + label[1:] if first.isalpha() and not first.isupper() else label
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

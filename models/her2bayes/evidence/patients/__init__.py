@@ -1,0 +1,1 @@
+"""Patient files, their column maps and their curves."""

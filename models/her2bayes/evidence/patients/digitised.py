@@ -1,0 +1,264 @@
+"""Digitised survival curves and at-risk tables, checked: points and numbers at risk by arm.
+
+Files are read as digitisers write them (`digitised_files`), survival as a fraction or in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.errors import Fault, raise_if
+from her2bayes.evidence.patients.digitised_files import (
+    AT_RISK,
+    CENSORED,
+    SURVIVAL,
+    TIME,
+    curve_file,
+    risk_file,
+)
+
+# A curve that rises by more than this above an earlier point is no survival curve.
+LARGEST_RISE = 0.1
+MOST_PATIENTS = 1_000_000
+# Clicks before time 0 that are taken as clicks at 0: up to this share of the curve's length.
+BEFORE_ZERO = 0.02
+# How often one unit of time goes into another, and their names
+UNITS = {
+    30.4375: ("days", "months"), 12.0: ("months", "years"), 365.25: ("days", "years"),
+    7.0: ("days", "weeks"), 4.348: ("weeks", "months"), 52.18: ("weeks", "years"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DigitisedArm:
+    """What was read of one arm: the curve's points, the numbers at risk, the total of events.
+
+    ``censored`` are the patients censored before each row of the table, where it prints them;
+    ``notes`` say how the files were read.
+    """
+
+    name: str
+    time: np.ndarray
+    survival: np.ndarray
+    risk_time: np.ndarray
+    at_risk: np.ndarray
+    events: int | None = None
+    censored: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_digitised(
+    curves: Mapping[str, Path], at_risk: Path, events: Mapping[str, int] | None = None
+) -> dict[str, DigitisedArm]:
+    """Read and check everything about a figure; raises ``BadInput`` with all faults together.
+
+    ``curves`` maps an arm to its file; the name "" stands for a file that names its own arms.
+    """
+    faults: list[Fault] = []
+    notes: list[str] = []
+    points: dict[str, pd.DataFrame] = {}
+    for arm, path in curves.items():
+        for name, frame in curve_file(path, arm, faults, notes).items():
+            if name in points:
+                faults.append(Fault(f"arm '{name}' is given twice", file=path))
+            points[name] = frame
+    risk = risk_file(at_risk, faults, notes)
+    if list(risk) == [""] and len(points) == 1:
+        risk = dict.fromkeys(points, risk[""])
+    faults += _unmatched(points, risk, events or {}, at_risk)
+    raise_if(faults)
+    for name in points:
+        faults += _risk_faults(name, risk[name], (events or {}).get(name), at_risk)
+    for name, frame in points.items():
+        faults += _curve_faults(name, frame)
+    raise_if(faults)
+    for name, frame in points.items():
+        faults += _unit_faults(name, frame[TIME].to_numpy(), risk[name], at_risk)
+        notes += _at_zero(name, frame)
+    raise_if(faults)
+    notes += [f"{at_risk.name}: not used: arm {name}" for name in risk if name not in points]
+    return {
+        name: DigitisedArm(
+            name,
+            frame[TIME].to_numpy(),
+            frame[SURVIVAL].to_numpy(),
+            risk[name][TIME].to_numpy(),
+            risk[name][AT_RISK].to_numpy(int),
+            (events or {}).get(name),
+            risk[name][CENSORED].to_numpy(int) if CENSORED in risk[name] else None,
+            tuple(notes),
+        )
+        for name, frame in points.items()
+    }
+
+
+def _at_zero(name: str, frame: pd.DataFrame) -> list[str]:
+    """Move clicks a little before time 0 to 0, and say so."""
+    early = frame[TIME] < 0
+    if not early.any():
+        return []
+    first = frame[TIME].min()
+    frame.loc[early, TIME] = 0.0
+    return [f"arm {name}: {int(early.sum())} clicks before time 0 (from {first:g}) are taken at 0"]
+
+
+def _unit_faults(name: str, time: np.ndarray, rows: pd.DataFrame, path: Path) -> list[Fault]:
+    """Curve and table that reach so differently far that they must be in different units.
+
+    A table far beyond its curve always is; a curve far beyond its table may also have a table that
+    is given in part, unless hardly anyone is left at its end or no table would be that short.
+    """
+    curve_end, table_end = float(time.max()), float(rows[TIME].iloc[-1])
+    if len(rows) < 3 or min(curve_end, table_end) <= 0:
+        return []
+    ratio = max(curve_end, table_end) / min(curve_end, table_end)
+    factor = min(UNITS, key=lambda unit: abs(np.log(ratio / unit)))
+    left = rows[AT_RISK].iloc[-1] / rows[AT_RISK].iloc[0]
+    apart = ratio > 3 and (table_end > curve_end or left < 0.25 or ratio > 9)
+    if not apart:
+        return []
+    small, large = UNITS[factor]
+    mine, other = (small, large) if curve_end > table_end else (large, small)
+    return [
+        Fault(
+            f"arm '{name}': the curve and its table at risk are in different units of time",
+            file=path,
+            value=f"the curve ends at {curve_end:g}, the table at {table_end:g}",
+            allowed="one unit for both",
+            remedy=f"{ratio:.3g} times as far looks like a curve in {mine} and a table in {other}: "
+            f"write both in {other} ({'divide' if mine == small else 'multiply'} the curve's times "
+            f"by {factor:.5g})",
+        )
+    ]
+
+
+def _unmatched(
+    points: Mapping[str, pd.DataFrame],
+    risk: Mapping[str, pd.DataFrame],
+    events: Mapping[str, int],
+    path: Path,
+) -> list[Fault]:
+    faults = [
+        Fault(
+            f"no numbers at risk for arm '{arm}'",
+            file=path,
+            allowed=f"arms there: {', '.join(risk)}",
+            remedy="name the arms alike; without a table give its first row, time 0 and patients",
+        )
+        for arm in points
+        if arm not in risk
+    ]
+    faults += [
+        Fault(f"events of an unknown arm '{arm}'", allowed=", ".join(points))
+        for arm in events
+        if arm not in points
+    ]
+    if not points and not faults:
+        faults.append(Fault("no curve was given", remedy="give one with --coords"))
+    return faults
+
+
+def _risk_faults(name: str, rows: pd.DataFrame, events: int | None, path: Path) -> list[Fault]:
+    time, number = rows[TIME].to_numpy(), rows[AT_RISK].to_numpy()
+    where = f"arm '{name}'"
+    faults = []
+    if not time.size or time[0] != 0:
+        faults.append(Fault(f"{where}: the first row must be time 0 with all patients", file=path))
+    if np.any(np.diff(time) <= 0):
+        faults.append(Fault(f"{where}: times must increase", file=path, value=time.tolist()))
+    if np.any(number != np.round(number)) or np.any(number < 0) or np.any(number > MOST_PATIENTS):
+        faults.append(
+            Fault(f"{where}: numbers at risk are whole numbers", file=path,
+                  value=number.tolist(), allowed=f"0 to {MOST_PATIENTS}")
+        )  # fmt: skip
+    for row in np.flatnonzero(np.diff(number) > 0):
+        faults.append(
+            Fault(
+                f"{where}: the number at risk rises from time {time[row]:g} to {time[row + 1]:g}",
+                file=path,
+                value=f"{number[row]:g} then {number[row + 1]:g}",
+                remedy="correct the misread number, or leave the row out",
+            )
+        )
+    if CENSORED in rows:
+        faults += _censored_faults(where, rows, path)
+    if events is not None and number.size and not 0 <= events <= number[0]:
+        faults.append(
+            Fault(
+                f"{where}: events beyond its patients", value=events, allowed=f"0 to {number[0]:g}"
+            )
+        )
+    return faults
+
+
+def _censored_faults(where: str, rows: pd.DataFrame, path: Path) -> list[Fault]:
+    time, censored = rows[TIME].to_numpy(), rows[CENSORED].to_numpy()
+    gone = rows[AT_RISK].iloc[0] - rows[AT_RISK].to_numpy()
+    if np.isnan(censored).any() or np.any(censored != np.round(censored)) or censored.min() < 0:
+        return [Fault(f"{where}: patients censored so far are whole numbers", file=path,
+                      value=censored.tolist(), remedy="fill every row of the column")]  # fmt: skip
+    faults = [
+        Fault(
+            f"{where}: patients censored so far fall from time {time[k]:g} to {time[k + 1]:g}",
+            file=path,
+            value=f"{censored[k]:g} then {censored[k + 1]:g}",
+            remedy="give all patients censored before each time, not those since the last one",
+        )
+        for k in np.flatnonzero(np.diff(censored) < 0)
+    ]
+    faults += [
+        Fault(
+            f"{where}: more patients censored before time {time[k]:g} than have left by then",
+            file=path,
+            value=f"{censored[k]:g} censored, {gone[k]:g} left",
+            remedy="correct one of the two numbers",
+        )
+        for k in np.flatnonzero(censored > gone)
+    ]
+    events = np.diff(gone - censored)
+    faults += [
+        Fault(
+            f"{where}: fewer events before time {time[k + 1]:g} than before time {time[k]:g}",
+            file=path,
+            value=f"at risk and censored so far leave {events[k]:g} events between",
+            remedy="correct one of the numbers of these rows",
+        )
+        for k in np.flatnonzero(events < 0)
+        if not faults
+    ]
+    return faults
+
+
+def _curve_faults(name: str, frame: pd.DataFrame) -> list[Fault]:
+    path, where = frame.attrs.get("file"), f"arm '{name}'"
+    time, value = frame[TIME].to_numpy(), frame[SURVIVAL].to_numpy()
+    if time.size < 2:
+        return [Fault(f"{where}: fewer than two points", file=path)]
+    faults = []
+    scale = 100.0 if value.max() > 1.5 else 1.0
+    if value.min() < -0.02 * scale or value.max() > 1.02 * scale:
+        faults.append(
+            Fault(f"{where}: survival outside its range", file=path,
+                  value=f"{value.min():g} to {value.max():g}", allowed="0 to 1 or 0 to 100")
+        )  # fmt: skip
+    if time.min() < -BEFORE_ZERO * time.max():
+        faults.append(
+            Fault(f"{where}: times before 0", file=path, value=f"{time.min():g}",
+                  remedy="calibrate the time axis so that the curve starts at 0")
+        )  # fmt: skip
+    ordered = value[np.argsort(time, kind="stable")] / scale
+    rise = float(np.max(ordered - np.minimum.accumulate(ordered)))
+    if rise > LARGEST_RISE:
+        faults.append(
+            Fault(
+                f"{where}: the curve rises by {rise:.2f}",
+                file=path,
+                remedy="is it a cumulative incidence (give 1 - value), or do two arms mix?",
+            )
+        )
+    return faults

@@ -1,0 +1,1 @@
+"""Studies as their papers print them."""

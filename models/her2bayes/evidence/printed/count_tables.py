@@ -1,0 +1,251 @@
+"""A user's own tables of counts: responses, external responses, adverse events.
+
+Every fault is told with file, row (as a spreadsheet counts), column, value and remedy, all of a
+file together; nothing is repaired. A count may carry the percentage it is printed with, ``46
+(71.9)``, which is checked; columns that are not used are named (``notes``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.errors import Fault, raise_if
+from her2bayes.evidence.printed.cells import check_cells
+from her2bayes.evidence.printed.csv_rows import Row, Rows, read_rows
+from her2bayes.evidence.printed.ledger import repeated
+from her2bayes.evidence.printed.number import count
+from her2bayes.evidence.printed.schema import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESPONSE = "response"
+"""Name of the response where the table has no column of that name."""
+
+_PATIENTS = Column("patients", "part", "patients in the group", True)
+RESPONSE_COLUMNS = (
+    Column("response", "name", "response counted, e.g. orr; optional"),
+    Column("factor", "name", "characteristic that divides the patients; empty = all patients"),
+    Column("level", "text", "level of that factor; empty = all patients"),
+    Column("responders", "part", "patients with the response", True),
+    _PATIENTS,
+)
+EXTERNAL_COLUMNS = (
+    Column("response", "name", "response counted, e.g. orr; optional"),
+    Column("study", "text", "name of the study", True),
+    Column("responders", "part", "patients with the response", True),
+    _PATIENTS,
+)
+EVENT_COLUMNS = (
+    Column("arm", "text", "treatment arm, the control first; optional"),
+    Column("event", "text", "adverse event; any = any event", True),
+    Column("body_system", "text", "organ system it belongs to; optional"),
+    Column("severity", "text", "any, or the grades: grade 3-4", True),
+    Column("count", "part", "patients with the event", True),
+    Column("patients", "part", "patients at risk", True),
+)
+_OPTIONAL = ("response", "arm", "body_system")
+_RESERVED = set("[]|;@=,")
+
+
+def read_response_table(path: Path) -> dict[tuple[str, str], xr.Dataset]:
+    """ResponseCounts by (response, factor); raises ``BadInput`` with every fault."""
+    read, faults = _read(path, RESPONSE_COLUMNS)
+    faults += _counts(path, read.rows, "responders")
+    faults += repeated(path, [_marked(row) for row in read.rows], ("response", "factor", "level"))
+    for row in read.rows:
+        faults += _group(path, row)
+    raise_if(faults)
+    tables: dict[tuple[str, str], list[Row]] = {}
+    for row in read.rows:
+        tables.setdefault((row["response"] or RESPONSE, row["factor"]), []).append(row)
+    raise_if(list(_total_faults(path, tables)))
+    return {key: _dataset(key[1], rows) for key, rows in tables.items()}
+
+
+def read_external_table(path: Path) -> dict[str, list[tuple[str, int, int]]]:
+    """External studies by response: name, responders, patients; raises ``BadInput``.
+
+    A table of medians is refused: a median alone has no weight.
+    """
+    read, faults = _read(path, EXTERNAL_COLUMNS)
+    faults = [_explained(fault) for fault in faults]
+    faults += _counts(path, read.rows, "responders")
+    faults += [
+        Fault("a study without patients", path, row.number, "patients", 0, "1 or more")
+        for row in read.rows
+        if _exact(row["patients"]) == 0
+    ]
+    raise_if(faults)
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for row in read.rows:
+        study = (row["study"], _number(row["responders"]), _number(row["patients"]))
+        found.setdefault(row["response"] or RESPONSE, []).append(study)
+    return found
+
+
+def read_event_table(path: Path) -> pd.DataFrame:
+    """Rows of adverse events with ``row``, their line in the file; raises ``BadInput``."""
+    import pandas as pd
+
+    read, faults = _read(path, EVENT_COLUMNS)
+    faults += _counts(path, read.rows, "count")
+    marked = [Row(row.number, {**row.cells, "arm": row["arm"] or "-"}) for row in read.rows]
+    faults += repeated(path, marked, ("arm", "event", "severity"))
+    faults += [
+        Fault("a name holds a sign the results need", path, row.number, column, row[column],
+              "no [ ] | ; @ = ,", "write it with another sign")
+        for row in read.rows for column in ("event", "severity") if _RESERVED & set(row[column])
+    ]  # fmt: skip
+    raise_if(faults)
+    return pd.DataFrame(
+        [
+            {
+                "row": row.number,
+                **{name: row[name] for name in ("arm", "event", "body_system", "severity")},
+                **{name: _number(row[name]) for name in ("count", "patients")},
+            }
+            for row in read.rows
+        ]
+    )
+
+
+def notes(path: Path) -> list[str]:
+    """Say what of a readable table of counts is not used, and which percentages were checked."""
+    known = {c.name: c for c in (*RESPONSE_COLUMNS, *EXTERNAL_COLUMNS, *EVENT_COLUMNS)}
+    read = read_rows(path, list(known))
+    header = list(read.rows[0].cells) if read.rows else []
+    unused = [name for name in header if name and name not in known]
+    said = [f"{path.name}: column '{name}' is not used" for name in unused]
+    checked = sum(
+        bool(found.percent)
+        for row in read.rows
+        for name in header
+        if name in known and known[name].kind == "part" and (found := count(row[name]))
+    )
+    if checked:
+        said.append(f"{path.name}: {checked} percentages beside counts agree with the counts")
+    return said
+
+
+def _exact(cell: str) -> int | None:
+    """Count of a cell; None where it is none, or a bound."""
+    found = count(cell)
+    return found.exact if found else None
+
+
+def _read(path: Path, columns: Sequence[Column]) -> tuple[Rows, list[Fault]]:
+    read = read_rows(path, [column.name for column in columns])
+    faults = [fault for fault in read.faults if not _bearable(fault)]
+    if not read.rows and not faults:
+        faults.append(Fault("no rows below the header", path, remedy="write one row a group"))
+    return read, [*faults, *check_cells(path, read.rows, columns, read.columns)]
+
+
+def _bearable(fault: Fault) -> bool:
+    """Tell whether a fault is of a column that may be missing, or that nobody asks for."""
+    if fault.problem == "column is missing":
+        return fault.column in _OPTIONAL
+    meant = "did you mean" in (fault.remedy or "") or "median" in (fault.column or "")
+    return fault.problem == "no such column" and not meant
+
+
+def _counts(path: Path, rows: Sequence[Row], column: str) -> Iterator[Fault]:
+    for row in rows:
+        part, of = _exact(row[column]), _exact(row["patients"])
+        for name, value in ((column, part), ("patients", of)):
+            if value is not None and value < 0:
+                yield Fault("a negative count", path, row.number, name, value, "0 or more")
+        if part is not None and of is not None and part > of >= 0:
+            problem = (
+                f"more {column if column != 'count' else 'patients with the event'} than patients"
+            )
+            yield Fault(problem, path, row.number, column, part, f"0 to {of}",
+                        "correct one of the two")  # fmt: skip
+
+
+def _total_faults(path: Path, tables: Mapping[tuple[str, str], list[Row]]) -> Iterator[Fault]:
+    """Faults of rows of all patients without any, and of levels that do not fit into them."""
+    for (response, factor), rows in tables.items():
+        whole = tables.get((response, ""))
+        if whole is None:
+            continue
+        responders, patients = (whole[0][name] for name in ("responders", "patients"))
+        everyone = _number(responders), _number(patients)
+        if not factor and not everyone[1]:
+            remedy = "leave the row out, or correct the number"
+            yield Fault("no patients", path, whole[0].number, "patients", 0, "1 or more", remedy)
+        if not factor:
+            continue
+        y, n = (sum(_number(row[name]) for row in rows) for name in ("responders", "patients"))
+        left = everyone[0] - y, everyone[1] - n
+        if not 0 <= left[0] <= left[1]:
+            column = "patients" if left[1] < 0 else "responders"
+            problem = (
+                f"levels of '{factor}' do not fit into all patients (row {whole[0].number}): "
+                f"{y} responders of {n} patients against {everyone[0]} of {everyone[1]}"
+            )
+            remedy = "correct a count; levels of one factor must not share patients"
+            yield Fault(problem, path, rows[0].number, column, y if column != "patients" else n,
+                        _fitting(everyone, n, column), remedy)  # fmt: skip
+
+
+def _fitting(everyone: tuple[int, int], patients: int, column: str) -> str:
+    """Sums over levels that fit into the row of all patients."""
+    if column == "patients":
+        return f"at most {everyone[1]}"
+    least = max(0, everyone[0] - (everyone[1] - patients))
+    return f"{least} to {everyone[0]}" if least < everyone[0] else str(least)
+
+
+def _number(text: str) -> int:
+    """Number of a cell that has been checked."""
+    return _exact(text) or 0
+
+
+def _marked(row: Row) -> Row:
+    cells = {name: row[name] or "(all)" for name in ("response", "factor", "level")}
+    return Row(row.number, cells)
+
+
+def _group(path: Path, row: Row) -> Iterator[Fault]:
+    if bool(row["factor"]) != bool(row["level"]):
+        column = "level" if row["factor"] else "factor"
+        remedy = "fill in both factor and level, or neither for all patients"
+        yield Fault("half a group", path, row.number, column, None, None, remedy)
+    if row["factor"] and not (row["factor"].replace("_", "a").isalnum() and row["factor"].islower()
+                              and row["factor"][0].isalpha()):  # fmt: skip
+        yield Fault("not a name of a factor", path, row.number, "factor", row["factor"],
+                    "lower-case letters, digits and _, e.g. brain_metastases",
+                    "rename it")  # fmt: skip
+    if _RESERVED & set(row["level"]):
+        yield Fault("a level holds a sign the results need", path, row.number, "level",
+                    row["level"], "no [ ] | ; @ = ,", "write ≤60 for <=60")  # fmt: skip
+
+
+def _explained(fault: Fault) -> Fault:
+    if fault.column and "median" in fault.column and fault.problem == "no such column":
+        problem = "a median carries no weight of its own: nothing says how precise it is"
+        remedy = "give responders and patients; a median without events cannot be borrowed"
+        return Fault(problem, fault.file, fault.row, fault.column, remedy=remedy)
+    return fault
+
+
+def _dataset(factor: str, rows: Sequence[Row]) -> xr.Dataset:
+    levels = [row["level"] for row in rows]
+    values = np.array(
+        [[_number(row["responders"]), _number(row["patients"])] for row in rows], np.int64
+    )
+    return xr.Dataset(
+        {"responders": ("subgroup", values[:, 0]), "patients": ("subgroup", values[:, 1])},
+        coords={
+            "subgroup": [level or "all" for level in levels],
+            "factor": ("subgroup", [factor] * len(levels)),
+            "level": ("subgroup", levels),
+        },
+    )

@@ -1,0 +1,357 @@
+"""A folder of printed evidence becomes a checked ``Study``.
+
+A new study folder, filled with an invented example that the loader accepts as it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from her2bayes.errors import BadInput, Fault, raise_if, suggestion
+from her2bayes.evidence.printed.cells import check_cells
+from her2bayes.evidence.printed.conclusions import FILE as CONCLUSIONS
+from her2bayes.evidence.printed.conclusions import Conclusion, conclusions_of
+from her2bayes.evidence.printed.csv_rows import Rows, read_rows
+from her2bayes.evidence.printed.design import DESIGN, STUDY_ID, Design, Factor, read_design
+from her2bayes.evidence.printed.ledger import check_ledger, remarks
+from her2bayes.evidence.printed.reconstruction_choices import choice_faults
+from her2bayes.evidence.printed.schema import LEDGER, MAX_FAULTS, TABLES
+from her2bayes.evidence.printed.tables import check_table
+from her2bayes.evidence.printed.vocabulary import STATUS, Vocabulary
+from her2bayes.files import note
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from her2bayes.evidence.printed.frames import Bounded
+
+
+__all__ = ["Factor", "Study", "load_study", "published_folder", "study_folder"]
+
+EXTERNAL = "external.csv"
+_OUTPUTS = ("evidence.csv", "findings.csv")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything one publication prints, as tables of checked rows.
+
+    ``ledger`` holds the columns of ``estimates.csv`` as printed text, except ``numerator``,
+    ``denominator`` and ``decimals`` (nullable integers), and beside them the parsed floats
+    ``value_number``, ``lower_number``, ``upper_number``, ``p_number`` (NaN where empty) and
+    ``p_relation`` (``=``, ``<``, ``>`` or empty). Tables a study does not have are empty frames.
+    ``remarks`` are oddities of the print worth a look; ``digest`` identifies the content.
+    ``bounded`` are rows of the tables that print a bound, ``<11``, where a count could stand: the
+    audit uses them, and no model does.
+    """
+
+    id: str
+    title: str
+    folder: Path
+    meta: dict[str, Any]
+    factors: dict[str, Factor]
+    ledger: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    remarks: tuple[Fault, ...]
+    digest: str
+    bounded: tuple[Bounded, ...] = ()
+
+    @property
+    def transition_facts(self) -> pd.DataFrame:
+        """Facts about the table of primary against recurrence; ``value`` is an integer."""
+        return self.tables["transition_facts.csv"]
+
+    @property
+    def survival(self) -> pd.DataFrame:
+        """Patients, events (nullable integers) and medians (floats) by endpoint and group."""
+        return self.tables["survival.csv"]
+
+    @property
+    def responses(self) -> pd.DataFrame:
+        """Counts of patients by group and response category."""
+        return self.tables["responses.csv"]
+
+    @property
+    def adverse_events(self) -> pd.DataFrame:
+        """Counts of patients by adverse event and severity.
+
+        An event whose count of any severity is only bounded is left out at every severity.
+        """
+        rows = self.tables["adverse_events.csv"]
+        without = {
+            one.cells["event"]
+            for one in self.bounded
+            if one.file == "adverse_events.csv" and one.cells["severity"] == "any"
+        }
+        return rows[~rows["event"].isin(without)] if without else rows
+
+    @property
+    def external(self) -> pd.DataFrame:
+        """Estimates of other studies that this one quotes."""
+        return self.tables[EXTERNAL]
+
+    @property
+    def conclusions(self) -> tuple[Conclusion, ...]:
+        """Conclusions the paper draws, as statements on estimands."""
+        return conclusions_of(self.tables[CONCLUSIONS].to_dict("records"))
+
+    @property
+    def words(self) -> Vocabulary:
+        """Names the study declares, against which estimands are checked."""
+        events = self.adverse_events
+        return Vocabulary(
+            Design(
+                self.meta,
+                self.factors,
+                self.meta.get("measures", {}),
+                self.meta.get("endpoints", {}),
+            ),
+            tuple(dict.fromkeys(events["event"])),
+            tuple(dict.fromkeys(events["severity"])),
+        )
+
+    def status_counts(self) -> dict[str, xr.DataArray]:
+        """HER2 counts: factor name (empty = all patients) -> int64 array (subgroup, her2).
+
+        Coordinates ``factor``, ``level`` and ``parent`` (level of the parent factor, empty where
+        the factor is not nested) lie on ``subgroup``. A table with a count that is only bounded is
+        left out whole.
+        """
+        import numpy as np
+        import xarray as xr
+
+        arrays = {}
+        bounded = {x.cells["factor"] for x in self.bounded if x.file == "status_counts.csv"}
+        for name, rows in self.tables["status_counts.csv"].groupby("factor", sort=False):
+            if name in bounded:
+                continue
+            levels = list(dict.fromkeys(rows["level"]))
+            classes = [x for x in self.factors[STATUS].names if x in set(rows["her2"])]
+            cells = rows.set_index(["level", "her2"])["count"]
+            grid = cells.loc[[(level, x) for level in levels for x in classes]]
+            within = self.factors[str(name)].within if name else {}
+            arrays[str(name)] = xr.DataArray(
+                grid.to_numpy(dtype=np.int64).reshape(len(levels), len(classes)),
+                dims=("subgroup", "her2"),
+                coords={
+                    "subgroup": [level or "all" for level in levels],
+                    "her2": classes,
+                    "factor": ("subgroup", [str(name)] * len(levels)),
+                    "level": ("subgroup", levels),
+                    "parent": ("subgroup", [within.get(level, "") for level in levels]),
+                },
+                name="status_counts",
+            )
+        return arrays
+
+
+def published_folder() -> Path:
+    """Folder of the shipped studies: the checkout's ``data/published``, else the wheel's copy."""
+    package = Path(__file__).resolve().parents[2]
+    checkout = package.parents[1] / "data" / "published"
+    return checkout if checkout.is_dir() else package / "_data" / "published"
+
+
+def study_folder(name: str) -> Path:
+    """Folder of a shipped study by its id, else ``name`` read as a path to a study folder.
+
+    Raises ``BadInput`` where neither exists.
+    """
+    shipped = sorted(file.parent for file in published_folder().glob(f"*/{DESIGN}"))
+    for folder in shipped:
+        if folder.name == name:
+            return folder
+    _check_folder(Path(name), [folder.name for folder in shipped])
+    return Path(name)
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study folder (see data/README.md); nothing is repaired or guessed.
+
+    Raises ``BadInput`` with every fault of every file: file, row (the header is row 1), column,
+    value, what is allowed and the remedy.
+    """
+    path = Path(path)
+    _check_folder(path, [])
+    design, faults = read_design(path)
+    faults += _file_faults(path)
+    files = {
+        name: read_rows(path / name, [column.name for column in columns])
+        for name, columns in TABLES.items()
+        if name == LEDGER or (path / name).exists()
+    }
+    words = _vocabulary(design, files) if design else None
+    ledger = files[LEDGER]
+    # where the ledger itself is unreadable, ids missing from it are no news
+    claims = None if ledger.faults else {row["claim_id"] for row in ledger.rows}
+    for name, read in files.items():
+        faults += _shortened(_faults(name, read, words, claims), path / name)
+    faults += choice_faults(path, words, claims)
+    raise_if(faults)
+    assert design is not None  # without a design there is at least one fault
+    return _study(path, design, files)
+
+
+def _check_folder(path: Path, shipped: Sequence[str]) -> None:
+    try:
+        if path.is_dir():
+            return
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # NUL bytes and names longer than the system takes
+        remedy = "name a study folder"
+        raise BadInput(
+            Fault(f"not a path: {error}", value=str(path)[:80], remedy=remedy)
+        ) from error
+    if exists:
+        remedy = f"name the folder that holds {DESIGN} and {LEDGER}"
+        raise BadInput(Fault("a file where a study folder should be", file=path, remedy=remedy))
+    allowed = f"{', '.join(shipped)} or the path of a folder" if shipped else None
+    remedy = "correct the path, or write a new study with: bash scripts/run new_study NAME"
+    raise BadInput(
+        Fault("no such study folder", None, None, None, str(path)[:200], allowed, remedy)
+    )
+
+
+def _file_faults(path: Path) -> list[Fault]:
+    """CSV files that the format does not know, which are most likely misspelt."""
+    known = (*TABLES, *_OUTPUTS)
+    return [
+        Fault("no such file in the format", file, allowed=", ".join(TABLES), remedy=remedy)
+        for file in sorted(path.glob("*.csv"))
+        if file.name not in known
+        for remedy in (f"{suggestion(file.name, TABLES)} Else move it out of the folder",)
+    ]
+
+
+def _vocabulary(design: Design, files: dict[str, Rows]) -> Vocabulary:
+    events = files["adverse_events.csv"].rows if "adverse_events.csv" in files else ()
+    return Vocabulary(
+        design,
+        tuple(dict.fromkeys(row["event"] for row in events)),
+        tuple(dict.fromkeys(row["severity"] for row in events)),
+    )
+
+
+def _faults(
+    name: str, read: Rows, words: Vocabulary | None, claims: set[str] | None
+) -> list[Fault]:
+    columns = TABLES[name]
+    faults = [*read.faults, *check_cells(read.file, read.rows, columns, read.columns)]
+    missing = {column.name for column in columns} - read.columns
+    if name in (LEDGER, EXTERNAL):
+        names = words if name == LEDGER else None
+        faults += check_ledger(read.file, read.rows, names, missing)
+    else:
+        told = check_table(name, read.file, read.rows, words, claims)
+        faults += [fault for fault in told if fault.column not in missing]
+    if name == LEDGER and not read.rows and not read.faults:
+        remedy = "write one row for each printed number"
+        faults.append(Fault("no rows below the header", file=read.file, remedy=remedy))
+    return faults
+
+
+def _shortened(faults: list[Fault], file: Path) -> list[Fault]:
+    faults = sorted(dict.fromkeys(faults), key=lambda fault: fault.row or 0)
+    if len(faults) <= MAX_FAULTS:
+        return faults
+    rest = Fault(
+        f"and {len(faults) - MAX_FAULTS} more faults", file=file, remedy="mend these first"
+    )
+    return [*faults[:MAX_FAULTS], rest]
+
+
+def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
+    from her2bayes.evidence.printed.frames import bounded_rows, ledger_frame, table_frame
+
+    tables = {
+        name: table_frame(files[name].rows if name in files else (), columns)
+        for name, columns in TABLES.items()
+    }
+    for name in (LEDGER, EXTERNAL):
+        tables[name] = ledger_frame(tables[name])
+    bounded = tuple(
+        bound
+        for name, columns in TABLES.items()
+        if name in files and name not in (LEDGER, EXTERNAL)
+        for bound in bounded_rows(name, files[name].rows, columns)
+    )
+    return Study(
+        design.meta["id"],
+        design.meta["title"],
+        path,
+        design.meta,
+        design.factors,
+        tables[LEDGER],
+        tables,
+        (*remarks(files[LEDGER].file, files[LEDGER].rows), *map(_bound_remark, bounded)),
+        _digest(path, files),
+        bounded,
+    )
+
+
+def _bound_remark(bound: Bounded) -> Fault:
+    span = bound.span
+    shown = f"{span.low} to {span.high}" if span.high is not None else f"{span.low} or more"
+    problem = f"a bound, not a count: the audit takes it as {shown}, no model uses it"
+    return Fault(problem, bound.file, bound.row, bound.column, bound.printed)
+
+
+def _digest(path: Path, files: dict[str, Rows]) -> str:
+    """SHA-256 of names and bytes of all files of the study."""
+    digest = hashlib.sha256()
+    for name in (DESIGN, *files):
+        content = (path / name).read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+_ID = 'id = "my_paper"'
+
+
+def skeleton_folder() -> Path:
+    """Folder of the example: ``skeleton`` beside the folder of the shipped studies."""
+    return published_folder().parent / "skeleton"
+
+
+def write_skeleton(name: str, parent: Path) -> Path:
+    """Write the example study ``parent/name`` and return its folder.
+
+    The folder appears whole or not at all. Raises ``BadInput`` where the name is no study id,
+    where the folder exists already (nothing is overwritten) or where it cannot be written.
+    """
+    if not STUDY_ID.fullmatch(name):
+        allowed = "lower-case letters, digits, _ and -, starting with a letter or digit, up to 64"
+        remedy = "choose a name such as smith2024; --out says in which folder"
+        raise BadInput(Fault("not a study name", value=name[:80], allowed=allowed, remedy=remedy))
+    target = parent / name
+    try:
+        if target.exists() or target.is_symlink():
+            remedy = "choose another name, or remove that folder yourself"
+            raise BadInput(Fault("exists already; nothing is overwritten", target, remedy=remedy))
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-") as space:
+            draft = _draft(name, Path(space))
+            load_study(draft)
+            draft.rename(target)
+            note(sorted(target.iterdir()))
+    except (OSError, ValueError) as error:  # no permission, a file in the way, a NUL byte, no space
+        what = getattr(error, "strerror", None) or str(error)
+        remedy = "name a folder you may write to with --out"
+        raise BadInput(Fault(f"cannot be written: {what}", file=target, remedy=remedy)) from error
+    return target
+
+
+def _draft(name: str, space: Path) -> Path:
+    draft = space / name
+    shutil.copytree(skeleton_folder(), draft)
+    design = draft / DESIGN
+    text = design.read_text(encoding="utf-8")
+    design.write_text(text.replace(_ID, f'id = "{name}"', 1), encoding="utf-8", newline="\n")
+    return draft

@@ -1,0 +1,153 @@
+"""Rows of the tables of a study: groups that exist, cells that stand once, counts that fit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from her2bayes.errors import Fault, suggestion
+from her2bayes.evidence.printed.conclusions import read_conclusion
+from her2bayes.evidence.printed.csv_rows import Row
+from her2bayes.evidence.printed.ledger import repeated
+from her2bayes.evidence.printed.number import count, number
+from her2bayes.evidence.printed.vocabulary import STATUS, Vocabulary, cell_faults, level_fault
+
+_KEYS = {
+    "status_counts.csv": ("factor", "level", "her2"),
+    "transition_facts.csv": ("fact_id",),
+    "survival.csv": ("endpoint", "factor", "level"),
+    "responses.csv": ("factor", "level", "category"),
+    "adverse_events.csv": ("event", "severity"),
+    "conclusions.csv": ("conclusion_id",),
+}
+
+
+def check_table(
+    name: str,
+    file: Path,
+    rows: Sequence[Row],
+    words: Vocabulary | None,
+    claims: Collection[str] | None,
+) -> Iterator[Fault]:
+    """Faults of one table beyond its single cells.
+
+    ``claims`` are the ids of the ledger and ``words`` the names of the study, where they are known.
+    """
+    key = _KEYS[name]
+    if all(column in row.cells for row in rows[:1] for column in key):
+        yield from _repeated_cells(file, rows, key)
+    for row in rows:
+        faults = [*_group_faults(row, words), *_limit_faults(row), *_ROW_CHECKS[name](row, words)]
+        if claims is not None and row["claim_id"] and row["claim_id"] not in claims:
+            remedy = f"{suggestion(row['claim_id'], claims)} (ids of estimates.csv)"
+            faults.append(
+                Fault("no such claim", None, None, "claim_id", row["claim_id"], None, remedy)
+            )
+        yield from (replace(fault, file=file, row=row.number) for fault in faults)
+    if name == "status_counts.csv":
+        yield from _missing_cells(file, rows)
+
+
+def _repeated_cells(file: Path, rows: Sequence[Row], key: tuple[str, ...]) -> Iterator[Fault]:
+    # an empty factor and level mean all patients, so every row has a key
+    marked = [Row(row.number, {c: row[c] or "(all)" for c in key}) for row in rows]
+    yield from repeated(file, marked, key)
+
+
+def _group_faults(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    factor, level = row["factor"], row["level"]
+    if bool(factor) != bool(level) and {"factor", "level"} <= row.cells.keys():
+        column = "level" if factor else "factor"
+        remedy = "fill in both factor and level, or neither for all patients"
+        yield Fault("half a group", column=column, remedy=remedy)
+    elif factor and level and words:
+        fault = level_fault(words.design.factors, factor, level)
+        if fault:
+            column = "factor" if factor not in words.design.factors else "level"
+            yield replace(fault, column=column)
+
+
+def _limit_faults(row: Row) -> Iterator[Fault]:
+    group = count(row["patients"])
+    of = group.high if group else None
+    for column in ("count", "events"):
+        printed = count(row[column])
+        part = printed.low if printed else None
+        if part is not None and of is not None and part > of:
+            remedy = "correct one of the two"
+            yield Fault(
+                "count above its denominator", None, None, column, part, f"0 to {of}", remedy
+            )
+    lower, upper = number(row["median_lower"]), number(row["median_upper"])
+    if lower is not None and upper is not None and lower > upper:
+        remedy = "exchange the two limits"
+        shown = f"{lower} to {upper}"
+        yield Fault("limits the wrong way round", None, None, "median_lower", shown, None, remedy)
+
+
+def _status(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    fault = level_fault(words.design.factors, STATUS, row["her2"]) if words else None
+    if row["her2"] and fault:
+        yield replace(fault, column="her2")
+
+
+def _fact(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    if row["cells"] and words:
+        for fault in cell_faults(row["cells"], words.design):
+            yield replace(fault, column="cells")
+
+
+def _endpoint(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    known = words.design.endpoints if words else {}
+    if words and row["endpoint"] and row["endpoint"] not in known:
+        allowed = ", ".join(known) or "none is declared in study.toml"
+        remedy = f"{suggestion(row['endpoint'], known)} or declare it in study.toml"
+        yield Fault("unknown endpoint", None, None, "endpoint", row["endpoint"], allowed, remedy)
+
+
+def _response(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    known = words.responses if words else ()
+    open_ = words and any(factor.open for factor in words.design.factors.values())
+    if words and not open_ and row["category"] and row["category"] not in known:
+        allowed = ", ".join(known) or "none: no factor of study.toml has groups"
+        remedy = f"{suggestion(row['category'], known)} or declare it in study.toml"
+        yield Fault("unknown response", None, None, "category", row["category"], allowed, remedy)
+
+
+def _conclusion(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    if row["conclusion"]:
+        _, faults = read_conclusion(row["conclusion"], words)
+        yield from (replace(fault, column="conclusion") for fault in faults)
+
+
+def _nothing(row: Row, words: Vocabulary | None) -> Iterator[Fault]:
+    yield from ()
+
+
+_ROW_CHECKS: dict[str, Callable[[Row, Vocabulary | None], Iterator[Fault]]] = {
+    "status_counts.csv": _status,
+    "transition_facts.csv": _fact,
+    "survival.csv": _endpoint,
+    "responses.csv": _response,
+    "adverse_events.csv": _nothing,
+    "conclusions.csv": _conclusion,
+}
+
+
+def _missing_cells(file: Path, rows: Sequence[Row]) -> Iterator[Fault]:
+    """Levels with some classes only: a row of counts is complete or it is no table row."""
+    printed: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        printed[row["factor"], row["level"]].add(row["her2"])
+    by_factor: dict[str, set[str]] = defaultdict(set)
+    for (factor, _), found in printed.items():
+        by_factor[factor] |= found
+    for (factor, level), found in printed.items():
+        missing = [name for name in sorted(by_factor[factor]) if name not in found]
+        if missing:
+            group = f"{factor}={level}" if factor else "all patients"
+            remedy = "add the row, or take this level out and keep what is printed in estimates.csv"
+            what = f"no count of {', '.join(missing)} for {group}"
+            yield Fault(what, file=file, column="her2", remedy=remedy)

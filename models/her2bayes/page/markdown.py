@@ -1,0 +1,195 @@
+"""A report in Markdown, for people who write papers: the page's own texts, figures as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from her2bayes import __version__
+from her2bayes.page.page import AnalysisPage, StudyPage, analysis_values, study_values
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
+EVIDENCE = (
+    "Claim", "Place", "Quantity", "Published", "Reproduced", "Method", "Posterior", "Prior",
+    "Verdict", "Evidence", "Fit", "Note",
+)  # fmt: skip
+
+
+def study_markdown(page: StudyPage) -> str:
+    """Render the report of one study."""
+    values = study_values(page)
+    parts = [*_head(values["study"], values["summary"], values["notices"])]
+    if values["printed"]:
+        counted = [f"{v['count']} {v['label']}" for v in values["quantities"] if v["count"]]
+        parts += [text(", ".join(counted) + "."), *_findings(values["findings"])]
+    for section in (values["cohort"], *values["sections"]):
+        parts += _section(section)
+    if values["absent"]:
+        parts += ["## Analyses this paper does not allow", _bullets(values["absent"])]
+    parts += ["## Evidence table", evidence(values["rows"])]
+    parts += _models(values["models"])
+    parts += ["## Methods", *map(text, values["methods"])]
+    if values["printed"]:
+        parts += ["Verdicts:", _meanings(values["verdict_words"])]
+    parts += ["Evidence:", _meanings(values["kind_words"])]
+    return _joined([*parts, *_run(values["provenance"])])
+
+
+def analysis_markdown(page: AnalysisPage) -> str:
+    """Render one analysis."""
+    values = analysis_values(page)
+    title = {**values["study"], "title": f"{values['study']['title']}: {values['heading']}"}
+    parts = [*_head(title, values["summary"], values["notices"])]
+    for section in values["sections"]:
+        parts += _section(section)
+    parts += ["## Methods", *map(text, values["methods"])]
+    return _joined([*parts, *_run(values["provenance"])])
+
+
+def text(words: object) -> str:
+    """Plain text on one line, with nothing that Markdown or HTML would take for a command."""
+    line = _SPECIAL.sub(r"\\\1", " ".join(str(words).split()))
+    line = line.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("--", "\\-\\-")
+    return re.sub(r"^([-+=]|\d+(?=[.)]))", r"\\\1" if not line[:1].isdigit() else r"\1\\", line)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[bool]) -> str:
+    """Rows of texts as a pipe table; columns for which ``right`` holds are flush right."""
+    marks = ["---:" if flush else "---" for flush in right]
+    lines = [map(_cell, headings), marks, *(map(_cell, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def evidence(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Give the evidence table with one column for each kind of number."""
+    return table(EVIDENCE, [evidence_cells(row) for row in rows], [False] * len(EVIDENCE))
+
+
+def evidence_cells(row: Mapping[str, Any]) -> list[str]:
+    """Texts of one row of the evidence table, in the order of its headings here."""
+    posterior = [row["posterior"], row["probability"] and f"probability {row['probability']}"]
+    quantity = [row["estimand"], row["statistic"], row["reading"] and f"reading: {row['reading']}"]
+    return [
+        row["claim_id"] or "not printed",
+        row["locator"],
+        _semicolons(quantity),
+        row["published"],
+        row["reproduced"],
+        row["method"],
+        _semicolons([*posterior, row["failed"]]),
+        _semicolons(row["prior"]),
+        row["verdict_label"],
+        row["evidence_kind"].replace("_", " "),
+        row["fit_id"] if row["posterior"] else "",
+        row["note"],
+    ]
+
+
+def _semicolons(parts: Iterable[str]) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def _cell(words: object) -> str:
+    return text(words) or " "
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part.strip()) + "\n"
+
+
+def _head(study: Mapping[str, str], summary: str, notices: Iterable[str]) -> Iterable[str]:
+    doi = study.get("doi", "")
+    yield f"# {text(study['title'])}"
+    yield text(study.get("citation", "")) + (f" doi:{text(doi)}" if doi else "")
+    yield text(study.get("design", ""))
+    yield from (f"**{text(line)}**" for line in notices)
+    yield text(summary)
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    yield "## Findings"
+    if not findings:
+        yield "The audit found nothing a reviewer must see."
+    for number, finding in enumerate(findings, 1):
+        places = [
+            f"{place['locator'] or 'Rows'}: {', '.join(row['claim_id'] for row in place['links'])}"
+            for place in finding["places"]
+        ]
+        words = f"**{text(finding['kind'])}.** {text(finding['sentence'])}"
+        yield f"{number}. {words} ({text('; '.join(places))})"
+
+
+def _section(section: Mapping[str, Any]) -> Iterable[str]:
+    yield f"## {text(section['title'])}"
+    if section["failed"]:
+        yield f"**{text(section['failed'])}**"
+    yield from map(text, section["paragraphs"])
+    yield from (f"{text(words)}: {text(name)}" for name, words in section["links"])
+    for figure in section["figures"]:
+        yield f"### {text(figure['title'])}"
+        yield "\n".join(f"![{text(figure['alt'])}]({name})" for name in figure["files"])
+        yield text(figure["caption"])
+        if figure["table"]:
+            yield from _table(figure["table"], titled=False)
+    for one in section["tables"]:
+        yield from _table(one, titled=True)
+    fits = [f"{fit['title']} ({fit['fit_id']})" for fit in section["fits"]]
+    if fits:
+        yield f"Fits behind this section: {text(', '.join(fits))}."
+
+
+def _table(one: Mapping[str, Any], titled: bool) -> Iterable[str]:
+    if titled:
+        yield f"**{text(one['title'])}**"
+    columns = one["columns"]
+    if columns:
+        rows = [[cell["text"] for cell in row] for row in one["rows"]]
+        yield table([c["label"] for c in columns], rows, [c["numeric"] for c in columns])
+    yield text(one["caption"])
+
+
+def _models(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    if models:
+        yield "## Diagnostics"
+    for model in models:
+        yield f"### Model {text(model['model'])}"
+        yield "\n".join(f"    {line}" for line in model["equations"].splitlines())
+        names = list(dict.fromkeys(name for fit in model["fits"] for name, _ in fit["diagnostics"]))
+        rows = [
+            [fit["title"], fit["fit_id"], fit["convergence"]]
+            + [dict(fit["diagnostics"]).get(name, "") for name in names]
+            for fit in model["fits"]
+        ]
+        yield table(["Fit", "fit id", "Convergence", *names], rows, [False] * (3 + len(names)))
+        for fit in model["fits"]:
+            yield from _checks(fit)
+        priors = dict.fromkeys(pair for fit in model["fits"] for pair in fit["priors"])
+        yield _meanings(priors)
+
+
+def _checks(fit: Mapping[str, Any]) -> Iterable[str]:
+    yield from (f"**{text(sentence)}**" for sentence in fit["warnings"])
+    if fit["checks"]:
+        yield (
+            f"Predictive checks of {text(fit['title'])}: observed; 95 % of replicates (of the "
+            "posterior at one of its draws), and P, uniform where the model holds."
+        )
+        names = ["statistic", "prior", "prior_tail", "posterior", "posterior_tail"]
+        heads = ["Statistic of the counts", "Prior", "Prior P", "Posterior", "Posterior P"]
+        rows = [[check[name] for name in names] for check in fit["checks"]]
+        yield table(heads, rows, [False] * len(heads))
+
+
+def _meanings(pairs: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"- **{text(name)}**: {text(meaning)}" for name, meaning in pairs)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {text(line)}" for line in lines)
+
+
+def _run(provenance: Iterable[tuple[str, str]]) -> Iterable[str]:
+    yield "## Run"
+    yield _meanings(provenance)
+    yield f"Written by her2bayes {__version__}."

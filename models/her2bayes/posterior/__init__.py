@@ -1,1 +1,0 @@
-"""Derived quantities: pure xarray over draws."""

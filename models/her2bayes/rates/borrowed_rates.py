@@ -1,0 +1,254 @@
+"""A response rate with evidence from outside: named choices side by side, and how far each tips.
+
+Only external numbers that carry their own weight are used: responders of patients. A median without
+interval or number of events says nothing of its precision; it is shown and refused with the reason.
+No single choice is recommended: the weight of a robust prior is a judgement, and the whole range of
+weights is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Estimand, parse
+from her2bayes.inference.fit import ExactFit
+from her2bayes.rates import borrowing as priors
+from her2bayes.rates.borrowing import Outside, performance
+from her2bayes.rates.exact_rows import exact_row
+from her2bayes.rates.lattice import Rate, effective_sample_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from her2bayes.evidence.printed.study import Study
+
+READING = "borrowing_"
+WEIGHTS = np.linspace(0, 1, 41)
+SHOWN_WEIGHTS = (0.2, 0.5, 0.8)
+SHOWN_DISCOUNTS = (0.25, 0.5)
+DISTANCES = (-0.2, -0.1, 0.0, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One prior from outside data and what it does to the answer."""
+
+    name: str
+    label: str
+    prior: Rate
+    posterior: Rate
+    patients_worth: float
+    conflict: float
+    learned: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An external number that cannot be borrowed, and why."""
+
+    quantity: str
+    printed: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Borrowing:
+    """A rate under every choice.
+
+    ``threshold`` is the rate the probability of which is traced over the weight in ``tipping``;
+    ``table`` holds operating characteristics by choice and true rate (fractions).
+    """
+
+    group: str
+    outside: Outside
+    source: str
+    responders: int
+    patients: int
+    choices: tuple[Choice, ...]
+    threshold: float
+    tipping: Mapping[str, np.ndarray]
+    table: pd.DataFrame
+    fit: ExactFit
+
+
+def outside_of(study: Study, group: str) -> tuple[Outside, str] | None:
+    """External responders of the same group of responses among ``study.external``, with source."""
+    found = []
+    for row in study.external.to_dict("records"):
+        asked = _estimand(row)
+        if asked and asked.kind == "response_rate" and asked.outcome == group and not asked.given:
+            counts = _counts(row)
+            if counts:
+                found.append((*counts, str(row["population"] or row["source"])))
+    if not found:
+        return None
+    responders, patients, names = zip(*found, strict=True)
+    return Outside(responders, patients), "; ".join(dict.fromkeys(names))
+
+
+def _counts(row: Mapping[Hashable, Any]) -> tuple[int, int] | None:
+    """Responders and patients of a printed percentage; None where more than one count fits."""
+    patients = row["denominator"]
+    if _missing(patients):
+        return None
+    if not _missing(row["numerator"]):
+        return int(row["numerator"]), int(patients)
+    half = 0.5 * 10.0 ** -int(0 if _missing(row["decimals"]) else row["decimals"])
+    shares = 100 * np.arange(int(patients) + 1) / int(patients)
+    fits = np.flatnonzero(np.abs(shares - row["value_number"]) <= half + 1e-9)
+    return (int(fits[0]), int(patients)) if len(fits) == 1 else None
+
+
+def refusals(study: Study) -> tuple[Refused, ...]:
+    """External medians and rates that carry no weight of their own."""
+    found = []
+    for row in study.external.to_dict("records"):
+        asked = _estimand(row)
+        if asked is None or asked.kind not in {"median", "response_rate"}:
+            continue
+        reason = _reason(asked, row)
+        if reason:
+            where = ", ".join(f"{k} {v}" for k, v in asked.given)
+            quantity = f"{asked.kind.replace('_', ' ')} {asked.outcome}" + (
+                f", {where}" * bool(where)
+            )
+            found.append(Refused(quantity, str(row["text"]), str(row["population"]), reason))
+    return tuple(found)
+
+
+def _reason(asked: Estimand, row: Mapping[Hashable, Any]) -> str:
+    if asked.kind == "response_rate":
+        return "" if _counts(row) else "no number of patients: its precision is unknown"
+    if not _missing(row["lower_number"]) and not _missing(row["upper_number"]):
+        return "a median is borrowed through survival curves or events, which are not printed"
+    return (
+        "a median without interval or number of events: nothing says how precise it is, so it "
+        "has no weight"
+    )
+
+
+def _estimand(row: Mapping[Hashable, Any]) -> Estimand | None:
+    return parse(row["estimand"]) if row["estimand"] else None
+
+
+def _missing(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value)) or value == ""
+
+
+def borrow(
+    group: str,
+    responders: int,
+    patients: int,
+    outside: Outside,
+    source: str,
+    *,
+    threshold: float | None = None,
+    weights: tuple[float, ...] = SHOWN_WEIGHTS,
+) -> Borrowing:
+    """Analyse ``responders`` of ``patients`` under every choice.
+
+    ``threshold`` (default: the outside rate, which the new patients may or may not reach) is a
+    fraction. ``weights`` are those of the informative part of the robust priors shown.
+    """
+    raise_faults(responders, patients)
+    y, n = outside.total
+    threshold = y / n if threshold is None else threshold
+    places = priors.places(patients, n)
+    vague = priors.none(places)
+    informative = priors.predictive(outside, places)
+    learned = priors.normalised_power(outside, places)
+    mean_discount = learned.discount_mean(responders, patients)
+    built = [("none", "none", vague, "")]
+    for weight in weights:
+        after = priors.weight_after(informative, weight, vague, responders, patients)
+        built.append(
+            (f"robust_map_{weight:g}", f"robust MAP, weight {weight:g}",
+             priors.robust(informative, weight, vague), f"weight after the data {after:.2f}")
+        )  # fmt: skip
+    built.append(("map", "MAP", informative, ""))
+    built += [
+        ("commensurate", "commensurate", priors.commensurate(outside, places), ""),
+        ("normalised_power", "normalised power", learned.prior,
+         f"discount after the data {mean_discount:.2f}"),
+    ]  # fmt: skip
+    built += [
+        (f"power_{d:g}", f"power, discount {d:g}", priors.power(outside, d, places), "")
+        for d in SHOWN_DISCOUNTS
+    ]
+    built.append(("full", "full (pooled)", priors.full(outside, places), ""))
+    choices = tuple(
+        Choice(
+            name,
+            label,
+            prior,
+            prior.updated(responders, patients),
+            effective_sample_size(prior),
+            priors.conflict(prior, responders, patients),
+            words,
+        )
+        for name, label, prior, words in built
+    )
+    traced = priors.tipping(informative, vague, responders, patients, threshold, WEIGHTS)
+    inputs = {
+        "inside": (responders, patients),
+        "outside": (outside.responders, outside.patients),
+        "hyper": priors.MAP,
+        "commensurate": priors.COMMENSURATE_SPREAD,
+        "weights": weights,
+    }
+    return Borrowing(group, outside, source, responders, patients, choices, threshold, traced,
+                     operating_characteristics(choices, patients, y / n),
+                     ExactFit("borrowing", inputs))  # fmt: skip
+
+
+def raise_faults(responders: int, patients: int) -> None:
+    """Refuse more responders than patients."""
+    if not 0 <= responders <= patients or patients < 1:
+        raise BadInput(Fault("more responders than patients", value=(responders, patients)))
+
+
+def operating_characteristics(
+    choices: tuple[Choice, ...], patients: int, outside_rate: float
+) -> pd.DataFrame:
+    """Every choice over repeated trials of ``patients``, from agreement to conflict with outside.
+
+    Rows by choice and by the true rate's distance from the outside rate; columns ``claims`` (share
+    of trials that claim, with 97.5 % certainty, a rate above the true one: the type-I error at the
+    edge of the null hypothesis, nominally 2.5 %), bias, rmse, coverage and width.
+    """
+    import pandas as pd
+
+    distances = [d for d in DISTANCES if 0.02 < outside_rate + d < 0.98]
+    tables = []
+    for choice in choices:
+        found = performance(choice.prior, patients, [outside_rate + d for d in distances])
+        tables.append(pd.DataFrame({"choice": choice.label, "distance": distances, **found}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def rows(borrowing: Borrowing) -> Iterator[dict[str, Any]]:
+    """Estimates by choice: the rate, and the probability that it is below the threshold."""
+    limit = borrowing.threshold
+    y, n = borrowing.outside.total
+    for choice in borrowing.choices:
+        note = (
+            f"{choice.label}: {y} of {n} outside ({borrowing.source}); "
+            f"P(rate < {100 * limit:.3g} %); prior worth {choice.patients_worth:.0f} patients"
+        )
+        yield exact_row(
+            Estimand("response_rate", borrowing.group),
+            choice.posterior,
+            choice.prior,
+            borrowing.fit,
+            event=lambda rate: float(rate.cdf(limit)),
+            note="; ".join(part for part in (note, choice.learned) if part),
+            reading=f"{READING}{choice.name}",
+        )

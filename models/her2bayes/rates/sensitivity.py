@@ -1,0 +1,327 @@
+"""Conclusions on rates of response and of adverse events: the models of the page, varied.
+
+The reported analysis is the model of the page: ordered categories of best response for all
+patients, robust exchangeability between the levels of a factor, nested severities of adverse
+events, and one binomial for any event at all and for other shares of patients. One binomial of the
+rate alone (``sensitivity_binomial``) is a choice beside the first three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import xarray as xr
+
+from her2bayes.bayes.prior import prior
+from her2bayes.estimand import Estimand
+from her2bayes.evidence.printed.adverse_events import ANY, read_adverse_events
+from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.responses import read_responses
+from her2bayes.inference.refit import Specification
+from her2bayes.rates import adverse_events as events_model
+from her2bayes.rates import (
+    best_response,
+    cohort_shares,
+    event_estimates,
+    response_estimates,
+    response_rates,
+)
+from her2bayes.rates import response as response_model
+from her2bayes.rates import sensitivity_binomial as alone
+from her2bayes.rates import sensitivity_binomial as moved
+from her2bayes.rates import sensitivity_borrowed as borrowed
+from her2bayes.rates.response_rates import group_rate, rates
+from her2bayes.sensitivity.scenarios import BASE, PRIOR, STRUCTURE, Axis, Scenario
+from her2bayes.sensitivity.target import Drawn, Target
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.printed.study import Study
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
+
+BEST, LEVELS, EVENTS, BINOMIAL = "ordered categories", "exchangeable levels", "events", "binomial"
+LEVEL, SPREAD, POOLING, MODEL = (
+    "prior scale of the typical rate",
+    "prior scale of differences",
+    "pooling",
+    "model",
+)
+EXNEX = "exnex"
+SCALES = (0.25, 0.5, 2.0, 4.0)
+DIFFERENCES = ("response_rate_difference", "event_rate_difference")
+KINDS = ("response_rate", "event_rate", "share", *DIFFERENCES)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What the page models: ``model`` and its counts; ``fit_id`` where it is computed."""
+
+    model: str
+    counts: Any = None
+    members: tuple[str, ...] = ()
+    ordered: Any = None
+    fit_id: str = ""
+    note: str = ""
+
+
+def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
+    """One target for each rate or difference that printed counts answer."""
+    by: dict[str, list[Conclusion]] = {}
+    for conclusion in conclusions:
+        if conclusion.estimand.kind in KINDS:
+            by.setdefault(str(conclusion.estimand), []).append(conclusion)
+    found = (_target(study, asked[0].estimand, tuple(asked)) for asked in by.values())
+    return [target for target in found if target is not None]
+
+
+def available(study: Study) -> Iterator[str]:
+    """Rates with printed counts."""
+    ledger = study.ledger
+    counted = ledger["numerator"].notna() & ledger["denominator"].notna()
+    rated = ledger["estimand"].str.startswith(("response_rate", "event_rate"))
+    yield from dict.fromkeys(ledger.loc[counted & rated, "estimand"])
+
+
+def _target(study: Study, estimand: Estimand, asked: tuple[Conclusion, ...]) -> Target | None:
+    page = _page(study, estimand)
+    rows = {"": _counts(study.ledger, estimand)}
+    if estimand.kind in DIFFERENCES:
+        rows = {part.given[-1][1]: _counts(study.ledger, part) for part in _parts(estimand)}
+    printed = bool(rows) and all(rows.values())
+    if page is None and not printed:
+        return None
+    page = page or _Page(BINOMIAL, note="the page has no posterior for it")
+    if page.model == BINOMIAL and not printed:
+        return None
+    outside = borrowed.outside(study, estimand) if printed else None
+    data = {
+        "model": page.model,
+        "counts": page.counts,
+        "members": page.members,
+        "ordered": page.ordered,
+        "fit_id": page.fit_id,
+        "note": page.note,
+        "estimand": str(estimand),
+        "rows": rows if printed else {},
+        "outside": outside,
+    }
+    axes = tuple(_axes(data, estimand))
+    return Target("rates", f"rate: {estimand}", asked, axes, data, page.model == BINOMIAL)
+
+
+def _parts(estimand: Estimand) -> list[Estimand]:
+    """The two rates that a difference compares."""
+    if estimand.contrast is None or not estimand.contrast.a:
+        return []
+    kind = estimand.kind.removesuffix("_difference")
+    return [
+        Estimand(kind, estimand.outcome, (*estimand.given, (estimand.contrast.factor, level)))
+        for level in (estimand.contrast.a, estimand.contrast.b)
+    ]
+
+
+def _counts(ledger: pd.DataFrame, estimand: Estimand) -> dict[str, tuple[int, int]]:
+    """Printed counts of a rate: distinct (numerator, denominator) by claim."""
+    rows = ledger[
+        (ledger["estimand"] == str(estimand))
+        & ledger["numerator"].notna()
+        & ledger["denominator"].notna()
+    ]
+    found: dict[str, tuple[int, int]] = {}
+    for row in rows.to_dict("records"):
+        pair = (int(row["numerator"]), int(row["denominator"]))
+        if pair not in found.values():
+            found[str(row["claim_id"])] = pair
+    return found
+
+
+def _page(study: Study, estimand: Estimand) -> _Page | None:
+    """Model that answers an estimand on the page, None where there is none."""
+    if estimand.kind == "share":
+        return _share_page(study, estimand)
+    if estimand.kind.startswith("event_rate"):
+        return _events_page(study, estimand)
+    printed = read_responses(study)
+    if printed is None or len(estimand.given) > 1:
+        return None
+    members = tuple(printed.response.groups.get(estimand.outcome, ()))
+    if not estimand.given and estimand.contrast is None:
+        counts = printed.best.get("")
+        return None if counts is None or not members else _Page(BEST, counts, members)
+    factor = estimand.contrast.factor if estimand.contrast else estimand.given[0][0]
+    table = printed.counts.get((estimand.outcome, factor))
+    if table is None or not _named(estimand) <= set(map(str, table["level"].to_numpy())):
+        return None
+    if table.sizes["subgroup"] == 1:
+        shares = response_estimates.levels_alone(printed.counts)
+        return _Page(BINOMIAL, fit_id=cohort_shares.shares_fit(shares).fit_id)
+    if table.sizes["subgroup"] > response_rates.MOST_SAMPLED:
+        return None  # computed by quadrature on the page; single rates rest on their counts here
+    return _Page(LEVELS, table, members, printed.best.get(factor))
+
+
+def _share_page(study: Study, estimand: Estimand) -> _Page | None:
+    """A category of best response, or any other share that one binomial answers."""
+    shares = cohort_shares.printed_shares(study)
+    if estimand in shares:
+        return _Page(BINOMIAL, fit_id=cohort_shares.shares_fit(shares).fit_id)
+    printed = read_responses(study)
+    factor, _, category = estimand.outcome.partition("=")
+    if printed is None or factor != printed.response.name or estimand.given or estimand.contrast:
+        return None
+    counts = printed.best.get("")
+    return None if counts is None else _Page(BEST, counts, (category,))
+
+
+def _named(estimand: Estimand) -> set[str]:
+    named = {level for _, level in estimand.given}
+    return named | ({estimand.contrast.a, estimand.contrast.b} if estimand.contrast else set())
+
+
+def _events_page(study: Study, estimand: Estimand) -> _Page | None:
+    if study.adverse_events.empty or estimand.contrast or len(estimand.given) != 1:
+        return None
+    events = read_adverse_events(study.adverse_events, "adverse_events.csv")
+    severity = dict(estimand.given).get("severity", "")
+    if estimand.outcome == ANY:
+        made = event_estimates.whole_fit(events)
+        return _Page(BINOMIAL, fit_id=made.fit_id) if severity in events.whole else None
+    first = severity == events.severities[0]
+    event = estimand.outcome
+    if severity not in events.severities or event not in events.names:
+        return None
+    if not first and not events.graded(event):
+        return None
+    # of an event that is severe by definition both severities are one rate
+    one = first or event in events.by_definition
+    return _Page(EVENTS, event_estimates.modelled(events), ("",) if one else ("severe",))
+
+
+def _axes(data: Mapping[str, Any], estimand: Estimand) -> Iterator[Axis]:
+    model = data["model"]
+    if model != BINOMIAL:
+        yield Axis(LEVEL, PRIOR, 1.0, SCALES, _SCALED[model])
+    if model in (LEVELS, EVENTS):
+        of = "levels" if model == LEVELS else "events and body systems"
+        yield Axis(SPREAD, PRIOR, 1.0, SCALES, f"scale of the prior of how {of} differ, times")
+    if model == LEVELS:
+        others = tuple(name for name in response_model.POOLING if name != EXNEX)
+        meaning = "exnex: each level exchangeable with probability 1/2; none: each on its own"
+        yield Axis(POOLING, STRUCTURE, EXNEX, others, meaning)
+        if data["ordered"] is not None and data["members"]:
+            yield Axis(MODEL, STRUCTURE, LEVELS, (BEST,), "family of the model")
+    if data["rows"]:
+        yield from alone.axes(data["rows"], model == BINOMIAL, data["outside"])
+    elif model != BINOMIAL:
+        yield alone.moved()
+
+
+_SCALED = {
+    BEST: "Dirichlet prior of the categories, its concentration divided by",
+    LEVELS: "scale of the prior of log odds, typical and of a level by itself, times",
+    EVENTS: "scale of the prior of log odds of a typical event, times",
+}
+
+
+def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """Analysis as the page reports it, from its own fits in ``store`` or computed as there."""
+    from her2bayes.inference.fit import fit
+    from her2bayes.sensitivity.worker import of_fit
+
+    data = target.data
+    if data["model"] == BINOMIAL:
+        found = alone.drawn(target, BASE, sampling)
+        numbers = alone.exact(target) if len(data["rows"]) == 1 else {}
+        return replace(found, numbers=numbers, fit_id=data["fit_id"], reason=data["note"])
+    spec = specification(target, BASE)
+    assert spec is not None  # the page's model
+    fitted = fit(
+        spec.build, spec.data, sampling=sampling_of(target, sampling), store=store, cores=1
+    )
+    found = of_fit(target, spec, fitted)
+    if data["model"] != LEVELS:
+        return found
+    weight = response_model.exchangeable_weight(spec.priors, EXNEX)
+    draws = (rates(fitted.posterior, sampling.seed), rates(fitted.prior, sampling.seed + 1, weight))
+    (text,) = target.estimands
+    return replace(found, draws={text: tuple(_of_levels(target, d) for d in draws)})  # type: ignore[dict-item]
+
+
+def sampling_of(target: Target, sampling: Sampling) -> Sampling:
+    """Small steps, as the page takes them."""
+    careful = {LEVELS: response_rates.CAREFUL, EVENTS: event_estimates.CAREFUL}
+    accept = careful.get(target.data["model"], sampling.target_accept)
+    return replace(sampling, target_accept=max(sampling.target_accept, accept))
+
+
+def specification(target: Target, of: Scenario) -> Specification | None:
+    """Model and data of a scenario; None where one binomial answers it."""
+    data, changed = target.data, dict(of.changes)
+    if data["model"] == BINOMIAL or any(name in changed for name in alone.CLOSED):
+        return None
+    level, spread = float(of.get(LEVEL, 1.0)), float(of.get(SPREAD, 1.0))
+    if data["model"] == BEST or of.get(MODEL, "") == BEST:
+        priors = dict(best_response.DEFAULT_PRIORS)
+        each = priors["baseline"]["concentration"]
+        priors["baseline"] = prior("Dirichlet", concentration=each / level)
+        priors["tau"] = priors["tau"].scaled(spread)
+        counts = data["counts"] if data["model"] == BEST else data["ordered"]
+        return Specification(
+            best_response.build, moved.best(target, of, counts), priors, {}, ("baseline",)
+        )
+    if data["model"] == LEVELS:
+        names = {"mu": level, "rate_alone": level, "tau": spread}
+        priors = _scaled(response_model.DEFAULT_PRIORS, names)
+        options = {"pooling": str(changed[POOLING])} if POOLING in changed else {}
+        counts = moved.level(target, of)
+        return Specification(response_model.build, counts, priors, options, ("mu", "tau"))
+    names = {"mu": level, "tau_system": spread, "tau_event": spread}
+    priors = _scaled(events_model.DEFAULT_PRIORS, names)
+    return Specification(
+        events_model.build, moved.event(target, of), priors, {}, ("mu", "tau_system", "tau_event")
+    )
+
+
+def _scaled(priors: Mapping[str, Any], factors: Mapping[str, float]) -> dict[str, Any]:
+    return {name: p.scaled(factors.get(name, 1.0)) for name, p in priors.items()}
+
+
+def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
+    """One binomial of the rate."""
+    return alone.drawn(target, of, sampling)
+
+
+def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Draws (chain, draw) of the rate or difference."""
+    (text,) = target.estimands
+    model = target.data["model"]
+    if model == EVENTS:
+        severe = target.data["members"] == ("severe",)
+        rate = draws["rate_severe"] if severe else draws["rate"].isel(stage=0, drop=True)
+        return {text: rate.sel(event=target.conclusions[0].estimand.outcome, drop=True)}
+    if model == BEST:
+        share = draws["share"].isel(subgroup=0, drop=True)
+        return {text: group_rate(share, target.data["members"])}
+    if of.get(MODEL, "") == BEST:
+        return {text: _of_levels(target, group_rate(draws["share"], target.data["members"]))}
+    weight = None
+    if draws.sizes["chain"] == 1:  # prior draws have seen no data
+        pooling = str(of.get(POOLING, EXNEX))
+        weight = response_model.exchangeable_weight(response_model.DEFAULT_PRIORS, pooling)
+    return {text: _of_levels(target, rates(draws, 0, weight))}
+
+
+def _of_levels(target: Target, rate: xr.DataArray) -> xr.DataArray:
+    estimand = target.conclusions[0].estimand
+    by = rate.drop_vars([n for n in rate.coords if n not in ("chain", "draw", "subgroup")])
+    names = [str(v) for v in by["subgroup"].to_numpy()]
+    if estimand.contrast is None:
+        return by.isel(subgroup=names.index(estimand.given[0][1]), drop=True)
+    a, b = (
+        by.isel(subgroup=names.index(level), drop=True)
+        for level in (estimand.contrast.a, estimand.contrast.b)
+    )
+    return a - b

@@ -1,1 +1,0 @@
-"""From curves, summaries and margins back to patients and tables."""

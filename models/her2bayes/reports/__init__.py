@@ -1,1 +1,0 @@
-"""Evidence table, figures, text and the page."""

@@ -1,0 +1,1 @@
+"""A study end to end: families, page, provenance, replay."""

@@ -1,0 +1,252 @@
+"""From a study to its folder of reports: audit, fits, evidence table, page, record of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from her2bayes import __version__
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.printed.schema import SCHEMA_VERSION
+from her2bayes.files import changed_files, csv_text, digests, publish
+from her2bayes.inference.digest import versions
+from her2bayes.inference.sampling import Settings
+from her2bayes.page import evidence_view, methods, page
+from her2bayes.page.evidence_table import join
+from her2bayes.page.failures import failed_fits
+from her2bayes.page.page_files import monte_carlo_file, study_files
+from her2bayes.page.section import Section
+from her2bayes.reproduce.families import FAMILIES, Family
+from her2bayes.reproduce.unchanged import basis
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.printed.study import Study
+
+Say = Callable[[str], None]
+WRITTEN = "report written"
+UNCHANGED = "nothing has changed since the report was written"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one family says of a study: rows keyed by estimand, and its section of the page."""
+
+    family: str
+    estimates: pd.DataFrame
+    classical: pd.DataFrame
+    section: Section
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out for one study: its folder, its record and the fits that failed."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Fits that did not converge, in words."""
+        return tuple(self.record["failed_fits"])
+
+
+def load_studies(names: Sequence[str]) -> list[Study]:
+    """Load shipped studies by name and others by their folder; all faults are raised together."""
+    from her2bayes.evidence.printed.study import load_study, study_folder
+
+    studies: list[Study] = []
+    faults: list[Fault] = []
+    for name in dict.fromkeys(names):
+        try:
+            studies.append(load_study(study_folder(name)))
+        except BadInput as bad:
+            faults += bad.faults
+    doubled = {s.id for s in studies if sum(s.id == other.id for other in studies) > 1}
+    faults += [
+        Fault("two studies have the same id", value=name, remedy="give each its own id")
+        for name in sorted(doubled)
+    ]
+    raise_if(faults)
+    return studies
+
+
+def check_folders(studies: Sequence[Study], out: Path) -> None:
+    """Refuse, before the first draw, report folders that are inputs or cannot be written."""
+    faults = []
+    for study in studies:
+        folder = out / study.id
+        if folder.resolve() == study.folder.resolve():
+            problem, remedy = "the report would land among its inputs", "give another --out"
+            faults.append(Fault(problem, file=folder, remedy=remedy))
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            problem = "the report cannot be written here"
+            faults.append(Fault(problem, file=existing, remedy="give a folder that can be written"))
+    raise_if(faults)
+
+
+def analyse(study: Study, family: Family, out: Path, settings: Settings, say: Say) -> Part:
+    """Fit one family to a study, or read its fits from ``<out>/<study>/fits``, and report it."""
+    from her2bayes.inference.store import Store
+
+    store = Store(out / study.id / "fits")
+    result = family.run(study, store, settings.sampling, say)
+    say(f"drawing: {family.label}")
+    classical = getattr(result, "classical", None)
+    return Part(
+        family.name,
+        result.estimates,
+        pd.DataFrame() if classical is None else classical,
+        family.section(result),
+    )
+
+
+def write_study(
+    study: Study, parts: Sequence[Part], out: Path, settings: Settings, say: Say
+) -> Outcome:
+    """Audit a study, join its parts and write ``<out>/<study>/``.
+
+    ``say`` is told what is being done. Raises ``BadInput`` where the folder cannot be written.
+    """
+    from her2bayes.audit.audit import audit, evidence_rows
+
+    say("auditing the printed numbers")
+    audited = audit(study)
+    findings = _findings(study, audited.findings, parts)
+    say("writing the report")
+    estimates = _estimates(parts, settings.quick)
+    classical = _classical(study, estimates, parts)
+    evidence = join(study, evidence_rows(study, audited), estimates, classical)
+    record = _record(study, settings, evidence, findings, estimates)
+    report = _page(study, evidence, findings, parts, record, out / study.id)
+    files = {
+        "evidence.csv": csv_text(evidence),
+        "findings.csv": csv_text(findings),
+        **monte_carlo_file(estimates),
+        **study_files(report),
+    }
+    kept = basis(study, out / study.id, settings.sampling, FAMILIES)
+    record = {**record, "files": digests(files), "basis": kept}
+    publish(out / study.id, {**files, "run.json": _json(record)})
+    say(WRITTEN)
+    return Outcome(out / study.id, record)
+
+
+def write_index(out: Path) -> Path:
+    """Write ``<out>/index.html`` over every study folder in ``out`` that holds a run.
+
+    A run whose files no longer have the digests it recorded is listed with a notice.
+    """
+    records = []
+    for path in sorted(out.glob("*/run.json")):
+        record = json.loads(path.read_text("utf-8"))
+        if record.get("schema_version") == SCHEMA_VERSION:
+            records.append({**record, "changed": changed_files(path.parent, record["files"])})
+    publish(out, {"index.html": page.render_index(records)})
+    return out / "index.html"
+
+
+def _findings(study: Study, audited: pd.DataFrame, parts: Sequence[Part]) -> pd.DataFrame:
+    """Findings of the audit, then the predictive checks of the fits that are rare."""
+    cards = {card["fit_id"]: card for part in parts for card in part.section.fits}
+    rare = [sentence for card in cards.values() for sentence in card.get("warnings", ())]
+    rows = [
+        (f"{study.id}.fit.{i:02d}", "", "predictive_check", sentence)
+        for i, sentence in enumerate(rare, start=1)
+    ]
+    added = pd.DataFrame(rows, columns=audited.columns).astype(str)
+    return pd.concat([audited, added], ignore_index=True) if rows else audited
+
+
+def _estimates(parts: Sequence[Part], quick: bool) -> pd.DataFrame:
+    from her2bayes.inference.estimates import ESTIMATE_COLUMNS
+
+    tables = [part.estimates for part in parts if not part.estimates.empty]
+    if not tables:
+        return pd.DataFrame(columns=list(ESTIMATE_COLUMNS))
+    table = pd.concat(tables, ignore_index=True)
+    if quick:
+        table["note"] = [f"{note}; quick run" if note else "quick run" for note in table["note"]]
+    return table
+
+
+def _classical(study: Study, estimates: pd.DataFrame, parts: Sequence[Part]) -> pd.DataFrame:
+    """Classical rows of the HER2 tables, and those a family brings along."""
+    from her2bayes.distribution.classical import classical_rows
+
+    wanted = [*study.ledger["estimand"], *estimates["estimand"]]
+    tables = [classical_rows(study.status_counts(), wanted)]
+    tables += [part.classical for part in parts if not part.classical.empty]
+    return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+
+
+def _record(
+    study: Study,
+    settings: Settings,
+    evidence: pd.DataFrame,
+    findings: pd.DataFrame,
+    estimates: pd.DataFrame,
+) -> dict[str, Any]:
+    fits = estimates[["fit_id", "model"]].drop_duplicates()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "package_version": __version__,
+        "study": {
+            "id": study.id,
+            "title": study.title,
+            "citation": str(study.meta.get("citation", "")),
+            "doi": str(study.meta.get("doi", "")),
+            "design": str(study.meta.get("design", "")),
+            "digest": study.digest,
+        },
+        "seed": settings.seed,
+        "quick": settings.quick,
+        "sampling": asdict(settings.sampling),
+        "versions": versions(),
+        "summary": page.summary(evidence),
+        "verdicts": {v["verdict"]: v["count"] for v in evidence_view.quantity_counts(evidence)},
+        "findings": list(findings["sentence"]),
+        "fits": dict(zip(fits["fit_id"], fits["model"], strict=True)),
+        "failed_fits": failed_fits(estimates),
+    }
+
+
+def _page(
+    study: Study,
+    evidence: pd.DataFrame,
+    findings: pd.DataFrame,
+    parts: Sequence[Part],
+    record: Mapping[str, Any],
+    folder: Path,
+) -> page.StudyPage:
+    from her2bayes.page.cohort import cohort_section
+    from her2bayes.page.conclusions import conclusions_section
+
+    present = [part.family for part in parts]
+    absent = tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f.name not in present)
+    notices = [methods.QUICK] if record["quick"] else []
+    notices += [f"Not converged: {line}" for line in record["failed_fits"]]
+    return page.StudyPage(
+        study=record["study"],
+        evidence=evidence,
+        findings=findings,
+        cohort=cohort_section(study),
+        sections=(
+            *(part.section for part in parts),
+            *filter(None, [conclusions_section(study, folder)]),
+        ),
+        absent=absent,
+        methods=methods.methods(present, bool(record["quick"])),
+        notices=tuple(notices),
+        run=record,
+    )
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,1 @@
+"""Sensitivity of a conclusion: scenarios, their refits and their summary."""

@@ -1,0 +1,304 @@
+"""The section on sensitivity: one sentence a conclusion, then what moves it and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.inference.convergence import failed
+from her2bayes.page.numbers import count, interval, number, probability
+from her2bayes.page.section import Figure, Section, Table
+from her2bayes.sensitivity import figures
+from her2bayes.sensitivity.not_asked import not_asked
+from her2bayes.sensitivity.run import Result, methods_used
+from her2bayes.sensitivity.scenarios import AS_REPORTED, BASE, Axis, crossed, one_at_a_time
+from her2bayes.sensitivity.summary import counting, influence
+from her2bayes.sensitivity.target import Target
+
+_FAMILIES = {
+    "distribution": "shares of HER2 classes",
+    "transition": "change of HER2 class",
+    "pairs": "change of HER2 class",
+    "survival": "survival",
+    "rates": "rates of response and of adverse events",
+    "printed": "hazard ratios",
+}
+
+
+def section(result: Result) -> Section:
+    """Report all conclusions of a sensitivity analysis."""
+    drawn = [*_maps(result), *(_conclusion_figure(result, c) for c in result.conclusions)]
+    return Section(
+        id="sensitivity",
+        title="Does the conclusion survive?",
+        paragraphs=tuple(_paragraphs(result)),
+        figures=tuple(drawn),
+        tables=(
+            _conclusions_table(result),
+            _scenario_table(result),
+            _power_table(result),
+            _axes_table(result),
+            _not_asked_table(result),
+        ),
+    )
+
+
+def _paragraphs(result: Result) -> list[str]:
+    limits = result.limits
+    used = methods_used(result.table)
+    parts = [f"{used[name]} {words}" for name, words in (
+        ("exact", "in closed form"), ("refit", "refitted in full"),
+        ("re-weighted", "re-weighted from the widest prior"), ("impossible", "impossible"),
+    ) if used.get(name)]  # fmt: skip
+    text = [
+        f"One rule for a statement and its opposite: a conclusion holds where its probability is "
+        f"{number(limits.holds, 3)} or more, fails where that of its opposite is (its own is "
+        f"{number(1 - limits.holds, 3)} or less), and is uncertain between. It is robust where "
+        "every scenario that counts gives the stance of the reported analysis, else fragile. The "
+        "reported analysis is that of the report: the same fit, the same draws. A scenario does "
+        "not count, and is shown apart, where its model fails its predictive check or is said not "
+        "to fit what is asked, or where it leaves out half of the contrast asked about. Scenarios "
+        "are choices that could have been made, not draws from anything: how many of them keep a "
+        "conclusion is no probability.",
+        f"{count(int(result.table.drop_duplicates(['analysis', 'scenario']).shape[0]), 'scenario')}"
+        f": {', '.join(parts)}. Re-weighting counts only where Pareto k-hat and the effective "
+        "sample size of the weighted draws allow it"
+        + (f" ({used['refused']} were refused and refitted)." if used.get("refused") else "."),
+    ]
+    return text + [f"{k}. {s}" for k, s in enumerate(result.summary["sentence"], 1)]
+
+
+def _numbered(result: Result) -> dict[str, str]:
+    return {c.id: str(k) for k, c in enumerate(result.conclusions, 1)}
+
+
+def _maps(result: Result) -> list[Figure]:
+    """A stability map for each family: scenarios with one change, all conclusions beside them."""
+    names = _numbered(result)
+    found = []
+    for family in dict.fromkeys(t.family for t in result.targets):
+        targets = [t for t in result.targets if t.family == family]
+        scenarios, cells = _cells(targets, result, names)
+        asked = [names[c.id] for t in targets for c in t.conclusions]
+        found.append(
+            Figure(
+                id=f"figure-stability-{family}",
+                title=f"Stability map: {_FAMILIES[family]}",
+                svg=figures.stability_map(scenarios, asked, cells),
+                caption=(
+                    "Each cell: probability of the conclusion in percent when one choice is made "
+                    "otherwise. Blue: holds; grey: uncertain; red: fails; none: the facts "
+                    "contradict each other; *: the fit did not converge; †, without colour: shown "
+                    "apart, it says nothing on the conclusion. Columns are the numbered "
+                    "conclusions above. Empty: the choice does not exist for that conclusion."
+                ),
+                alt=f"Probabilities of {count(len(asked), 'conclusion')} under "
+                f"{count(len(scenarios), 'scenario')}.",
+            )
+        )
+    return found
+
+
+def _cells(
+    targets: Sequence[Target], result: Result, names: Mapping[str, str]
+) -> tuple[list[tuple[str, str]], dict[tuple[str, str], figures.Cell]]:
+    groups: dict[str, dict[str, None]] = {}
+    ids: dict[str, str] = {}
+    for target in targets:
+        for axis in (None, *target.axes):
+            scenarios = one_at_a_time([axis])[1:] if axis else [BASE]
+            group = axis.kind if axis else "analysis"
+            for found in scenarios:
+                groups.setdefault(group, {})[str(found)] = None
+                ids[str(found)] = found.id
+    table = result.table
+    cells = {}
+    for row in table[table["scenario"].isin(ids.values())].to_dict("records"):
+        if row["conclusion"] in {c.id for t in targets for c in t.conclusions}:
+            mark = "*" if failed(row["convergence"]) else ""
+            mark += "†" if row["apart"] else ""
+            cells[row["changed"], names[row["conclusion"]]] = figures.Cell(
+                row["probability"], "" if row["apart"] else row["stance"], mark
+            )
+    return [(group, text) for group, texts in groups.items() for text in texts], cells
+
+
+def _conclusion_figure(result: Result, conclusion: Conclusion) -> Figure:
+    target = result.target(conclusion.id)
+    moved = influence(counting(result.table), target.axes, conclusion.id)
+    rows = [(str(r["axis"]), r["least"], r["most"]) for r in moved.to_dict("records")]
+    base = _base(result, conclusion.id)
+    with figures.drawn():
+        panels = [figures.tornado(rows, float(base["probability"]), result.limits.holds)]
+        if conclusion.id in result.surfaces:
+            panels.append(_surface(result, target, conclusion))
+        drawing = figures.side_by_side(*panels)
+    most = f" {rows[0][0][:1].upper()}{rows[0][0][1:]} moves it most." if rows else ""
+    return Figure(
+        id=f"figure-sensitivity-{conclusion.id.replace('.', '-').replace('_', '-')}",
+        title=f"{_numbered(result)[conclusion.id]}. {conclusion}",
+        svg=drawing,
+        caption=(
+            f"Left: range of the probability along each choice alone; solid line as reported "
+            f"({probability(base['probability'])}), dotted lines where it holds and fails.{most}"
+            + (" Right: probability in percent over the two numeric choices that move it most; "
+               "the border between colours is where the conclusion tips."
+               if len(panels) > 1 else "")
+        ),
+        alt=str(result.summary.set_index("conclusion").loc[conclusion.id, "sentence"]),
+    )  # fmt: skip
+
+
+def _base(result: Result, conclusion: str) -> pd.Series:
+    table = result.table
+    return table[(table["conclusion"] == conclusion) & (table["scenario"] == BASE.id)].iloc[0]
+
+
+def _surface(result: Result, target: Target, conclusion: Conclusion) -> object:
+    names = result.surfaces[conclusion.id]
+    axes = {axis.name: axis for axis in target.axes}
+    first, second = (axes[name] for name in names)
+    rows = result.table[result.table["conclusion"] == conclusion.id].set_index("scenario")
+    shape = (len(first.ordered), len(second.ordered))
+    grid, stances = np.full(shape, np.nan), np.full(shape, "", dtype=object)
+    for place, of in enumerate(crossed(target.axes, names)):
+        # the product runs over the axes in the order of the target, the first one slowest
+        at = np.unravel_index(place, shape)
+        if of.id in rows.index:
+            grid[at], stances[at] = rows.loc[of.id, "probability"], rows.loc[of.id, "stance"]
+    return figures.surface(names, _texts(first), _texts(second), grid, stances)
+
+
+def _texts(axis: Axis) -> list[str]:
+    return [f"{value:g}" for value in axis.ordered]
+
+
+def _conclusions_table(result: Result) -> Table:
+    rows = []
+    for place, said in enumerate(result.summary.to_dict("records"), 1):
+        base = _base(result, str(said["conclusion"]))
+        values = (base["median"], base["lower"], base["upper"])
+        rows.append(
+            {
+                "Conclusion": f"{place}. {said['statement']}",
+                "Where": said["locator"],
+                "Estimate": interval(*values, unit=base["unit"])
+                + (" %" if base["unit"] == "%" else ""),
+                "Stance": said["stance"],
+                "P": probability(said["probability"]),
+                "P under the prior": probability(said["prior_probability"]),
+                "Least P": probability(said["least"]),
+                "Most P": probability(said["most"]),
+                "Verdict": said["robust"],
+                "Note": said["note"],
+            }
+        )
+    caption = (
+        "As reported, with the range over all scenarios that count. Robust: one stance in all. "
+        "The file sensitivity.csv has every scenario."
+    )
+    return Table("Conclusions", pd.DataFrame(rows), caption)
+
+
+def _scenario_table(result: Result) -> Table:
+    """Every scenario of every conclusion, to be looked up by the choice and its value."""
+    base = {c.id: _base(result, c.id)["probability"] for c in result.conclusions}
+    names = _numbered(result)
+    axes = {t.name: [axis.name for axis in t.axes] for t in result.targets}
+    rows = []
+    for row in result.table.to_dict("records"):
+        choice, value = _changed(row["changed"], axes.get(row["analysis"], []))
+        said = row["convergence"]
+        rows.append(
+            {
+                "Choice": choice,
+                "Made otherwise": value,
+                "Conclusion": f"{names[row['conclusion']]}. {row['statement']}",
+                "P": probability(row["probability"]),
+                "P as reported": probability(base[row["conclusion"]]),
+                "Stance": row["stance"] + (f" ({said})" if failed(said) else ""),
+                "Shown apart": row["apart"],
+                "Estimate": interval(row["median"], row["lower"], row["upper"], unit=row["unit"])
+                + (" %" if row["unit"] == "%" else ""),
+                "P under the prior": probability(row["prior_probability"]),
+                "Method": row["method"],
+            }
+        )
+    frame = pd.DataFrame(rows).sort_values("Choice", kind="stable", key=_reported_first)
+    caption = "Choose what to change, and how: the probability of every conclusion it touches."
+    return Table("Scenarios", frame, caption, choose=("Choice", "Made otherwise"))
+
+
+def _reported_first(choices: pd.Series) -> pd.Series:
+    """Sort key: the analysis as reported, then single choices, then pairs, each as they come."""
+    order = {name: k for k, name in enumerate(dict.fromkeys(choices))}
+    return choices.map(
+        lambda name: (
+            (0 if name == AS_REPORTED else 1 + name.count(" and ")) * len(order) + order[name]
+        )
+    )
+
+
+def _changed(words: str, axes: Sequence[str]) -> tuple[str, str]:
+    """Split what a scenario changes into the names of its axes and their values."""
+    if words == AS_REPORTED:
+        return AS_REPORTED, ""
+    found: list[tuple[str, str]] = []
+    for part in words.split(", "):
+        name = max((axis for axis in axes if part.startswith(f"{axis} ")), key=len, default="")
+        if name:
+            found.append((name, part.removeprefix(f"{name} ")))
+        elif found:  # a value that holds a comma
+            found[-1] = (found[-1][0], f"{found[-1][1]}, {part}")
+    if not found:
+        return words, ""
+    return " and ".join(n for n, _ in found), "; ".join(v for _, v in found)
+
+
+def _power_table(result: Result) -> Table:
+    rows = [
+        {
+            "Conclusion": said["statement"],
+            "Prior": number(said["prior_sensitivity"], 3),
+            "Likelihood": number(said["likelihood_sensitivity"], 3),
+            "Diagnosis": said["power_scaling"]
+            or ("none" if np.isfinite(said["likelihood_sensitivity"]) else "not available"),
+        }
+        for said in result.summary.to_dict("records")
+    ]
+    caption = (
+        "Sensitivity of the estimate to raising the priors of top-level parameters (never effects "
+        "of groups), or the likelihood, to a power near 1. Above 0.05 for both: prior and data "
+        "disagree; for the prior alone: strong prior or weak data. Available where the model was "
+        "sampled and has log densities."
+    )
+    return Table("Power-scaling", pd.DataFrame(rows), caption)
+
+
+def _not_asked_table(result: Result) -> Table:
+    frame = not_asked(result.targets).rename(columns=str.capitalize)
+    caption = "Choices that a reader may expect and that these data do not let anybody make."
+    return Table("Not asked, and why", frame, caption)
+
+
+def _axes_table(result: Result) -> Table:
+    rows = []
+    for target in result.targets:
+        for axis in target.axes:
+            values = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in axis.values)
+            rows.append(
+                {
+                    "Choice": axis.name,
+                    "Kind": axis.kind,
+                    AS_REPORTED.capitalize(): f"{axis.base:g}"
+                    if isinstance(axis.base, float)
+                    else str(axis.base),
+                    "Tried": values if len(values) < 200 else f"{len(axis.values)} values",
+                    "Meaning": axis.meaning,
+                }
+            )
+    frame = pd.DataFrame(rows).drop_duplicates().reset_index(drop=True)
+    return Table("Choices", frame, "What was changed, and the values tried.")

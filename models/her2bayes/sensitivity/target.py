@@ -1,0 +1,174 @@
+"""What a sensitivity analysis asks one model, and what one run of it gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.inference.convergence import Diagnostics
+from her2bayes.sensitivity.scenarios import PRIOR, Axis, Scenario, scenario
+
+REFIT, REWEIGHTED, EXACT = "refit", "re-weighted", "exact"
+IMPOSSIBLE = "impossible"
+
+Pairs = Mapping[str, tuple[xr.DataArray, xr.DataArray]]
+
+FAMILIES = {
+    "distribution": "her2bayes.distribution.sensitivity",
+    "transition": "her2bayes.transition.sensitivity",
+    "pairs": "her2bayes.transition.sensitivity_pairs",
+    "survival": "her2bayes.survival.sensitivity",
+    "rates": "her2bayes.rates.sensitivity",
+    "printed": "her2bayes.cohorts.sensitivity",
+}
+"""Module that knows the axes of a family's models, by the family's name."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Conclusions that one model of one data set answers, and the axes it can be changed along.
+
+    ``family`` names the file ``analysis/sensitivity_<family>.py`` that knows how; ``data`` is what
+    that file reads, plain and picklable. ``closed_form``: no sampling, hence no worker needed.
+    """
+
+    family: str
+    name: str
+    conclusions: tuple[Conclusion, ...]
+    axes: tuple[Axis, ...]
+    data: Any
+    closed_form: bool = False
+
+    @property
+    def estimands(self) -> list[str]:
+        """Canonical texts of the estimands asked for, each once."""
+        return list(dict.fromkeys(str(c.estimand) for c in self.conclusions))
+
+    @property
+    def widest(self) -> Scenario:
+        """Every axis of prior scales at its largest value: where re-weighting starts from."""
+        scales = {a.name: a.ordered[-1] for a in self.axes if a.kind == PRIOR and is_scale(a)}
+        return scenario(self.axes, scales)
+
+    def scales_only(self, of: Scenario) -> bool:
+        """Whether a scenario changes nothing but prior scales."""
+        known = {axis.name: axis for axis in self.axes}
+        return all(is_scale(known[name]) for name, _ in of.changes)
+
+
+def is_scale(axis: Axis) -> bool:
+    """Whether an axis multiplies scales of priors (base 1)."""
+    return axis.kind == PRIOR and axis.surface and axis.base == 1.0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one scenario gives: draws of each estimand, posterior and prior, and how they were made.
+
+    ``weight`` (chain, draw) sums to 1 where draws were re-weighted. ``k_hat`` and ``ess`` judge
+    the weights (also refused ones). ``power`` holds sensitivities to power-scaling by estimand.
+    ``reason`` says why there are no draws at all. ``fit_id`` names the fit of the page that the
+    reported analysis is read from. ``numbers`` replace those of the draws where a quantity is
+    computed without any: median, lower, upper, probability by conclusion. ``unfit`` says in words
+    why the model does not fit these data; empty where no check speaks against it.
+    ``verdict`` replaces that of the draws' convergence, where the page has another one.
+    """
+
+    model: str
+    method: str
+    draws: Pairs
+    diagnostics: Diagnostics
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    weight: xr.DataArray | None = None
+    k_hat: float = float("nan")
+    ess: float = float("nan")
+    power: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    reason: str = ""
+    fit_id: str = ""
+    numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unfit: str = ""
+    verdict: str = ""
+
+    def tree(self) -> xr.DataTree:
+        """Give the groups that the store keeps."""
+        names = {f"q{place}": name for place, name in enumerate(self.draws)}
+        posterior = xr.Dataset({s: _bare(self.draws[n][0]) for s, n in names.items()})
+        # quantities may have different numbers of prior draws
+        prior = xr.Dataset({s: _bare(self.draws[n][1]).rename(_own(s)) for s, n in names.items()})
+        if self.weight is not None:
+            posterior["weight"] = _bare(self.weight)
+        tree = xr.DataTree.from_dict({"posterior": posterior, "prior": prior})
+        tree.attrs["scenario"] = json.dumps(
+            {
+                "names": names,
+                "model": self.model,
+                "method": self.method,
+                "diagnostics": asdict(self.diagnostics),
+                "seconds": dict(self.seconds),
+                "k_hat": self.k_hat,
+                "ess": self.ess,
+                "power": {name: list(pair) for name, pair in self.power.items()},
+                "reason": self.reason,
+                "fit_id": self.fit_id,
+                "numbers": {name: dict(found) for name, found in self.numbers.items()},
+                "unfit": self.unfit,
+                "verdict": self.verdict,
+            }
+        )
+        return tree
+
+
+def read_drawn(tree: xr.DataTree) -> Drawn:
+    """Read back what ``Drawn.tree`` stored."""
+    said = json.loads(tree.attrs["scenario"])
+    posterior, prior = (tree[name].to_dataset() for name in ("posterior", "prior"))
+    return Drawn(
+        said["model"],
+        said["method"],
+        {
+            name: (posterior[short], prior[short].rename({v: k for k, v in _own(short).items()}))
+            for short, name in said["names"].items()
+        },
+        Diagnostics(**said["diagnostics"]),
+        said["seconds"],
+        posterior.get("weight"),
+        said["k_hat"],
+        said["ess"],
+        {name: (pair[0], pair[1]) for name, pair in said["power"].items()},
+        said["reason"],
+        said["fit_id"],
+        said["numbers"],
+        said["unfit"],
+        said["verdict"],
+    )
+
+
+def impossible(model: str, reason: str) -> Drawn:
+    """Say that a scenario cannot be: nothing was drawn."""
+    return Drawn(model, IMPOSSIBLE, {}, Diagnostics(0, 0, 0, np.inf), reason=reason)
+
+
+def independent(values: np.ndarray, chains: int = 4) -> xr.DataArray:
+    """Independent draws (one dimension) as chains."""
+    return xr.DataArray(values.reshape(chains, -1), dims=("chain", "draw"))
+
+
+def unanswered(conclusions: Sequence[Conclusion], targets: Sequence[Target]) -> list[Conclusion]:
+    """Conclusions that no target answers."""
+    answered = {conclusion.id for target in targets for conclusion in target.conclusions}
+    return [conclusion for conclusion in conclusions if conclusion.id not in answered]
+
+
+def _own(short: str) -> dict[str, str]:
+    return {dim: f"{dim}_{short}" for dim in ("chain", "draw")}
+
+
+def _bare(draws: xr.DataArray) -> xr.DataArray:
+    kept = draws.drop_vars(list(draws.coords), errors="ignore")
+    return kept.transpose("chain", "draw").astype(float)

@@ -1,0 +1,1 @@
+"""Piecewise-exponential survival by subgroup."""

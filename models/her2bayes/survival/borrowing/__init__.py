@@ -1,0 +1,1 @@
+"""Survival that borrows from patients elsewhere, and how far they count."""

@@ -1,0 +1,257 @@
+"""Survival with patients from elsewhere: named choices side by side, and how far each tips.
+
+No choice is recommended. The weight of a robust prior is a judgement and must be given; without it
+that choice is left out, and the whole range of weights is traced either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from her2bayes.bayes.prior import complete
+from her2bayes.errors import Fault, raise_if
+from her2bayes.estimand import Contrast, Estimand
+from her2bayes.evidence.patients.external_survival import External, external_cells
+from her2bayes.inference import digest
+from her2bayes.inference.meaning import meaning
+from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
+from her2bayes.survival import survival
+from her2bayes.survival.analysis import Question, Result, model_options
+from her2bayes.survival.borrowing import rows, survival_borrowing
+from her2bayes.survival.borrowing.rows import Mixture
+from her2bayes.survival.borrowing.sweep import (
+    Model,
+    Nodes,
+    Run,
+    Setting,
+    Weight,
+    mean_and_error,
+    nodes,
+    sweep,
+    weight_posterior,
+)
+from her2bayes.survival.estimates import ORDER, pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from her2bayes.evidence.patients.follow_up import FollowUp
+
+DISCOUNTS = (0.25, 0.5)
+TRACED = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+NODES = 12
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to borrow: mixtures of runs with and without the own patients.
+
+    ``worth`` (events; what the choice adds to the prior) and ``conflict`` (two-sided predictive
+    probability of the own events before they were seen); ``learned`` says in words what the data
+    made of the weight.
+    """
+
+    name: str
+    label: str
+    after: Mixture
+    before: Mixture
+    worth: float
+    conflict: float
+    learned: str = ""
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """Every choice, in ``table`` by estimand; ``tipping`` over the weights of two priors."""
+
+    result: Result
+    external: External
+    choices: tuple[Choice, ...]
+    asked: tuple[Estimand, ...]
+    table: pd.DataFrame
+    tipping: pd.DataFrame
+    weight: Weight
+    missing: tuple[str, ...]
+    fit_id: str
+    about: Mapping[str, str]
+
+
+def borrow(
+    result: Result,
+    follow_ups: Mapping[str, FollowUp],
+    store: Store | None,
+    sampling: Sampling,
+    say: Say = lambda _: None,
+    *,
+    robust_weight: float | None = None,
+    discounts: Sequence[float] = DISCOUNTS,
+    number: int = NODES,
+) -> Borrowed:
+    """Analyse the own patients of ``result`` under every choice of borrowing.
+
+    ``robust_weight`` is that of the commensurate part of the robust prior. Raises ``BadInput``.
+    """
+    raise_if(faults(result.question, result.follow_up, robust_weight, discounts))
+    external = external_cells(follow_ups, result.cells, result.question.nested)
+    priors = complete(result.question.priors, survival.DEFAULT_PRIORS)
+    options = model_options(result.follow_up, result.question)
+    model = Model(result.cells, external, {**survival_borrowing.DEFAULT_PRIORS, **priors}, options)
+    found = nodes(number)
+    powers = sorted({*TRACED, *discounts, *map(float, found.power)})
+    ways = [Setting(1.0, power) for power in powers]
+    ways += [Setting(1.0, 1.0, learned=1.0), Setting(1.0, 1.0, fixed=1.0)]
+    settings = [*ways, *(_before(way) for way in ways)]
+    asked = estimands(result)
+    runs = sweep(model, settings, asked, sampling, store, say)
+    weight = learned_weight(found, runs)
+    choices = _choices(model, runs, weight, robust_weight, discounts)
+    about = {
+        "data": digest.data_digest(model.data), "source": meaning(borrow),
+        "sampling": sampling, "robust": robust_weight, "discounts": list(discounts),
+        "nodes": number, "priors": {k: str(v) for k, v in sorted(model.priors.items())},
+    }  # fmt: skip
+    fit_id = digest.key(about)
+    return Borrowed(
+        result,
+        external,
+        tuple(choices),
+        tuple(asked),
+        rows.table(choices, asked, runs, fit_id),
+        rows.tipping(runs, powers, asked, rows.commensurate_odds(model, runs, own=1.0)),
+        weight,
+        () if robust_weight is not None else (NO_WEIGHT,),
+        fit_id,
+        {
+            "runs": str(len(runs)),
+            "divergences": str(sum(run.diagnostics.divergences for run in runs.values())),
+            "priors": "; ".join(f"{k} {v}" for k, v in sorted(model.priors.items())),
+            "sampling": str(sampling),
+            "data": digest.data_digest(model.data)[:16],
+        },
+    )
+
+
+NO_WEIGHT = (
+    "robust: left out, since no weight was given (--robust-weight, the share of the commensurate "
+    "part); the tipping curve traces all of them"
+)
+
+
+def faults(
+    question: Question, own: FollowUp, robust: float | None, discounts: Sequence[float]
+) -> list[Fault]:
+    """What cannot be borrowed: wrong weights, models that external patients do not fit in."""
+    found = [
+        Fault(f"{name} is no share", value=value, allowed="0 to 1")
+        for name, values in (("--robust-weight", [robust]), ("--discount", discounts))
+        for value in values
+        if value is not None and not 0 <= value <= 1
+    ]
+    if question.frailty:
+        problem = "external patients cannot be borrowed in a model with frailties"
+        remedy = "external patients belong to none of these groups; leave --frailty out"
+        found.append(Fault(problem, value=", ".join(question.frailty), remedy=remedy))
+    if question.landmarks is not None:
+        problem = "either external patients or survival known from elsewhere, not both"
+        found.append(Fault(problem, value="--external, --landmarks"))
+    if own.causes:
+        problem = "external patients cannot be borrowed with competing causes"
+        found.append(Fault(problem, value=", ".join(own.causes), remedy="leave --cause out"))
+    return found
+
+
+def _before(way: Setting) -> Setting:
+    return Setting(0.0, way.power, way.fixed, way.learned)
+
+
+def estimands(result: Result) -> list[Estimand]:
+    """Ratios of the first factor, then median, restricted mean and survival by its levels."""
+    endpoint = result.follow_up.endpoint
+    first = next((name for name in result.levels if name), "")
+    found = []
+    levels = result.levels[first].levels if first else ()
+    if len(levels) > 1:
+        for a, b in pairs(levels, result.reference[first]):
+            found.append(Estimand("hazard_ratio", endpoint, (), Contrast(first, a, b)))
+    for level in sorted(levels, key=_place) if levels else ("",):
+        given = ((first, level),) if first else ()
+        found.append(Estimand("median", endpoint, given))
+        found.append(Estimand("rmst", endpoint, given, None, result.horizon, "months"))
+        for t in result.times:
+            found.append(Estimand("survival", endpoint, given, None, t, "months"))
+    return found
+
+
+def _place(level: str) -> int:
+    return ORDER.index(level) if level in ORDER else len(ORDER)
+
+
+def learned_weight(found: Nodes, runs: Mapping[Setting, Run]) -> Weight:
+    """Posterior of the weight of the normalised power prior, uniform before the data."""
+    both = [
+        [mean_and_error(runs[Setting(own, float(a))].external_kernel) for a in found.power]
+        for own in (1.0, 0.0)
+    ]
+    with_data, without = (np.array([mean for mean, _ in part]) for part in both)
+    errors = np.hypot(*(np.array([error for _, error in part]) for part in both))
+    return weight_posterior(found, with_data, without, errors)
+
+
+def _choices(
+    model: Model,
+    runs: Mapping[Setting, Run],
+    weight: Weight,
+    robust: float | None,
+    discounts: Sequence[float],
+) -> list[Choice]:
+    worth, seen = rows.Worth(model, runs), float(model.cells["events"].sum())
+
+    def choice(name: str, label: str, after: Mixture, before: Mixture, learned: str = "") -> Choice:
+        conflict = rows.conflict(before, runs, seen)
+        return Choice(name, label, after, before, worth.events(before), conflict, learned)
+
+    def power(a: float) -> tuple[Mixture, Mixture]:
+        return {Setting(1.0, a): 1.0}, {Setting(0.0, a): 1.0}
+
+    commensurate, vague = Setting(1.0, 1.0, learned=1.0), Setting(1.0, 1.0, fixed=1.0)
+    found = [choice("none", "none", *power(0.0))]
+    if robust is not None:
+        shares = [rows.after_odds(robust, rows.commensurate_odds(model, runs, own))
+                  for own in (1.0, 0.0)]  # fmt: skip
+        after: Mixture = {commensurate: shares[0], vague: 1 - shares[0]}
+        before: Mixture = {_before(commensurate): shares[1], _before(vague): 1 - shares[1]}
+        said = f"weight after the data {shares[0]:.2f}"
+        found.append(
+            choice(f"robust_{robust:g}", f"robust, weight {robust:g}", after, before, said)
+        )
+    found.append(
+        choice("commensurate", "commensurate", {commensurate: 1.0}, {_before(commensurate): 1.0},
+               rows.offset_text(runs[commensurate]))
+    )  # fmt: skip
+    nodes_ = [float(a) for a in weight.nodes.power]
+    after = {Setting(1.0, a): float(s) for a, s in zip(nodes_, weight.share, strict=True)}
+    uniform = weight.nodes.weight / weight.nodes.weight.sum()
+    before = {Setting(0.0, a): float(s) for a, s in zip(nodes_, uniform, strict=True)}
+    low, high = weight.quantiles((0.025, 0.975))
+    said = f"weight {weight.mean:.2f} ({low:.2f} to {high:.2f}) after the data"
+    found.append(choice("normalised_power", "normalised power", after, before, said))
+    for a in discounts:
+        found.append(choice(f"power_{a:g}", f"power, weight {a:g}", *power(a)))
+    found.append(choice("full", "full (pooled)", *power(1.0)))
+    return found
+
+
+def summary(borrowed: Borrowed) -> list[str]:
+    """Lines for the terminal: the first estimand under every choice."""
+    asked = str(borrowed.asked[0])
+    lines = [f"Borrowing from {', '.join(borrowed.external.follow_ups)}: {asked}"]
+    table: Any = borrowed.table[borrowed.table["estimand"] == asked]
+    for row in table.to_dict("records"):
+        lines.append(f"  {row['label']:<22} {rows.shown(row)}")
+    return [*lines, *borrowed.missing]

@@ -1,0 +1,392 @@
+"""Report on survival with patients from elsewhere: every choice beside the others.
+
+What ``fit_survival --external`` reads and writes: other studies in, tables and a section out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from her2bayes.bayes.prior import complete
+from her2bayes.classical import survival as km
+from her2bayes.errors import Fault, raise_if
+from her2bayes.estimand import Estimand, parse
+from her2bayes.evidence.patients.external_survival import read_external
+from her2bayes.evidence.patients.follow_up import FollowUp
+from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
+from her2bayes.inference.workers import cluster
+from her2bayes.page.failures import failures
+from her2bayes.page.fit_card import worst
+from her2bayes.page.numbers import count, interval, number, probability, survival_time
+from her2bayes.page.section import Figure, FitCard, Section, Table
+from her2bayes.survival.analysis import Question, Result
+from her2bayes.survival.borrowing import choices as analysis
+from her2bayes.survival.borrowing import figures, survival_borrowing
+from her2bayes.survival.borrowing.choices import Borrowed
+from her2bayes.survival.borrowing.operating import Design, operating_characteristics
+from her2bayes.survival.borrowing.rows import POWER, ROBUST
+from her2bayes.survival.figures import endpoint_name
+from her2bayes.survival.survival import DEFAULT_PRIORS
+
+MOST_PANELS = 4
+CHANCES = (0.5, 0.975)  # probabilities whose crossing is told
+
+
+def section(borrowed: Borrowed, further: tuple[Table, ...] = ()) -> Section:
+    """Forest of choices, tipping curves, table of every estimand, and ``further`` tables."""
+    return Section(
+        id="borrowing",
+        title="Borrowing from patients elsewhere",
+        paragraphs=tuple(_paragraphs(borrowed)),
+        figures=(_forest(borrowed), _tipping(borrowed)),
+        tables=(_choices(borrowed), _estimates(borrowed), _studies(borrowed), *further),
+        fits=(_card(borrowed),),
+    )
+
+
+def _card(one: Borrowed) -> FitCard:
+    """All runs of the sweep as one card."""
+    priors = dict(pair.split(" ", 1) for pair in one.about["priors"].split("; "))
+    return FitCard(
+        fit_id=one.fit_id,
+        title="Borrowing: every choice",
+        model="survival_borrowing",
+        equations=(survival_borrowing.__doc__ or "").strip(),
+        priors=priors,
+        diagnostics={
+            "Runs of one compiled model": one.about["runs"],
+            "Divergences, all runs": one.about["divergences"],
+            "Monte-Carlo error of the learned weight's log density": number(one.weight.error, 2),
+        },
+        convergence=worst(one.table["convergence"]),
+        provenance={"Sampling": one.about["sampling"], "Data, SHA-256": one.about["data"]},
+    )
+
+
+def _paragraphs(one: Borrowed) -> Iterator[str]:
+    own, external = one.result.follow_up, one.external
+    names = ", ".join(external.follow_ups)
+    yield (
+        f"{count(own.events, 'event')} here and {external.events:g} elsewhere ({names}), within "
+        f"the longest own follow-up of {own.last_time:.1f} months; external follow-up after it is "
+        "not used. Every choice of borrowing is shown, none is recommended: a judgement that the "
+        "studies are alike is not in the data. “None” is the analysis above."
+    )
+    yield (
+        "With a power prior an external patient counts as a part of a patient, in the level of "
+        "the hazard, its shape and the hazard ratios alike. The normalised power prior learns the "
+        "part, uniform between 0 and 1 before the data. With the commensurate prior the level and "
+        "the hazard ratios elsewhere may differ from those here, by a factor whose size is "
+        "learned (tau half-normal, 0.5), and the shape over time is common. The robust prior "
+        "mixes it with a vague part that is worth one event."
+    )
+    for text in (*one.missing, *_tips(one)):
+        yield text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _tips(one: Borrowed) -> Iterator[str]:
+    """Where over the weight the probability of a hazard ratio below 1 crosses a limit."""
+    for estimand in _ratios(one):
+        rows = _trace_rows(one, estimand, POWER)
+        weight, chance = rows["weight"].to_numpy(), rows["posterior_probability"].to_numpy()
+        found = []
+        for limit in CHANCES:
+            gap = chance - limit
+            for i in np.flatnonzero(np.sign(gap[:-1]) * np.sign(gap[1:]) < 0):
+                at = weight[i] + (weight[i + 1] - weight[i]) * gap[i] / (gap[i] - gap[i + 1])
+                found.append(f"{probability(limit)} at weight {at:.2f}")
+        crossing = f"; it crosses {' and '.join(found)}" if found else ""
+        yield (
+            f"{_title(estimand)}: P(HR < 1) goes from {probability(chance[0])} with weight 0 to "
+            f"{probability(chance[-1])} with weight 1{crossing}."
+        )
+
+
+def _ratios(one: Borrowed) -> list[Estimand]:
+    return [estimand for estimand in one.asked if estimand.kind == "hazard_ratio"]
+
+
+def _title(estimand: Estimand) -> str:
+    if estimand.contrast:
+        return f"{estimand.contrast.a} against {estimand.contrast.b}"
+    who = ", ".join(level for _, level in estimand.given) or "all patients"
+    return f"{who} at {estimand.time:g} months"
+
+
+def _panels(one: Borrowed) -> list[Estimand]:
+    """First hazard ratio, and survival by level at the landmark where it is nearest to a half."""
+    table = one.table[one.table["choice"] == "none"].set_index("estimand")["posterior_median"]
+    survival = [e for e in one.asked if e.kind == "survival"]
+    times = sorted({float(e.time or 0) for e in survival})
+    at = {
+        t: float(np.mean([abs(table[str(e)] - 50) for e in survival if e.time == t])) for t in times
+    }
+    best = min(at, key=lambda t: at[t])
+    chosen = [e for e in survival if e.time == best]
+    return [*_ratios(one)[:1], *chosen][:MOST_PANELS]
+
+
+def _forest(one: Borrowed) -> Figure:
+    worth = {choice.name: choice.worth for choice in one.choices}
+    panels: dict[str, list[figures.Row]] = {}
+    for estimand in _panels(one):
+        rows = one.table[one.table["estimand"] == str(estimand)].to_dict("records")
+        panels[_title(estimand)] = [
+            figures.Row(
+                str(row["label"]),
+                f"worth {number(max(worth[str(row['choice'])], 0.0), 0)}",
+                _three(row),
+            )
+            for row in rows
+        ]
+    ratios = [_title(e) for e in _ratios(one)]
+    end = endpoint_name(one.result.follow_up.endpoint)
+    return Figure(
+        "figure-borrowing-survival",
+        f"{end} under every choice of borrowing",
+        figures.forest(panels, ratios, f"{end}, %"),
+        "Posterior median with 95 % interval. “Worth”: what the choice adds to the prior of the "
+        "level of the hazard, in events.",
+        "; ".join(f"{row.label} {number(row.values[0], 2)}" for row in next(iter(panels.values()))),
+    )
+
+
+def _three(row: Mapping[Any, Any]) -> tuple[float, float, float]:
+    return row["posterior_median"], row["posterior_lower"], row["posterior_upper"]
+
+
+def _tipping(one: Borrowed) -> Figure:
+    panels = {}
+    for estimand in _panels(one):
+        power, robust = (_trace(_trace_rows(one, estimand, name)) for name in (POWER, ROBUST))
+        panels[_title(estimand)] = (power, robust)
+    ratios = [_title(e) for e in _ratios(one)]
+    first, (power, _) = next(iter(panels.items()))
+    end = endpoint_name(one.result.follow_up.endpoint)
+    names = (
+        "power prior: weight of each external patient",
+        "robust prior: weight of the commensurate part",
+    )
+    return Figure(
+        "figure-tipping-survival",
+        "How the answer depends on the weight of the external patients",
+        figures.tipping(panels, ratios, f"{end} %", names),
+        "Posterior median with 95 % interval over the weight: of the power prior (band) and of "
+        "the commensurate part of the robust prior (dashed limits). At its weight 0 the shape of "
+        "the hazard over time is still common, and the level worth one event.",
+        f"{first}: {number(power.median[0], 2)} at weight 0, {number(power.median[-1], 2)} at 1.",
+    )
+
+
+def _trace_rows(one: Borrowed, estimand: Estimand, prior: str) -> pd.DataFrame:
+    table = one.tipping
+    chosen = table[(table["estimand"] == str(estimand)) & (table["prior"] == prior)]
+    return chosen.sort_values("weight")
+
+
+def _trace(rows: pd.DataFrame) -> figures.Trace:
+    names = ("weight", "posterior_median", "posterior_lower", "posterior_upper")
+    return figures.Trace(*(rows[name].to_numpy(float) for name in names))
+
+
+def _choices(one: Borrowed) -> Table:
+    asked = [str(estimand) for estimand in _panels(one)]
+    shown = {(row["choice"], row["estimand"]): row for row in one.table.to_dict("records")}
+    found = []
+    for choice in one.choices:
+        row: dict[str, str] = {
+            "Choice": choice.label,
+            "Worth, events": number(choice.worth, 1),
+            "Conflict": probability(choice.conflict),
+        }
+        for text in asked:
+            values = shown[choice.name, text]
+            unit, title = str(values["unit"]), _title(parse(text))
+            row[f"{title}{', %' if unit == '%' else ''}"] = _shown(values, "posterior")
+        row["Learned"] = choice.learned
+        row["fit_id"] = one.fit_id
+        found.append(row)
+    caption = (
+        "Medians with 95 % intervals. Worth: expected local-information ratio, less that of the "
+        "prior alone; a power prior with weight a is worth about a times the external events. "
+        "Conflict: two-sided predictive probability of the own events, given their person-months, "
+        "before they were seen; small means that the choice did not expect these patients."
+    )
+    error = one.weight.error
+    if error > 0.5:
+        caption += (
+            f" The weight of the normalised power prior is rough: its log density has a "
+            f"Monte-Carlo error of {error:.1f}."
+        )
+    return Table("Choices of borrowing", pd.DataFrame(found), caption)
+
+
+def _estimates(one: Borrowed) -> Table:
+    found = []
+    for row in one.table.to_dict("records"):
+        chance = probability(row["posterior_probability"])
+        found.append(
+            {
+                "Estimand": row["estimand"],
+                "Choice": row["label"],
+                "Posterior (95 %)": _shown(row, "posterior") or "not reached",
+                "P(HR < 1)": chance,
+                "Before the own patients": _shown(row, "before"),
+                "Convergence": row["convergence"],
+            }
+        )
+    caption = "Every estimand under every choice; the file borrowing.csv has the same rows."
+    return Table("Estimates by choice", pd.DataFrame(found), caption)
+
+
+def _shown(row: Mapping[Any, Any], name: str) -> str:
+    median, low, high = (row[f"{name}_{part}"] for part in ("median", "lower", "upper"))
+    unit = str(row["unit"])
+    if unit == "months":
+        return survival_time(median, low, high, unit)
+    return interval(median, low, high, None if unit else 2, unit=unit)
+
+
+def _studies(one: Borrowed) -> Table:
+    found = []
+    for name, follow_up in one.external.follow_ups.items():
+        cells = one.external.cells.sel(study=name)
+        left = "; ".join(f"{reason}: {n}" for reason, n in follow_up.left_out.items())
+        found.append(
+            {
+                "Study": name,
+                "Patients": follow_up.patients,
+                "Events used": int(cells["events"].sum()),
+                "Person-months used": number(float(cells["person_months"].sum()), 0),
+                "Left out": left or "none",
+            }
+        )
+    return Table("External studies", pd.DataFrame(found), "Within the own follow-up.")
+
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Options of borrowing: see ``scripts/fit_survival.py``."""
+
+    robust_weight: float | None = None
+    discounts: tuple[float, ...] = ()
+    trials: int = 0
+    scheduler: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Tables to write, sections of the page, lines for the user."""
+
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    sections: tuple[Section, ...] = ()
+    summary: tuple[str, ...] = ()
+    failed: bool = False
+
+
+def read(
+    files: Sequence[Path],
+    own: FollowUp,
+    by: Mapping[str, Any],
+    asked: Asked,
+    question: Question,
+    columns: Mapping[str, Any],
+) -> dict[str, FollowUp]:
+    """Patients of other studies; ``BadInput`` for them, and for what cannot be borrowed."""
+    if not files:
+        given = {
+            "--robust-weight": asked.robust_weight, "--discount": asked.discounts or None,
+            "--operating-characteristics": asked.trials or None,
+        }  # fmt: skip
+        raise_if(
+            [
+                Fault(f"{name} needs patients of another study", value=value,
+                      remedy="give --external FILE")
+                for name, value in given.items() if value is not None
+            ]
+        )  # fmt: skip
+        return {}
+    raise_if(analysis.faults(question, own, asked.robust_weight, asked.discounts))
+    return read_external(files, own, by, **columns)
+
+
+def run(
+    result: Result,
+    elsewhere: Mapping[str, FollowUp],
+    asked: Asked,
+    store: Store | None,
+    sampling: Sampling,
+    say: Say,
+) -> Written:
+    """Borrow, simulate trials where asked for, and put both into tables and a section."""
+    if not elsewhere:
+        return Written()
+    found = analysis.borrow(
+        result, elsewhere, store, sampling, say,
+        robust_weight=asked.robust_weight, discounts=asked.discounts or analysis.DISCOUNTS,
+    )  # fmt: skip
+    tables = {"borrowing": found.table, "tipping": found.tipping}
+    further: tuple[Table, ...] = ()
+    if asked.trials:
+        with cluster(asked.scheduler) as client:
+            trials = operating_characteristics(
+                design(found, asked), asked.trials, client, sampling.seed, say
+            )
+        tables["operating_characteristics"] = trials
+        further = (_trials(trials, design(found, asked)),)
+    failed = failures(found.table)
+    lines = (*analysis.summary(found), *(f"Borrowing: {line}" for line in failed))
+    return Written(tables, (section(found, further),), lines, bool(failed))
+
+
+def design(found: analysis.Borrowed, asked: Asked) -> Design:
+    """Trials like the own study, for the operating characteristics."""
+    own = found.result.follow_up
+    followed = km.quantile(found.result.counts, [], reverse=True)["estimate"]
+    months = float(followed.iloc[0])
+    prior = complete(found.result.question.priors, DEFAULT_PRIORS)["reference_log_hazard"]
+    return Design(
+        own.patients,
+        months if months == months else own.last_time,  # NaN: hardly anybody was censored
+        found.external.events,
+        found.external.months,
+        prior["mu"],
+        prior["sigma"],
+        asked.robust_weight,
+        asked.discounts or analysis.DISCOUNTS,
+    )
+
+
+def _trials(trials: pd.DataFrame, of: Design) -> Table:
+    rows = [
+        {
+            "Choice": row["choice"],
+            "True hazard, times external": number(row["ratio"], 2),
+            "Type-I error": number(100 * row["type_1_error"], 1),
+            "Bias": number(row["bias"], 3),
+            "RMSE": number(row["rmse"], 3),
+            "Coverage": number(100 * row["coverage"], 1),
+            "Width": number(row["width"], 2),
+        }
+        for row in trials.to_dict("records")
+    ]
+    number_of = int(trials["trials"].iloc[0])
+    caption = (
+        f"{number_of:,} simulated trials a row of {of.patients} patients followed for "
+        f"{of.months:.1f} months, with one constant hazard; external patients as given. Every "
+        "posterior is computed, none sampled. Type-I error: percent of trials that claim, with "
+        "97.5 % certainty, a hazard below the true one (nominally 2.5 %; standard error up to "
+        f"{100 * 0.5 / number_of**0.5:.1f} points). Bias, RMSE and width of the 95 % interval on "
+        "the log hazard; coverage in percent."
+    )
+    return Table("What each choice does over repeated trials", pd.DataFrame(rows), caption)

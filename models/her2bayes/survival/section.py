@@ -1,0 +1,259 @@
+"""Report on survival across subgroups: text, figures, tables and the fit behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from her2bayes.classical import survival as km
+from her2bayes.evidence.patients.time_counts import at_risk
+from her2bayes.page.evidence_table import join_unprinted
+from her2bayes.page.fit_card import fit_card
+from her2bayes.page.numbers import count, interval, number, p_value, probability, survival_time
+from her2bayes.page.section import Figure, Section, Table
+from her2bayes.page.shared import HIDDEN, SHARED, survival_counts
+from her2bayes.page.small_cells import conceal
+from her2bayes.survival import drawings
+from her2bayes.survival.analysis import Result
+from her2bayes.survival.estimates import given_entry, pairs
+from her2bayes.survival.figures import endpoint_name
+
+FEW = 10  # patients at risk; below, a Kaplan–Meier step is over a tenth
+
+
+def evidence(result: Result) -> pd.DataFrame:
+    """Estimates and classical rows in the columns of the evidence table."""
+    table = join_unprinted(result.question.study, result.estimates, result.classical)
+    return table.assign(evidence_kind="patients")
+
+
+def cohort_section(result: Result, below: int = 0) -> Section:
+    """Patients, events and follow-up by level of each factor, and what was left out.
+
+    With ``below`` for a report that is shared: counts only, small ones hidden.
+    """
+    if below:
+        return _shared_cohort(result, below)
+    follow_up = result.follow_up
+    left_out = "; ".join(f"{reason}: {n}" for reason, n in follow_up.left_out.items())
+    text = [
+        f"{result.question.title}: {count(follow_up.patients, 'patient')}, "
+        f"{count(follow_up.events, 'event')}, longest follow-up {follow_up.last_time:.1f} months"
+        + (", with delayed entry" if follow_up.has_entry else "")
+        + "."
+    ]
+    text.append(f"Rows left out: {left_out}." if left_out else "No row was left out.")
+    text += [f"{line[:1].upper()}{line[1:]}." for line in follow_up.told]
+    flow = _cohort_table(result)
+    caption = "Median follow-up by reverse Kaplan–Meier; median time by Kaplan–Meier, R's rule."
+    return Section("cohort", "Cohort", tuple(text), tables=(Table("Patients", flow, caption),))
+
+
+def _shared_cohort(result: Result, below: int) -> Section:
+    texts = survival_counts(result.counts, [name for name in result.levels if name], below)
+    patients, events = texts[0][2:]
+    text = [f"{result.question.title}: {patients} patients, {events} events.", SHARED]
+    hidden = [
+        f"{reason}: {conceal([n], (), below)[0]}" for reason, n in result.follow_up.left_out.items()
+    ]
+    text.append(f"Rows left out: {'; '.join(hidden)}." if hidden else "No row was left out.")
+    frame = pd.DataFrame(texts, columns=["Factor", "Level", "Patients", "Events"])
+    table = Table("Patients", frame, f"<{below}: from 1 to {below - 1}. {HIDDEN}")
+    return Section("cohort", "Cohort", tuple(text), tables=(table,))
+
+
+def section(
+    result: Result, tables: Mapping[str, pd.DataFrame] | None = None, below: int = 0
+) -> Section:
+    """Report one survival analysis; ``tables`` are further ones (checks, comparison, left_out).
+
+    With ``below`` for a report that is shared: the model's curves without Kaplan–Meier steps,
+    without patients at risk and without classical estimates.
+    """
+    reported = [name for name in result.levels if name]
+    found: list[Figure] = []
+    for name in reported or [""]:
+        found += drawings.curves(result, result.levels[name], shared=bool(below))
+    found += drawings.over_time(result, reported)
+    found += drawings.forests(result, reported, shared=bool(below))
+    more = () if below else (*_further(tables or {}), _variants_table(result))
+    return Section(
+        id="survival",
+        title=f"Survival: {endpoint_name(result.follow_up.endpoint)} across subgroups",
+        paragraphs=_paragraphs(result, reported, below),
+        figures=tuple(found),
+        tables=(_main_table(result), *more),
+        fits=(fit_card(result.fit, "Survival", result.estimates),),
+    )
+
+
+def _cohort_table(result: Result) -> pd.DataFrame:
+    rows = []
+    for name in result.levels:
+        by = [name] if name else []
+        median = km.quantile(result.counts, by).set_index("group")
+        follow = km.quantile(result.counts, by, reverse=True).set_index("group")["estimate"]
+        labels = km.label(result.counts, by)
+        for group in result.levels[name].levels:
+            inside = result.counts[labels == group]
+            row = median.loc[group]
+            rows.append(
+                {
+                    "Factor": name or "all patients",
+                    "Level": group if name else "",
+                    "Patients": int(inside["patients"].sum()),
+                    "Events": int(inside.loc[inside["event"] == 1, "patients"].sum()),
+                    "Median months (95 %)": interval(
+                        row["estimate"],
+                        row["lower"],
+                        row["upper"],
+                        unit="months",
+                        unreached="not reached",
+                    )
+                    or "not reached",
+                    "Follow-up, median": number(follow[group], 1) or "not reached",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _paragraphs(result: Result, reported: list[str], below: int) -> tuple[str, ...]:
+    question = result.question
+    walk = "change over time" if question.model == "nonph" else "are constant over time"
+    cells = result.cells
+    texts = [
+        f"Piecewise-exponential hazards on {cells.sizes['interval']} intervals, smoothed by a "
+        f"random walk whose prior does not depend on their number; hazard ratios {walk}. Effects "
+        "of three or more levels are pooled towards each other. Bands and intervals are 95 % "
+        "equal-tailed; each figure draws the posterior of the mean survival of the patients in a "
+        "group" + ("." if below else " over their own Kaplan–Meier curve."),
+        _prior_text(result),
+        f"Restricted mean survival times end at {result.horizon:.1f} months, the smallest over "
+        "groups of the last time with five patients at risk. Anything beyond the last time "
+        "observed in a group is marked as extrapolated.",
+    ]
+    for name in reported:
+        texts += _sentences(result, name)
+    if result.follow_up.has_entry:
+        texts.append(
+            "Patients enter late: each counts from the entry on only, which removes the bias of "
+            "survival counted from before anybody could be observed to die."
+            + ("" if below else f" {entry_text(result)}")
+        )
+    return tuple(texts)
+
+
+def entry_text(result: Result) -> str:
+    """What survival is conditional on where patients enter late, and on how few it rests there."""
+    first, counts = float(result.cells["interval_start"][0]), result.counts
+    times = counts.loc[counts["event"] == 1, "time"]
+    text = (
+        f"Survival, medians, restricted means and cumulative incidences are {given_entry(first)}: "
+        "the data say nothing of the time before, and curves begin there."
+        if first > 0
+        else "Patients are under observation from time 0 on, if few at first."
+    )
+    if times.empty:
+        return text
+    number = int(at_risk(counts, [times.min()])[0])
+    few = ": what stands there rests on few patients" if number < FEW else ""
+    return f"{text} At the first event, at {times.min():.5g} months, {number} are at risk{few}."
+
+
+def _prior_text(result: Result) -> str:
+    """The prior of the hazard read back as what it says of this endpoint."""
+    endpoint, table = result.follow_up.endpoint, result.estimates.set_index("estimand")
+    row = table.loc[f"median[{endpoint}]"].to_dict()
+    text = interval(row["prior_median"], row["prior_lower"], row["prior_upper"], 0)
+    text = text or f"more than {result.follow_up.last_time:.0f}"
+    beyond = "" if "–" in text else "; many prior draws do not reach it within follow-up"
+    return (
+        f"Before the data the model holds a median {endpoint_name(endpoint)} of {text} months for "
+        f"all patients together{beyond}. Give --prior-median where more is known of the endpoint."
+    )
+
+
+def _further(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
+    titles = {
+        "checks": (
+            "Predictive check",
+            "Kaplan–Meier survival (%) beside that of 400 cohorts simulated at one draw of the "
+            "posterior with the observed entries and the estimated censoring; tail: two-sided "
+            "probability of a replicate as far out, uniform where the model holds.",
+        ),
+        "comparison": (
+            "Models compared",
+            "Expected log predictive density of patients left out one at a time, and stacking "
+            "weights. Cells alone cannot give it: patients are counted by entry, exit and event.",
+        ),
+        "left_out": (
+            "Groups left out one at a time",
+            "Log predictive density of a group's patients in a fit without them, and with them.",
+        ),
+    }
+    return [
+        Table(titles[name][0], frame, titles[name][1])
+        for name, frame in tables.items()
+        if len(frame) and name in titles
+    ]
+
+
+def _sentences(result: Result, factor: str) -> list[str]:
+    table = result.estimates.set_index("estimand")
+    endpoint = result.follow_up.endpoint
+    sentences = []
+    for a, b in pairs(result.levels[factor].levels, result.reference[factor]):
+        key = f"hazard_ratio[{endpoint} ; {factor}: {a} vs {b}]"
+        if key not in table.index:
+            continue
+        row = table.loc[key]
+        sentences.append(
+            f"{factor} {a} against {b}: hazard ratio "
+            + interval(row["posterior_median"], row["posterior_lower"], row["posterior_upper"], 2)
+            + f", below 1 with probability {probability(row['posterior_probability'])} "
+            f"(before the data {probability(row['prior_probability'])})."
+        )
+    ordering = [k for k in table.index if k.startswith("ordering[") and f"; {factor} " in k]
+    for key in ordering:
+        row = table.loc[key]
+        sentences.append(
+            f"The ordering {row['note'].removeprefix('P(RMST ').rstrip(')')} of mean survival time "
+            f"holds with probability {probability(row['posterior_probability'])} (before the data "
+            f"{probability(row['prior_probability'])})."
+        )
+    return [" ".join(sentences)] if sentences else []
+
+
+def _main_table(result: Result) -> Table:
+    kinds = {"survival", "median", "not_reached", "rmst", "rmst_difference", "hazard_ratio"}
+    kinds |= {"cumulative_incidence", "ordering", "heterogeneity"}
+    table = result.estimates
+    chosen = table[table["estimand"].str.split("[").str[0].isin(kinds)]
+    rows = pd.DataFrame(
+        {
+            "Estimand": chosen["estimand"],
+            "Posterior (95 %)": [_interval(row, "posterior") for row in chosen.to_dict("records")],
+            "P": [probability(p) for p in chosen["posterior_probability"]],
+            "Prior P": [probability(p) for p in chosen["prior_probability"]],
+            "Prior (95 %)": [_interval(row, "prior") for row in chosen.to_dict("records")],
+            "Note": chosen["note"],
+            "fit_id": chosen["fit_id"],
+            "Convergence": chosen["convergence"],
+        }
+    )
+    return Table("Posterior estimates", rows, "P is the probability of the event the note names.")
+
+
+def _interval(row: Mapping[Any, Any], name: str) -> str:
+    median, lower, upper = (row[f"{name}_{part}"] for part in ("median", "lower", "upper"))
+    if str(row["estimand"]).startswith("median["):
+        return survival_time(median, lower, upper, str(row["unit"]))
+    return interval(median, lower, upper, unit=str(row["unit"]))
+
+
+def _variants_table(result: Result) -> Table:
+    table = result.variants.assign(p_value=[p_value(p) for p in result.variants["p_value"]])
+    caption = "Every row names its variant; times in months."
+    return Table("Classical methods, all variants", table, caption)

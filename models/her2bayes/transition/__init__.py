@@ -1,0 +1,1 @@
+"""Transition between primary tumour and recurrence, from pairs of readings or printed facts."""

@@ -1,0 +1,241 @@
+"""Report on the transitions of a patient cohort: cohort section, figures, tables, evidence rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from her2bayes.page.evidence_table import join_unprinted
+from her2bayes.page.fit_card import fit_card
+from her2bayes.page.numbers import count, interval, probability
+from her2bayes.page.section import Figure, Section, Table
+from her2bayes.page.shared import HIDDEN, SHARED
+from her2bayes.page.small_cells import conceal_flow
+from her2bayes.transition import section_parts as parts
+from her2bayes.transition.assay_error import NOT_IDENTIFIED
+from her2bayes.transition.cohort import ALL, SINGLE, CohortTransitions, unused
+
+if TYPE_CHECKING:
+    from her2bayes.transition.draws import Matrix
+
+_MOST_PANELS = 8
+_TIPPING = (
+    "True classes behind two fallible readings, for assays known almost exactly: the default error "
+    "rates scaled, errors of the two readings independent."
+)
+
+
+def evidence(result: CohortTransitions) -> pd.DataFrame:
+    """Estimates and classical rows of the cohort in the columns of the evidence table."""
+    table = join_unprinted(result.cohort.id, result.estimates, result.classical)
+    return table.assign(evidence_kind="patients")
+
+
+def cohort_section(result: CohortTransitions, below: int = 0) -> Section:
+    """Where the patients come from, and what became of every row.
+
+    With ``below`` for a report that is shared: counts in the flow table only, small ones hidden.
+    """
+    cohort = result.cohort
+    source = "; ".join(f"{key}: {value}" for key, value in cohort.source.items())
+    pairs = int(cohort.patients["pair"].sum())
+    text: tuple[str, ...] = (
+        f"{cohort.title}. {source}. {SHARED}"
+        if below
+        else f"{cohort.title}: {count(len(cohort.patients), 'patient')}, of whom {pairs} have "
+        f"tissue of the primary and of a recurrence. {source}".strip(),
+        "A reading that leaves several classes open is kept as the set of these classes: IHC 0-1+ "
+        "as zero or low, IHC 2+ without ISH as low or positive, a negative verdict without a "
+        "score as not positive. Nothing is guessed and nothing is dropped; the flow table says "
+        "what every rule did.",
+    )
+    told = (*cohort.remarks, *unused(cohort, result.by))
+    text += tuple(f"{line[:1].upper()}{line[1:]}." for line in (() if below else told))
+    flow = (conceal_flow(cohort.flow, below) if below else cohort.flow).rename(
+        columns=str.capitalize
+    )
+    caption = (
+        "Within a stage the counts add up to the number in the last column. Notes change nothing."
+        + (f" <{below}: from 1 to {below - 1}. {HIDDEN}" if below else "")
+    )
+    return Section(
+        "cohort",
+        "Cohort",
+        text,
+        tables=(Table("Flow", flow.rename(columns=str.capitalize), caption),),
+    )
+
+
+def section(result: CohortTransitions, below: int = 0) -> Section:
+    """Report all matrices of the cohort; with ``below``, for a shared report, models only."""
+    if below:
+        result = _shared(result)
+    overall = {m.reading: m for m in result.matrices if not m.given}
+    main = overall[ALL]
+    pairs = int(result.counts["counts"].sum())
+    who = result.cohort.title + ("" if below else f", {pairs} pairs of readings")
+    figures: list[Figure] = [
+        parts.alluvial_figure(main, who, "all"),
+        parts.matrix_figure([main], who, "all", "Transition matrix"),
+    ]
+    tables = [_main_table(result)] + ([] if below else [_single_table(result)])
+    for factor in result.by:
+        found = [m for m in result.matrices if _is_level(m, factor, ALL)]
+        figures.append(
+            parts.matrix_figure(
+                found[:_MOST_PANELS],
+                who,
+                factor.replace("_", "-"),
+                f"Transition matrix by {factor}",
+            )
+        )
+        tables += _level_tables(result, factor)[: 1 if below else None]
+    figures += [
+        _scenarios(overall, who),
+        parts.contraction_figure(main, result.estimates, who, "all"),
+    ]
+    if result.assay is not None:
+        figures.append(parts.tipping_figure(result.assay.tipping, main, who, "all", _TIPPING))
+        tables.append(_assay_table(result))
+    return Section(
+        id="transition",
+        title="HER2 status: from primary tumour to recurrence",
+        paragraphs=_paragraphs(result, overall, bool(below)),
+        figures=tuple(figures),
+        tables=tuple(tables),
+        fits=tuple(fit_card(fit, title, result.estimates) for title, fit in result.fits.items()),
+    )
+
+
+def _is_level(matrix: Matrix, factor: str, reading: str) -> bool:
+    return [f for f, _ in matrix.given] == [factor] and matrix.reading == reading
+
+
+def _shared(result: CohortTransitions) -> CohortTransitions:
+    """Without counts: no numbers of pairs, and flows from the model's primary shares.
+
+    Flows from the shares as counted add up to them in every row, which would give them back.
+    """
+    matrices = tuple(replace(m, pairs=0, observed=m.share) for m in result.matrices)
+    return replace(result, matrices=matrices, classical=result.classical.iloc[:0])
+
+
+def _paragraphs(
+    result: CohortTransitions, overall: dict[str, Matrix], shared: bool
+) -> tuple[str, ...]:
+    single = int(result.classical["estimand"].eq("discordance[]").sum()) and _single(result)
+    discordance = {reading: _value(result, "discordance[]", reading) for reading in overall}
+    pairs = int(result.counts["counts"].sum())
+    first, second = result.cohort.categories[:2]
+    direction = f"flow_difference[{first} -> {second}]"
+    chance = _row(result, direction, ALL)["posterior_probability"]
+    names = {
+        ALL: "with all readings",
+        SINGLE: "from pairs with one class at both ends only",
+    }
+    scenarios = "; ".join(
+        f"{names.get(reading, reading)} {text}" for reading, text in discordance.items()
+    )
+    return (
+        ("" if shared else f"Of {pairs} pairs {single} have one class at both ends. ")
+        + "Pairs with sets of classes at one end or both enter the likelihood as the sum over the "
+        "classes they hold, which is right where the set recorded depends on the class only "
+        "through the set (coarsening at random). The extremes, in which every IHC 0-1+ is zero or "
+        "every one is low, do not need that assumption.",
+        f"Discordance, percent of patients: {scenarios}. The flow from {first} to {second} exceeds "
+        f"the flow back with probability {probability(chance)}.",
+        "The matrices take the reading of the laboratory as it is. " + NOT_IDENTIFIED,
+    )
+
+
+def _single(result: CohortTransitions) -> int:
+    row = result.classical[result.classical["estimand"] == "discordance[]"].iloc[0]
+    return int(str(row["method"]).split(";")[0].split("/")[1])
+
+
+def _row(result: CohortTransitions, estimand: str, reading: str) -> pd.Series:
+    table = result.estimates
+    return table[(table["estimand"] == estimand) & (table["reading"] == reading)].iloc[0]
+
+
+def _value(result: CohortTransitions, estimand: str, reading: str) -> str:
+    row = _row(result, estimand, reading)
+    return interval(
+        row["posterior_median"], row["posterior_lower"], row["posterior_upper"], unit="%"
+    )
+
+
+def _scenarios(overall: dict[str, Matrix], who: str) -> Figure:
+    named = {reading or "all readings": matrix for reading, matrix in overall.items()}
+    return parts.scenario_figure(
+        named, who, "readings", "With and without partial readings",
+        "All readings: sets of classes as they are. One class at both ends: all other pairs "
+        "dropped. The last two settle every IHC 0-1+ one way.",
+    )  # fmt: skip
+
+
+def _main_table(result: CohortTransitions) -> Table:
+    chosen = result.estimates[
+        (result.estimates["reading"] == ALL) & ~result.estimates["estimand"].str.contains("[|;]")
+    ]
+    caption = (
+        "All readings. Discordance, kappa, gain, loss and flows hold for primary shares as in "
+        "this cohort; rows for a new cohort are in estimates.csv."
+    )
+    return parts.estimate_table(chosen, "All patients: posterior and prior", caption)
+
+
+def _single_table(result: CohortTransitions) -> Table:
+    plain = result.classical[~result.classical["estimand"].str.contains("[|;]")]
+    caption = "Pairs with one class at both ends; counts of this cohort, not of a population."
+    return parts.classical_table(plain, "Counts and tests", caption)
+
+
+def _assay_table(result: CohortTransitions) -> Table:
+    """What is believed of the assay, and the answers that follow."""
+    kinds = {"true_discordance[her2]", "unchanged_given_observed_change[her2]"}
+    mine = result.estimates[result.estimates["estimand"].isin(kinds)]
+    rows = [
+        {
+            "What is believed of the assay": row["note"],
+            "Quantity": parts.words(row["estimand"]),
+            "Posterior (95 %)": parts.three(row, "posterior"),
+            "Prior (95 %)": parts.three(row, "prior"),
+            "Contraction": row["contraction"],
+            "Convergence": row["convergence"],
+        }
+        for row in mine.to_dict("records")
+    ]
+    return Table("Change of the tumour or error of the assay", pd.DataFrame(rows), NOT_IDENTIFIED)
+
+
+def _level_tables(result: CohortTransitions, factor: str) -> list[Table]:
+    estimates = result.estimates[result.estimates["reading"] == ALL]
+    mine = estimates[
+        estimates["estimand"].str.startswith(f"discordance_difference[; {factor}:")
+        | estimates["estimand"].str.fullmatch(rf"discordance\[\| {factor}=[^,]*\]")
+    ]
+    rows = [
+        {
+            "Estimand": row["estimand"],
+            "Posterior (95 %)": interval(
+                row["posterior_median"], row["posterior_lower"], row["posterior_upper"], unit="%"
+            )
+            + " %",
+            "P(difference > 0)": probability(row["posterior_probability"]),
+            "Contraction": row["contraction"],
+            "Convergence": row["convergence"],
+        }
+        for row in mine.to_dict("records")
+    ]
+    tests = result.classical[result.classical["estimand"].str.contains(f"; {factor}", regex=False)]
+    return [
+        Table(
+            f"Discordance by {factor}", pd.DataFrame(rows), "All readings, levels pooled partially."
+        ),
+        parts.classical_table(
+            tests, f"Tests by {factor}", "Pairs with one class at both ends; methods by name."
+        ),
+    ]

@@ -1,0 +1,382 @@
+"""Conclusions on the change of HER2 class, from a paper's printed facts on pairs.
+
+With "assay errors" above 0 the classes are taken as readings of a fallible assay, known, with that
+multiple of the default error rates: the model of true classes of ``transition_assay``.
+
+Printed facts on pairs without the patients of one level: exact where both are printed.
+
+A number printed for all patients and for the level is subtracted; of one printed for all patients
+alone, the patients left have at most that many, and at least that many less the level's patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.bayes.prior import Prior, prior
+from her2bayes.estimand import Estimand
+from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.inference.refit import Specification
+from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, READING, Axis, Scenario
+from her2bayes.sensitivity.target import REFIT, Drawn, Target, impossible
+from her2bayes.transition import draws as tr
+from her2bayes.transition.assay_error import fit_known, has_prior
+from her2bayes.transition.pair_facts import pair_facts
+from her2bayes.transition.rows import ROW_PRIORS
+from her2bayes.transition.tables.estimates import RowPrior, TableAnalysis, partitions, row_priors
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.printed.study import Study
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
+
+
+ALL, DISCORDANT = "*->*", "off_diagonal"
+
+
+def levels(facts: pd.DataFrame) -> tuple[str, ...]:
+    """Levels, as ``factor=level``, whose patients and discordant pairs are printed.
+
+    Of factors with three levels at least: of two, to leave one out is to report the other.
+    """
+    found = []
+    for (factor, level), part in facts[facts["factor"].fillna("") != ""].groupby(
+        ["factor", "level"], sort=False
+    ):
+        exact = set(part.loc[part["relation"] == "=", "cells"])
+        if {ALL, DISCORDANT} <= exact:
+            found.append((str(factor), str(level)))
+    counted = [factor for factor, _ in found]
+    return tuple(f"{f}={level}" for f, level in found if counted.count(f) > 2)
+
+
+def without(facts: pd.DataFrame, level: str) -> pd.DataFrame:
+    """Facts on all patients but those of ``factor=level``; facts by other factors are dropped."""
+    factor, _, name = level.partition("=")
+    plain = facts.assign(**{c: facts[c].fillna("") for c in ("factor", "level", "reading")})
+    part = plain[(plain["factor"] == factor) & (plain["level"] == name)]
+    known = {
+        (row["cells"], row["reading"]): int(float(row["value"]))
+        for row in part[part["relation"] == "="].to_dict("records")
+    }
+    patients = known[ALL, ""]
+    rows = [
+        new
+        for row in plain[plain["factor"] == ""].to_dict("records")
+        for new in _left(row, known.get((row["cells"], row["reading"])), patients)
+    ]
+    return pd.DataFrame(rows, columns=facts.columns)
+
+
+def _left(
+    row: dict[Hashable, Any], known: int | None, patients: int
+) -> Iterator[dict[Hashable, Any]]:
+    value = int(float(str(row["value"])))
+    name = f"{row['fact_id']} without them"
+    if known is not None and row["relation"] == "=":
+        yield {**row, "fact_id": name, "value": value - known}
+        return
+    if row["relation"] in ("=", "<=", "<"):
+        relation = "<" if row["relation"] == "<" else "<="
+        yield {**row, "fact_id": name, "relation": relation, "value": value}
+    if row["relation"] in ("=", ">=", ">"):
+        relation = ">" if row["relation"] == ">" else ">="
+        yield {**row, "fact_id": f"{name}, at least", "relation": relation,
+               "value": max(0, value - patients)}  # fmt: skip
+
+
+KINDS = (
+    "discordance",
+    "true_discordance",
+    "discordance_difference",
+    "transition",
+    "gain",
+    "loss",
+    "flow_difference",
+)
+ROWS, READ, ASSAY, OUT = "prior of the rows", "reading", "assay errors", "left out"
+SCALE, SPREAD, CENTRE = (
+    "prior scale of change",
+    "prior scale of differences between levels",
+    "prior log odds of change, shift",
+)
+SCALES = (0.25, 0.5, 2.0, 4.0)
+TOP_LEVEL = ("centre", "deviation_sd", "primary_share")
+
+
+def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
+    """One target for each printed partition of the pairs that answers some of the conclusions."""
+    facts = pair_facts(study).facts
+    if facts.empty:
+        return []
+    classes = tuple(study.factors["her2"].names)
+    known = partitions(facts)
+    found: dict[tuple[tuple[str, ...], bool], list[Conclusion]] = {}
+    for conclusion in conclusions:
+        names = factors_of(conclusion.estimand)
+        if names in known:
+            true = conclusion.estimand.kind == "true_discordance"  # of a fit of its own
+            found.setdefault((names, true), []).append(conclusion)
+    return [
+        Target(
+            "transition",
+            _title(names, true),
+            tuple(asked),
+            axes(facts, classes, names, true),
+            {"facts": facts, "classes": classes, "factors": names},
+        )
+        for (names, true), asked in found.items()
+    ]
+
+
+def _title(factors: tuple[str, ...], true: bool) -> str:
+    what = "change of the true HER2 class" if true else "change of HER2 status"
+    return f"{what} by {factors[0].replace('_', ' ')}" if factors else f"{what}, all patients"
+
+
+def factors_of(estimand: Estimand) -> tuple[str, ...] | None:
+    """Factors whose tables hold the estimand, None for another kind."""
+    if estimand.kind not in KINDS:
+        return None
+    if estimand.kind == "discordance_difference":
+        return (estimand.contrast.factor,) if estimand.contrast else None
+    return tuple(factor for factor, _ in estimand.given)
+
+
+def available(study: Study) -> Iterator[str]:
+    """What this family could answer, in words."""
+    if study.transition_facts.empty:
+        return
+    yield from ("discordance[]", "transition[a -> b]", "gain[...]", "loss[...]")
+    yield "flow_difference[a -> b]"
+    for names in partitions(study.transition_facts)[1:]:
+        yield f"discordance[| {names[0]}=...]"
+
+
+def axes(
+    facts: Any, classes: Sequence[str], factors: tuple[str, ...], true: bool = False
+) -> tuple[Axis, ...]:
+    """Axes of the tables of one partition; ``true``: of the true classes behind them."""
+    from her2bayes.transition.tables.facts import readings
+
+    first, *others = row_priors(len(classes))
+    found = [
+        Axis(CENTRE, PRIOR, 0.0, (-1.0, -0.5, 0.5, 1.0), "added to the prior mean of log odds"),
+        Axis(SCALE, PRIOR, 1.0, SCALES, "scale of the prior of log odds of a change, times"),
+        Axis(ROWS, PRIOR, first, tuple(others), "family and parameters of the prior of the rows"),
+    ]
+    if factors:
+        meaning = "scale of the prior of how levels differ, times"
+        found.append(Axis(SPREAD, PRIOR, 1.0, SCALES, meaning))
+    read = readings(facts)
+    if len(read) > 1:
+        found.append(Axis(READ, READING, read[0], tuple(read[1:]), "which printed number is right"))
+    if left := () if factors else levels(facts):
+        found.append(Axis(OUT, DATA, "nobody", left, "patients left out, as far as is printed"))
+    if has_prior(classes):
+        meaning = "error rates, times the default"
+        fewer = (0.25, 0.5, 0.75)
+        base, scales = (1.0, fewer) if true else (0.0, (*fewer, 1.0))
+        found.append(Axis(ASSAY, READING, base, scales, meaning))
+    return tuple(found)
+
+
+def _tables(target: Target, of: Scenario) -> Any:
+    from her2bayes.transition.tables.facts import readings, table_set
+
+    facts, classes, factors = (target.data[k] for k in ("facts", "classes", "factors"))
+    reading = str(of.get(READ, readings(facts)[0]))
+    out = str(of.get(OUT, "nobody"))
+    facts = facts if out == "nobody" else without(facts, out)
+    return table_set(facts, classes, factors, reading)
+
+
+def _rows(target: Target, of: Scenario) -> tuple[str, RowPrior]:
+    choices = row_priors(len(target.data["classes"]))
+    base = {axis.name: axis.base for axis in target.axes}
+    name = str(of.get(ROWS, base.get(ROWS, next(iter(choices)))))
+    return name, choices[name]
+
+
+def specification(target: Target, of: Scenario) -> Specification | None:
+    """Model that sums over all tables, where they are few and the primary margin is printed."""
+    from her2bayes.transition.tables import latent_table
+    from her2bayes.transition.tables.fit import LOGISTIC, _listed
+    from her2bayes.transition.tables.polytope import conflict, listed_tables
+
+    tables = _tables(target, of)
+    if _true_classes(target, of) or _rows(target, of)[1].rows != LOGISTIC:
+        return None
+    if conflict(tables) or not _listed(tables):
+        return None
+    if _primary(tables) is None:
+        return None
+    data = listed_tables([tables])
+    return Specification(latent_table.build, data, row_prior_values(of), {}, TOP_LEVEL)
+
+
+def _primary(tables: Any) -> np.ndarray | None:
+    """Patients by stratum and primary class, None where they are not determined."""
+    from her2bayes.transition.tables.polytope import row_bounds
+
+    least, most = row_bounds(tables)
+    return least if (least == most).all() else None
+
+
+def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Draws (chain, draw) of each estimand, from a model of listed tables."""
+    tables = _tables(target, of)
+    primary = _primary(tables)
+    assert primary is not None  # else there is no such model
+    by = {}
+    for place, (given, name) in enumerate(zip(tables.strata, tables.names, strict=True)):
+        rows = primary[place] / primary[place].sum()
+        by[tuple(level for _, level in given)] = SimpleNamespace(
+            transition=draws["transition"].sel(stratum=name, drop=True),
+            observed=xr.DataArray(rows, {"her2_primary": list(tables.her2)}, "her2_primary"),
+        )
+    return {str(c.estimand): quantity(c.estimand, by, "transition") for c in target.conclusions}
+
+
+def _true_classes(target: Target, of: Scenario) -> bool:
+    """Whether a scenario asks for true classes behind the readings."""
+    asked = any(c.estimand.kind == "true_discordance" for c in target.conclusions)
+    return asked or float(of.get(ASSAY, 0.0)) > 0
+
+
+def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """Analysis as the page reports it, from its own fits in ``store``."""
+    return drawn(target, BASE, sampling, store)
+
+
+def drawn(target: Target, of: Scenario, sampling: Sampling, store: Store | None = None) -> Drawn:
+    """Fit the tables of a scenario and derive the estimands."""
+    from her2bayes.transition.tables.fit import LOGISTIC
+    from her2bayes.transition.tables.polytope import conflict
+
+    tables = _tables(target, of)
+    contradicting = conflict(tables)
+    if contradicting:
+        text = f"no table agrees with all of: {', '.join(contradicting)}"
+        return impossible("latent_table", text)
+    name, choice = _rows(target, of)
+    if choice.rows == LOGISTIC and of.changes:
+        choice = RowPrior(LOGISTIC, tuple(row_prior_values(of).items()))
+    given = (tables, choice, sampling, store)
+    found: dict[str, tuple[xr.DataArray, xr.DataArray]] = {}
+    fits = []
+    for text, conclusion in {str(c.estimand): c for c in target.conclusions}.items():
+        scale = float(of.get(ASSAY, 0.0))
+        if conclusion.estimand.kind == "true_discordance":
+            scale = scale or 1.0
+        fits.append(_fitted(*given, scale))
+        matrices = TableAnalysis(target.data["factors"], name, tables, fits[-1]).matrices
+        by = {tuple(level for _, level in m.given): m for m in matrices}
+        after, before = (
+            quantity(conclusion.estimand, by, part, new=scale > 0)
+            for part in ("transition", "prior")
+        )
+        found[text] = after, before
+    return Drawn(
+        fits[0].model,
+        REFIT,
+        found,
+        fits[0].diagnostics,
+        fits[0].provenance["seconds"],
+        power=_power(fits[0], {name: pair[0] for name, pair in found.items()}, of),
+        fit_id=fits[0].fit_id,
+    )
+
+
+_LAST: dict[str, Any] = {}  # fits of this process: several estimands of a scenario share one
+
+
+def _fitted(
+    tables: Any, choice: RowPrior, sampling: Sampling, store: Store | None, scale: float
+) -> Any:
+    from her2bayes.transition.tables.fit import fit_tables
+
+    parts = (tables.reading, tables.names, tables.fact_id, tables.lower.tolist())
+    key = repr((*parts, choice, sampling, scale))
+    if key not in _LAST:
+        _LAST.clear()
+        if scale:
+            _LAST[key] = fit_known(tables, choice, scale, sampling, store)
+        else:
+            _LAST[key] = fit_tables(
+                tables, dict(choice.priors), rows=choice.rows, sampling=sampling, store=store,
+                cores=1,
+            )  # fmt: skip
+    return _LAST[key]
+
+
+def row_prior_values(of: Scenario) -> dict[str, Prior]:
+    """Priors of logistic-normal rows in a scenario."""
+    odds = ROW_PRIORS["log_odds"]
+    return {
+        **ROW_PRIORS,
+        "log_odds": prior(
+            "Normal",
+            mu=odds["mu"] + float(of.get(CENTRE, 0.0)),
+            sigma=odds["sigma"] * float(of.get(SCALE, 1.0)),
+        ),
+        "stratum_sd": ROW_PRIORS["stratum_sd"].scaled(float(of.get(SPREAD, 1.0))),
+    }
+
+
+def _power(fitted: Any, found: Mapping[str, xr.DataArray], of: Scenario) -> dict[str, Any]:
+    """Power-scaling of the reported analysis, where the fit has densities."""
+    from her2bayes.inference.reweight import power_scaling
+
+    groups = fitted.tree.children
+    if of.changes or not {"log_likelihood", "log_prior"} <= set(groups):
+        return {}
+    densities = [groups[name].to_dataset() for name in ("log_likelihood", "log_prior")]
+    return power_scaling(found, densities[0], densities[1], TOP_LEVEL)
+
+
+def quantity(
+    estimand: Estimand, by: Mapping[tuple[str, ...], Any], part: str, *, new: bool = False
+) -> xr.DataArray:
+    """Draws of an estimand from matrices by level; ``part`` is "transition" or "prior".
+
+    Primary shares are those of the cohort, as on the page; with ``new`` they are drawn with the
+    rows, as for true classes, which nobody counted.
+    """
+    if estimand.kind == "discordance_difference" and estimand.contrast is not None:
+        a, b = (
+            tr.discordance(_flow(by[(level,)], part, new))
+            for level in (estimand.contrast.a, estimand.contrast.b)
+        )
+        return a - b
+    matrix = by[tuple(level for _, level in estimand.given)]
+    if estimand.kind == "transition":
+        start, end = _ends(estimand)
+        rows: xr.DataArray = getattr(matrix, part)
+        return rows.sel(her2_primary=start, her2=end, drop=True)
+    flow = _flow(matrix, part, new)
+    if estimand.kind in ("discordance", "true_discordance"):
+        return tr.discordance(flow)
+    if estimand.kind == "gain":
+        return tr.gain(flow, estimand.outcome)
+    if estimand.kind == "loss":
+        return tr.loss(flow, estimand.outcome)
+    return tr.flow_difference(flow, *_ends(estimand))
+
+
+def _ends(estimand: Estimand) -> tuple[str, str]:
+    start, end = (name.strip() for name in estimand.outcome.split("->"))
+    return start, end
+
+
+def _flow(matrix: Any, part: str, new: bool) -> xr.DataArray:
+    share = matrix.observed
+    if new:
+        share = matrix.share if part == "transition" else matrix.prior_share
+    return tr.flows(getattr(matrix, part), share)

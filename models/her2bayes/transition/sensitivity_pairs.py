@@ -1,0 +1,185 @@
+"""Conclusions on the change of HER2 class in a cohort of patients with paired readings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from her2bayes.errors import Fault, raise_if
+from her2bayes.evidence.patients.aggregate import transition_counts
+from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.inference.refit import Specification
+from her2bayes.sensitivity.scenarios import DATA, PRIOR, READING, Axis, Scenario
+from her2bayes.sensitivity.target import Target
+from her2bayes.transition import assay, assay_error, her2_transition
+from her2bayes.transition import sensitivity as paper
+from her2bayes.transition.assay_error import has_prior, known_assay
+from her2bayes.transition.cohort import ALL, level_matrices, scenarios
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.patients.cohort import Cohort
+    from her2bayes.inference.sampling import Sampling
+
+READ, OUT, DEFINED = "partial readings", "left out", "definition"
+KNOWLEDGE, TOGETHER = "knowledge of the assay", "errors made together"
+ALL_READINGS, AS_MAPPED = "all readings", "as mapped"
+MOST_LEVELS = 8
+
+
+def targets(
+    cohort: Cohort,
+    conclusions: Sequence[Conclusion],
+    definitions: Mapping[str, Cohort] | None = None,
+) -> list[Target]:
+    """One target for all patients, one for each factor asked for; ``BadInput`` for the rest.
+
+    Conclusions on true classes have a target of their own, that of the model of the assay.
+    ``definitions``: the same patients under other definitions of classes or factors.
+    """
+    found: dict[tuple[tuple[str, ...], bool], list[Conclusion]] = {}
+    faults = []
+    for conclusion in conclusions:
+        names = paper.factors_of(conclusion.estimand)
+        true = conclusion.estimand.kind == "true_discordance"
+        readable = not true or (names == () and has_prior(cohort.categories))
+        if names is None or len(names) > 1 or not readable:
+            allowed = ", ".join(available(cohort))
+            problem = "pairs of readings do not answer the conclusion"
+            faults.append(Fault(problem, None, None, conclusion.id, str(conclusion), allowed))
+        else:
+            found.setdefault((names, true), []).append(conclusion)
+    raise_if(faults)
+    return [
+        _target(cohort, names, tuple(asked), definitions or {}, true)
+        for (names, true), asked in found.items()
+    ]
+
+
+def available(cohort: Cohort) -> Iterator[str]:
+    """What pairs of readings answer, in words."""
+    yield from ("discordance[]", "transition[a -> b]", "gain[...]", "loss[...]")
+    yield "flow_difference[a -> b]"
+    for name in cohort.factors:
+        yield f"discordance[| {name}=...]"
+        yield f"discordance_difference[; {name}: a vs b]"
+
+
+def _target(
+    cohort: Cohort,
+    factors: tuple[str, ...],
+    asked: tuple[Conclusion, ...],
+    definitions: Mapping[str, Cohort],
+    true: bool,
+) -> Target:
+    overall = transition_counts(cohort, factors)
+    counted = {name: transition_counts(other, factors) for name, other in definitions.items()}
+    defined = {name: counts for name, counts in counted.items() if not counts.equals(overall)}
+    read = {ALL_READINGS: overall}
+    if not factors:
+        for name, part in scenarios(cohort, overall).items():
+            if name != ALL and not part.equals(overall):
+                read[name] = part
+    out = {} if factors else _without(cohort, overall)
+    axes = [
+        Axis(paper.CENTRE, PRIOR, 0.0, (-1.0, -0.5, 0.5, 1.0), "added to the prior mean"),
+        Axis(paper.SCALE, PRIOR, 1.0, paper.SCALES, "scale of the prior of log odds, times"),
+    ]
+    if factors:
+        meaning = "scale of the prior of how levels differ, times"
+        axes.append(Axis(paper.SPREAD, PRIOR, 1.0, paper.SCALES, meaning))
+    if len(read) > 1:
+        others = tuple(read)[1:]
+        axes.append(Axis(READ, READING, ALL_READINGS, others, "sets of classes at their extremes"))
+    if out:
+        axes.append(Axis(OUT, DATA, "nobody", tuple(out), "patients left out"))
+    if defined:
+        meaning = "what a class or a receptor status means"
+        axes.append(Axis(DEFINED, DATA, AS_MAPPED, tuple(defined), meaning))
+    axes += _assay_axes(cohort, true)
+    name = f"change of HER2 status by {factors[0]}" if factors else "change of HER2 status"
+    name = "change of the true HER2 class" if true else name
+    classes = tuple(cohort.categories)
+    data = {"read": read, "out": out, "defined": defined, "classes": classes, "true": true}
+    return Target("pairs", f"{cohort.id}: {name}", asked, tuple(axes), data)
+
+
+def _assay_axes(cohort: Cohort, true: bool) -> Iterator[Axis]:
+    """Axes of what is believed of the assay, where its prior covers the classes."""
+    if true:
+        meaning = "readings' worth of knowledge of the assay, times the default"
+        yield Axis(KNOWLEDGE, READING, 1.0, (0.25, 4.0), meaning)
+        yield Axis(TOGETHER, READING, 0.0, (0.5,), "share of pairs whose errors are made together")
+    elif has_prior(cohort.categories):
+        meaning = "error rates of an assay taken as known, times the default"
+        yield Axis(paper.ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), meaning)
+
+
+def _without(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Counts without the patients of one level, for factors of a few levels."""
+    found = {}
+    for factor, levels in cohort.factors.items():
+        if not 1 < len(levels) <= MOST_LEVELS:
+            continue
+        counts = transition_counts(cohort, [factor])
+        for place, level in enumerate(counts[factor].to_numpy()):
+            part = counts["counts"].isel(stratum=place, drop=True).reset_coords(drop=True)
+            part = part.reindex(
+                primary_reading=overall["primary_reading"],
+                recurrence_reading=overall["recurrence_reading"],
+                fill_value=0,
+            )
+            if 0 < int(part.sum()) < int(overall["counts"].sum()):
+                found[f"{factor}={level}"] = overall.assign(counts=overall["counts"] - part)
+    return found
+
+
+def scenario_data(target: Target, of: Scenario) -> xr.Dataset:
+    """Counts of pairs of a scenario; of definition, left out and readings the first one changed."""
+    other = str(of.get(DEFINED, AS_MAPPED))
+    if other != AS_MAPPED:
+        recounted: xr.Dataset = target.data["defined"][other]
+        return recounted
+    out = str(of.get(OUT, "nobody"))
+    if out != "nobody":
+        found: xr.Dataset = target.data["out"][out]
+        return found
+    read: xr.Dataset = target.data["read"][str(of.get(READ, ALL_READINGS))]
+    return read
+
+
+def specification(target: Target, of: Scenario) -> Specification:
+    """Model and data of a scenario."""
+    data, scale = scenario_data(target, of), float(of.get(paper.ASSAY, 0.0))
+    build: Callable[..., Any] = her2_transition.build
+    priors, options = paper.row_prior_values(of), dict[str, Any]()
+    if target.data["true"]:
+        believed = assay_error.Scenario(
+            "", float(of.get(KNOWLEDGE, 1.0)), float(of.get(TOGETHER, 0.0))
+        )
+        data, options = assay_error.described(data, believed)
+    elif scale:
+        data = data.assign(misclassification=known_assay(target.data["classes"], scale))
+    if target.data["true"] or scale:
+        build = assay.build
+    return Specification(build, data, priors, options, ("centre", "deviation_sd", "primary_share"))
+
+
+def sampling_of(target: Target, sampling: Sampling) -> Sampling:
+    """Longer chains of small steps where the assay is learned."""
+    return assay_error.careful(sampling) if target.data["true"] else sampling
+
+
+def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Draws (chain, draw) of each estimand."""
+    data = scenario_data(target, of)
+    fitted: Any = SimpleNamespace(posterior=draws, prior=draws)
+    matrices = level_matrices(fitted, data, ALL, data.attrs["factors"])
+    by = {tuple(level for _, level in m.given): m for m in matrices}
+    new = target.data["true"] or float(of.get(paper.ASSAY, 0.0)) > 0
+    return {
+        str(c.estimand): paper.quantity(c.estimand, by, "transition", new=new)
+        for c in target.conclusions
+    }
