@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from her2bayes.bayes.levels import pad_strata
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.transition.design import pad_strata
 
 RELATIONS = ("=", "<=", ">=", "<", ">")
 
