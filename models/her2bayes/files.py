@@ -18,10 +18,12 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from numbers import Integral, Real
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from her2bayes.errors import BadInput, Fault
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _paths: dict[Path, None] = {}
 
@@ -70,8 +72,10 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 def cell(value: object) -> str:
     """Text of one cell."""
-    if isinstance(value, bool) or value is None or value is pd.NA:
-        return "" if value in (None, pd.NA) else str(value).lower()
+    if value is None or type(value).__name__ == "NAType":  # that of pandas, not imported for it
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Integral):
         return str(int(value))
     if isinstance(value, Real):
@@ -84,8 +88,8 @@ def cell(value: object) -> str:
     return text
 
 
-def publish(folder: Path, files: Mapping[str, str]) -> None:
-    """Write texts (UTF-8) under their names into ``folder``, in the order given.
+def publish(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write texts (in UTF-8) and bytes under their names into ``folder``, in the order given.
 
     A name may lead into a folder below (``figures/one.svg``).
 
@@ -99,8 +103,8 @@ def publish(folder: Path, files: Mapping[str, str]) -> None:
         aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         for name, text in files.items():
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            with (aside / name).open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with (aside / name).open("wb") as file:
+                file.write(text.encode() if isinstance(text, str) else text)
                 file.flush()
                 os.fsync(file.fileno())
         for name in files:

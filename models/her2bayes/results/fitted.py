@@ -1,0 +1,166 @@
+"""What every fitted analysis answers: draws, estimates, classical numbers, comparison, figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from her2bayes.estimand import Estimand, parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from her2bayes.evidence.printed.study import Study
+    from her2bayes.inference.fit import Fit
+    from her2bayes.page.section import Section
+    from her2bayes.results.comparison import Comparison
+
+Asked = str | Estimand
+
+
+class Figures:
+    """Figures of an analysis by name: ``fit.figures.survival("her2")`` is a matplotlib Figure."""
+
+    def __init__(self, drawings: Mapping[str, Callable[..., Figure]]) -> None:
+        self._drawings = dict(drawings)
+
+    def __getattr__(self, name: str) -> Callable[..., Figure]:
+        """Return the function that draws the figure of this name."""
+        try:
+            return self._drawings[name]
+        except KeyError:
+            raise AttributeError(f"no figure '{name}'; there are: {', '.join(self)}") from None
+
+    def __iter__(self) -> Any:
+        """Iterate over the names of the figures."""
+        return iter(self._drawings)
+
+    def __dir__(self) -> Iterable[str]:
+        """Offer the names of the figures to completion."""
+        return list(self._drawings)
+
+    def __repr__(self) -> str:
+        """Name the figures."""
+        return f"figures: {', '.join(self)}"
+
+
+class Fitted(ABC):
+    """One fitted analysis; each family has its own subclass, all with these answers.
+
+    ``family`` names the room of the package, ``title`` says what was fitted of whom.
+    """
+
+    family: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What was fitted, of whom, in one line."""
+
+    @property
+    @abstractmethod
+    def fits(self) -> Mapping[str, Fit]:
+        """Sampled fits by what each is of; the first is that of ``tree``."""
+
+    @property
+    def tree(self) -> xr.DataTree:
+        """Draws as ArviZ takes them: groups ``posterior``, ``prior``, ``log_likelihood``, ..."""
+        return next(iter(self.fits.values())).tree
+
+    @property
+    def fit_id(self) -> str:
+        """Twelve hexadecimal digits: equal for equal model, data, priors, settings and versions."""
+        return next(iter(self.fits.values())).fit_id
+
+    @property
+    def converged(self) -> bool:
+        """Whether every row of ``estimates`` comes from draws that pass the convergence verdict."""
+        from her2bayes.inference.convergence import CONVERGED
+
+        return bool((self.estimates()["convergence"] == CONVERGED).all())
+
+    @abstractmethod
+    def drawn(self, asked: list[Estimand], group: str) -> Mapping[Estimand, xr.DataArray]:
+        """Draws ``(chain, draw)`` of estimands from one group of the tree, in one pass."""
+
+    @overload
+    def draws(self, estimand: Asked, *, group: str = ...) -> xr.DataArray: ...  # type: ignore[overload-overlap]
+    @overload
+    def draws(self, estimand: Sequence[Estimand | str], *, group: str = ...) -> xr.Dataset: ...
+    def draws(
+        self, estimand: Asked | Sequence[Asked], *, group: str = "posterior"
+    ) -> xr.DataArray | xr.Dataset:
+        """Draws of what is asked, dims ``(chain, draw)``, on the natural scale of its kind.
+
+        A share is between 0 and 1, a time in months. Several estimands give a dataset with one
+        variable each, named by its canonical text. ``group`` is "posterior" or "prior". Raises
+        ``BadInput`` for what this fit does not answer, with what it does.
+        """
+        one = isinstance(estimand, str | Estimand)
+        listed: list[Asked] = [estimand] if one else list(estimand)  # type: ignore[list-item, arg-type]
+        asked = [parse(text) if isinstance(text, str) else text for text in listed]
+        found = self.drawn(asked, group)
+        if one:
+            return found[asked[0]].rename(str(asked[0]))
+        import xarray as xr
+
+        return xr.Dataset({str(name): found[name] for name in asked})
+
+    @abstractmethod
+    def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
+        """One row an estimand, columns as in the evidence table: median, 95 % interval, prior, ...
+
+        Without ``estimands``, everything the report of this family holds.
+        """
+
+    @abstractmethod
+    def classical(self) -> pd.DataFrame:
+        """The classical numbers of the same data, each naming its method."""
+
+    @property
+    @abstractmethod
+    def figures(self) -> Figures:
+        """Figures by name, each a function that returns a matplotlib Figure."""
+
+    @abstractmethod
+    def section(self) -> Section:
+        """This analysis as a section of a report."""
+
+    @abstractmethod
+    def priors(self) -> Mapping[str, tuple[str, str]]:
+        """Each prior as it is written, and what it says in clinical units."""
+
+    def compare(self, study: Study) -> Comparison:
+        """Published, reproduced and posterior numbers of ``study`` side by side."""
+        from her2bayes.results.comparison import compare
+
+        return compare(study, self)
+
+    @abstractmethod
+    def packed(self) -> xr.DataTree:
+        """Everything needed to make this object again: fits, contracts, settings as attributes."""
+
+    @classmethod
+    @abstractmethod
+    def unpacked(cls, tree: xr.DataTree) -> Fitted:
+        """Make the object of a ``packed`` tree."""
+
+    def save(self, file: str | Path) -> Path:
+        """Write one NetCDF file that ``load_fit`` reads; whole or not at all."""
+        from her2bayes.results.saved import save
+
+        return save(self, Path(file))
+
+    def __str__(self) -> str:
+        """Ten lines at most: model, priors in clinical units, convergence, what may be asked."""
+        from her2bayes.results.summary import summary
+
+        return summary(self)
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<{type(self).__name__}: {self.title}>"
