@@ -33,7 +33,7 @@ class Family:
 
     def applies(self, study: Study) -> bool:
         """Tell whether the printed evidence of a study allows the analysis."""
-        return bool(import_module(f"her2bayes.sensitivity.{self.name}").applies(study))
+        return bool(import_module(f"her2bayes.{self.answers}").applies(study))
 
     def run(
         self,
@@ -43,13 +43,13 @@ class Family:
         say: Callable[[str], None],
     ) -> Any:
         """Fit what the analysis fits, or read it from the store; ``say`` is told of each step."""
-        run = import_module(f"her2bayes.sensitivity.{self.name}").run
+        run = import_module(f"her2bayes.{self.answers}").run
         told = {"say": say} if "say" in signature(run).parameters else {}
         return run(study, store, sampling, **told)
 
     def section(self, result: Any) -> Section:
         """Report a result."""
-        section: Section = import_module(f"her2bayes.page.{self.name}").section(result)
+        section: Section = import_module(f"her2bayes.{self.report}").section(result)
         return section
 
 
