@@ -92,6 +92,10 @@ def test_identity_changes_with_everything_that_changes_the_draws(
     data = make_centres([1, 2], "ab")
     base = fit(toy, data).fit_id
     assert fit(toy, data).fit_id == base
+    words = prior("Normal", mu=0.0, sigma=1.5, means="rate 1, 95 % between 0.05 and 19")
+    said = fit(toy, data, priors={"log_rate": words})
+    assert said.fit_id == base
+    assert said.provenance["means"] == {"log_rate": words.means}
     assert fit(toy, data, cores=1, progress=True).fit_id == base
     others = {
         fit(toy, make_centres([1, 3], "ab")).fit_id,

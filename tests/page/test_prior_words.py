@@ -10,8 +10,7 @@ from her2bayes.page.fit_card import meanings, parsed, row_words
 from her2bayes.transition import her2_transition_dirichlet as model
 from her2bayes.transition.tables.estimates import row_priors
 
-DEFAULT = {name: str(value) for name, value in model.DEFAULT_PRIORS.items()}
-SAID = {"transition": "three patients", "primary_share": "any composition alike"}
+DEFAULT = model.DEFAULT_PRIORS
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ def test_rows_are_described_by_their_own_prior(
     title: str, worth: str, unchanged: str, middle: float, rng: np.random.Generator
 ) -> None:
     used = complete(dict(row_priors(3)[title].priors), model.DEFAULT_PRIORS)
-    words = meanings({n: str(v) for n, v in used.items()}, DEFAULT, SAID)["transition"]
+    words = meanings({n: str(v) for n, v in used.items()}, DEFAULT, {})["transition"]
     assert f"worth {worth} patients a row, {unchanged} % of them unchanged" in words
     assert f"median {100 * middle:.0f} %" in words
     a = model.concentration(used, 3)[0]
@@ -39,9 +38,16 @@ def test_rows_are_described_by_their_own_prior(
 
 def test_words_beside_a_default_hold_for_the_default_only() -> None:
     used = {"primary_share": "Dirichlet(a=1.0)"}
-    assert meanings(used, DEFAULT, SAID) == {"primary_share": "any composition alike"}
-    other = meanings({"primary_share": "Dirichlet(a=0.5)"}, DEFAULT, SAID)
-    assert other == {"primary_share": "in place of the model's default Dirichlet(a=1.0)"}
+    assert meanings(used, DEFAULT, {}) == {
+        "primary_share": "primary classes: any composition alike"
+    }
+    other = {"primary_share": "Dirichlet(a=0.5)"}
+    assert meanings(other, DEFAULT, {}) == {
+        "primary_share": "in place of the model's default Dirichlet(a=1.0)"
+    }
+    assert meanings(other, DEFAULT, {"primary_share": "few classes"}) == {
+        "primary_share": "few classes"
+    }
 
 
 def test_printed_priors_are_read_back() -> None:

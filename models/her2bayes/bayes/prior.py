@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from her2bayes.errors import Fault, raise_if
@@ -11,10 +11,15 @@ from her2bayes.errors import Fault, raise_if
 
 @dataclass(frozen=True)
 class Prior:
-    """A named distribution with fixed parameters, e.g. ``prior("HalfNormal", sigma=0.5)``."""
+    """A named distribution with fixed parameters, e.g. ``prior("HalfNormal", sigma=0.5)``.
+
+    ``means`` says in clinical units what it assumes; it takes no part in equality, in what a prior
+    is printed as, nor in the identity of a fit.
+    """
 
     distribution: str
     parameters: tuple[tuple[str, float | tuple[float, ...]], ...]
+    means: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         """Print as it is written."""
@@ -26,16 +31,25 @@ class Prior:
         return dict(self.parameters)[name]
 
     def scaled(self, factor: float) -> Prior:
-        """Return the same prior with its scale (``sigma``) multiplied."""
+        """Return the same prior with its scale (``sigma``) multiplied; its words hold no more."""
         return Prior(
             self.distribution,
             tuple((k, v * factor if k == "sigma" else v) for k, v in self.parameters),  # type: ignore[operator]
         )
 
 
-def prior(distribution: str, **parameters: float | tuple[float, ...]) -> Prior:
-    """Write a prior: ``prior("Normal", mu=0.0, sigma=1.5)``."""
-    return Prior(distribution, tuple(sorted(parameters.items())))
+def prior(distribution: str, *, means: str = "", **parameters: float | tuple[float, ...]) -> Prior:
+    """Write a prior: a distribution's name, its parameters, and what it ``means`` clinically.
+
+    The scale is that of the model's parameter (log hazard, logit). ``means`` is shown by
+    ``print(fit)`` and on the page; it changes no number. A model refuses names it does not know.
+
+    >>> prior("Normal", mu=0.0, sigma=0.75, means="hazard ratio 1, 95 % between 0.23 and 4.3")
+    Prior(distribution='Normal', parameters=(('mu', 0.0), ('sigma', 0.75)))
+    >>> print(prior("HalfNormal", sigma=0.5))
+    HalfNormal(sigma=0.5)
+    """
+    return Prior(distribution, tuple(sorted(parameters.items())), means=means)
 
 
 def complete(

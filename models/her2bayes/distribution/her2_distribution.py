@@ -43,12 +43,22 @@ if TYPE_CHECKING:
     import xarray as xr
 
 DEFAULT_PRIORS = {
-    # with three categories any one share: median 25 %, 95 % between 0.8 and 93 %
-    "alpha": prior("ZeroSumNormal", sigma=1.5),
-    # typical subgroup-to-subgroup spread: median 0.34, 95 % below 0.98 on the logit scale
-    "tau": prior("HalfNormal", sigma=0.5),
-    # two levels: where one has 50 %, the other has 95 % between 5 and 91 %
-    "fixed_tau": prior("Constant", value=0.75),
+    "alpha": prior(
+        "ZeroSumNormal",
+        sigma=1.5,
+        means="with three categories any one share: median 25 %, 95 % between 0.8 and 93 %",
+    ),
+    "tau": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="typical subgroup-to-subgroup spread: median 0.34, 95 % below 0.98 on the logit "
+        "scale",
+    ),
+    "fixed_tau": prior(
+        "Constant",
+        value=0.75,
+        means="two levels: where one has 50 %, the other has 95 % between 5 and 91 %",
+    ),
 }
 
 

@@ -32,11 +32,20 @@ if TYPE_CHECKING:
     import xarray as xr
 
 DEFAULT_PRIORS = {
-    # any overall shares equally likely
-    "mean": prior("Dirichlet", concentration=1.0),
-    # the common shares weigh as much as 20 patients (median), 95 % between 2 and 190
-    "concentration": prior("LogNormal", mu=3.0, sigma=1.15),
-    "parent_concentration": prior("LogNormal", mu=3.0, sigma=1.15),
+    "mean": prior("Dirichlet", concentration=1.0, means="any overall shares equally likely"),
+    "concentration": prior(
+        "LogNormal",
+        mu=3.0,
+        sigma=1.15,
+        means="the common shares weigh as much as 20 patients (median), 95 % between 2 and 190",
+    ),
+    "parent_concentration": prior(
+        "LogNormal",
+        mu=3.0,
+        sigma=1.15,
+        means="the same between the levels of a coarser factor: 20 patients (median), 95 % between "
+        "2 and 190",
+    ),
 }
 
 

@@ -7,11 +7,14 @@ without importing PyMC at all.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +26,7 @@ from her2bayes.bayes.prior import Prior, complete
 from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics
 from her2bayes.inference.engine import FLAGS
-from her2bayes.inference.meaning import meaning
+from her2bayes.inference.meaning import PACKAGE, meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 
@@ -103,7 +106,8 @@ def fit(
     identity = _identity(build, data, priors, options, sampling)
     fit_id, model = digest.key(identity), identity["model"]
     if store is None:
-        return _compute(build, data, priors, options, sampling, identity, cores, progress)
+        fresh = _compute(build, data, priors, options, sampling, identity, cores, progress)
+        return _explained(fresh, build, priors)
     tree = store.load(model, fit_id)
     if tree is None:
         with store.lock(fit_id):
@@ -111,9 +115,23 @@ def fit(
             if tree is None:
                 fresh = _compute(build, data, priors, options, sampling, identity, cores, progress)
                 store.save(model, fit_id, fresh.tree)
-                return fresh
+                return _explained(fresh, build, priors)
     log.info("fit %s of %s read from %s", fit_id, model, store.folder)
-    return Fit(tree, json.loads(tree.attrs["provenance"]))
+    return _explained(Fit(tree, json.loads(tree.attrs["provenance"])), build, priors)
+
+
+def _explained(found: Fit, build: Callable[..., Any], priors: Mapping[str, Prior]) -> Fit:
+    """Add what is no part of a fit's identity: words on its priors, a user's model in words."""
+    provenance = dict(found.provenance)
+    provenance["means"] = {name: value.means for name, value in priors.items() if value.means}
+    file = Path(inspect.getsourcefile(build) or "")
+    if build.__module__.partition(".")[0] != PACKAGE and file.is_file():
+        provenance["own_model"] = {
+            "file": str(file),
+            "equations": ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "",
+        }
+    found.tree.attrs["provenance"] = json.dumps(provenance)
+    return Fit(found.tree, provenance)
 
 
 def _identity(

@@ -5,6 +5,7 @@ classes, constants, through imports of any form). Each is taken as Python reads 
 docstrings, comments, imports, annotations, the text of exceptions and its own name. A definition of
 the package stands in another as the hash of what it says, one of a library as its full name, so
 that neither files nor aliases matter. Names of arguments and attributes do: callers may use them.
+What a prior ``means`` in clinical units explains it, and is left out like a comment.
 
 Nothing is imported or run: a fit's key must be known before PyMC is loaded.
 """
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _BINDS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _ASSIGNS = (ast.Assign, ast.AnnAssign)
+_WORDS = "means"  # what a prior assumes, in words
 
 
 def meaning(*roots: Callable[..., Any] | str) -> str:
@@ -102,7 +104,7 @@ class _Definition:
             if isinstance(target, _Definition):
                 found.append(target)
             elif not isinstance(node, ast.Raise):
-                waiting += ast.iter_child_nodes(node)
+                waiting += ast.iter_child_nodes(self.file.without_words(node))
         return found
 
     def _dump(self, own: str) -> str:
@@ -164,6 +166,28 @@ class _File:
             module, inner = self.imports[name]
             return _resolve(self, module, inner)
         return None
+
+    def without_words(self, node: ast.AST) -> ast.AST:
+        """Leave the words on what a prior means out of a call, of ``prior`` and of ``Prior``."""
+        if isinstance(node, ast.Call) and self._is_prior(node.func):
+            said = [keyword for keyword in node.keywords if keyword.arg != _WORDS]
+            return ast.Call(node.func, node.args, said)
+        if isinstance(node, ast.arguments) and self.path.is_relative_to(ROOT):
+            named = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+            kept = [(arg, value) for arg, value in named if arg.arg != _WORDS]
+            values = [value for _, value in kept]
+            args = [arg for arg, _ in kept]
+            return ast.arguments(
+                node.posonlyargs, node.args, node.vararg, args, values, node.kwarg, node.defaults
+            )
+        own = isinstance(node, ast.AnnAssign) and self.path.is_relative_to(ROOT)
+        return ast.Pass() if own and getattr(node.target, "id", "") == _WORDS else node
+
+    def _is_prior(self, function: ast.AST) -> bool:
+        found = self.target(function)
+        if not isinstance(found, _Definition) or not found.file.path.is_relative_to(ROOT):
+            return False
+        return getattr(found.statements[0], "name", "").casefold() == "prior"
 
     def target(self, node: ast.AST) -> _Definition | _File | str | None:
         """What a name, or an attribute of a module, stands for."""
@@ -260,7 +284,15 @@ class _Reader(ast.NodeTransformer):
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         """Leave out an annotation; a field without a value keeps its name."""
         node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
+        return self.generic_visit(self.file.without_words(node))
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Leave out the words on a prior."""
+        return self.generic_visit(self.file.without_words(node))
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        """Leave out the words on a prior."""
+        return self.generic_visit(self.file.without_words(node))
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         """Leave out what an exception says."""

@@ -89,24 +89,30 @@ def _short(value: float) -> str:
 
 
 def meanings(
-    used: Mapping[str, str], default: Mapping[str, str], said: Mapping[str, str]
+    used: Mapping[str, str], default: Mapping[str, Prior], said: Mapping[str, str]
 ) -> dict[str, str]:
-    """Words for each prior of a fit, all given as they are printed.
+    """Words for each prior of a fit, by name; ``used`` as they are printed.
 
-    ``said`` are the words written beside the ``default``: they hold where the prior in use is that
-    one. Rows of a transition matrix are described from their numbers; of others it is said that
-    they are not the default.
+    ``said`` are the words given with the priors in use. Words of the model's ``default`` hold where
+    the prior in use is that one. Rows of a transition matrix are described from their numbers.
     """
     found = {}
     for name, text in used.items():
-        computed = _rows(text)
-        if computed:
-            found[name] = computed
-        elif text == default.get(name, text):
-            found[name] = said.get(name, "")
-        else:
-            found[name] = f"in place of the model's default {default[name]}"
+        own = default.get(name)
+        if words := _rows(text) or said.get(name, ""):
+            found[name] = words
+        elif own is not None:
+            same = text == str(own)
+            found[name] = own.means if same else f"in place of the model's default {own}"
     return {name: words for name, words in found.items() if words}
+
+
+def stated_priors(fit: Fit) -> dict[str, tuple[str, str]]:
+    """Each prior of a fit as it is written, and what it means in clinical units ("" unknown)."""
+    used = fit.provenance.get("priors", {})
+    defaults = {} if "own_model" in fit.provenance else _defaults(fit.model)
+    words = meanings(used, defaults, fit.provenance.get("means", {}))
+    return {name: (text, words.get(name, "")) for name, text in used.items()}
 
 
 def _rows(text: str) -> str:
@@ -152,29 +158,22 @@ def exact_card(fit: ExactFit, title: str, priors: Mapping[str, str] | None = Non
     )
 
 
-def fit_card(
-    fit: Fit,
-    title: str,
-    estimates: pd.DataFrame,
-    clinical: Mapping[str, str] | None = None,
-) -> FitCard:
+def fit_card(fit: Fit, title: str, estimates: pd.DataFrame) -> FitCard:
     """Describe a fit for the page.
 
     ``estimates`` are the rows reported from it: the card carries the worst of their verdicts.
-    ``clinical`` says what a prior means in clinical units, by name; else that is computed from the
-    prior in use, or read from the comments beside ``DEFAULT_PRIORS`` where it is the default.
     """
-    source = _source(fit.model)
-    priors = fit.provenance.get("priors", {})
-    meaning = {**meanings(priors, _defaults(fit.model), _comments(source)), **(clinical or {})}
     checks = predictive_checks(fit.tree)
     reported = estimates.loc[estimates["fit_id"] == fit.fit_id, "convergence"]
     return FitCard(
         fit_id=fit.fit_id,
         title=title,
         model=fit.model,
-        equations=ast.get_docstring(ast.parse(source)) or "",
-        priors={n: f"{text}: {meaning[n]}" if n in meaning else text for n, text in priors.items()},
+        equations=_equations(fit),
+        priors={
+            n: f"{text}: {words}" if words else text
+            for n, (text, words) in stated_priors(fit).items()
+        },
         diagnostics=_diagnostics(fit),
         convergence=worst(reported),
         provenance={
@@ -190,6 +189,11 @@ def worst(verdicts: Iterable[str]) -> str:
     """Give the verdict of a fit from those of its quantities, with all reasons."""
     said = reasons(verdicts)
     return f"{NOT_CONVERGED}: {'; '.join(said)}" if said else CONVERGED
+
+
+def _equations(fit: Fit) -> str:
+    own = fit.provenance.get("own_model")
+    return str(own["equations"]) if own else ast.get_docstring(ast.parse(_source(fit.model))) or ""
 
 
 def _source(model: str) -> str:
@@ -208,24 +212,12 @@ def _module(model: str) -> str:
     raise ValueError(f"there is no model file named {model}")
 
 
-def _defaults(model: str) -> dict[str, str]:
-    """Priors of the model's file as they are printed."""
-    found = getattr(importlib.import_module(_module(model)), "DEFAULT_PRIORS", {})
-    return {name: str(value) for name, value in found.items()}
-
-
-def _comments(source: str) -> dict[str, str]:
-    """Read what is written above or beside each entry of ``DEFAULT_PRIORS``."""
-    found: dict[str, str] = {}
-    block = re.search(r"^DEFAULT_PRIORS\b.*?^\}", source, flags=re.MULTILINE | re.DOTALL)
-    said: list[str] = []
-    for line in block.group().splitlines() if block else []:
-        entry = re.match(r'\s*"(\w+)":', line)
-        said += [line.partition("#")[2].strip()] if "#" in line else []
-        if entry:
-            found[entry.group(1)] = " ".join(said)
-            said = []
-    return {name: text for name, text in found.items() if text}
+def _defaults(model: str) -> Mapping[str, Prior]:
+    """Priors of the model's file."""
+    found: Mapping[str, Prior] = getattr(
+        importlib.import_module(_module(model)), "DEFAULT_PRIORS", {}
+    )
+    return found
 
 
 def _diagnostics(fit: Fit) -> dict[str, str]:

@@ -34,12 +34,23 @@ if TYPE_CHECKING:
     import pymc as pm
 
 DEFAULT_PRIORS = {
-    # typical event, and typical severe share of an event: median 12 %, 95 % between 0.7 and 72 %
-    "mu": prior("Normal", mu=-2.0, sigma=1.5),
-    # spread of log odds between body systems: median 0.67, 95 % below 2.0
-    "tau_system": prior("HalfNormal", sigma=1.0),
-    # spread of log odds between events of one system: median 0.67, 95 % below 2.0
-    "tau_event": prior("HalfNormal", sigma=1.0),
+    "mu": prior(
+        "Normal",
+        mu=-2.0,
+        sigma=1.5,
+        means="typical event, and typical severe share of an event: median 12 %, 95 % between 0.7 "
+        "and 72 %",
+    ),
+    "tau_system": prior(
+        "HalfNormal",
+        sigma=1.0,
+        means="spread of log odds between body systems: median 0.67, 95 % below 2.0",
+    ),
+    "tau_event": prior(
+        "HalfNormal",
+        sigma=1.0,
+        means="spread of log odds between events of one system: median 0.67, 95 % below 2.0",
+    ),
 }
 
 STAGES = ("any", "severe given any")

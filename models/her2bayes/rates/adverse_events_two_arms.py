@@ -38,17 +38,43 @@ if TYPE_CHECKING:
 ARMS = ("first", "second")
 
 DEFAULT_PRIORS = {
-    # typical event, middle of both arms: median 12 %, 95 % between 0.7 and 72 %
-    "mu_gamma": prior("Normal", mu=-2.0, sigma=1.5),
-    # typical log odds ratio of an event that differs: 95 % of ratios between 0.14 and 7
-    "mu_theta": prior("Normal", mu=0.0, sigma=1.0),
-    # spreads of log odds (gamma) and of log odds ratios (theta) between systems, between events
-    "tau_gamma": prior("HalfNormal", sigma=1.0),
-    "tau_theta": prior("HalfNormal", sigma=0.5),
-    "sigma_gamma": prior("HalfNormal", sigma=1.0),
-    "sigma_theta": prior("HalfNormal", sigma=1.0),
-    # share of events without difference in a system: symmetric about one half
-    "shape": prior("Exponential", lam=1.0),
+    "mu_gamma": prior(
+        "Normal",
+        mu=-2.0,
+        sigma=1.5,
+        means="typical event, middle of both arms: median 12 %, 95 % between 0.7 and 72 %",
+    ),
+    "mu_theta": prior(
+        "Normal",
+        mu=0.0,
+        sigma=1.0,
+        means="typical log odds ratio of an event that differs: 95 % of ratios between 0.14 and 7",
+    ),
+    "tau_gamma": prior(
+        "HalfNormal",
+        sigma=1.0,
+        means="spread of log odds between body systems: median 0.67, 95 % below 2.0",
+    ),
+    "tau_theta": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="spread of log odds ratios between body systems: median 0.34, 95 % below 0.98",
+    ),
+    "sigma_gamma": prior(
+        "HalfNormal",
+        sigma=1.0,
+        means="spread of log odds between events of one system: median 0.67, 95 % below 2.0",
+    ),
+    "sigma_theta": prior(
+        "HalfNormal",
+        sigma=1.0,
+        means="spread of log odds ratios between events of one system: median 0.67, 95 % below 2.0",
+    ),
+    "shape": prior(
+        "Exponential",
+        lam=1.0,
+        means="share of events without difference in a system: symmetric about one half",
+    ),
 }
 
 

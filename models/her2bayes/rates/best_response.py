@@ -30,12 +30,18 @@ if TYPE_CHECKING:
     import xarray as xr
 
 DEFAULT_PRIORS = {
-    # any shares of the categories equally likely
-    "baseline": prior("Dirichlet", concentration=1.0),
-    # odds of a worse response differ between subgroups by a factor of 1.3 (median), 95 % below 4.7
-    "tau": prior("HalfNormal", sigma=0.5),
-    # two levels: odds ratio between them 95 % within 1/8 and 8
-    "fixed_tau": prior("Constant", value=0.75),
+    "baseline": prior(
+        "Dirichlet", concentration=1.0, means="any shares of the categories equally likely"
+    ),
+    "tau": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="odds of a worse response differ between subgroups by a factor of 1.3 (median), 95 % "
+        "below 4.7",
+    ),
+    "fixed_tau": prior(
+        "Constant", value=0.75, means="two levels: odds ratio between them 95 % within 1/8 and 8"
+    ),
 }
 
 

@@ -37,14 +37,30 @@ if TYPE_CHECKING:
     import pymc as pm
 
 DEFAULT_PRIORS = {
-    # typical rate: median 50 %, 95 % between 2 and 98 %; worth one patient at a rate of 50 %
-    "mu": prior("Normal", mu=0.0, sigma=2.0),
-    # spread of log odds between exchangeable levels: median 0.67, 95 % below 2.0
-    "tau": prior("HalfNormal", sigma=1.0),
-    # a level that is not exchangeable: variance 1/p + 1/(1-p) at p = 50 %, worth one patient
-    "rate_alone": prior("Normal", mu=0.0, sigma=2.0),
-    # prior probability that a level is exchangeable with the others
-    "weight": prior("Constant", value=0.5),
+    "mu": prior(
+        "Normal",
+        mu=0.0,
+        sigma=2.0,
+        means="typical rate: median 50 %, 95 % between 2 and 98 %; worth one patient at a rate of "
+        "50 %",
+    ),
+    "tau": prior(
+        "HalfNormal",
+        sigma=1.0,
+        means="spread of log odds between exchangeable levels: median 0.67, 95 % below 2.0",
+    ),
+    "rate_alone": prior(
+        "Normal",
+        mu=0.0,
+        sigma=2.0,
+        means="a level that is not exchangeable: variance 1/p + 1/(1-p) at p = 50 %, worth one "
+        "patient",
+    ),
+    "weight": prior(
+        "Constant",
+        value=0.5,
+        means="prior probability that a level is exchangeable with the others",
+    ),
 }
 
 POOLING = ("exnex", "exchangeable", "none")

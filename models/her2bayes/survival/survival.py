@@ -36,22 +36,50 @@ from her2bayes.survival.centring import centred
 from her2bayes.survival.survival_parts import parts, term, variable
 
 DEFAULT_PRIORS = {
-    # median survival 38 months under a constant hazard, 95 % between 5 and 270 months
-    "reference_log_hazard": prior("Normal", mu=-4.0, sigma=1.0),
-    # the hazard changes by a factor of 0.37 to 2.7 (68 %) over follow-up where smoothing is 1
-    "smoothing": prior("HalfNormal", sigma=1.0),
-    # hazard ratio 1, 95 % between 0.23 and 4.3
-    "log_hazard_ratio": prior("Normal", mu=0.0, sigma=0.75),
-    # hazard ratio of two levels 1, 95 % between 0.33 and 3.0 at the prior's mean spread
-    "spread": prior("HalfNormal", sigma=0.5),
-    # a third of the log hazard ratio's size: subgroup differences are usually small
-    "interaction": prior("HalfNormal", sigma=0.25),
-    # a hazard ratio changes by a factor of 0.6 to 1.6 (68 %) over follow-up where drift is 0.5
-    "drift": prior("HalfNormal", sigma=0.5),
-    # a centre's hazard is 0.46 to 2.2 times (95 %) the average one at the prior's mean spread
-    "frailty": prior("HalfNormal", sigma=0.5),
-    # baseline="independent" only: hazard of an interval, median survival 0.8 to 1900 months
-    "interval_log_hazard": prior("Normal", mu=-4.0, sigma=2.0),
+    "reference_log_hazard": prior(
+        "Normal",
+        mu=-4.0,
+        sigma=1.0,
+        means="median survival 38 months under a constant hazard, 95 % between 5 and 270 months",
+    ),
+    "smoothing": prior(
+        "HalfNormal",
+        sigma=1.0,
+        means="the hazard changes by a factor of 0.37 to 2.7 (68 %) over follow-up where smoothing "
+        "is 1",
+    ),
+    "log_hazard_ratio": prior(
+        "Normal", mu=0.0, sigma=0.75, means="hazard ratio 1, 95 % between 0.23 and 4.3"
+    ),
+    "spread": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="hazard ratio of two levels 1, 95 % between 0.33 and 3.0 at the prior's mean spread",
+    ),
+    "interaction": prior(
+        "HalfNormal",
+        sigma=0.25,
+        means="a third of the log hazard ratio's size: subgroup differences are usually small",
+    ),
+    "drift": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="a hazard ratio changes by a factor of 0.6 to 1.6 (68 %) over follow-up where drift "
+        "is 0.5",
+    ),
+    "frailty": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="a centre's hazard is 0.46 to 2.2 times (95 %) the average one at the prior's mean "
+        "spread",
+    ),
+    "interval_log_hazard": prior(
+        "Normal",
+        mu=-4.0,
+        sigma=2.0,
+        means='baseline="independent" only: hazard of an interval, median survival 0.8 to 1900 '
+        "months",
+    ),
 }
 
 NOBODY = 1e-100  # person-months of a cell nobody entered: adds nothing, keeps the gradient finite

@@ -46,13 +46,22 @@ from her2bayes.transition.rows import (
 
 DEFAULT_PRIORS = {
     **ROW_PRIORS,
-    # twenty readings' worth of experience a class: zero read right in 85 % (67 to 97), else
-    # nearly always low
-    "reads_zero": prior("Dirichlet", a=(17.0, 2.8, 0.2)),
-    # low read right in 85 %, else five times as often zero as positive
-    "reads_low": prior("Dirichlet", a=(2.5, 17.0, 0.5)),
-    # positive read right in 95 % (82 to 100), else four times as often low as zero
-    "reads_positive": prior("Dirichlet", a=(0.2, 0.8, 19.0)),
+    "reads_zero": prior(
+        "Dirichlet",
+        a=(17.0, 2.8, 0.2),
+        means="twenty readings' worth of experience a class: zero read right in 85 % (67 to 97), "
+        "else nearly always low",
+    ),
+    "reads_low": prior(
+        "Dirichlet",
+        a=(2.5, 17.0, 0.5),
+        means="low read right in 85 %, else five times as often zero as positive",
+    ),
+    "reads_positive": prior(
+        "Dirichlet",
+        a=(0.2, 0.8, 19.0),
+        means="positive read right in 95 % (82 to 100), else four times as often low as zero",
+    ),
 }
 
 

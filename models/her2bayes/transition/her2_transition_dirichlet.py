@@ -20,8 +20,13 @@ from her2bayes.transition.design import design, parameters, split_readings
 from her2bayes.transition.rows import ROW_PRIORS, coordinates, observe_pairs, primary_shares
 
 DEFAULT_PRIORS = {
-    # three patients' worth of prior a row, 60 % of them unchanged: median 62 % (11 to 97)
-    "transition": prior("Dirichlet", total=3.0, stays=0.6),
+    "transition": prior(
+        "Dirichlet",
+        total=3.0,
+        stays=0.6,
+        means="three patients' worth of prior a row, 60 % of them unchanged: median 62 % (11 to "
+        "97)",
+    ),
     "primary_share": ROW_PRIORS["primary_share"],
 }
 

@@ -30,15 +30,26 @@ from her2bayes.transition.design import STUDY, changes, parameters
 _MATRIX = ("her2_primary", "her2")
 
 ROW_PRIORS = {
-    # odds of one change against staying 0.22 (95 % 0.03 to 1.6) with three classes: a row changes
-    # class with median 35 % (11 to 71), three such rows on average with 37 % (20 to 56)
-    "log_odds": prior("Normal", mu=-1.5, sigma=1.0),
-    # odds of a change differ between levels of a factor 1.3 times (median), 95 % below 4.7
-    "stratum_sd": prior("HalfNormal", sigma=0.5),
-    # the same between studies
-    "study_sd": prior("HalfNormal", sigma=0.5),
-    # primary classes: any composition alike
-    "primary_share": prior("Dirichlet", a=1.0),
+    "log_odds": prior(
+        "Normal",
+        mu=-1.5,
+        sigma=1.0,
+        means="odds of one change against staying 0.22 (95 % 0.03 to 1.6) with three classes: a "
+        "row changes class with median 35 % (11 to 71), three such rows on "
+        "average with 37 % (20 to 56)",
+    ),
+    "stratum_sd": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="odds of a change differ between levels of a factor 1.3 times (median), 95 % below "
+        "4.7",
+    ),
+    "study_sd": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="odds of a change differ between studies 1.3 times (median), 95 % below 4.7",
+    ),
+    "primary_share": prior("Dirichlet", a=1.0, means="primary classes: any composition alike"),
 }
 
 

@@ -43,8 +43,12 @@ from her2bayes.survival.survival_parts import (
 )
 
 DEFAULT_PRIORS = {
-    # distance of the studies on the log hazard: median 0.34, 95 % below 0.98 (hazard ratio 2.7)
-    "tau": prior("HalfNormal", sigma=0.5),
+    "tau": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="distance of the studies on the log hazard: median 0.34, 95 % below 0.98 (hazard "
+        "ratio 2.7)",
+    ),
 }
 
 LEAST = 1e-6  # share of the cells that chooses the parametrisation where no data count

@@ -1,4 +1,4 @@
-"""What the comments beside priors say in clinical units is computed again, number by number.
+"""What priors say of themselves in clinical units is computed again, number by number.
 
 Draws of each prior by NumPy alone; the models' graphs take no part.
 """
@@ -6,19 +6,16 @@ Draws of each prior by NumPy alone; the models' graphs take no part.
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
+from her2bayes.bayes import named
 from her2bayes.bayes.prior import Prior
 
-FOLDER = Path(inspect.getfile(Prior)).parent
 NUMBER = re.compile(r"(?<![\w.])(?:1/)?\d+(?:\.\d+)?")
 SIZE = 1_000_000
 
@@ -132,6 +129,10 @@ COMPUTED: dict[tuple[str, str], Computed] = {
     ("adverse_events", "tau_system"): scale,
     ("adverse_events", "tau_event"): scale,
     ("adverse_events_two_arms", "mu_gamma"): rate,
+    ("adverse_events_two_arms", "tau_gamma"): scale,
+    ("adverse_events_two_arms", "tau_theta"): scale,
+    ("adverse_events_two_arms", "sigma_gamma"): scale,
+    ("adverse_events_two_arms", "sigma_theta"): scale,
     ("adverse_events_two_arms", "mu_theta"): lambda p, r: [
         95, *spread(np.exp(normal(p, r)), 0.025, 0.975)
     ],
@@ -144,6 +145,7 @@ COMPUTED: dict[tuple[str, str], Computed] = {
     ("her2_distribution", "tau"): scale,
     ("her2_distribution", "fixed_tau"): other_share,
     ("her2_distribution_dirichlet", "concentration"): weight,
+    ("her2_distribution_dirichlet", "parent_concentration"): weight,
     ("her2_distribution_ordered", "tau"): between_levels,
     ("her2_distribution_ordered", "fixed_tau"): two_levels,
     ("her2_transition_dirichlet", "transition"): rows,
@@ -162,29 +164,24 @@ COMPUTED: dict[tuple[str, str], Computed] = {
     ("survival_borrowing", "tau"): lambda p, r: [
         *scale(p, r), np.exp(scale(p, r)[-1])
     ],
-    ("transition_rows", "log_odds"): change,
-    ("transition_rows", "stratum_sd"): between_levels,
+    ("rows", "log_odds"): change,
+    ("rows", "stratum_sd"): between_levels,
+    ("rows", "study_sd"): between_levels,
 }  # fmt: skip
 
 
-def comments(model: str) -> dict[str, str]:
-    """What stands above each prior of a model file."""
-    text = (FOLDER / f"{model}.py").read_text("utf-8")
-    block = re.search(r"^(DEFAULT|ROW)_PRIORS = \{.*?^\}", text, flags=re.MULTILINE | re.DOTALL)
-    found: dict[str, str] = {}
-    said: list[str] = []
-    for line in block.group().splitlines() if block else []:
-        entry = re.match(r'\s*"(\w+)":', line)
-        said += [line.partition("#")[2].strip()] if "#" in line else []
-        if entry:
-            found[entry.group(1)] = " ".join(said)
-            said = []
+def priors() -> dict[str, Mapping[str, Prior]]:
+    """Default priors of each file that writes any, by the file's name."""
+    found = {}
+    for path in named.PACKAGE.rglob("*.py"):
+        written = re.search(r"^(\w*PRIORS) = \{\n", path.read_text("utf-8"), flags=re.MULTILINE)
+        if written:
+            parts = path.relative_to(named.PACKAGE.parent).with_suffix("").parts
+            found[path.stem] = getattr(importlib.import_module(".".join(parts)), written[1])
     return found
 
 
-def values(model: str) -> dict[str, Any]:
-    module = importlib.import_module(f"her2bayes.bayes.{model}")
-    return dict(getattr(module, "ROW_PRIORS" if model == "transition_rows" else "DEFAULT_PRIORS"))
+PRIORS = priors()
 
 
 def agrees(printed: str, value: float) -> bool:
@@ -195,21 +192,29 @@ def agrees(printed: str, value: float) -> bool:
     return abs(float(printed) - value) <= max(0.51 * 10.0**-digits, 0.02 * abs(value))
 
 
-def test_every_comment_with_a_number_is_computed() -> None:
+def test_every_default_prior_says_what_it_means() -> None:
+    assert len(PRIORS) >= 10
+    silent = [(model, name) for model, of in PRIORS.items() for name in of if not of[name].means]
+    assert silent == []
+
+
+def test_every_number_said_is_computed() -> None:
+    """A prior that another file takes over says there what it says in its own."""
     said = {
-        (path.stem, name)
-        for path in FOLDER.glob("*.py")
-        for name, text in comments(path.stem).items()
-        if NUMBER.search(text)
+        (model, name)
+        for model, of in PRIORS.items()
+        for name, value in of.items()
+        if NUMBER.search(value.means)
+        and not (model != "rows" and value is PRIORS["rows"].get(name))
     }
     assert said == set(COMPUTED)
 
 
 @pytest.mark.parametrize(("model", "name"), sorted(COMPUTED))
-def test_comments_say_what_the_prior_means(model: str, name: str, rng: np.random.Generator) -> None:
-    text = comments(model)[name]
+def test_words_say_what_the_prior_means(model: str, name: str, rng: np.random.Generator) -> None:
+    text = PRIORS[model][name].means
     printed = NUMBER.findall(text)
-    computed = COMPUTED[model, name](values(model)[name], rng)
+    computed = COMPUTED[model, name](PRIORS[model][name], rng)
     assert len(printed) == len(computed), (text, computed)
     for number, value in zip(printed, computed, strict=True):
         assert agrees(number, value), (text, computed)
@@ -217,7 +222,7 @@ def test_comments_say_what_the_prior_means(model: str, name: str, rng: np.random
 
 def test_words_beside_the_assay_are_counted() -> None:
     """Twenty readings a class; five times as often zero as positive; four times low."""
-    zero, low, positive = (values("assay")[f"reads_{n}"]["a"] for n in ("zero", "low", "positive"))
+    zero, low, positive = (PRIORS["assay"][f"reads_{n}"]["a"] for n in ("zero", "low", "positive"))
     assert [sum(a) for a in (zero, low, positive)] == pytest.approx([20, 20, 20])
     assert low[0] / low[2] == 5
     assert positive[1] / positive[0] == pytest.approx(4)
@@ -225,11 +230,11 @@ def test_words_beside_the_assay_are_counted() -> None:
 
 
 def test_an_interaction_is_a_third_of_the_log_hazard_ratio() -> None:
-    of = values("survival")
+    of = PRIORS["survival"]
     assert of["interaction"]["sigma"] / of["log_hazard_ratio"]["sigma"] == pytest.approx(1 / 3)
 
 
 def test_a_rate_alone_is_worth_one_patient() -> None:
     """Information of one patient on the log odds at a rate of p: p (1 - p)."""
     for name in ("mu", "rate_alone"):
-        assert values("response")[name]["sigma"] ** 2 == pytest.approx(1 / 0.5 + 1 / 0.5)
+        assert PRIORS["response"][name]["sigma"] ** 2 == pytest.approx(1 / 0.5 + 1 / 0.5)
