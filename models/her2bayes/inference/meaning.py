@@ -180,8 +180,9 @@ class _File:
             return ast.arguments(
                 node.posonlyargs, node.args, node.vararg, args, values, node.kwarg, node.defaults
             )
-        own = isinstance(node, ast.AnnAssign) and self.path.is_relative_to(ROOT)
-        return ast.Pass() if own and getattr(node.target, "id", "") == _WORDS else node
+        if isinstance(node, ast.AnnAssign) and self.path.is_relative_to(ROOT):
+            return ast.Pass() if getattr(node.target, "id", "") == _WORDS else node
+        return node
 
     def _is_prior(self, function: ast.AST) -> bool:
         found = self.target(function)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from her2bayes.bayes.named import module_of
-from her2bayes.bayes.prior import Prior, prior
+from her2bayes.bayes.prior import Prior
 from her2bayes.inference.convergence import (
     CONCENTRATED,
     CONVERGED,
@@ -141,7 +141,7 @@ def parsed(text: str) -> Prior | None:
         numbers = {name: float(value) for name, _, value in pairs}
     except ValueError:
         return None
-    return prior(match.group(1), **numbers) if match else None
+    return Prior(match.group(1), tuple(sorted(numbers.items()))) if match else None
 
 
 def exact_card(fit: ExactFit, title: str, priors: Mapping[str, str] | None = None) -> FitCard:
