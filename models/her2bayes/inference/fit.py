@@ -27,6 +27,7 @@ from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics
 from her2bayes.inference.engine import FLAGS
 from her2bayes.inference.meaning import PACKAGE, meaning
+from her2bayes.inference.own_model import check, is_of_user
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 
@@ -97,7 +98,8 @@ def fit(
     """Fit ``build(data, priors, **options)``, or read the equal fit from ``store``.
 
     ``build`` is the function of a model file, beside its ``DEFAULT_PRIORS``; ``data`` a labelled
-    array, dataset or mapping of these. ``cores`` changes the time only, never the draws.
+    array, dataset or mapping of these. A user's own model is checked before it is sampled.
+    ``cores`` changes the time only, never the draws.
     Raises ``BadInput`` for an unknown prior name or a store that cannot be written.
     """
     defaults = build.__globals__.get("DEFAULT_PRIORS", {})
@@ -105,17 +107,22 @@ def fit(
     options = dict(options or {})
     identity = _identity(build, data, priors, options, sampling)
     fit_id, model = digest.key(identity), identity["model"]
+
+    def fresh() -> Fit:
+        if is_of_user(build):
+            check(build, data, priors, options)
+        return _compute(build, data, priors, options, sampling, identity, cores, progress)
+
     if store is None:
-        fresh = _compute(build, data, priors, options, sampling, identity, cores, progress)
-        return _explained(fresh, build, priors)
+        return _explained(fresh(), build, priors)
     tree = store.load(model, fit_id)
     if tree is None:
         with store.lock(fit_id):
             tree = store.load(model, fit_id)  # another process may have finished it meanwhile
             if tree is None:
-                fresh = _compute(build, data, priors, options, sampling, identity, cores, progress)
-                store.save(model, fit_id, fresh.tree)
-                return _explained(fresh, build, priors)
+                found = fresh()
+                store.save(model, fit_id, found.tree)
+                return _explained(found, build, priors)
     log.info("fit %s of %s read from %s", fit_id, model, store.folder)
     return _explained(Fit(tree, json.loads(tree.attrs["provenance"])), build, priors)
 
