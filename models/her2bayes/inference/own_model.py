@@ -122,18 +122,21 @@ def _faults(module: ModuleType, path: Path) -> Iterator[Fault]:
     if not isinstance(priors, Mapping) or not all(isinstance(v, Prior) for v in priors.values()):
         allowed = 'DEFAULT_PRIORS = {"name": prior("Normal", mu=0.0, sigma=1.0, means="...")}'
         yield Fault("the model file has no DEFAULT_PRIORS of priors", file=path, allowed=allowed)
-    for name, takes in (("build", 2), ("draws", 3)):
-        allowed = {"build": "def build(data, priors)", "draws": "def draws(posterior, data, asked)"}
+    forms = (
+        ("build", 2, "def build(data, priors)"),
+        ("draws", 3, "def draws(posterior, data, estimands)"),
+    )
+    for name, takes, form in forms:
         function = getattr(module, name, None)
         if function is None and name == "draws":
             continue
         if not inspect.isfunction(function) or function.__module__ != module.__name__:
             problem = f"the model file does not define the function {name}"
-            yield Fault(problem, file=path, allowed=allowed[name])
+            yield Fault(problem, file=path, allowed=form)
         elif _positional(function) < takes:
             line = function.__code__.co_firstlineno
             problem = f"{name} takes too few arguments"
-            yield Fault(problem, file=path, row=line, allowed=allowed[name])
+            yield Fault(problem, file=path, row=line, allowed=form)
 
 
 def _positional(function: Callable[..., Any]) -> float:
