@@ -18,7 +18,7 @@ from her2bayes.cli import log, out, plain, run
 from her2bayes.errors import EXIT_NOT_CONVERGED
 
 if TYPE_CHECKING:
-    from her2bayes.reproduce.build import Outcome
+    from her2bayes.page.report import Outcome
 
 
 def main(

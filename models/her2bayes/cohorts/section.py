@@ -24,7 +24,7 @@ from her2bayes.inference.convergence import (
 )
 from her2bayes.page.numbers import count, interval, number
 from her2bayes.page.page import AnalysisPage
-from her2bayes.page.page_files import analysis_files
+from her2bayes.page.report import analysis_files
 from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.survival import figures
 from her2bayes.survival import figures as survival_forest

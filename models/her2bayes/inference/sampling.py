@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from her2bayes.errors import Fault, raise_if
 
 SAMPLERS = ("nutpie", "pymc")
 ADAPTATIONS = ("low_rank", "diag")
+_QUICK: dict[str, Any] = {"draws": 600, "tune": 400, "chains": 2}
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,23 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the numbers of a run besides its inputs: seed and length of the chains."""
+    """What decides the numbers of a run besides its inputs: seed and length of the chains.
+
+    This is the only place that says what a quick run is.
+    """
 
     seed: int = 20230221
     quick: bool = False
+    target_accept: float = 0.9
+
+    @classmethod
+    def of(cls, sampling: Sampling) -> Settings:
+        """Settings whose ``sampling`` is this one, or comes nearest to it."""
+        quick = cls(sampling.seed, True, sampling.target_accept)
+        return quick if quick.sampling == sampling else replace(quick, quick=False)
 
     @property
     def sampling(self) -> Sampling:
         """Settings of the sampler."""
-        if self.quick:
-            return Sampling(draws=600, tune=400, chains=2, seed=self.seed)
-        return Sampling(seed=self.seed)
+        own: dict[str, Any] = {"seed": self.seed, "target_accept": self.target_accept}
+        return Sampling(**_QUICK, **own) if self.quick else Sampling(**own)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from her2bayes.estimand import KINDS, Estimand, parse
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
 from her2bayes.page.numbers import interval, probability
-
-if TYPE_CHECKING:
-    from her2bayes.evidence.printed.study import Study
 
 _TEXT = frozenset(
     {
@@ -59,16 +56,36 @@ _BY_CLAIM = ("by_construction", "implied", "patients", "recomputed")
 ADJUSTED = {"multivariable"}  # readings that no unadjusted estimate answers
 
 
+class Printed(Protocol):
+    """Printed numbers that a table is made for: a study, or some of its claims."""
+
+    @property
+    def id(self) -> str:
+        """Name of the study."""
+
+    @property
+    def ledger(self) -> pd.DataFrame:
+        """One row a printed number."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Some of the printed numbers of a study, or none."""
+
+    id: str
+    ledger: pd.DataFrame
+
+
 def join_unprinted(
     name: str, estimates: pd.DataFrame, classical: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Evidence table of an analysis without a paper: no printed numbers, ``name`` as the study."""
-    nothing: Any = SimpleNamespace(id=name, ledger=pd.DataFrame({"claim_id": []}))
+    nothing = Claims(name, pd.DataFrame({"claim_id": []}))
     return join(nothing, pd.DataFrame({"claim_id": []}), estimates, classical)
 
 
 def join(
-    study: Study,
+    study: Printed,
     audited: pd.DataFrame,
     estimates: pd.DataFrame,
     classical: pd.DataFrame | None = None,

@@ -115,7 +115,7 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "places": list(dict.fromkeys(row["locator"] for row in rows if row["claim_id"])),
         "topics": [s.id for s in everything if any(row["topic"] == s.id for row in rows)],
         "titles": {s.id: s.title for s in everything},
-        "provenance": flat({k: v for k, v in page.run.items() if k in _PROVENANCE}),
+        "provenance": flat({k: page.run[k] for k in _PROVENANCE if k in page.run}),
         "tables": all_tables(sections),
     }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from math import log
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -19,7 +21,10 @@ from her2bayes.evidence.printed.count_tables import (
     read_response_table,
 )
 from her2bayes.inference.store import Store
-from her2bayes.page.publish import Written, slug, write
+from her2bayes.page.numbers import interval
+from her2bayes.page.report import Part, slug
+from her2bayes.page.report import write as write_report
+from her2bayes.page.section import Section
 from her2bayes.rates import borrowed_rates as borrowed
 from her2bayes.rates import event_estimates, two_arm_estimates
 from her2bayes.rates import event_estimates as compared
@@ -62,13 +67,14 @@ def write_response(
     tables, borrowings = _inputs(table, external, weights, threshold, given)
     store = Store(out / "fits")
     result = analysis.run_counts(
-        slug(table), tables, borrowings, store, settings.sampling, say, priors=given
+        slug(table.stem, "table"), tables, borrowings, store, settings.sampling, say, priors=given
     )
     more = [one.table.assign(response=one.group) for one in borrowings]
-    return write(
-        "response", table, out, response_report.section(result), result.estimates,
-        result.classical, settings.sampling, settings.quick,
+    part = _part(
+        "response", table, response_report.section(result), result,
         {"operating_characteristics": pd.concat(more) if more else pd.DataFrame()},
+    )  # fmt: skip
+    return _write(part, out, settings,
         [*_notes(table, external), *response_report.left_out(result)],
     )  # fmt: skip
 
@@ -148,25 +154,65 @@ def write_adverse_events(
             problem = "two arms are compared with each other, not with --external"
             raise_if([Fault(problem, table, remedy="give the rows of one arm")])
         arms = two_arm_estimates.read(rows, table)
-        both = two_arm_estimates.run(slug(table), arms, store, sampling, say)
-        return write(
-            "adverse_events", table, out, two_arms_report.section(both), both.estimates,
-            both.classical, sampling, settings.quick, {"differences": both.differences},
-            _notes(table),
-        )  # fmt: skip
+        both = two_arm_estimates.run(slug(table.stem, "table"), arms, store, sampling, say)
+        tables = {"differences": both.differences}
+        part = _part("adverse_events", table, two_arms_report.section(both), both, tables)
+        return _write(part, out, settings, _notes(table))
     events = read_adverse_events(rows, table)
     elsewhere = {file.stem: _one_arm(file) for file in external}
     compared.check(events, elsewhere)
     result = event_estimates.analyse(
-        slug(table), events, store, sampling, say, thresholds=thresholds
+        slug(table.stem, "table"), events, store, sampling, say, thresholds=thresholds
     )
     found = compared.compare(result.events, result.draws, elsewhere)
     section = adverse_events_report.section(result, found)
-    return write(
-        "adverse_events", table, out, section, result.estimates, result.classical, sampling,
-        settings.quick, {"external": found},
-        [*_notes(table, *external), *events.contradictions()],
+    part = _part("adverse_events", table, section, result, {"external": found})
+    return _write(part, out, settings, [*_notes(table, *external), *events.contradictions()])
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the user is told: lines of the summary and what did not converge."""
+
+    summary: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+class _Result(Protocol):
+    @property
+    def estimates(self) -> pd.DataFrame: ...
+    @property
+    def classical(self) -> pd.DataFrame: ...
+
+
+def _part(
+    family: str, source: Path, section: Section, result: _Result, tables: Mapping[str, pd.DataFrame]
+) -> Part:
+    return Part(
+        family,
+        (section,),
+        result.estimates,
+        result.classical,
+        about={
+            "id": slug(source.stem, "table"), "title": source.stem, "design": "table of counts",
+            "doi": "", "citation": source.name, "digest": sha256(source.read_bytes()).hexdigest(),
+        },
+        cohort=Section("cohort", "Table", (f"Counts read from {source.name}.",)),
+        tables=tables,
     )  # fmt: skip
+
+
+def _write(part: Part, out: Path, settings: Settings, first: Sequence[str]) -> Written:
+    """Write the report; ``first`` is what the user must know before the numbers."""
+    outcome = write_report([part], out, settings, command={})
+    lines = list(first)
+    for row in part.estimates.to_dict("records"):
+        median, low, high = (row[f"posterior_{end}"] for end in ("median", "lower", "upper"))
+        reading = f" ({row['reading']})" if row["reading"] else ""
+        lines.append(
+            f"{row['estimand']}{reading} {interval(median, low, high, unit=row['unit'])} %"
+        )
+    return Written((*lines, *outcome.lines), outcome.failed)
 
 
 def _notes(*files: Path | None) -> list[str]:

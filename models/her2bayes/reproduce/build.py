@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from her2bayes import __version__
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import changed_files, csv_text, digests, publish
-from her2bayes.inference.digest import versions
 from her2bayes.inference.sampling import Settings
-from her2bayes.page import evidence_view, methods, page
+from her2bayes.page import evidence_view, page
 from her2bayes.page.evidence_table import join
 from her2bayes.page.failures import failed_fits
-from her2bayes.page.page_files import monte_carlo_file, study_files
-from her2bayes.page.section import Section
+from her2bayes.page.report import (
+    QUICK,
+    RECORD,
+    Outcome,
+    Part,
+    methods,
+    monte_carlo_file,
+    record_text,
+    run_record,
+    study_files,
+)
 from her2bayes.reproduce.families import FAMILIES, Family
 from her2bayes.reproduce.unchanged import basis
 
@@ -31,29 +37,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 WRITTEN = "report written"
 UNCHANGED = "nothing has changed since the report was written"
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one family says of a study: rows keyed by estimand, and its section of the page."""
-
-    family: str
-    estimates: pd.DataFrame
-    classical: pd.DataFrame
-    section: Section
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came out for one study: its folder, its record and the fits that failed."""
-
-    folder: Path
-    record: Mapping[str, Any]
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """Fits that did not converge, in words."""
-        return tuple(self.record["failed_fits"])
 
 
 def load_studies(names: Sequence[str]) -> list[Study]:
@@ -101,9 +84,9 @@ def analyse(study: Study, family: Family, out: Path, settings: Settings, say: Sa
     classical = getattr(result, "classical", None)
     return Part(
         family.name,
+        (family.section(result),),
         result.estimates,
         pd.DataFrame() if classical is None else classical,
-        family.section(result),
     )
 
 
@@ -133,9 +116,14 @@ def write_study(
     }
     kept = basis(study, out / study.id, settings.sampling, FAMILIES)
     record = {**record, "files": digests(files), "basis": kept}
-    publish(out / study.id, {**files, "run.json": _json(record)})
+    publish(out / study.id, {**files, RECORD: record_text(record)})
     say(WRITTEN)
-    return Outcome(out / study.id, record)
+    return outcome(out / study.id, record)
+
+
+def outcome(folder: Path, record: Mapping[str, Any]) -> Outcome:
+    """What came out for a study, from the record of its run."""
+    return Outcome(folder, record, tuple(record["failed_fits"]))
 
 
 def write_index(out: Path) -> Path:
@@ -144,9 +132,9 @@ def write_index(out: Path) -> Path:
     A run whose files no longer have the digests it recorded is listed with a notice.
     """
     records = []
-    for path in sorted(out.glob("*/run.json")):
+    for path in sorted(out.glob(f"*/{RECORD}")):
         record = json.loads(path.read_text("utf-8"))
-        if record.get("schema_version") == SCHEMA_VERSION:
+        if record.get("schema_version") == SCHEMA_VERSION and "evidence.csv" in record["files"]:
             records.append({**record, "changed": changed_files(path.parent, record["files"])})
     publish(out, {"index.html": page.render_index(records)})
     return out / "index.html"
@@ -154,7 +142,9 @@ def write_index(out: Path) -> Path:
 
 def _findings(study: Study, audited: pd.DataFrame, parts: Sequence[Part]) -> pd.DataFrame:
     """Findings of the audit, then the predictive checks of the fits that are rare."""
-    cards = {card["fit_id"]: card for part in parts for card in part.section.fits}
+    cards = {
+        card["fit_id"]: card for part in parts for section in part.sections for card in section.fits
+    }
     rare = [sentence for card in cards.values() for sentence in card.get("warnings", ())]
     rows = [
         (f"{study.id}.fit.{i:02d}", "", "predictive_check", sentence)
@@ -194,27 +184,16 @@ def _record(
     estimates: pd.DataFrame,
 ) -> dict[str, Any]:
     fits = estimates[["fit_id", "model"]].drop_duplicates()
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "package_version": __version__,
-        "study": {
-            "id": study.id,
-            "title": study.title,
-            "citation": str(study.meta.get("citation", "")),
-            "doi": str(study.meta.get("doi", "")),
-            "design": str(study.meta.get("design", "")),
-            "digest": study.digest,
-        },
-        "seed": settings.seed,
-        "quick": settings.quick,
-        "sampling": asdict(settings.sampling),
-        "versions": versions(),
+    about = {"id": study.id, "title": study.title}
+    about |= {key: str(study.meta.get(key, "")) for key in ("citation", "doi", "design")}
+    found = {
         "summary": page.summary(evidence),
         "verdicts": {v["verdict"]: v["count"] for v in evidence_view.quantity_counts(evidence)},
         "findings": list(findings["sentence"]),
         "fits": dict(zip(fits["fit_id"], fits["model"], strict=True)),
         "failed_fits": failed_fits(estimates),
     }
+    return run_record({**about, "digest": study.digest}, settings, found)
 
 
 def _page(
@@ -230,7 +209,7 @@ def _page(
 
     present = [part.family for part in parts]
     absent = tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f.name not in present)
-    notices = [methods.QUICK] if record["quick"] else []
+    notices = [QUICK] if record["quick"] else []
     notices += [f"Not converged: {line}" for line in record["failed_fits"]]
     return page.StudyPage(
         study=record["study"],
@@ -238,15 +217,11 @@ def _page(
         findings=findings,
         cohort=cohort_section(study),
         sections=(
-            *(part.section for part in parts),
+            *(section for part in parts for section in part.sections),
             *filter(None, [conclusions_section(study, folder)]),
         ),
         absent=absent,
-        methods=methods.methods(present, bool(record["quick"])),
+        methods=methods(present, bool(record["quick"])),
         notices=tuple(notices),
         run=record,
     )
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

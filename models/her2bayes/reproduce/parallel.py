@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Settings
+from her2bayes.page.report import Outcome, Part
 from her2bayes.reproduce import build
-from her2bayes.reproduce.build import Outcome, Part
 from her2bayes.reproduce.unchanged import unchanged
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def build_studies(
     fresh = [s for s in studies if known[s.id] is None]
     made = {outcome.folder.name: outcome for outcome in _built(fresh, out, settings, watch)}
     return [
-        made[s.id] if record is None else Outcome(out / s.id, record)
+        made[s.id] if record is None else build.outcome(out / s.id, record)
         for s, record in zip(studies, known.values(), strict=True)
     ]
 

@@ -23,7 +23,7 @@ from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import KINDS, is_percent
 from her2bayes.inference.convergence import AGREE_TIMES, ESS_MIN
 from her2bayes.inference.estimates import on_scale
-from her2bayes.page import page_files
+from her2bayes.page.report import MONTE_CARLO
 from her2bayes.reproduce import provenance
 
 COLUMNS = ("script", "file", "row", "column", "recorded", "replayed", "allowed", "agreement")
@@ -149,7 +149,7 @@ def _changed(recorded: Mapping[str, str]) -> str:
 
 
 def _tables(files: Sequence[str]) -> list[str]:
-    tables = [name for name in files if name.endswith(".csv") and name != page_files.FILE]
+    tables = [name for name in files if name.endswith(".csv") and name != MONTE_CARLO]
     return tables or [name for name in files if name.endswith(".json")]
 
 
@@ -189,7 +189,7 @@ def _indexed(rows: list[Row]) -> dict[str, Row] | None:
 
 
 def _errors(folder: Path) -> dict[tuple[str, str], Row]:
-    table = _read(folder / page_files.FILE)
+    table = _read(folder / MONTE_CARLO)
     return {(row["estimand"], row["reading"]): row for row in table}
 
 

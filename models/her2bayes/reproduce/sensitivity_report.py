@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,17 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from her2bayes import __version__
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.printed.conclusions import FILE, load_conclusions, vocabulary
-from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import csv_text, digests, publish
-from her2bayes.inference.digest import versions
-from her2bayes.inference.sampling import Sampling
-from her2bayes.page.methods import QUICK
+from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.page.numbers import count, probability
 from her2bayes.page.page import AnalysisPage
-from her2bayes.page.page_files import analysis_files
+from her2bayes.page.report import QUICK, analysis_files, record_text, run_record
 from her2bayes.sensitivity import run as analysis
 from her2bayes.sensitivity.not_asked import not_asked
 from her2bayes.sensitivity.section import section
@@ -123,14 +118,8 @@ def write(
         for row in result.summary.to_dict("records")
         if row["not_converged"]
     ]
-    run = {
-        "package_version": __version__,
-        "schema_version": SCHEMA_VERSION,
-        "seed": sampling.seed,
-        "quick": quick,
-        "sampling": asdict(sampling),
-        "versions": versions(),
-        "study": dict(asked.about),
+    about = dict(asked.about)
+    run = run_record(about, Settings(sampling.seed, quick, sampling.target_accept)) | {
         "limits": asdict(result.limits),
         "scenarios": analysis.methods_used(result.table),
         "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
@@ -158,7 +147,7 @@ def write(
         "sensitivity_summary.csv": csv_text(result.summary),
         **pages,
     }
-    record = json.dumps({**run, "files": digests(files)}, indent=1, ensure_ascii=False) + "\n"
+    record = record_text({**run, "files": digests(files)})
     publish(asked.folder, {**files, "sensitivity.json": record})
     return [_line(row) for row in result.summary.to_dict("records")], failed
 

@@ -12,13 +12,12 @@ import her2bayes
 from her2bayes.files import changed_files, note
 from her2bayes.page.conclusions import SUMMARY
 from her2bayes.page.passport import passports
+from her2bayes.page.report import RECORD
 from her2bayes.reproduce.provenance import environment, input_digest
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.sampling import Sampling
-
-RECORD = "run.json"
 
 
 def basis(study: Study, folder: Path, sampling: Sampling, families: object) -> str:

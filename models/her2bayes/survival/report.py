@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from her2bayes import __version__
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import parse
 from her2bayes.evidence.patients.follow_up import FollowUp
-from her2bayes.evidence.printed.schema import SCHEMA_VERSION
-from her2bayes.files import csv_text, publish
-from her2bayes.inference.digest import versions
-from her2bayes.inference.sampling import Sampling
-from her2bayes.page.failures import failures
-from her2bayes.page.methods import QUICK
+from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.page.numbers import interval, p_value, probability, survival_time
-from her2bayes.page.page import StudyPage
-from her2bayes.page.page_files import monte_carlo_file, study_files
+from her2bayes.page.report import Outcome, Part
+from her2bayes.page.report import slug as slug
+from her2bayes.page.report import write as write_report
 from her2bayes.page.section import Section
-from her2bayes.page.shared import shared_page
 from her2bayes.survival import section as report
 from her2bayes.survival.analysis import Result
 
@@ -183,37 +176,26 @@ def write(
     report to share: counts below it hidden, estimates.csv and the page only.
     """
     shown = result if not below else replace(result, classical=result.classical.iloc[:0])
-    evidence = report.evidence(shown)
-    sections = (report.section(shown, tables, below), *further)
-    about = {
-        "id": result.question.study, "title": result.question.title, "design": "patient data",
-        "doi": "", "citation": source.name, "digest": digest(source),
-    }  # fmt: skip
-    run = {
-        "package_version": __version__, "schema_version": SCHEMA_VERSION, "seed": sampling.seed,
-        "quick": quick, "sampling": asdict(sampling), "versions": versions(), "study": about,
-        **command,
-    }  # fmt: skip
-    nothing = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
-    page = StudyPage(
-        study=about, evidence=evidence, findings=nothing,
-        cohort=report.cohort_section(result, below), sections=sections, absent=(),
-        methods=(*(METHODS[1:] if below else METHODS), *((QUICK,) if quick else ())),
-        notices=(QUICK,) if quick else (), run=run,
-        table_file="estimates.csv", index=False,
+    part = Part(
+        "survival",
+        (report.section(shown, tables, below), *further),
+        shown.estimates,
+        shown.classical,
+        about={
+            "id": result.question.study, "title": result.question.title, "design": "patient data",
+            "doi": "", "citation": source.name, "digest": digest(source),
+        },
+        cohort=report.cohort_section(result, below),
+        tables={} if below else {"classical": result.variants, **tables},
+        evidence_kind="patients",
+        methods=METHODS[1:] if below else METHODS,
     )  # fmt: skip
-    if below:
-        page = shared_page(page, below)
-        publish(out, {"estimates.csv": csv_text(page.evidence), **study_files(page)})
-        return _told(shown, out)
-    files = {"estimates.csv": csv_text(evidence), "classical.csv": csv_text(result.variants)}
-    files |= {f"{name}.csv": csv_text(table) for name, table in tables.items() if len(table)}
-    files |= monte_carlo_file(result.estimates)
-    publish(out, files | study_files(page))
-    return _told(result, out)
+    settings = Settings(sampling.seed, quick, sampling.target_accept)
+    outcome = write_report([part], out, settings, command=command, below=below)
+    return _told(shown, outcome)
 
 
-def _told(result: Result, out: Path) -> Written:
+def _told(result: Result, outcome: Outcome) -> Written:
     table = result.estimates
     lines = [report.entry_text(result)] if result.follow_up.has_entry else []
     for row in table[table["estimand"].str.startswith(("hazard_ratio[", "median["))].to_dict(
@@ -225,8 +207,7 @@ def _told(result: Result, out: Path) -> Written:
         chance = probability(row["posterior_probability"])
         lines.append(f"{row['estimand']} {text}" + (f", P(HR < 1) {chance}" if chance else ""))
     lines += classical_lines(result.classical)
-    failed = failures(table)
-    return Written((*lines, *failed, str(out / "report.html")), failed)
+    return Written((*lines, *outcome.lines), outcome.failed)
 
 
 def cohort_text(follow_up: FollowUp, title: str) -> list[str]:
@@ -238,11 +219,6 @@ def cohort_text(follow_up: FollowUp, title: str) -> list[str]:
     lines += [f"  {line}" for line in follow_up.told]
     lines += [f"  left out, {reason}: {n:,}" for reason, n in follow_up.left_out.items()]
     return lines + [f"  {name}: {', '.join(v)}" for name, v in follow_up.factors.items()]
-
-
-def slug(text: str) -> str:
-    """Name of a study from that of a file."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "cohort"
 
 
 def choice(value: str, option: str, allowed: Sequence[str]) -> Any:

@@ -6,35 +6,25 @@ The ledger rows of a study that speak of transitions, joined with their estimate
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from her2bayes import __version__
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import parse
 from her2bayes.evidence.patients.cohort import Cohort, read_cohort
 from her2bayes.evidence.patients.maps import load_map, map_path
-from her2bayes.evidence.printed.schema import SCHEMA_VERSION
-from her2bayes.files import csv_text, publish
-from her2bayes.inference.digest import versions
 from her2bayes.inference.store import Store
-from her2bayes.page import methods
-from her2bayes.page.evidence_table import join
-from her2bayes.page.failures import failures
+from her2bayes.page.evidence_table import Claims, join
 from her2bayes.page.numbers import interval
-from her2bayes.page.page import StudyPage
-from her2bayes.page.page_files import monte_carlo_file, study_files
-from her2bayes.page.shared import shared_page
+from her2bayes.page.report import Outcome, Part, write
 from her2bayes.page.small_cells import conceal_flow
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.sampling import Settings
-    from her2bayes.page.section import Section
     from her2bayes.transition.paper import Result
 
 
@@ -54,9 +44,7 @@ def study_evidence(study: Study, result: Result) -> pd.DataFrame:
         for row in study.ledger.to_dict("records")
         if _of_transitions(str(row["estimand"]))
     }
-    part: Any = SimpleNamespace(
-        id=study.id, ledger=study.ledger[study.ledger["claim_id"].isin(wanted)]
-    )
+    part = Claims(study.id, study.ledger[study.ledger["claim_id"].isin(wanted)])
     return join(part, audited[audited["claim_id"].isin(wanted)], result.estimates, result.classical)
 
 
@@ -125,46 +113,25 @@ def write_cohort(
     store = None if below else Store(out / "fits")
     result = run_cohort(cohort, by, settings.sampling, store, say, assay=assay)
     shown = replace(result, classical=result.classical.iloc[:0]) if below else result
-    study = {"id": cohort.id, "title": cohort.title, "design": "patient data", "doi": "",
-             "citation": cohort.source.get("citation", ""), "digest": cohort.digest}  # fmt: skip
-    page = _page(
-        study, report.evidence(shown), report.cohort_section(result, below),
-        (report.section(result, below),), _run(study, settings, {"by": list(by)}), settings.quick,
+    flow = conceal_flow(cohort.flow, below) if below else cohort.flow
+    part = Part(
+        "transition",
+        (report.section(result, below),),
+        result.estimates,
+        shown.classical,
+        about={"id": cohort.id, "title": cohort.title, "design": "patient data", "doi": "",
+               "citation": cohort.source.get("citation", ""), "digest": cohort.digest},
+        cohort=report.cohort_section(result, below),
+        tables={"flow": flow},
+        evidence_kind="patients",
     )  # fmt: skip
-    flow = cohort.flow
-    if below:
-        page, flow = shared_page(page, below), conceal_flow(flow, below)
-    files = {"estimates.csv": csv_text(page.evidence), "flow.csv": csv_text(flow)}
-    files |= {} if below else monte_carlo_file(result.estimates)
-    return _write(out, files | study_files(page), result.estimates)
+    outcome = write([part], out, settings, command={"by": list(by)}, below=below)
+    return _told(result.estimates, outcome)
 
 
-def _run(study: dict[str, str], settings: Settings, more: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "package_version": __version__, "schema_version": SCHEMA_VERSION, "seed": settings.seed,
-        "quick": settings.quick, "sampling": asdict(settings.sampling), "versions": versions(),
-        "study": study, **more,
-    }  # fmt: skip
-
-
-def _page(
-    study: dict[str, str], evidence: pd.DataFrame, cohort: Section,
-    sections: tuple[Section, ...], run: dict[str, Any], quick: bool,
-) -> StudyPage:  # fmt: skip
-    empty = pd.DataFrame(columns=["finding_id", "claim_ids", "kind", "sentence"], dtype=str)
-    return StudyPage(
-        study=study, evidence=evidence, findings=empty, cohort=cohort, sections=sections,
-        absent=(), methods=methods.methods(["transition"], quick),
-        notices=(methods.QUICK,) if quick else (), run=run,
-        table_file="estimates.csv", index=False,
-    )  # fmt: skip
-
-
-def _write(out: Path, files: dict[str, str], estimates: pd.DataFrame) -> Written:
-    publish(out, files)
+def _told(estimates: pd.DataFrame, outcome: Outcome) -> Written:
     lines = [_line(estimates, name) for name in ("discordance[]", "agreement[her2]")]
-    failed = failures(estimates)
-    return Written((*filter(None, lines), *failed, str(out / "report.html")), failed)
+    return Written((*filter(None, lines), *outcome.lines), outcome.failed)
 
 
 def _line(estimates: pd.DataFrame, estimand: str) -> str:
@@ -188,17 +155,19 @@ def write_study(name: str, out: Path, settings: Settings, say: Say) -> Written:
         remedy = "add transition_facts.csv (data/README.md), or give patients with --cohort"
         raise BadInput(Fault("the study prints no facts on pairs", value=name, remedy=remedy))
     result = paper.run(study, Store(out / "fits"), settings.sampling, say)
-    evidence = study_evidence(study, result)
     about = {"id": study.id, "title": study.title, "digest": study.digest} | {
         key: str(study.meta.get(key, "")) for key in ("citation", "doi", "design")
     }
-    sections = (report.section(result),)
-    run = _run(about, settings, {})
-    flow = facts_flow(result.facts, result)
-    files = {"estimates.csv": csv_text(evidence), "flow.csv": csv_text(flow)}
-    page = _page(about, evidence, cohort_section(study), sections, run, settings.quick)
-    files |= monte_carlo_file(result.estimates)
-    return _write(out, files | study_files(page), result.estimates)
+    part = Part(
+        "transition",
+        (report.section(result),),
+        result.estimates,
+        about=about,
+        cohort=cohort_section(study),
+        tables={"flow": facts_flow(result.facts, result)},
+        evidence=study_evidence(study, result),
+    )
+    return _told(result.estimates, write([part], out, settings, command={}))
 
 
 def facts_flow(facts: pd.DataFrame, result: Any) -> pd.DataFrame:

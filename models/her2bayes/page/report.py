@@ -1,0 +1,333 @@
+"""One writer for every report: page, tables, figures and record of a run, published together.
+
+A family says what one of its analyses gives (``Part``) and calls ``write``::
+
+    part = Part(
+        family="survival",
+        about={"id": "trial", "title": "Trial", "citation": "trial.csv", "digest": digest},
+        sections=(section(result),),
+        estimates=result.estimates,
+        classical=result.classical,
+        cohort=cohort_section(result),
+        tables={"classical": result.variants},
+        evidence_kind="patients",
+    )
+    outcome = write([part], out, Settings(seed, quick), command={"by": by})
+
+and tells its user what it wants of the numbers, then ``outcome.lines``. A study's report, which
+also holds printed numbers and findings, is made of the same parts in ``reproduce/build.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from her2bayes import __version__
+from her2bayes.estimand import KINDS, parse
+from her2bayes.evidence.printed.schema import SCHEMA_VERSION
+from her2bayes.files import csv_text, digests, publish
+from her2bayes.inference.convergence import MCSE_COLUMNS
+from her2bayes.inference.digest import versions
+from her2bayes.page.evidence_table import join_unprinted
+from her2bayes.page.failures import failures
+from her2bayes.page.latex import latex_files
+from her2bayes.page.markdown import analysis_markdown, study_markdown
+from her2bayes.page.page import (
+    AnalysisPage,
+    StudyPage,
+    analysis_values,
+    render_analysis,
+    render_study,
+    study_values,
+)
+from her2bayes.page.section import Section
+from her2bayes.page.section_view import figure_files
+from her2bayes.page.shared import shared_page
+
+if TYPE_CHECKING:
+    from her2bayes.inference.sampling import Settings
+
+MONTE_CARLO = "monte_carlo.csv"
+ESTIMATES = "estimates.csv"
+RECORD = "run.json"
+ABOUT = ("id", "title", "citation", "doi", "design", "digest")
+FINDING_COLUMNS = ("finding_id", "claim_ids", "kind", "sentence")
+
+QUICK = (
+    "Quick run: fewer draws and chains than the standard run. The numbers show that everything "
+    "works; do not quote them."
+)
+
+_COMMON = (
+    "Published numbers are kept as printed. Reproduced numbers follow from other printed numbers "
+    "by arithmetic or by the named classical method. Posterior numbers come from a Bayesian model "
+    "of printed counts; they are medians with 95 % equal-tailed intervals, and the same quantity "
+    "under the prior stands beside them. Contraction is one minus the ratio of posterior to prior "
+    "variance: 0 where the data taught nothing, 1 where they taught everything.",
+    "A posterior is not a check of the paper. Where it rests on the very counts a published "
+    "number was computed from, agreement is expected; the difference between the two is the "
+    "effect of pooling and of the prior.",
+    "Printed margins do not determine how characteristics combine in the same patient, and a "
+    "printed test does not determine the patients behind it. Such rows are not checkable, and "
+    "their notes say what would be needed. A match of method or estimator means that the printed "
+    "digits are compatible with it, not that it was used.",
+)
+
+_OF_FAMILY = {
+    "distribution": (
+        "Classical shares carry Wilson intervals; the tables of the section add Clopper-Pearson "
+        "intervals and Goodman's intervals, which hold for all classes of a row together. "
+        "Differences of shares carry Newcombe's interval (method 10). A printed P value of an "
+        "association is answered by differences of shares with the probability of their sign, not "
+        "by a second P. Cramér's V is shown with its interval; it cannot be below 0 and is biased "
+        "upwards, so a small V is no evidence of association."
+    ),
+    "transition": (
+        "Tables of primary against recurrence are printed in part. The analysis of transitions "
+        "weighs every whole-number table that agrees with all printed facts; what these tables "
+        "share is determined, the rest is bounded by them and filled in by the prior, and its "
+        "rows are marked implied."
+    ),
+    "response": (
+        "Response rates of subgroups come from a hierarchical model with robust exchangeability "
+        "(EXNEX), single shares of patients from one binomial each with a uniform prior. Rates "
+        "with outside data are computed by quadrature under each named choice of borrowing, as "
+        "readings of the same rate; their operating characteristics are exact sums over all "
+        "outcomes."
+    ),
+    "adverse_events": (
+        "Rates of adverse events are shrunken within body systems, the severe ones as a share of "
+        "all; the rate of any event at all is a binomial of its own, because counts by event do "
+        "not say which events meet in one patient."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one analysis gives to a report: rows keyed by estimand, and its sections of the page.
+
+    ``about`` says whose data they are: id, title, citation, doi, design, digest. ``tables`` are
+    further files by name (without ``.csv``), an empty one is not written; ``evidence`` is the
+    table of estimates where it is more than estimates and classical rows joined (a paper's own
+    claims); ``evidence_kind`` is that of all its rows, where it is one; ``methods`` replace the
+    paragraphs of the family.
+    """
+
+    family: str
+    sections: tuple[Section, ...]
+    estimates: pd.DataFrame
+    classical: pd.DataFrame = field(default_factory=pd.DataFrame)
+    about: Mapping[str, str] = field(default_factory=dict)
+    cohort: Section | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    evidence: pd.DataFrame | None = None
+    evidence_kind: str = ""
+    methods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out: the folder, its record, and what did not converge, in words."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    failed: tuple[str, ...] = ()
+
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file."""
+        return self.folder / "report.html"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What every user is told: rows that did not converge, and where the page is."""
+        return (*self.failed, str(self.page))
+
+    def __str__(self) -> str:
+        """Say where the report is, and what in it did not converge."""
+        return "\n".join(self.lines)
+
+
+def write(
+    parts: Sequence[Part],
+    out: Path,
+    settings: Settings,
+    *,
+    command: Mapping[str, Any] | None = None,
+    below: int = 0,
+) -> Outcome:
+    """Write a report of one's own data: estimates.csv, further tables, page, figures.
+
+    ``command`` is what a script was asked; it enters the record on the page, and the record beside
+    the page is then that of the script (``provenance.json``), else ``run.json``. With ``below``
+    the report is to be shared: smaller counts are hidden (each part has hidden its own), and what
+    identifies the data is left out. Raises ``BadInput`` where ``out`` cannot be written.
+    """
+    page = _page(parts, settings, command or {})
+    page = shared_page(page, below) if below else page
+    estimates = pd.concat([part.estimates for part in parts], ignore_index=True)
+    files = {ESTIMATES: csv_text(page.evidence)}
+    for name, table in _tables(parts).items():
+        files[f"{name}.csv"] = csv_text(table)
+    files |= {} if below else monte_carlo_file(estimates)
+    files |= study_files(page)
+    record = dict(page.run)
+    if command is None:
+        record |= {"failed": list(failures(estimates)), "files": digests(files)}
+        files[RECORD] = record_text(record)
+    publish(out, files)
+    return Outcome(out, record, failures(estimates))
+
+
+def _page(parts: Sequence[Part], settings: Settings, command: Mapping[str, Any]) -> StudyPage:
+    about = {**parts[0].about}
+    about |= {name: "" for name in ABOUT if name not in about}
+    cohorts = [part.cohort for part in parts if part.cohort is not None]
+    others = tuple(replace(one, id=f"{one.id}-{k}") for k, one in enumerate(cohorts[1:], 2))
+    return StudyPage(
+        study=about,
+        evidence=evidence(about["id"], parts),
+        findings=no_findings(),
+        cohort=cohorts[0] if cohorts else Section("cohort", "Data", (about["citation"],)),
+        sections=(*others, *sections(parts)),
+        absent=(),
+        methods=_methods(parts, settings.quick),
+        notices=(QUICK,) if settings.quick else (),
+        run=run_record(about, settings, command),
+        table_file=ESTIMATES,
+        index=False,
+    )
+
+
+def _methods(parts: Sequence[Part], quick: bool) -> tuple[str, ...]:
+    own = [text for part in parts for text in part.methods]
+    common = methods([part.family for part in parts if not part.methods], False)
+    found = own if all(part.methods for part in parts) else [*common, *own]
+    return (*dict.fromkeys(found), *((QUICK,) if quick else ()))
+
+
+def sections(parts: Sequence[Part]) -> tuple[Section, ...]:
+    """Sections of all parts; the second of an id is numbered, so that links lead to one place."""
+    found: list[Section] = []
+    for section in (one for part in parts for one in part.sections):
+        same = sum(re.sub(r"-\d+$", "", other.id) == section.id for other in found)
+        found.append(replace(section, id=f"{section.id}-{same + 1}") if same else section)
+    return tuple(found)
+
+
+def evidence(name: str, parts: Sequence[Part]) -> pd.DataFrame:
+    """Rows of all parts in the columns of the evidence table.
+
+    Where two parts answer the same estimand (two models of the same patients), the model is the
+    reading of the later rows.
+    """
+    tables: list[pd.DataFrame] = []
+    seen: set[tuple[str, str]] = set()
+    for part in parts:
+        table = part.evidence
+        if table is None:
+            table = join_unprinted(name, part.estimates, part.classical)
+        if part.evidence_kind:
+            table = table.assign(evidence_kind=part.evidence_kind)
+        keys = list(zip(table["estimand"], table["reading"], strict=True))
+        if seen & set(keys):
+            named = zip(keys, table["model"], strict=True)
+            table = table.assign(reading=[m if key in seen else key[1] for key, m in named])
+        seen |= set(keys)
+        tables.append(table)
+    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+
+def _tables(parts: Sequence[Part]) -> dict[str, pd.DataFrame]:
+    """Further tables that are not empty; those of one name stand in one file, one after another."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for part in parts:
+        for name, table in part.tables.items():
+            if len(table):
+                found.setdefault(name, []).append(table)
+    return {n: t[0] if len(t) == 1 else pd.concat(t, ignore_index=True) for n, t in found.items()}
+
+
+def no_findings() -> pd.DataFrame:
+    """Findings of an analysis without a paper: none."""
+    return pd.DataFrame(columns=list(FINDING_COLUMNS), dtype=str)
+
+
+def run_record(
+    about: Mapping[str, str], settings: Settings, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a run says of itself: versions, seed, sampling, whose data, and ``more``."""
+    return {
+        "package_version": __version__,
+        "schema_version": SCHEMA_VERSION,
+        "seed": settings.seed,
+        "quick": settings.quick,
+        "sampling": asdict(settings.sampling),
+        "versions": versions(),
+        "study": dict(about),
+        **(more or {}),
+    }
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """Give the record as the text of its file."""
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
+def methods(families: Sequence[str], quick: bool) -> tuple[str, ...]:
+    """Paragraphs on what was done to the printed numbers, for a report of these families."""
+    own = tuple(_OF_FAMILY[name] for name in families if name in _OF_FAMILY)
+    return (*_COMMON, *own, *((QUICK,) if quick else ()))
+
+
+def slug(text: str, otherwise: str = "cohort") -> str:
+    """Name of an analysis from a title or the name of a file: lower-case words and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or otherwise
+
+
+def monte_carlo_file(estimates: pd.DataFrame) -> dict[str, str]:
+    """Name and text of the table of Monte-Carlo errors; nothing where no estimate carries any.
+
+    One row for each estimand and reading, on the ``scale`` of its kind: those on the identity are
+    in the unit of the table of estimates; probabilities of events are as they are. ``replay``
+    judges its differences by them.
+    """
+    if estimates.empty or not set(MCSE_COLUMNS) <= set(estimates.columns):
+        return {}
+    known = estimates[list(MCSE_COLUMNS)].notna().any(axis=1)
+    table = estimates.loc[known]
+    scales = [KINDS[parse(text).kind].scale for text in table["estimand"]]
+    names = ["estimand", "reading", "fit_id", "scale", *MCSE_COLUMNS]
+    return {MONTE_CARLO: csv_text(table.assign(scale=scales)[names])} if known.any() else {}
+
+
+def study_files(page: StudyPage) -> dict[str, str]:
+    """Name -> text of ``report.html``, ``report.md``, ``tables/`` and ``figures/``."""
+    page = replace(page, beside=True)
+    figures = [f for s in (page.cohort, *page.sections) for f in s.figures]
+    return {
+        **figure_files(figures),
+        **latex_files(study_values(page)),
+        "report.md": study_markdown(page),
+        "report.html": render_study(page),
+    }
+
+
+def analysis_files(page: AnalysisPage, name: str) -> dict[str, str]:
+    """Name -> text of ``<name>.html``, ``<name>.md``, ``tables/`` and ``figures/``."""
+    page = replace(page, beside=name)
+    figures = [figure for section in page.sections for figure in section.figures]
+    return {
+        **figure_files(figures),
+        **latex_files(analysis_values(page)),
+        f"{name}.md": analysis_markdown(page),
+        f"{name}.html": render_analysis(page),
+    }
