@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.estimand import KINDS, Contrast, Estimand, parse
+from her2bayes.estimand import FITTED_BY, KINDS, Contrast, Estimand, not_answered, parse
 
 CANONICAL = [
     "share[her2=low | hr_status=positive]",
@@ -98,3 +98,19 @@ def test_faults_are_raised_together_and_say_place_and_remedy():
         "a.csv, row 4: duplicate id",
     ]
     raise_if([])
+
+
+def test_what_is_asked_of_the_wrong_family_names_the_right_one():
+    asked = parse("hazard_ratio[os ; her2: positive vs low]")
+    text = str(not_answered(asked, "distribution", ["share[her2=low]"]))
+    assert "asked of fit_distribution" in text
+    assert "hazard_ratio is answered by fit_survival, reconstruct" in text
+    nearest = str(not_answered(parse("share[her2=lo]"), "distribution", ["share[her2=low]"]))
+    assert "did you mean 'share[her2=low]'?" in nearest
+
+
+def test_families_of_kinds_are_rooms_and_public_functions():
+    families = {family for kind in KINDS.values() for family in kind.families}
+    assert families == set(FITTED_BY)
+    with pytest.raises(BadInput, match="did you mean 'hazard_ratio'"):
+        parse("hazard_ration[os]")

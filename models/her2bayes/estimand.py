@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from her2bayes.errors import BadInput, Fault
+from her2bayes.errors import BadInput, Fault, suggestion
 
 OWN = None
 """Unit of a kind that takes its outcome's."""
@@ -31,7 +31,8 @@ class Kind:
     brings it (a measure's, an endpoint's). ``scale``: on which its draws are compared (identity,
     log, logit), so that a ratio and its inverse, or a share and its complement, have the same
     contraction. ``limits``: of its values, a share being 0 to 1. ``timed``: whether it speaks of an
-    endpoint and may name a time. ``statistic``: of a row the paper does not print.
+    endpoint and may name a time. ``statistic``: of a row the paper does not print. ``families``:
+    whose fits answer it, none where papers print it and no model estimates it.
     """
 
     words: str
@@ -40,6 +41,17 @@ class Kind:
     limits: tuple[float, float] = (-math.inf, math.inf)
     timed: bool = False
     statistic: str = ""
+    families: tuple[str, ...] = ()
+
+
+FITTED_BY: Mapping[str, str] = {
+    "distribution": "fit_distribution",
+    "transition": "fit_transitions",
+    "survival": "fit_survival",
+    "rates": "fit_response or fit_adverse_events",
+    "cohorts": "reconstruct",
+}
+"""Family -> the public functions whose fits it answers for."""
 
 
 def _share(words: str, *, timed: bool = False) -> Kind:
@@ -54,7 +66,7 @@ def _positive(words: str, unit: str | None = "", *, timed: bool = False) -> Kind
     return Kind(words, unit, "log", (0.0, math.inf), timed)
 
 
-KINDS: Mapping[str, Kind] = {
+_KINDS = {
     "count": Kind("number of patients", OWN, limits=(0.0, math.inf)),
     "share": _share("share of patients"),
     "share_difference": _difference("difference of two shares"),
@@ -103,7 +115,38 @@ KINDS: Mapping[str, Kind] = {
     # a spread of logits or log hazards, or the largest difference of shares in percent
     "heterogeneity": Kind("spread between groups", OWN, limits=(0.0, math.inf)),
 }
+
+_ANSWERS = {
+    "distribution": "share share_difference share_ratio heterogeneity",
+    "transition": "transition flow flow_difference discordance discordance_difference gain loss "
+    "true_discordance unchanged_given_observed_change heterogeneity",
+    "survival": "survival survival_difference cumulative_incidence hazard cumulative_hazard "
+    "hazard_ratio hazard_ratio_ratio median rmst rmst_difference rmst_ratio not_reached ordering "
+    "heterogeneity",
+    "rates": "share response_rate response_rate_difference event_rate event_rate_difference",
+    "cohorts": "survival survival_difference hazard_ratio rmst median events follow_up",
+}
+
+KINDS: Mapping[str, Kind] = {
+    name: replace(kind, families=tuple(f for f, of in _ANSWERS.items() if name in of.split()))
+    for name, kind in _KINDS.items()
+}
 """The one table of kinds: the vocabulary of every table, page and conclusion."""
+
+
+def not_answered(asked: Estimand, family: str, answered: Iterable[str]) -> Fault:
+    """Say that a fit of ``family`` does not answer what is asked, and who does or what it does.
+
+    ``answered`` are estimands that it answers, or a sample of them.
+    """
+    known, others = list(answered), KINDS[asked.kind].families
+    if family not in others and others:
+        remedy = f"{asked.kind} is answered by {', '.join(FITTED_BY[name] for name in others)}"
+    else:
+        remedy = suggestion(str(asked), known)
+    problem = f"asked of {FITTED_BY.get(family, family)}, which does not answer it"
+    allowed = "; ".join(known[:12]) + ("; ..." if len(known) > 12 else "")
+    return Fault(problem, value=str(asked), allowed=allowed or None, remedy=remedy)
 
 
 def is_percent(kind: str) -> bool:
@@ -146,7 +189,9 @@ class Estimand:
         object.__setattr__(self, "given", tuple(sorted(self.given)))
         problem = self._problem()
         if problem:
-            raise BadInput(Fault(f"not an estimand: {problem}", value=str(self), allowed=_SHAPE))
+            remedy = suggestion(self.kind, KINDS) if self.kind not in KINDS else None
+            fault = Fault(f"not an estimand: {problem}", value=str(self), allowed=_SHAPE)
+            raise BadInput(replace(fault, remedy=remedy))
 
     def _problem(self) -> str:
         if self.kind not in KINDS:
