@@ -51,7 +51,7 @@ HALF = """
 import os, signal, sys
 from pathlib import Path
 import her2bayes.files as files
-from her2bayes.page import provenance
+from her2bayes.reproduce import provenance
 count, moment = [0], int(sys.argv[2])
 real = os.fsync
 def fsync(handle):
