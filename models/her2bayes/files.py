@@ -124,9 +124,12 @@ def publish(folder: Path, files: Mapping[str, str | bytes]) -> None:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def digests(files: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of each text as it will stand on disk."""
-    return {name: sha256(text.encode()).hexdigest() for name, text in files.items()}
+def digests(files: Mapping[str, str | bytes]) -> dict[str, str]:
+    """SHA-256 of each text, and of bytes, as it will stand on disk."""
+    return {
+        name: sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+        for name, text in files.items()
+    }
 
 
 def changed_files(folder: Path, recorded: Mapping[str, str]) -> list[str]:

@@ -163,8 +163,11 @@ def write(
     *,
     command: Mapping[str, Any] | None = None,
     below: int = 0,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Outcome:
     """Write a report of one's own data: estimates.csv, further tables, page, figures.
+
+    ``beside`` are files of another kind by name (fits).
 
     ``command`` is what a script was asked; it enters the record on the page, and the record beside
     the page is then that of the script (``provenance.json``), else ``run.json``. With ``below``
@@ -174,11 +177,11 @@ def write(
     page = _page(parts, settings, command or {})
     page = shared_page(page, below) if below else page
     estimates = pd.concat([part.estimates for part in parts], ignore_index=True)
-    files = {ESTIMATES: csv_text(page.evidence)}
+    files: dict[str, str | bytes] = {ESTIMATES: csv_text(page.evidence)}
     for name, table in _tables(parts).items():
         files[f"{name}.csv"] = csv_text(table)
     files |= {} if below else monte_carlo_file(estimates)
-    files |= study_files(page)
+    files |= {**study_files(page), **(beside or {})}
     record = dict(page.run)
     if command is None:
         record |= {"failed": list(failures(estimates)), "files": digests(files)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,20 @@ def analyse(study: Study, family: Family, out: Path, settings: Settings, say: Sa
 
 
 def write_study(
-    study: Study, parts: Sequence[Part], out: Path, settings: Settings, say: Say
+    study: Study,
+    parts: Sequence[Part],
+    folder: Path,
+    settings: Settings,
+    say: Say = lambda _: None,
+    *,
+    fits: Mapping[str, bytes] | None = None,
+    absent: Sequence[str] = (),
 ) -> Outcome:
-    """Audit a study, join its parts and write ``<out>/<study>/``.
+    """Audit a study, join its parts and write ``folder``.
 
-    ``say`` is told what is being done. Raises ``BadInput`` where the folder cannot be written.
+    ``say`` is told what is being done; ``fits`` are files of fits to keep beside the page;
+    ``absent`` says what the evidence does not allow. Raises ``BadInput`` where the folder cannot be
+    written.
     """
     from her2bayes.audit.audit import audit, evidence_rows
 
@@ -107,18 +117,24 @@ def write_study(
     classical = _classical(study, estimates, parts)
     evidence = join(study, evidence_rows(study, audited), estimates, classical)
     record = _record(study, settings, evidence, findings, estimates)
-    report = _page(study, evidence, findings, parts, record, out / study.id)
-    files = {
+    report = replace(_page(study, evidence, findings, parts, record, folder), absent=tuple(absent))
+    files: dict[str, str | bytes] = {
         "evidence.csv": csv_text(evidence),
         "findings.csv": csv_text(findings),
         **monte_carlo_file(estimates),
         **study_files(report),
+        **(fits or {}),
     }
-    kept = basis(study, out / study.id, settings.sampling, FAMILIES)
+    kept = basis(study, folder, settings.sampling, FAMILIES)
     record = {**record, "files": digests(files), "basis": kept}
-    publish(out / study.id, {**files, RECORD: record_text(record)})
+    publish(folder, {**files, RECORD: record_text(record)})
     say(WRITTEN)
-    return outcome(out / study.id, record)
+    return outcome(folder, record)
+
+
+def absent(present: Sequence[str]) -> tuple[str, ...]:
+    """One sentence for each family that a paper's printed evidence does not allow."""
+    return tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f.name not in present)
 
 
 def outcome(folder: Path, record: Mapping[str, Any]) -> Outcome:
@@ -208,7 +224,6 @@ def _page(
     from her2bayes.page.conclusions import conclusions_section
 
     present = [part.family for part in parts]
-    absent = tuple(f"{f.label}: {f.missing}." for f in FAMILIES if f.name not in present)
     notices = [QUICK] if record["quick"] else []
     notices += [f"Not converged: {line}" for line in record["failed_fits"]]
     return page.StudyPage(
@@ -220,7 +235,7 @@ def _page(
             *(section for part in parts for section in part.sections),
             *filter(None, [conclusions_section(study, folder)]),
         ),
-        absent=absent,
+        absent=(),
         methods=methods(present, bool(record["quick"])),
         notices=tuple(notices),
         run=record,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,16 +61,15 @@ def _built(studies: Sequence[Study], out: Path, settings: Settings, watch: Watch
     else:
         parts = [_work(job, out, settings, watch) for job in jobs]
     done = list(zip(jobs, parts, strict=True))
-    return [
-        build.write_study(
-            study,
-            [part for (of, _), part in done if of is study],
-            out,
-            settings,
-            lambda text, name=study.id: watch(name, text),  # type: ignore[misc]
+    outcomes = []
+    for study in studies:
+        parts = [part for (of, _), part in done if of is study]
+        absent = build.absent([part.family for part in parts])
+        say = partial(watch, study.id)
+        outcomes.append(
+            build.write_study(study, parts, out / study.id, settings, say, absent=absent)
         )
-        for study in studies
-    ]
+    return outcomes
 
 
 def _in_workers(jobs: Sequence[Job], out: Path, settings: Settings, watch: Watch) -> list[Part]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.fit import Fit
+    from her2bayes.inference.sampling import Settings
+    from her2bayes.page.report import Part
     from her2bayes.page.section import Section
     from her2bayes.results.comparison import Comparison
 
@@ -129,6 +131,41 @@ class Fitted(ABC):
     @abstractmethod
     def section(self) -> Section:
         """This analysis as a section of a report."""
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """Further tables of the report by the name of their file, without ``.csv``."""
+        return {}
+
+    def part(self, *, suppress_below: int = 0) -> Part:
+        """This analysis as a part of a report (``report``, ``page.report.write``).
+
+        A family that describes its cohort, or has a form to share with counts below
+        ``suppress_below`` hidden, says so here. Raises ``BadInput`` where it has none.
+        """
+        from her2bayes.errors import BadInput, Fault
+        from her2bayes.page.report import Part, slug
+
+        if suppress_below:
+            problem = "this analysis has no report in which small counts are hidden"
+            raise BadInput(Fault(problem, value=self.title, remedy="leave suppress_below out"))
+        return Part(
+            self.family,
+            (self.section(),),
+            self.estimates(),
+            self.classical(),
+            about={"id": slug(self.title), "title": self.title},
+            tables=self.tables,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """Seed and length of the chains, of the first fit that was sampled."""
+        from her2bayes.inference.sampling import Sampling, Settings
+
+        said = (one.provenance.get("sampling") for one in self.fits.values())
+        known = next((one for one in said if isinstance(one, Mapping)), None)
+        return Settings.of(Sampling(**known)) if known else Settings()
 
     @abstractmethod
     def priors(self) -> Mapping[str, tuple[str, str]]:

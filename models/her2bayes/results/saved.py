@@ -25,12 +25,18 @@ FAMILIES = {
 
 def save(fit: Fitted, file: Path) -> Path:
     """Write ``fit`` to a NetCDF file, whole or not at all."""
+    publish(file.parent, {file.name: content(fit)})
+    return file
+
+
+def content(fit: Fitted) -> bytes:
+    """Everything of a fit as the bytes of its file."""
     tree = fit.packed()
     tree.attrs["her2bayes"] = json.dumps(
-        {"family": fit.family, "kind": type(fit).__name__, "fit_id": fit.fit_id}
-    )
-    publish(file.parent, {file.name: bytes(tree.to_netcdf(engine="h5netcdf"))})
-    return file
+        {"family": fit.family, "module": type(fit).__module__, "kind": type(fit).__name__,
+         "fit_id": fit.fit_id}
+    )  # fmt: skip
+    return bytes(tree.to_netcdf(engine="h5netcdf"))
 
 
 def load_fit(file: str | Path) -> Fitted:
