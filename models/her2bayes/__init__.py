@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from her2bayes.errors import BadInput as BadInput
     from her2bayes.estimand import Estimand as Estimand
     from her2bayes.inference.sampling import Sampling as Sampling
+    from her2bayes.reproduce.report import report as report
     from her2bayes.results.comparison import compare as compare
     from her2bayes.results.saved import load_fit as load_fit
 
@@ -25,6 +26,7 @@ _PUBLIC = {
     "Estimand": "estimand",
     "Sampling": "inference.sampling",
     "load_fit": "results.saved",
+    "report": "reproduce.report",
     "compare": "results.comparison",
 }
 """Public name -> module that defines it."""

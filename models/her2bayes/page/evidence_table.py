@@ -122,6 +122,30 @@ def join(
     return _frame(rows)
 
 
+def together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of several tables of estimates or of classical rows, each estimand and reading once.
+
+    Where a later table answers what an earlier one did (another model of the same patients), the
+    model is the reading of its row; a classical row that is there already is left out.
+    """
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for table in tables:
+        if table.empty:
+            continue
+        read = table.get("reading", pd.Series("", index=table.index)).fillna("")
+        model = table.get("model", read)
+        reading = [
+            m if (e, r) in seen else r
+            for e, r, m in zip(table["estimand"], read, model, strict=True)
+        ]
+        keys = list(zip(table["estimand"], reading, strict=True))
+        fresh = [key not in seen for key in keys]
+        found.append(table.assign(reading=reading)[fresh])
+        seen |= set(keys)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
 def _index(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     records: dict[tuple[str, str], dict[str, Any]] = {}
     for record in table.to_dict(orient="records"):

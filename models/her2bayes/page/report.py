@@ -35,7 +35,7 @@ from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import csv_text, digests, publish
 from her2bayes.inference.convergence import MCSE_COLUMNS
 from her2bayes.inference.digest import versions
-from her2bayes.page.evidence_table import join_unprinted
+from her2bayes.page.evidence_table import join_unprinted, together
 from her2bayes.page.failures import failures
 from her2bayes.page.latex import latex_files
 from her2bayes.page.markdown import analysis_markdown, study_markdown
@@ -227,26 +227,15 @@ def sections(parts: Sequence[Part]) -> tuple[Section, ...]:
 
 
 def evidence(name: str, parts: Sequence[Part]) -> pd.DataFrame:
-    """Rows of all parts in the columns of the evidence table.
-
-    Where two parts answer the same estimand (two models of the same patients), the model is the
-    reading of the later rows.
-    """
-    tables: list[pd.DataFrame] = []
-    seen: set[tuple[str, str]] = set()
+    """Rows of all parts in the columns of the evidence table (``together`` says how)."""
+    tables = []
     for part in parts:
         table = part.evidence
         if table is None:
             table = join_unprinted(name, part.estimates, part.classical)
-        if part.evidence_kind:
-            table = table.assign(evidence_kind=part.evidence_kind)
-        keys = list(zip(table["estimand"], table["reading"], strict=True))
-        if seen & set(keys):
-            named = zip(keys, table["model"], strict=True)
-            table = table.assign(reading=[m if key in seen else key[1] for key, m in named])
-        seen |= set(keys)
-        tables.append(table)
-    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+        kind = {"evidence_kind": part.evidence_kind} if part.evidence_kind else {}
+        tables.append(table.assign(**kind))
+    return tables[0] if len(tables) == 1 else together(tables)
 
 
 def _tables(parts: Sequence[Part]) -> dict[str, pd.DataFrame]:

@@ -16,7 +16,7 @@ from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import changed_files, csv_text, digests, publish
 from her2bayes.inference.sampling import Settings
 from her2bayes.page import evidence_view, page
-from her2bayes.page.evidence_table import join
+from her2bayes.page.evidence_table import join, together
 from her2bayes.page.failures import failed_fits
 from her2bayes.page.report import (
     QUICK,
@@ -176,7 +176,7 @@ def _estimates(parts: Sequence[Part], quick: bool) -> pd.DataFrame:
     tables = [part.estimates for part in parts if not part.estimates.empty]
     if not tables:
         return pd.DataFrame(columns=list(ESTIMATE_COLUMNS))
-    table = pd.concat(tables, ignore_index=True)
+    table = together(tables)
     if quick:
         table["note"] = [f"{note}; quick run" if note else "quick run" for note in table["note"]]
     return table

@@ -192,6 +192,22 @@ class Fitted(ABC):
 
         return save(self, Path(file))
 
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        """Estimands as ``maketables.ETable([fit])`` takes coefficients."""
+        from her2bayes.results.summary import coefficients
+
+        return coefficients(self)
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        """Heading of the column."""
+        return self.title
+
+    def __maketables_stat__(self, key: str) -> str | None:
+        """Lines below the coefficients: the fit's id as ``fit_id``; no other is known."""
+        return self.fit_id if key == "fit_id" else None
+
     def __str__(self) -> str:
         """Ten lines at most: model, priors in clinical units, convergence, what may be asked."""
         from her2bayes.results.summary import summary
