@@ -6,13 +6,17 @@ The names below are the whole interface; each is imported when it is first used,
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from her2bayes.audit.audit import audit as audit
     from her2bayes.bayes.prior import prior as prior
     from her2bayes.errors import BadInput as BadInput
     from her2bayes.estimand import Estimand as Estimand
+    from her2bayes.evidence.printed.study import load_study as load_study
     from her2bayes.inference.sampling import Sampling as Sampling
     from her2bayes.reproduce.report import report as report
     from her2bayes.results.comparison import compare as compare
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "load_study": "evidence.printed.study",
+    "audit": "audit.audit",
     "prior": "bayes.prior",
     "BadInput": "errors",
     "Estimand": "estimand",
@@ -34,15 +40,50 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 
+def _public(name: str) -> Any:
+    return getattr(import_module(f"her2bayes.{_PUBLIC[name]}"), name)
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'her2bayes' has no attribute '{name}'")
-    value = getattr(import_module(f"her2bayes.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
+    value = _public(name)
+    return globals().setdefault(name, value)
 
 
 def __dir__() -> list[str]:
     """List the public names."""
     return sorted(__all__)
+
+
+class _Room(ModuleType):
+    """A folder called like the function it is known for: ``her2bayes.audit(study)`` calls that."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The function, for ``inspect.signature``."""
+        return _public(self.__name__.rpartition(".")[2])
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        """What the function says of itself."""
+        doc: str | None = self.__wrapped__.__doc__
+        return doc
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function of the same name."""
+        return self.__wrapped__(*args, **kwargs)
+
+
+class _Package(ModuleType):
+    """This package: importing a folder must not hide the public function of its name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Make such a folder callable; the import of any file in it sets it here."""
+        if name in _PUBLIC and isinstance(value, ModuleType):
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

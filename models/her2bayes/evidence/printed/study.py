@@ -1,14 +1,11 @@
-"""A folder of printed evidence becomes a checked ``Study``.
-
-A new study folder, filled with an invented example that the loader accepts as it stands.
-"""
+"""A folder of printed evidence becomes a checked ``Study``; a new folder begins as an example."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,15 +30,37 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.frames import Bounded
 
 
-__all__ = ["Factor", "Study", "load_study", "published_folder", "study_folder"]
+__all__ = ["Factor", "Printed", "Study", "load_study", "published_folder", "study_folder"]
 
 EXTERNAL = "external.csv"
 _OUTPUTS = ("evidence.csv", "findings.csv")
 
 
-@dataclass(frozen=True)
-class Study:
-    """Everything one publication prints, as tables of checked rows.
+@dataclass(frozen=True, repr=False)
+class Printed:
+    """Printed numbers that an evidence table is made for: of a study, a part of it, or none.
+
+    ``ledger`` has the columns of ``Study.ledger``, one row a printed number.
+    """
+
+    id: str
+    ledger: pd.DataFrame
+
+    @classmethod
+    def nothing(cls, name: str) -> Printed:
+        """No printed numbers: the evidence of an analysis without a paper, called ``name``."""
+        from her2bayes.evidence.printed.frames import ledger_frame, table_frame
+
+        return cls(name, ledger_frame(table_frame((), TABLES[LEDGER])))
+
+    def only(self, claims: Collection[str]) -> Printed:
+        """Those of the printed numbers with these ids."""
+        return Printed(self.id, self.ledger[self.ledger["claim_id"].isin(claims)])
+
+
+@dataclass(frozen=True, repr=False)
+class Study(Printed):
+    """Everything one publication prints, as tables of checked rows; ``print`` it for an overview.
 
     ``ledger`` holds the columns of ``estimates.csv`` as printed text, except ``numerator``,
     ``denominator`` and ``decimals`` (nullable integers), and beside them the parsed floats
@@ -52,16 +71,28 @@ class Study:
     audit uses them, and no model does.
     """
 
-    id: str
     title: str
     folder: Path
     meta: dict[str, Any]
     factors: dict[str, Factor]
-    ledger: pd.DataFrame
     tables: dict[str, pd.DataFrame]
     remarks: tuple[Fault, ...]
     digest: str
     bounded: tuple[Bounded, ...] = ()
+
+    def __str__(self) -> str:
+        """Title, what is printed by table, what is remarkable about the print."""
+        rows = {name.removesuffix(".csv"): len(rows) for name, rows in self.tables.items()}
+        printed = ", ".join(f"{name} {n}" for name, n in rows.items() if n)
+        lines = [f"{self.id}: {self.title}", f"Printed rows: {printed}"]
+        lines.append(f"Factors: {', '.join(self.factors)}")
+        lines += [f"Remark: {remark}" for remark in self.remarks[:4]]
+        more = len(self.remarks) - 4
+        return "\n".join([*lines, *([f"and {more} remarks more"] if more > 0 else [])])
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Study {self.id}: {len(self.ledger)} printed numbers>"
 
     @property
     def transition_facts(self) -> pd.DataFrame:
@@ -172,13 +203,20 @@ def study_folder(name: str) -> Path:
     return Path(name)
 
 
-def load_study(path: Path) -> Study:
-    """Read and check a study folder (see data/README.md); nothing is repaired or guessed.
+def load_study(name_or_path: str | Path) -> Study:
+    """Read and check a study: one that is shipped, by name, or a folder (see data/README.md).
 
-    Raises ``BadInput`` with every fault of every file: file, row (the header is row 1), column,
-    value, what is allowed and the remedy.
+    Nothing is repaired or guessed. Counts are numbers of patients, times in the unit the study
+    declares, percentages in per cent as printed. Raises ``BadInput`` with every fault of every
+    file: file, row (the header is row 1), column, value, what is allowed and the remedy.
+
+    >>> paper = load_study("shi2023")
+    >>> paper
+    <Study shi2023: 230 printed numbers>
+    >>> paper.status_counts()["hr_status"].sel(subgroup="positive").values
+    array([23, 92, 20])
     """
-    path = Path(path)
+    path = study_folder(name_or_path) if isinstance(name_or_path, str) else name_or_path
     _check_folder(path, [])
     design, faults = read_design(path)
     faults += _file_faults(path)
@@ -283,16 +321,16 @@ def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
         for bound in bounded_rows(name, files[name].rows, columns)
     )
     return Study(
-        design.meta["id"],
-        design.meta["title"],
-        path,
-        design.meta,
-        design.factors,
-        tables[LEDGER],
-        tables,
-        (*remarks(files[LEDGER].file, files[LEDGER].rows), *map(_bound_remark, bounded)),
-        _digest(path, files),
-        bounded,
+        id=design.meta["id"],
+        ledger=tables[LEDGER],
+        title=design.meta["title"],
+        folder=path,
+        meta=design.meta,
+        factors=design.factors,
+        tables=tables,
+        remarks=(*remarks(files[LEDGER].file, files[LEDGER].rows), *map(_bound_remark, bounded)),
+        digest=_digest(path, files),
+        bounded=bounded,
     )
 
 
