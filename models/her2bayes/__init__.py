@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from her2bayes.bayes.prior import prior as prior
     from her2bayes.errors import BadInput as BadInput
     from her2bayes.estimand import Estimand as Estimand
+    from her2bayes.evidence.patients.patients import read_patients as read_patients
     from her2bayes.evidence.printed.study import load_study as load_study
     from her2bayes.inference.sampling import Sampling as Sampling
     from her2bayes.reproduce.report import report as report
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "load_study": "evidence.printed.study",
+    "read_patients": "evidence.patients.patients",
     "audit": "audit.audit",
     "prior": "bayes.prior",
     "BadInput": "errors",

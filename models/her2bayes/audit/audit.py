@@ -150,7 +150,8 @@ class AuditResult:
         verdicts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.most_common())
         lines = [f"{self.study.id}, {len(self.rows)} printed numbers: {verdicts}"]
         lines += [self.conclusions] if self.conclusions else []
-        found = [f"{number}. {f.sentence}" for number, f in enumerate(self.findings.itertuples(), 1)]
+        sentences = self.findings["sentence"]
+        found = [f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1)]
         return "\n".join([*lines, *(found or ["No findings."])])
 
     def __repr__(self) -> str:

@@ -88,11 +88,28 @@ def text_columns(table: pa.Table) -> pa.Table:
     return pa.table(texts)
 
 
+def without_dictionaries(table: pa.Table) -> pa.Table:
+    """The same columns without dictionaries, which engines know under different names."""
+    for place, kind in enumerate(table.schema.types):
+        if pa.types.is_dictionary(kind):
+            column = table.column(place).cast(kind.value_type)
+            table = table.set_column(place, table.column_names[place], column)
+    return table
+
+
 def levels_in_order(table: pa.Table, name: str) -> tuple[str, ...]:
-    """Categories of a categorical column in the frame's order; empty for other columns."""
-    kind = table.schema.field(name).type if name in table.column_names else None
+    """Categories of a categorical column in the order somebody gave them; empty for other columns.
+
+    Categories in the order of the alphabet are in no order that somebody gave, unless the frame
+    says that they are ordered.
+    """
+    if name not in table.column_names:
+        return ()
+    kind = table.schema.field(name).type
     if not pa.types.is_dictionary(kind) or not table[name].num_chunks:
         return ()
-    seen = set(table[name].unique().to_pylist())
-    known = table[name].chunk(0).dictionary.to_pylist()
-    return tuple(str(level) for level in known if level in seen)
+    known = [str(level) for level in table[name].chunk(0).dictionary.to_pylist()]
+    if known == sorted(known) and not kind.ordered:
+        return ()
+    seen = set(map(str, table[name].unique().to_pylist()))
+    return tuple(level for level in known if level in seen)

@@ -24,6 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.data_frame import text_columns
 from her2bayes.evidence.delimited import (
     SAVE_AS,
     SEPARATORS,
@@ -340,17 +341,4 @@ def _parquet(raw: bytes, path: Path) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         remedy = "check the file, or give it its right ending (.csv, .txt)"
         raise BadInput(Fault(f"not a Parquet file: {error}", file=path, remedy=remedy)) from error
-    return pa.table(
-        {name: pa.array(_as_text(table[name]), pa.string()) for name in table.column_names}
-    )
-
-
-def _as_text(column: pa.ChunkedArray) -> pd.Series:
-    """Text of a typed column: whole numbers without a decimal point, missing as empty."""
-    series = column.to_pandas()
-    if pd.api.types.is_float_dtype(series) and (series.dropna() % 1 == 0).all():
-        series = series.astype("Int64")
-    text = series.astype("string").fillna("")
-    if pd.api.types.is_datetime64_any_dtype(column.to_pandas()):
-        text = text.str.removesuffix(" 00:00:00")
-    return text.astype("str")
+    return text_columns(table)

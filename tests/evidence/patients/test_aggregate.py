@@ -52,14 +52,50 @@ def test_strata_in_the_order_of_their_levels() -> None:
     assert int(data["counts"].sum()) == 5
 
 
-def test_status_counts_say_what_they_leave_out() -> None:
-    counts = status_counts(PAIRS, "hr_status", end="primary")
-    assert counts.dims == ("subgroup", "her2")
-    assert counts.sel(subgroup="positive").to_numpy().tolist() == [1, 1, 0]
-    assert counts.attrs == {"set_aside": 1, "level_not_known": 1}
-    everyone = status_counts(PAIRS)
-    assert everyone.to_numpy().tolist() == [[1, 4, 1]]
-    assert list(everyone["factor"].to_numpy()) == [""]
+def test_status_counts_keep_sets_and_say_what_they_leave_out() -> None:
+    data = status_counts(PAIRS, "hr_status", her2="primary")
+    assert data["counts"].dims == ("subgroup", "reading")
+    assert data["counts"].dtype == np.int64
+    assert list(data["reading"]) == ["zero", "low", "positive", "unknown"]
+    assert data["counts"].sel(subgroup="hr_status=positive").to_numpy().tolist() == [1, 1, 0, 2]
+    assert data["incidence"].sel(reading="unknown").all()
+    assert list(data["hr_status"].to_numpy()) == ["positive", "negative"]
+    assert (data.attrs["patients"], data.attrs["level_not_known"]) == (6, 1)
+    everyone = status_counts(PAIRS, her2="recurrence_reading")
+    assert everyone["counts"].to_numpy().tolist() == [[1, 4, 1, 1]]
+    assert list(everyone["subgroup"].to_numpy()) == ["all"]
+
+
+def test_crossed_factors_are_coordinates_and_levels_are_chosen() -> None:
+    data = status_counts(
+        PAIRS, {"site": ["liver", "bone"], "hr_status": ["positive"]}, her2="recurrence"
+    )
+    assert list(data["site"].to_numpy()) == ["liver", "bone"]
+    assert list(data["hr_status"].to_numpy()) == ["positive", "positive"]
+    assert (data.attrs["level_not_known"], data.attrs["level_not_asked"]) == (1, 2)
+    assert int(data["counts"].sum()) == data.attrs["patients"] == 4
+
+
+def test_any_list_of_classes() -> None:
+    classes = ["null", "ultralow", "1+", "2+", "3+"]
+    frame = pd.DataFrame({"her2": ["null", "Ultralow", "1+", "2+", "3+", "null/ultralow", None]})
+    data = status_counts(frame, classes=classes)
+    assert list(data["her2"]) == classes
+    assert data["counts"].to_numpy().tolist() == [[1, 1, 1, 1, 1, 1, 1]]
+    with pytest.raises(BadInput, match=r"row 3, column 'her2': not a set .*'Ultralow'") as caught:
+        status_counts(frame)
+    assert [fault.row for fault in caught.value.faults] == [3, 4, 5, 6, 7]
+
+
+def test_questions_that_are_refused() -> None:
+    with pytest.raises(BadInput, match="readings of several tumours; allowed: primary, recurrence"):
+        status_counts(PAIRS)
+    with pytest.raises(BadInput, match="no column of HER2 readings"):
+        status_counts(PAIRS[["site"]])
+    with pytest.raises(BadInput, match="no row has the level 'brain'; allowed: bone, liver"):
+        status_counts(PAIRS, {"site": ["brain"]}, her2="primary")
+    with pytest.raises(BadInput, match="no readings of the primary"):
+        transition_counts(pd.DataFrame({"her2": ["zero"]}))
 
 
 def test_unknown_column_and_foreign_reading() -> None:

@@ -77,5 +77,8 @@ def test_order_of_rows_does_not_matter(msk: Cohort, realdata: Path, tmp_path: Pa
 
 
 def test_status_counts_of_the_primary(msk: Cohort) -> None:
-    counts = status_counts(msk, end="primary")
-    assert int(counts.sum()) + counts.attrs["set_aside"] == 1756
+    data = status_counts(msk, her2="primary")
+    assert int(data["counts"].sum()) == 1756
+    assert list(data["reading"]) == [
+        "zero", "low", "positive", "zero/low", "low/positive", "unknown",
+    ]  # fmt: skip

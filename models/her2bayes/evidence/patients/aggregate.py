@@ -6,36 +6,94 @@ step the number of patients no longer matters: ten million rows leave a few doze
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset
 import xarray as xr
 
-from her2bayes.errors import BadInput, Fault
-from her2bayes.evidence.patients.classify import CATEGORIES, UNKNOWN, reading_classes
-from her2bayes.evidence.patients.cohort import Cohort
-from her2bayes.evidence.patients.maps import nearest
+from her2bayes.errors import BadInput, Fault, nearest, raise_if
+from her2bayes.evidence.patients.classify import UNKNOWN, is_missing, reading_classes, reading_name
+from her2bayes.evidence.patients.cohort import ENDS, Cohort
+from her2bayes.evidence.patients.follow_up import factor_name, known_text
+from her2bayes.evidence.patients.follow_up_checks import LINE, collect, in_order
+from her2bayes.evidence.patients.patients import Patients, of_cohort, read_patients
 
-ENDS = ("primary_reading", "recurrence_reading")
 ALL = "all"
+MOST_LEVELS = 5000
+By = str | Sequence[str] | Mapping[str, Sequence[str] | None]
+_READ = "reading that is counted"
+_DIMS = ("her2", "reading", "subgroup", "stratum")
+
+
+def status_counts(
+    source: Any,
+    by: By = (),
+    classes: Sequence[str] | None = None,
+    *,
+    her2: str = "",
+) -> xr.Dataset:
+    """StatusCounts: patients by crossed factors and HER2 reading, counted in one pass.
+
+    ``source`` is what ``read_patients`` takes. ``by`` names the factors, as a mapping with their
+    levels in order (rows with other levels are counted and left out; None: as they occur).
+    ``classes`` are the HER2 classes, where they are not those of ``source``; ``her2`` is the column
+    of readings or the tumour, "primary" or "recurrence", needed where there is more than one.
+
+    Returns ``counts`` (subgroup, reading) int64 and ``incidence`` (reading, her2) bool, which says
+    the classes that a reading leaves open: a single class, ``zero/low``, ``unknown`` (all). Each
+    factor is a coordinate on ``subgroup``, which holds the combinations that occur. Attributes:
+    ``patients`` counted, ``factors``, ``level_not_known``, ``level_not_asked`` and ``no_tissue``
+    for patients that are left out. A missing reading of a file is ``unknown``; of a mapped cohort
+    an unknown reading is that of tissue, and patients without tissue of this tumour are left out.
+
+    Raises ``BadInput`` for unknown columns, levels and readings, all together.
+    """
+    patients = _patients(source)
+    column = _which(patients, her2)
+    known = tuple(classes or patients.classes)
+    factors = _factors(by)
+    _check_columns(patients, [*factors, column])
+    cells = _cells(patients, {**_short(factors), _READ: column})
+    of_file = patients.cohort is None
+    cells, no_tissue = _readings(cells, patients, {_READ: column}, known, of_file)
+    grid = _grid(cells, factors, patients)
+    kept = cells[grid.kept]
+    readings = _ordered(kept[_READ], known)
+    counts = np.zeros((len(grid.rows), len(readings)), dtype=np.int64)
+    for at, reading, count in zip(grid.places, kept[_READ], kept["count"], strict=True):
+        counts[at, readings.index(reading)] += count
+    return xr.Dataset(
+        {"counts": (("subgroup", "reading"), counts), "incidence": _incidence(readings, known)},
+        coords={
+            "subgroup": [stratum_name(grid.factors, row) for row in grid.rows],
+            "reading": readings,
+            "her2": list(known),
+            **{f: ("subgroup", [row[k] for row in grid.rows]) for k, f in enumerate(grid.factors)},
+        },
+        attrs={
+            "patients": int(counts.sum()), "factors": list(grid.factors), "no_tissue": no_tissue,
+            "level_not_known": grid.not_known, "level_not_asked": grid.not_asked,
+        },
+    )  # fmt: skip
 
 
 def transition_counts(
-    source: Cohort | pd.DataFrame | Path | str | Any,
-    by: Sequence[str] = (),
+    source: Any,
+    by: By = (),
     *,
     categories: Sequence[str] | None = None,
     levels: Mapping[str, Sequence[str]] | None = None,
 ) -> xr.Dataset:
     """Count pairs by stratum, primary reading and recurrence reading.
 
-    ``source`` is a cohort, or rows (data frame, Parquet file or Ibis table) with the columns
-    ``primary_reading``, ``recurrence_reading`` and the factors ``by`` (crossed where several).
+    ``source`` is what ``read_patients`` takes, with a column of readings of each tumour. ``by`` are
+    the factors (crossed where several), as a mapping with their levels in order; ``levels`` orders
+    them, and leaves none out.
 
     Returns ``counts`` (stratum, primary_reading, recurrence_reading), int64, and ``incidence``
     (reading, her2), bool: which classes a reading may be. Each factor of ``by`` is a coordinate on
@@ -44,51 +102,46 @@ def transition_counts(
 
     Raises ``BadInput`` for an unknown column or a reading that is no set of the categories.
     """
-    categories, levels = _known(source, categories, levels)
-    cells = _cells(source, [*by, *ENDS], pairs=True)
+    patients = _patients(source)
+    known = tuple(categories or patients.classes)
+    factors = _factors(by)
+    ends = {f"{end}_reading": column for end, column in _both(patients).items()}
+    _check_columns(patients, [*factors, *ends.values()])
+    cells = _cells(patients, {**_short(factors), **ends}, pairs=tuple(ends.values()))
+    cells, _ = _readings(cells, patients, ends, known)
     total = int(cells["count"].sum())
-    cells = cells[(cells[list(by)] != "").all(axis=1)]
-    readings = _readings(cells, categories)
-    strata = _strata(cells, by, levels)
+    grid = _grid(cells, factors, patients, levels or {})
+    cells = cells[grid.kept]
+    readings = _ordered(pd.concat([cells[end] for end in ENDS_READ]), known)
+    strata = grid.rows or [()] if not factors else grid.rows
     counts = np.zeros((len(strata), len(readings), len(readings)), dtype=np.int64)
     index = {reading: k for k, reading in enumerate(readings)}
-    place = {tuple(row): k for k, row in enumerate(strata)}
-    for row in cells.to_dict("records"):
-        at = place[tuple(row[factor] for factor in by)]
-        counts[at, index[row[ENDS[0]]], index[row[ENDS[1]]]] += row["count"]
-    return _dataset(counts, readings, strata, by, categories, total)
-
-
-def _dataset(
-    counts: np.ndarray,
-    readings: list[str],
-    strata: list[tuple[str, ...]],
-    by: Sequence[str],
-    categories: Sequence[str],
-    total: int,
-) -> xr.Dataset:
-    incidence = [[c in reading_classes(r, tuple(categories)) for c in categories] for r in readings]
-    coords: dict[str, Any] = {
-        "stratum": [stratum_name(by, row) for row in strata],
-        "primary_reading": readings,
-        "recurrence_reading": readings,
-        "reading": readings,
-        "her2": list(categories),
-    }
-    for k, factor in enumerate(by):
-        coords[factor] = ("stratum", [row[k] for row in strata])
+    for at, one, two, count in zip(
+        grid.places, cells[ENDS_READ[0]], cells[ENDS_READ[1]], cells["count"], strict=True
+    ):
+        counts[at, index[one], index[two]] += count
     return xr.Dataset(
         {
-            "counts": (("stratum", *ENDS), counts),
-            "incidence": (("reading", "her2"), np.array(incidence, dtype=bool)),
+            "counts": (("stratum", *ENDS_READ), counts),
+            "incidence": _incidence(readings, known),
         },
-        coords=coords,
+        coords={
+            "stratum": [stratum_name(grid.factors, row) for row in strata],
+            "primary_reading": readings,
+            "recurrence_reading": readings,
+            "reading": readings,
+            "her2": list(known),
+            **{f: ("stratum", [row[k] for row in strata]) for k, f in enumerate(grid.factors)},
+        },
         attrs={
             "pairs": total,
             "level_not_known": total - int(counts.sum()),
-            "factors": list(by),
+            "factors": list(grid.factors),
         },
     )
+
+
+ENDS_READ = tuple(f"{end}_reading" for end in ENDS)
 
 
 def stratum_name(by: Sequence[str], levels: Sequence[str]) -> str:
@@ -96,156 +149,230 @@ def stratum_name(by: Sequence[str], levels: Sequence[str]) -> str:
     return ", ".join(f"{f}={level}" for f, level in zip(by, levels, strict=True)) or ALL
 
 
-def status_counts(
-    source: Cohort | pd.DataFrame | Path | str | Any,
-    factor: str = "",
-    *,
-    end: str = "recurrence",
-    categories: Sequence[str] | None = None,
-    levels: Mapping[str, Sequence[str]] | None = None,
-) -> xr.DataArray:
-    """Count patients by level of one factor and HER2 class at one end (primary or recurrence).
+def _patients(source: Any) -> Patients:
+    return of_cohort(source) if isinstance(source, Cohort) else read_patients(source)
 
-    Only readings of a single class are counted: attribute ``set_aside`` holds the number left out
-    because the reading is a set of classes, ``level_not_known`` because the factor is not known.
-    Sets are not missing at random between the classes (a negative verdict without a score never is
-    positive), so a share of set-aside readings that is not small biases the shares; the transition
-    model takes them in instead.
 
-    Returns int64 (subgroup, her2) with the coordinates ``factor``, ``level``, ``parent``.
-    """
-    categories, known = _known(source, categories, levels)
-    reading = f"{end}_reading"
-    by = [factor] if factor else []
-    cells = _cells(source, [*by, reading], pairs=False)
-    _readings(cells, categories, (reading,))
-    sampled = cells[cells[reading] != ""]
-    named = sampled[(sampled[by] != "").all(axis=1)]
-    single = named[named[reading].isin(list(categories))]
-    names = [row[0] for row in _strata(named, by, known)] if factor else [ALL]
-    counts = np.zeros((len(names), len(categories)), dtype=np.int64)
-    for row in single.to_dict("records"):
-        at = names.index(row[factor]) if factor else 0
-        counts[at, list(categories).index(row[reading])] += row["count"]
-    return xr.DataArray(
-        counts,
-        dims=("subgroup", "her2"),
-        coords={
-            "subgroup": names,
-            "her2": list(categories),
-            "factor": ("subgroup", [factor] * len(names)),
-            "level": ("subgroup", names if factor else [""]),
-            "parent": ("subgroup", [""] * len(names)),
-        },
-        name="status_counts",
-        attrs={
-            "set_aside": int(named["count"].sum() - single["count"].sum()),
-            "level_not_known": int(sampled["count"].sum() - named["count"].sum()),
-        },
+def _which(patients: Patients, her2: str) -> str:
+    """Column of the readings that are counted: of a tumour, named itself, or the only one."""
+    known = patients.her2
+    if her2 in known:
+        return known[her2]
+    if her2 and her2 not in ENDS:
+        return her2
+    if not her2 and len(known) == 1:
+        return next(iter(known.values()))
+    if not known:
+        problem, remedy = "no column of HER2 readings", "name it: read_patients(..., her2=COLUMN)"
+        allowed = ", ".join(patients.columns[:40])
+    else:
+        problem = f"no readings of the tumour '{her2}'" if her2 else "readings of several tumours"
+        remedy, allowed = "say which with her2=", ", ".join(known)
+    raise BadInput(Fault(problem, file=patients.file, allowed=allowed, remedy=remedy))
+
+
+def _both(patients: Patients) -> dict[str, str]:
+    missing = [end for end in ENDS if end not in patients.her2]
+    remedy = 'name both: read_patients(..., her2={"primary": COLUMN, "recurrence": COLUMN})'
+    raise_if(
+        [Fault(f"no readings of the {end}", file=patients.file, remedy=remedy) for end in missing]
     )
+    return {end: patients.her2[end] for end in ENDS}
 
 
-def _known(
-    source: Any, categories: Sequence[str] | None, levels: Mapping[str, Sequence[str]] | None
-) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:
-    if isinstance(source, Cohort):
-        return tuple(categories or source.categories), levels or source.factors
-    return tuple(categories or CATEGORIES), levels or {}
+def _factors(by: By) -> dict[str, tuple[str, ...]]:
+    """Factors with the levels that are asked for, none where they are taken as they occur."""
+    if isinstance(by, Mapping):
+        return {name: tuple(map(str, levels or ())) for name, levels in by.items()}
+    return dict.fromkeys([by] if isinstance(by, str) else by, ())
 
 
-def _cells(source: Any, columns: list[str], *, pairs: bool) -> pd.DataFrame:
+def _short(factors: Iterable[str]) -> dict[str, str]:
+    return {factor_name(column): column for column in factors}
+
+
+def _check_columns(patients: Patients, names: Sequence[str]) -> None:
+    there = patients.columns
+    faults = []
+    for name in dict.fromkeys(names):
+        if name not in there:
+            close = nearest(name, there)
+            remedy = f"did you mean '{close}'?" if close else "name one of the columns"
+            problem = f"no column '{name}' among the patients"
+            allowed = ", ".join(there[:40])
+            faults.append(Fault(problem, file=patients.file, allowed=allowed, remedy=remedy))
+    faults += [
+        Fault("not a factor: the answer is counted by it", column="by", value=name,
+              remedy="leave it out, or rename the column")
+        for name in names[:-1] if factor_name(name) in _DIMS
+    ]  # fmt: skip
+    if len(set(map(factor_name, names))) < len(set(names)):
+        problem = "two factors have one name when written with small letters and underscores"
+        faults.append(Fault(problem, value=list(names), remedy="rename one of the columns"))
+    raise_if(faults)
+
+
+def _cells(
+    patients: Patients, columns: Mapping[str, str], pairs: Sequence[str] = ()
+) -> pd.DataFrame:
     """Rows counted by the columns: the one pass. Text, missing as empty, and ``count``."""
-    import ibis
-
-    table = _table(source)
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise BadInput(
-            [
-                Fault(
-                    f"no column '{name}' among the patients",
-                    allowed=", ".join(table.columns),
-                    remedy=f"did you mean '{close}'?"
-                    if (close := nearest(name, table.columns))
-                    else None,
-                )
-                for name in missing
-            ]
-        )
-    if pairs:
-        both = [table[name].fill_null("") != "" for name in ENDS]
-        table = table.filter(table["pair"] if "pair" in table.columns else ibis.and_(*both))
-    texts = {name: table[name].cast("string").fill_null("") for name in columns}
-    counted = table.select(**texts).group_by(columns).aggregate(count=ibis._.count())
-    return pd.DataFrame(_rows(counted.order_by(columns), source), columns=[*columns, "count"])
+    table = patients.table
+    if pairs and "pair" in table.columns:
+        table = table.filter(table["pair"])
+    elif pairs:
+        table = table.filter(ibis.and_(*(table[name].cast("string").fill_null("") != ""
+                                         for name in pairs)))  # fmt: skip
+    readings = set(patients.her2.values())
+    texts = {
+        short: (table[name].cast("string").strip() if name in readings else known_text(table[name]))
+        .fill_null("")
+        for short, name in columns.items()
+    }  # fmt: skip
+    counted = table.select(**texts).group_by(list(columns)).aggregate(count=ibis._.count())
+    return _run(counted.order_by(list(columns)), patients)
 
 
-def _rows(expression: Any, source: Any) -> list[dict[str, Any]]:
+def _run(expression: ir.Table, patients: Patients) -> pd.DataFrame:
     """Run the expression where its table lives; ours live in a DuckDB that ends with the query.
 
     A connection left to the end of the process is reported as a leak by DuckDB's own bindings.
     """
-    import ibis
-
-    found: list[dict[str, Any]]
-    if not isinstance(source, Cohort | pd.DataFrame | str | Path):
-        found = expression.to_pyarrow().to_pylist()
-        return found
+    if isinstance(patients.rows, ir.Table):
+        return collect(expression)
     connection = ibis.duckdb.connect()
     try:
-        found = connection.to_pyarrow(expression).to_pylist()
+        found: pd.DataFrame = connection.to_pyarrow(expression).to_pandas()
+        return found
     finally:
         connection.disconnect()
-    return found
-
-
-def _table(source: Any) -> Any:
-    import ibis
-
-    if isinstance(source, Cohort):
-        source = source.patients
-    if isinstance(source, pd.DataFrame):
-        return ibis.memtable(pa.Table.from_pandas(source, preserve_index=False))
-    if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.exists():
-            raise BadInput(Fault("file does not exist", file=path, remedy="correct the path"))
-        return ibis.memtable(pyarrow.dataset.dataset(path))  # streamed, never loaded whole
-    return source
 
 
 def _readings(
-    cells: pd.DataFrame, categories: Sequence[str], ends: Sequence[str] = ENDS
-) -> list[str]:
-    """Readings in order: single classes, then sets as they occur, ``unknown`` last."""
-    found = {reading for end in ends for reading in cells[end].unique()} - {""}
-    known = set(categories) | {UNKNOWN}
-    wrong = [r for r in sorted(found - known) if not set(r.split("/")) <= set(categories)]
-    if wrong:
-        raise BadInput(
-            [
-                Fault("not a set of HER2 classes", value=reading, allowed="/".join(categories))
-                for reading in wrong
-            ]
-        )
-    sets = sorted(
-        found - known, key=lambda r: [list(categories).index(part) for part in r.split("/")]
+    cells: pd.DataFrame,
+    patients: Patients,
+    columns: Mapping[str, str],
+    classes: tuple[str, ...],
+    missing_is_unknown: bool = False,
+) -> tuple[pd.DataFrame, int]:
+    """Cells with canonical names of readings, and how many patients have no tissue."""
+    faults = []
+    for short, column in columns.items():
+        named = {}
+        for text in dict.fromkeys(cells[short]):
+            if not text:
+                named[text] = UNKNOWN if missing_is_unknown else ""
+                continue
+            named[text] = reading_of(text, classes)
+            if not named[text]:
+                faults.append(_no_reading(patients, column, text, classes))
+        cells = cells.assign(**{short: cells[short].map(named)})
+    raise_if(sorted(faults, key=lambda fault: fault.row or 0))
+    sampled = (cells[list(columns)] != "").all(axis=1)
+    return cells[sampled], int(cells.loc[~sampled, "count"].sum())
+
+
+def reading_of(text: str, classes: tuple[str, ...]) -> str:
+    """Canonical name of a reading: a class, a set such as ``zero/low``, ``unknown``; else empty."""
+    by_case = {name.casefold(): name for name in classes}
+    parts = {part.strip().casefold() for part in text.split("/")}
+    if parts <= set(by_case):
+        return reading_name({by_case[part] for part in parts}, classes)
+    return UNKNOWN if is_missing(text) else ""
+
+
+def _no_reading(patients: Patients, column: str, text: str, classes: tuple[str, ...]) -> Fault:
+    close = nearest(text, classes)
+    remedy = f"did you mean '{close}'? " if close else ""
+    return Fault(
+        "not a set of HER2 classes", file=patients.file, row=_first_row(patients, column, text),
+        column=column, value=text, allowed=f"{', '.join(classes)}, sets as {'/'.join(classes[:2])}",
+        remedy=f"{remedy}name other classes with classes=, or read scores through a column map",
+    )  # fmt: skip
+
+
+def _first_row(patients: Patients, column: str, text: str) -> int | None:
+    """Row of the first such value, where rows have an order."""
+    if isinstance(patients.rows, ir.Table) or patients.cohort is not None:
+        return None
+    table = patients.table
+    line = table[LINE] if LINE in table.columns else ibis.row_number() + 2
+    rows = table.mutate(row=line)
+    rows = rows.filter(rows[column].cast("string").strip() == text)
+    return int(_run(rows.aggregate(first=rows["row"].min()), patients)["first"].iloc[0])
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Combinations of levels that occur, and the place of each kept cell among them."""
+
+    factors: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    kept: pd.Series
+    places: list[int]
+    not_known: int
+    not_asked: int
+
+
+def _grid(
+    cells: pd.DataFrame,
+    factors: Mapping[str, tuple[str, ...]],
+    patients: Patients,
+    order: Mapping[str, Sequence[str]] | None = None,
+) -> _Grid:
+    by = [factor_name(name) for name in factors]
+    known = (cells[by] != "").all(axis=1)
+    kept, faults, ranks = known.copy(), [], []
+    for column, short in zip(factors, by, strict=True):
+        seen = set(cells.loc[cells[short] != "", short])
+        wanted = factors[column]
+        faults += _level_faults(patients, column, seen, wanted)
+        given = wanted or (order or {}).get(column, ()) or patients.known_levels(column)
+        ranks.append({level: k for k, level in enumerate(in_order(seen, given))})
+        if wanted:
+            kept &= cells[short].isin(wanted)
+    raise_if(faults)
+    combinations = list(cells.loc[kept, by].itertuples(index=False, name=None))
+    rows = sorted(
+        set(combinations), key=lambda row: [r[x] for r, x in zip(ranks, row, strict=True)]
     )
-    return [*categories, *sets, *([UNKNOWN] if UNKNOWN in found else [])]
+    where = {row: k for k, row in enumerate(rows)}
+    return _Grid(
+        tuple(by), rows, kept, [where[row] for row in combinations],
+        not_known=int(cells.loc[~known, "count"].sum()),
+        not_asked=int(cells.loc[known & ~kept, "count"].sum()),
+    )  # fmt: skip
 
 
-def _strata(
-    cells: pd.DataFrame, by: Sequence[str], levels: Mapping[str, Sequence[str]]
-) -> list[tuple[str, ...]]:
-    """Combinations of levels that occur, in the order of the levels."""
-    if not by:
-        return [()]
+def _level_faults(
+    patients: Patients, column: str, seen: set[str], wanted: Sequence[str]
+) -> list[Fault]:
+    place: dict[str, Any] = {"file": patients.file, "column": column}
+    known = ", ".join(in_order(seen)[:40])
+    faults = [
+        Fault(f"no row has the level '{level}'", **place, allowed=known,
+              remedy="write it as in the data, or leave it out")
+        for level in wanted if level not in seen
+    ]  # fmt: skip
+    if not seen:
+        faults.append(Fault("the column is empty", **place, remedy="leave the factor out"))
+    if len(seen) > MOST_LEVELS:
+        remedy = "cut a continuous covariate into bands (<=50, >50)"
+        problem = f"{len(seen)} different values are too many for groups"
+        faults.append(Fault(problem, **place, allowed=f"at most {MOST_LEVELS}", remedy=remedy))
+    return faults
 
-    def order(row: tuple[str, ...]) -> list[tuple[int, str]]:
-        ranks = [list(levels.get(factor, ())) for factor in by]
-        return [
-            (known.index(level) if level in known else len(known), level)
-            for known, level in zip(ranks, row, strict=True)
-        ]
 
-    return sorted(set(cells[list(by)].itertuples(index=False, name=None)), key=order)
+def _ordered(readings: Iterable[str], classes: tuple[str, ...]) -> list[str]:
+    """Readings in order: single classes, then sets as they occur, ``unknown`` last."""
+    found = set(readings)
+    sets = sorted(
+        found - {*classes, UNKNOWN}, key=lambda r: [classes.index(part) for part in r.split("/")]
+    )
+    return [*classes, *sets, *([UNKNOWN] if UNKNOWN in found else [])]
+
+
+def _incidence(
+    readings: Sequence[str], classes: tuple[str, ...]
+) -> tuple[tuple[str, str], np.ndarray]:
+    table = [[c in reading_classes(r, classes) for c in classes] for r in readings]
+    return ("reading", "her2"), np.array(table, dtype=bool)

@@ -31,6 +31,7 @@ from her2bayes.evidence.patients.cohort_rows import (
 from her2bayes.evidence.patients.cohort_sources import Sources, open_sources, row_faults
 from her2bayes.evidence.patients.event_codes import Codes
 from her2bayes.evidence.patients.maps import ColumnMap, FactorMap, load_map
+from her2bayes.evidence.read_table import TextTable
 
 Line = tuple[str, str, str, str, str, int]
 FLOW_COLUMNS = ("stage", "unit", "rule", "result", "outcome", "count", "of")
@@ -154,14 +155,15 @@ class Cohort:
         return self.scheme.categories
 
 
-def read_cohort(mapped: ColumnMap | Path | str, where: Path | str) -> Cohort:
-    """Read the files that ``mapped`` names in folder ``where`` (or one file) into a cohort.
+def read_cohort(mapped: ColumnMap | Path | str, where: Path | str | TextTable) -> Cohort:
+    """Read the files that ``mapped`` names in folder ``where`` (or one table) into a cohort.
 
     Raises ``BadInput`` with all faults: missing or unknown columns with the nearest name, values
     that are not understood, repeated ids, reversed times, 2+ without any ISH.
     """
     mapped = mapped if isinstance(mapped, ColumnMap) else load_map(mapped)
-    sources = open_sources(mapped, Path(where))
+    place = where if isinstance(where, TextTable) else Path(where)
+    sources = open_sources(mapped, place)
     rows = read_rows(sources)
     chosen, ties = choose_rows(rows, sources)
     frame = _readings(chosen, rows, mapped)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from her2bayes.errors import BadInput, Fault
+from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.patients.classify import is_missing
 from her2bayes.evidence.patients.maps import ColumnMap, nearest
 from her2bayes.evidence.read_table import SHOWN, TextTable, read_table
@@ -81,11 +81,27 @@ class Sources:
         return padded[self.position]
 
 
-def open_sources(mapped: ColumnMap, where: Path) -> Sources:
-    """Read the files of a map in folder ``where`` (or the one file ``where``) and join them.
+def open_sources(mapped: ColumnMap, where: Path | TextTable) -> Sources:
+    """Read the files of a map in folder ``where`` (or take the one table ``where``) and join them.
 
     Raises ``BadInput`` with the faults of both files; missing columns are collected, not raised.
     """
+    tables = _given(mapped, where) if isinstance(where, TextTable) else _read(mapped, where)
+    sources = Sources(mapped, tables["table"], tables.get("patients"), np.empty(0, int))
+    _join(sources)
+    sources.faults += _missing_columns(sources)
+    return sources
+
+
+def _given(mapped: ColumnMap, table: TextTable) -> dict[str, TextTable]:
+    if "patients" in mapped.files:
+        problem = "the map names a file of patients beside the table, a data frame is one table"
+        remedy = "join the two frames and leave [files] patients out, or give the folder"
+        raise BadInput(Fault(problem, file=mapped.path, column="files.patients", remedy=remedy))
+    return {"table": table}
+
+
+def _read(mapped: ColumnMap, where: Path) -> dict[str, TextTable]:
     names = dict(mapped.files)
     options = {
         key: names[key]
@@ -108,12 +124,8 @@ def open_sources(mapped: ColumnMap, where: Path) -> Sources:
             tables[key] = read_table(path, mapped=True, **options)
         except BadInput as bad:
             faults.extend(bad.faults)
-    if faults:
-        raise BadInput(faults)
-    sources = Sources(mapped, tables["table"], tables.get("patients"), np.empty(0, int))
-    _join(sources)
-    sources.faults += _missing_columns(sources)
-    return sources
+    raise_if(faults)
+    return tables
 
 
 def _join(sources: Sources) -> None:

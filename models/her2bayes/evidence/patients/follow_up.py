@@ -22,9 +22,10 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.patients import follow_up_checks
+from her2bayes.evidence.data_frame import NAME, as_arrow, levels_in_order, without_dictionaries
 from her2bayes.evidence.patients import follow_up_checks as checks
 from her2bayes.evidence.patients.event_codes import (
     CENSORED,
@@ -35,7 +36,7 @@ from her2bayes.evidence.patients.event_codes import (
     decide,
 )
 from her2bayes.evidence.patients.follow_up_checks import collect, without_deprecations
-from her2bayes.evidence.read_table import read_table
+from her2bayes.evidence.read_table import TextTable, read_table
 
 # months in one unit of time; a month is a twelfth of 365.25 days
 MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}
@@ -92,7 +93,7 @@ class FollowUp:
 
 
 def read_follow_up(
-    source: str | Path | pd.DataFrame | ir.Table,
+    source: str | Path | pd.DataFrame | pa.Table | TextTable | ir.Table,
     *,
     time: str,
     event: str,
@@ -115,19 +116,19 @@ def read_follow_up(
 ) -> FollowUp:
     """Read, check and rename follow-up rows.
 
-    ``source`` is delimited text, Parquet (a file or a folder), a data frame or an Ibis table; the
-    other words are names of its columns. ``by`` lists the factors, with their levels in order where
-    given (rows with other levels are left out and counted). ``event_code`` is the value that means
-    an event where the codes are not 0 and 1, ``censored_codes`` those that mean censored; a code
-    that could mean either is refused. Where ``cause`` is the event column itself, its codes are the
-    causes, and 0 (or ``censored_codes``) is censored. ``missing`` gives further texts that say "not
-    known", by column. Rows with ``time <= entry`` that carry an event are refused unless
-    ``nonpositive="drop"``, or ``time`` is at most ``tolerance`` months before ``entry`` (rounded
-    times); censored ones hold no information and are left out. Several rows of one ``patient`` are
-    periods, which may not overlap, with one event at most, in the last. ``member`` is the one data
-    set of an ensemble that is read; ``mapped`` are lines on how a map made the source. ``longest``
-    is the longest follow-up in months that is believed to be in months. ``many_levels`` are factors
-    allowed many levels (centres, studies).
+    ``source`` is delimited text, Parquet (a file or a folder), a data frame (pandas, Polars,
+    Arrow), a ``TextTable`` or an Ibis table; the other words are names of its columns. ``by`` lists
+    the factors, with their levels in order where given (rows with other levels are left out and
+    counted). ``event_code`` is the value that means an event where the codes are not 0 and 1,
+    ``censored_codes`` those that mean censored; a code that could mean either is refused. Where
+    ``cause`` is the event column itself, its codes are the causes, and 0 (or ``censored_codes``) is
+    censored. ``missing`` gives further texts that say "not known", by column. Rows with ``time <=
+    entry`` that carry an event are refused unless ``nonpositive="drop"``, or ``time`` is at most
+    ``tolerance`` months before ``entry`` (rounded times); censored ones hold no information and are
+    left out. Several rows of one ``patient`` are periods, which may not overlap, with one event at
+    most, in the last. ``member`` is the one data set of an ensemble that is read; ``mapped`` are
+    lines on how a map made the source. ``longest`` is the longest follow-up in months that is
+    believed to be in months. ``many_levels`` are factors allowed many levels (centres, studies).
 
     Raises ``BadInput`` with every fault found, naming rows where the backend keeps their order.
     """
@@ -142,7 +143,8 @@ def read_follow_up(
         names=[*used.values(), *wanted],
         numbers=[used[role] for role in ("time", "entry") if role in used],
     )
-    raw, named = _one_member(opened.table, member, used, opened.file), opened.file
+    named = None if mapped else opened.file  # rows that a map made are rows of no file
+    raw = _one_member(opened.table, member, used, named)
     raise_if(_unknown_columns(raw, [*used.values(), *wanted], named))
     if time_unit not in MONTHS:
         raise BadInput(Fault("unknown time unit", value=time_unit, allowed=", ".join(MONTHS)))
@@ -163,6 +165,7 @@ def read_follow_up(
         many_levels=tuple(factor_name(name) for name in many_levels),
     )
     titles = {short: name for name, short in names.items()}
+    known = {short: opened.levels.get(name, ()) for name, short in names.items()}
     faults = [
         *codes.faults,
         *_left_ends(raw, used, named),
@@ -172,8 +175,8 @@ def read_follow_up(
     kept = _kept(table, used, given)
     return FollowUp(
         table=kept,
-        factors=follow_up_checks.levels(table, given, named),
-        causes=follow_up_checks.causes(kept) if "cause" in used else (),
+        factors=checks.levels(table, given, named, known),
+        causes=checks.causes(kept) if "cause" in used else (),
         endpoint=endpoint or re.sub(r"_?(months|days|time)$", "", time) or time,
         has_entry="entry" in used,
         has_patient="patient" in used,
@@ -247,12 +250,14 @@ def factor_name(column: str) -> str:
 class Opened:
     """Rows of a source as an Ibis table, the name by which messages call it, how it was read.
 
-    The table of a text file holds the line of each row in the column ``checks.LINE``.
+    ``levels`` are those of its categorical columns, in their order. The table of a text file holds
+    the line of each row in the column ``checks.LINE``.
     """
 
     table: ir.Table
     file: str | None = None
     notes: tuple[str, ...] = ()
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def open_table(
@@ -267,14 +272,15 @@ def open_table(
     if isinstance(source, ir.Table):
         return Opened(source)
     con = connection if connection is not None else ibis.duckdb.connect()
-    if isinstance(source, pd.DataFrame):
-        rows = pa.Table.from_pandas(source, preserve_index=False)
-        return Opened(_as_view(con, rows))
+    if isinstance(source, TextTable):
+        return _of_text(con, source, names, numbers)
+    if not isinstance(source, str | Path):
+        return _of_frame(con, source)
     path = Path(source)
     if not path.exists():
         raise BadInput(Fault("no such file", file=path, remedy="check the path"))
     if path.is_file() and path.suffix.lower() not in _PARQUET and con.name == "duckdb":
-        return _read_text(con, path, names, numbers)
+        return _of_text(con, read_table(path), names, numbers)
     try:
         with without_deprecations():
             return Opened(_read(con, path), path.name)
@@ -287,16 +293,25 @@ def open_table(
         ) from error
 
 
-def _read_text(con: Any, path: Path, names: Sequence[str], numbers: Sequence[str]) -> Opened:
-    text = read_table(path)
+def _of_text(con: Any, text: TextTable, names: Sequence[str], numbers: Sequence[str]) -> Opened:
     raise_if(text.asked(names))
     text, faults = text.with_decimal_points(numbers)
     raise_if(faults)
     rows = text.columns.append_column(checks.LINE, pa.array(text.rows, pa.int64()))
-    return Opened(_as_view(con, rows), path.name, text.notes)
+    return Opened(_as_view(con, rows), text.path.name, text.notes)
 
 
-def _as_view(con: Any, rows: pa.Table) -> ir.Table:
+def _of_frame(con: Any, frame: Any) -> Opened:
+    """Rows of a data frame, or of Parquet files that Arrow streams."""
+    if isinstance(frame, pyarrow.dataset.Dataset):
+        file = Path(frame.files[0]).name if len(frame.files) == 1 else None
+        return Opened(_as_view(con, frame), file)
+    rows = as_arrow(frame)
+    levels = {name: levels_in_order(rows, name) for name in rows.column_names}
+    return Opened(_as_view(con, without_dictionaries(rows)), NAME, levels=levels)
+
+
+def _as_view(con: Any, rows: pa.Table | pyarrow.dataset.Dataset) -> ir.Table:
     with without_deprecations():
         return con.create_view("follow_up", ibis.memtable(rows), overwrite=True)
 
@@ -365,7 +380,7 @@ def _repeated_patients(raw: ir.Table, used: Mapping[str, str], file: str | None)
     evident = [name for name in raw.columns if _PATIENT_ID.fullmatch(_snake(name))]
     if not evident or set(evident) & set(used.values()):
         return []
-    ids = _text(raw[evident[0]])
+    ids = known_text(raw[evident[0]])
     found = collect(raw.aggregate(rows=ids.count(), ids=ids.nunique())).iloc[0]
     if found["rows"] == found["ids"]:
         return []
@@ -409,7 +424,8 @@ def _canonical(
         columns[f"{role}_text"] = given.cast("string")  # as given, to name a bad value
         odd = (columns[role].isinf() | columns[role].isnan()).fill_null(False)
         if given.type().is_string():
-            odd = odd | (columns[role].isnull() & _text(given, absent).notnull()).fill_null(False)
+            text = known_text(given, absent)
+            odd = odd | (columns[role].isnull() & text.notnull()).fill_null(False)
         columns[f"{role}_bad"] = odd
     if tolerance and "entry" in used:  # rounded times: an entry a little before the start is 0
         entry = columns["entry"]
@@ -417,17 +433,17 @@ def _canonical(
     for role in ("cause", "patient"):
         if role in used:
             absent = MISSING | words.get(used[role], frozenset())
-            columns[role] = _text(raw[used[role]], absent)
+            columns[role] = known_text(raw[used[role]], absent)
     if checks.LINE in raw.columns:
         columns[checks.LINE] = raw[checks.LINE]
     for name, short in names.items():
-        columns[short] = _text(raw[name], MISSING | words.get(name, frozenset()))
+        columns[short] = known_text(raw[name], MISSING | words.get(name, frozenset()))
     return raw.select(**columns)
 
 
 def _number(column: ir.Value, missing: frozenset[str]) -> ir.Value:
     if column.type().is_string():
-        return _text(column, missing).try_cast("float64")
+        return known_text(column, missing).try_cast("float64")
     return column.cast("float64")
 
 
@@ -438,7 +454,8 @@ def _plain(column: ir.Value) -> ir.Value:
     return text
 
 
-def _text(column: ir.Value, missing: frozenset[str] = MISSING) -> ir.Value:
+def known_text(column: ir.Value, missing: frozenset[str] = MISSING) -> ir.Value:
+    """Text of a column, null where it says that nothing is known."""
     text = _plain(column)
     return text.lower().isin(sorted(missing)).ifelse(ibis.null("string"), text)
 

@@ -1,14 +1,9 @@
-"""What can be wrong with follow-up rows, found by aggregates and named by rows.
-
-Results of Ibis expressions as pandas frames, whatever the engine.
-
-Levels of factors and causes of events in follow-up rows, in an order people expect.
-"""
+"""What can be wrong with follow-up rows, found by aggregates and named by rows; their levels."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,9 +37,12 @@ KNOWN_ORDER = ("zero", "ultralow", "low", "positive")
 
 
 def levels(
-    table: ir.Table, given: Mapping[str, Sequence[str]], file: str | None
+    table: ir.Table,
+    given: Mapping[str, Sequence[str]],
+    file: str | None,
+    ordered: Mapping[str, Sequence[str]],
 ) -> dict[str, tuple[str, ...]]:
-    """Levels of each factor in order: as given, or known (zero, low, positive), or sorted."""
+    """Levels of each factor in order: as given, ``ordered`` by a frame, or sorted."""
     if not given:
         return {}
     combinations = collect(table.select(*given).distinct())
@@ -57,9 +55,17 @@ def levels(
             for level in wanted
             if level not in seen
         ]
-        found[factor] = tuple(wanted) or tuple(sorted(seen, key=_level_order))
+        found[factor] = tuple(wanted) or in_order(seen, ordered.get(factor, ()))
     raise_if(wrong)
     return found
+
+
+def in_order(levels_: Collection[str], known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Levels as ``known`` orders them, others after them: zero, low, positive; numbers; text."""
+    places = {level: place for place, level in enumerate(known)}
+    return tuple(
+        sorted(levels_, key=lambda level: (places.get(level, len(places)), _level_order(level)))
+    )
 
 
 def _level_order(level: str) -> tuple[int, float, str]:
