@@ -17,7 +17,6 @@ import pytest
 from her2bayes.distribution.classical import classical_rows
 from her2bayes.evidence.printed.study import Study, load_study
 from her2bayes.inference.estimates import ESTIMATE_COLUMNS
-from her2bayes.inference.sampling import Sampling
 from her2bayes.page import style
 from her2bayes.page.cohort import cohort_section
 from her2bayes.page.evidence_table import join
@@ -258,4 +257,4 @@ def result(helpers: ModuleType, patched: Any) -> CohortTransitions:
     from her2bayes.transition import cohort as tc
 
     cohort = helpers.make_cohort()
-    return tc.run_cohort(cohort, ["hr_status"], Sampling(), assay=False)
+    return tc.run_pairs(tc.pairs_of(cohort, ["hr_status"]), tc.Specification(assay=False))

@@ -8,7 +8,7 @@ import pytest
 from her2bayes.bayes.prior import complete
 from her2bayes.page.fit_card import meanings, parsed, row_words
 from her2bayes.transition import her2_transition_dirichlet as model
-from her2bayes.transition.tables.estimates import row_priors
+from her2bayes.transition.paper import row_priors
 
 DEFAULT = model.DEFAULT_PRIORS
 

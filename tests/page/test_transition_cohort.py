@@ -22,9 +22,9 @@ from her2bayes.transition.report import flow_text, write_cohort
 
 
 def test_section_names_pairs_scenarios_and_levels(result: tc.CohortTransitions) -> None:
-    section = report.section(result)
+    section = report.pairs_section(result)
     text = " ".join(section.paragraphs)
-    single = int(tc.single(result.counts)["counts"].sum())
+    single = int(tc.single(result.pairs.overall)["counts"].sum())
     assert f"Of 550 pairs {single} have one class at both ends" in text
     assert "coarsening at random" in text
     assert "IHC 0-1+ read as zero" in text

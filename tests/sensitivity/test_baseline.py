@@ -122,12 +122,11 @@ def test_the_reported_analysis_is_that_of_the_page(name, families, kinds, tmp_pa
 @pytest.mark.slow
 def test_transitions_of_a_paper_are_those_of_the_page(tmp_path, monkeypatch) -> None:
     from her2bayes.transition import paper
-    from her2bayes.transition.tables import estimates
 
     study, fits = load_study(study_folder("shi2023")), Store(tmp_path)
-    first = dict(list(estimates.row_priors(3).items())[:1])
-    monkeypatch.setattr(estimates, "row_priors", lambda k: first)
-    monkeypatch.setattr(estimates, "partitions", lambda facts: [(), ("hr_status",)])
+    first = dict(list(paper.row_priors(3).items())[:1])
+    monkeypatch.setattr(paper, "row_priors", lambda k: first)
+    monkeypatch.setattr(paper, "partitions", lambda facts: [(), ("hr_status",)])
     result = paper.run(study, fits, QUICK)
     rows = result.estimates[(result.estimates["reading"] == "")]
     targets = study_answers(study, rows)
@@ -203,7 +202,10 @@ def test_pairs_of_a_cohort_are_those_of_the_page(tmp_path, paired) -> None:
     from her2bayes.transition import sensitivity_pairs
 
     cohort, fits = paired, Store(tmp_path)
-    result = transition_cohort.run_cohort(cohort, ["hr_status"], QUICK, fits, assay=False)
+    result = transition_cohort.run_pairs(
+        transition_cohort.pairs_of(cohort, ["hr_status"]),
+        transition_cohort.Specification(assay=False, sampling=QUICK, store=fits),
+    )
     rows = result.estimates[result.estimates["reading"] == ""]
     asked = [c for c in as_conclusions(rows)
              if sensitivity_pairs.paper.factors_of(c.estimand) is not None]  # fmt: skip

@@ -13,7 +13,7 @@ from scipy import stats
 from her2bayes.errors import BadInput
 from her2bayes.inference import densities, engine
 from her2bayes.transition import assay, her2_transition
-from her2bayes.transition.assay_reads import read_rows
+from her2bayes.transition.assay import read_rows
 
 HER2 = ["zero", "low", "positive"]
 TABLE = np.array([[103, 43, 3], [100, 149, 12], [6, 16, 50]])

@@ -17,9 +17,8 @@ from her2bayes.evidence.patients.classify import PAPERS
 from her2bayes.evidence.patients.cohort import Cohort
 from her2bayes.evidence.simulate import coarsened_sets, known_truth, simulate_pairs
 from her2bayes.inference.convergence import Diagnostics
-from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import cohort as tc
-from her2bayes.transition.draws import Matrix, contrast_rows, matrix_rows
+from her2bayes.transition.draws import Matrix, Rows, contrast_rows, matrix_rows
 
 CLASSES = ["zero", "low", "positive"]
 
@@ -82,11 +81,12 @@ def make_cohort() -> Cohort:
 def result(cohort: Cohort) -> Iterator[tc.CohortTransitions]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tc, "_fit", exact_fit)
-        yield tc.run_cohort(cohort, ["hr_status", "site"], Sampling(), assay=False)
+        how = tc.Specification(assay=False)
+        yield tc.run_pairs(tc.pairs_of(cohort, ["hr_status", "site"]), how)
 
 
 def test_scenarios_settle_only_the_ambiguous_score(cohort: Cohort) -> None:
-    data = tc.scenarios(cohort, transition_counts(cohort))
+    data = tc.pairs_of(cohort).scenarios
     assert list(data) == [tc.ALL, tc.SINGLE, "IHC 0-1+ read as zero", "IHC 0-1+ read as low"]
     totals = {name: int(part["counts"].sum()) for name, part in data.items()}
     assert totals[tc.ALL] == totals["IHC 0-1+ read as zero"] == 550
@@ -135,13 +135,14 @@ def test_levels_of_crossed_factors_are_standardised_to_the_cohort(
     names = ["hr_status=positive, site=bone", "hr_status=positive, site=liver"]
     weight = tc.exact_counts(data).sel(stratum=names, her2_primary="low").to_numpy()
     mean = sum(
-        w * m.transition.sel(her2_primary="low") for w, m in zip(weight, inside, strict=True)
+        w * m.posterior.transition.sel(her2_primary="low")
+        for w, m in zip(weight, inside, strict=True)
     )
     xr.testing.assert_allclose(
-        level.transition.sel(her2_primary="low"), mean / weight.sum(), atol=1e-12
+        level.posterior.transition.sel(her2_primary="low"), mean / weight.sum(), atol=1e-12
     )
     assert level.pairs == sum(m.pairs for m in inside)
-    np.testing.assert_allclose(level.transition.sum("her2"), 1)
+    np.testing.assert_allclose(level.posterior.transition.sum("her2"), 1)
 
 
 def test_finite_counts_by_level(result: tc.CohortTransitions) -> None:
@@ -190,7 +191,8 @@ def matrix(level: str, seed: int) -> Matrix:
     )
     fit = SimpleNamespace(fit_id="a" * 12, model="m", diagnostics=Diagnostics(4, 300, 0, 1.0))
     observed = xr.DataArray([0.2, 0.5, 0.3], dims="her2_primary", coords={"her2_primary": CLASSES})
-    return Matrix((("site", level),), draws, draws, share, share, observed, 10 * seed, fit)
+    rows = Rows(draws, share, observed)
+    return Matrix((("site", level),), rows, rows, 10 * seed, fit)
 
 
 def test_this_cohort_and_a_new_one_are_different_rows() -> None:

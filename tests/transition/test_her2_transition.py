@@ -19,7 +19,7 @@ from her2bayes.inference import densities, engine
 from her2bayes.inference.convergence import diagnostics, verdict
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import her2_transition, her2_transition_dirichlet
-from her2bayes.transition.design import design, factors_of, split_readings
+from her2bayes.transition.rows import design, factors_of, split_readings
 
 HER2 = ["zero", "low", "positive"]
 MSK = np.array([[[103, 43, 3], [100, 149, 12], [6, 16, 50]], [[21, 5, 0], [16, 13, 1], [1, 3, 29]]])

@@ -10,11 +10,10 @@ import pytest
 
 from her2bayes.evidence.printed.study import Study, load_study, skeleton_folder, study_folder
 from her2bayes.inference.sampling import Sampling
+from her2bayes.transition import paper as estimates
 from her2bayes.transition.draws import derived_rows
-from her2bayes.transition.pair_facts import pair_facts
-from her2bayes.transition.tables import estimates
-from her2bayes.transition.tables.facts import table_set
-from her2bayes.transition.tables.polytope import cell_bounds, conflict, extreme_table
+from her2bayes.transition.facts import pair_facts, table_set
+from her2bayes.transition.polytope import cell_bounds, conflict, extreme_table
 
 HER2 = ("zero", "low", "positive")
 FACTS = """fact_id,factor,level,cells,relation,value,reading,locator,claim_id
@@ -85,11 +84,13 @@ def test_the_printed_share_of_a_group_comes_out(tmp_path: Path, rows: str) -> No
     found = estimates.analyse(
         known.facts,
         HER2,
-        factors=[("hr_status",)],
-        rows={rows: estimates.row_priors(3)[rows]},
-        sampling=Sampling(draws=400, tune=400, chains=2),
+        estimates.Specification(
+            by=("hr_status",),
+            rows={rows: estimates.row_priors(3)[rows]},
+            sampling=Sampling(draws=400, tune=400, chains=2),
+        ),
     )
-    (analysis,) = found.analyses
+    _, analysis = found.analyses
     table = analysis.fit.posterior["table"].sel(stratum="positive", drop=True)
     size = table.sum(("her2_primary", "her2"))
     assert set(np.unique(size)) == {63}

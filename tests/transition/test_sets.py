@@ -11,7 +11,15 @@ from her2bayes.evidence.patients.aggregate import transition_counts
 from her2bayes.evidence.patients.cohort import Cohort, read_cohort
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import section_cohort as report
-from her2bayes.transition.cohort import ALL, SINGLE, run_cohort, unused, with_single
+from her2bayes.transition.cohort import (
+    ALL,
+    SINGLE,
+    Specification,
+    pairs_of,
+    run_pairs,
+    unused,
+    with_single,
+)
 
 MAP = """schema = 1
 id = "sets"
@@ -56,8 +64,12 @@ def test_what_transitions_do_not_use_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_cohort_of_sets_alone_has_a_report(tmp_path: Path) -> None:
     short = Sampling(draws=100, tune=150, chains=2)
-    result = run_cohort(cohort(tmp_path), ["site"], short, assay=False)
+    result = run_pairs(
+        pairs_of(cohort(tmp_path), ["site"]), Specification(assay=False, sampling=short)
+    )
     assert result.classical.empty
-    assert report.section(result).tables
-    assert "24 have tissue of the primary" in " ".join(report.cohort_section(result).paragraphs)
+    assert report.pairs_section(result).tables
+    assert "24 have tissue of the primary" in " ".join(
+        report.cohort_section(result.pairs).paragraphs
+    )
     assert report.evidence(result)["posterior_median"].notna().all()

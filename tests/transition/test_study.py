@@ -12,9 +12,8 @@ from her2bayes.evidence.printed.study import Study, load_study, study_folder
 from her2bayes.inference.sampling import Sampling
 from her2bayes.page.section import FitCard
 from her2bayes.transition import paper
-from her2bayes.transition import section_paper as report
+from her2bayes.transition import section as report
 from her2bayes.transition.report import facts_flow, study_evidence
-from her2bayes.transition.tables import estimates as latent_transition
 
 UNIFORM = "Dirichlet(1, ..., 1)"
 
@@ -26,11 +25,11 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def result(study: Study) -> Iterator[paper.Result]:
-    rows = latent_transition.row_priors(3)
+    rows = paper.row_priors(3)
     two = {UNIFORM: rows[UNIFORM], "Dirichlet(1/2, ..., 1/2)": rows["Dirichlet(1/2, ..., 1/2)"]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latent_transition, "row_priors", lambda k: two)
-        patch.setattr(latent_transition, "partitions", lambda facts: [()])
+        patch.setattr(paper, "row_priors", lambda k: two)
+        patch.setattr(paper, "partitions", lambda facts: [()])
         yield paper.run(study, None, Sampling(draws=500, tune=10, chains=2))
 
 

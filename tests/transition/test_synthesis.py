@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.transition.design import changes
-from her2bayes.transition.rows import ROW_PRIORS
-from her2bayes.transition.synthesis import new_stratum
+from her2bayes.transition.rows import ROW_PRIORS, changes
+from her2bayes.transition.transition_synthesis import new_stratum
 
 HER2 = ["zero", "low", "positive"]
 

@@ -66,7 +66,7 @@ FAMILIES = (
         "HER2 status from primary to recurrence",
         "no fact on pairs of primary and recurrence is printed",
         "transition.paper",
-        "transition.section_paper",
+        "transition.section",
     ),
     Family(
         "reconstructed_survival",

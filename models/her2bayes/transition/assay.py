@@ -23,25 +23,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior, complete, prior
-from her2bayes.transition.assay_reads import (
-    fixed_reads,
-    label_reads,
-    observe_agreement,
-    on_diagonal,
-    read_rows,
-    read_twice,
-    uncertain_reads,
-)
-from her2bayes.transition.design import design, split_readings
+from her2bayes.errors import Fault, raise_if
 from her2bayes.transition.rows import (
     ROW_PRIORS,
     coordinates,
+    design,
     logistic_rows,
     observe_pairs,
+    parameters,
     primary_shares,
+    split_readings,
 )
 
 DEFAULT_PRIORS = {
@@ -105,3 +100,138 @@ def build(
             same = on_diagonal(read_twice(matrix, k, c, "agreement_correlation"), k)
             observe_agreement(data, same)
     return model
+
+
+def read_rows(
+    her2: list[str], priors: Mapping[str, Prior], reads: Mapping[str, tuple[float, ...]]
+) -> np.ndarray:
+    """Dirichlet row of each true class (her2, read), from ``reads`` or the prior ``reads_<class>``.
+
+    Raises ``BadInput`` where a class has none, or a row of another length.
+    """
+    rows = {name: tuple(row) for name, row in reads.items()}
+    for name in her2:
+        if name not in rows and f"reads_{name}" in priors:
+            rows[name] = tuple(parameters(priors, f"reads_{name}", "Dirichlet")["a"])
+    raise_if(
+        [
+            Fault(
+                f"no prior for how class '{name}' is read",
+                value=rows.get(name),
+                allowed=f"{len(her2)} positive numbers, one for each of {', '.join(her2)}",
+                remedy="give it in 'reads'",
+            )
+            for name in her2
+            if len(rows.get(name, ())) != len(her2) or min(rows[name]) <= 0
+        ]
+    )
+    return np.array([rows[name] for name in her2])
+
+
+def label_reads(data: xr.Dataset, readings: xr.Dataset) -> dict[str, list[str]]:
+    """Coordinates of readings: of one sample, of a pair, of agreement studies."""
+    her2 = [str(name) for name in data["her2"].values]
+    labels = {
+        "read": her2,
+        "read_primary": her2,
+        "error": [str(place) for place in range(len(her2) - 1)],
+        "pair": [str(name) for name in readings["pair"].values],
+    }
+    if "agreement" in data:
+        labels["agreement_study"] = [str(name) for name in data["agreement_study"].values]
+    return labels
+
+
+def fixed_reads(data: xr.Dataset) -> Any:
+    """Misclassification matrix (her2, read) given as data."""
+    import pymc.dims as pmd
+
+    given = data["misclassification"].transpose("her2", "read").astype(float)
+    raise_if(
+        [
+            Fault("a row of 'misclassification' is no distribution", value=row.tolist())
+            for row in given.values
+            if (row < 0).any() or abs(row.sum() - 1) > 1e-9
+        ]
+    )
+    bare = given.drop_vars(list(given.coords))
+    return pmd.Deterministic("misclassification", pmd.Data("fixed_misclassification", bare))
+
+
+def uncertain_reads(concentration: np.ndarray) -> Any:
+    """Misclassification matrix (her2, read): Dirichlet rows with the diagonal above one half."""
+    import pymc as pm
+    import pymc.dims as pmd
+
+    k = len(concentration)
+    right = np.diag(concentration)
+    wrong = concentration[~np.eye(k, dtype=bool)].reshape(k, k - 1)
+    beta = pm.Beta.dist(pm.Data("right", right), pm.Data("wrong", wrong.sum(axis=1)))
+    accuracy = pm.Truncated("accuracy", beta, lower=0.5, upper=1.0, dims="her2")
+    accuracy = pmd.math.as_xtensor(accuracy, dims=("her2",))
+    split = xr.DataArray(wrong, dims=("her2", "error"))
+    wrong_by_class = pmd.Data("wrong_by_class", split)
+    error = pmd.Dirichlet(
+        "error_split", a=wrong_by_class, core_dims="error", dims=("her2", "error")
+    )
+    place = np.zeros((k, k - 1, k))  # error number e of class t is the class place[t, e, .]
+    for t in range(k):
+        place[t, np.arange(k - 1), [o for o in range(k) if o != t]] = 1.0
+    place = pmd.math.as_xtensor(place, dims=("her2", "error", "read"))
+    identity = pmd.math.as_xtensor(np.eye(k), dims=("her2", "read"))
+    wrong_reads = (error * place).sum("error")
+    matrix = accuracy * identity + (1.0 - accuracy) * wrong_reads
+    return pmd.Deterministic("misclassification", matrix.transpose("her2", "read"))
+
+
+def read_twice(matrix: Any, k: int, correlation: Any, name: str) -> Any:
+    """Probability of two readings given two true classes (her2_primary, her2, read_primary, read).
+
+    ``correlation`` is c, kept as data variable ``name``; None leaves its term out of the graph.
+    """
+    import pymc.dims as pmd
+
+    from her2bayes.bayes.crossing import number
+
+    first = matrix.rename({"her2": "her2_primary", "read": "read_primary"})
+    apart = first * matrix
+    if correlation is None:
+        return apart
+    c = number(name, float(correlation))
+    up_to = np.triu(np.ones((k, k)))  # sums a row up to and including each class
+    tops = [
+        row.dot(pmd.math.as_xtensor(up_to, dims=(dim, "up_to")), dim=dim).rename({"up_to": dim})
+        for row, dim in ((first, "read_primary"), (matrix, "read"))
+    ]
+    bottom = pmd.math.maximum(tops[0] - first, tops[1] - matrix)
+    together = pmd.math.maximum(pmd.math.minimum(*tops) - bottom, 0.0)
+    return (1.0 - c) * apart + c * together
+
+
+def observe_agreement(data: xr.Dataset, same: Any) -> None:
+    """Observe two readings of the same tumours, whose true class does not change between them.
+
+    ``same`` (her2, read_primary, read) are the probabilities of the readings given the true class.
+    """
+    import pymc.dims as pmd
+
+    from her2bayes.bayes.crossing import multinomial
+
+    a = pmd.Data("agreement_concentration", xr.DataArray(np.ones(data.sizes["her2"]), dims="her2"))
+    share = pmd.Dirichlet(
+        "agreement_share", a=a, core_dims="her2", dims=("agreement_study", "her2")
+    )
+    counts = data["agreement"].transpose("agreement_study", "first", "second")
+    counts = counts.drop_vars(list(counts.coords)).stack(
+        read_pair=("first", "second"), create_index=False
+    )
+    flow = share.dot(same.stack({"read_pair": ("read_primary", "read")}), dim="her2")
+    multinomial("agreement", pmd.Data("agreement_counts", counts), flow)
+
+
+def on_diagonal(values: Any, k: int) -> Any:
+    """Entries of ``values`` (her2_primary, her2, ...) with equal classes, along ``her2``."""
+    import pymc.dims as pmd
+
+    identity = pmd.math.as_xtensor(np.eye(k), dims=("her2_primary", "her2"))
+    return (values * identity).sum("her2_primary")

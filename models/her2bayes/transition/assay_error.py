@@ -1,16 +1,13 @@
-"""Change of the tumour or error of the assay: true discordance under several states of knowledge.
+"""How answers on real change depend on what is believed of the assay: scenarios, tipping points.
 
-Pairs of readings alone cannot tell the two apart, so every answer here depends on what is believed
-of the assay. ``sensitivity`` shows that dependence: scenarios of the prior, and for each how much
-the data taught of the assay's accuracy (contraction) and how accuracy and true discordance trade
-against each other in the posterior (correlation). ``tipping`` turns the question round: how good
-must the assay be known to be for real change to exceed a given share of patients.
-
-Tipping analysis of a paper: true change behind its facts, under a series of known assays.
-
-Patients have the model of true classes (``assay_error``); a paper has facts on tables of readings.
-For an assay M taken as known the posterior of the true flow sums over all tables of readings that
-agree with the facts (``inference.assay_fit``), with the row prior of the paper's own analysis.
+Pairs of readings alone cannot tell change of the tumour from error of the assay, so every answer
+here depends on what is believed of the assay. ``run`` shows that dependence for patients: scenarios
+of the prior, and for each how much the data taught of the assay's accuracy (contraction) and how
+accuracy and true discordance trade against each other in the posterior (correlation). The tipping
+analysis turns the question round: how good must the assay be known to be for real change to exceed
+a given share of patients. A paper has facts on tables of readings instead: for an assay taken as
+known the posterior of the true flow sums over all tables of readings that agree with the facts,
+with the row prior of the paper's own analysis.
 """
 
 from __future__ import annotations
@@ -23,24 +20,33 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from her2bayes.bayes.prior import Prior, complete
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import verdict
-from her2bayes.inference.estimates import INTERVAL, contraction, estimate
+from her2bayes.inference.estimates import INTERVAL, contraction
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import assay
-from her2bayes.transition import draws as of
-from her2bayes.transition import draws as tr
-from her2bayes.transition.assay import DEFAULT_PRIORS
-from her2bayes.transition.assay_reads import read_rows
-from her2bayes.transition.tables.assay_fit import fit_true_rows
-from her2bayes.transition.tables.estimates import RowPrior, TableAnalysis, row_priors
+from her2bayes.transition.assay import DEFAULT_PRIORS, read_rows
+from her2bayes.transition.draws import (
+    TRUE_CLASSES,
+    Given,
+    Line,
+    Matrix,
+    accuracy,
+    draws,
+    levels,
+    observed_discordance,
+    pooled,
+    rows_of,
+    summarise,
+)
+from her2bayes.transition.table_fit import RowPrior, TableFit, fit_tables
 
 if TYPE_CHECKING:
     from her2bayes.inference.fit import Fit
     from her2bayes.inference.store import Store
-    from her2bayes.transition.tables.facts import TableSet
-    from her2bayes.transition.tables.fit import TableFit
+    from her2bayes.transition.facts import TableSet
 
 
 DEFAULT = "default assay prior, independent errors"
@@ -80,29 +86,42 @@ SCENARIOS = (
 )
 
 
+SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
+"""Multiples of the default error rates for the tipping analysis."""
+
+EXCEEDS = (0.1, 0.2, 0.3)
+"""Shares of real change asked about."""
+
+KNOWN_NOTE = "true classes behind the readings, assay known: mean of its default prior"
+
+
 @dataclass(frozen=True)
 class AssayResult:
-    """Fits by scenario, one row a scenario of ``sensitivity``, one an accuracy of ``tipping``."""
+    """Fits by scenario, one row a scenario of ``sensitivity``, one an accuracy of ``tipping``.
+
+    ``matrices`` are those of true classes in the default scenario.
+    """
 
     fits: Mapping[str, Fit]
     sensitivity: pd.DataFrame
     tipping: pd.DataFrame
     estimates: tuple[dict[str, Any], ...]
+    matrices: tuple[Matrix, ...]
 
 
 def run(
     data: xr.Dataset,
     *,
-    exceeds: Sequence[float] = (0.1, 0.2, 0.3),
+    priors: Mapping[str, Prior] | None = None,
+    exceeds: Sequence[float] = EXCEEDS,
     scenarios: Sequence[Scenario] = SCENARIOS,
-    scales: Sequence[float] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5),
     sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
     store: Store | None = None,
 ) -> AssayResult:
     """Fit TransitionCounts (with agreement studies where ``data`` holds them) in all scenarios.
 
-    ``scales`` multiply the default error rates for the tipping analysis; ``exceeds`` are the shares
-    of real change asked about. Raises ``BadInput`` for shares outside 0 to 1 or no scenario.
+    ``priors`` replace those of ``assay.DEFAULT_PRIORS``; ``exceeds`` are the shares of real change
+    asked about. Raises ``BadInput`` for shares outside 0 to 1 or no scenario.
     """
     raise_if(
         [
@@ -112,15 +131,20 @@ def run(
         ]
         + ([] if scenarios else [Fault("no scenario", remedy="give at least one")])
     )
-    weight = _weight(data)
+    asked = _Asked(data, dict(priors or {}), store)
     rows, found, fits = [], [], {}
     for scenario in scenarios:
-        fitted = _fit(data, scenario, careful(sampling), store)
+        _, options = described(data, scenario, priors)
+        fitted = asked.fit(options["reads"], careful(sampling), scenario.error_correlation)
         fits[scenario.name] = fitted
-        rows.append(_sensitivity_row(scenario.name, fitted, weight))
-        found += list(_estimates(fitted, data, scenario.name))
-    tips = [_tipping_row(data, scale, exceeds, weight, sampling, store) for scale in scales]
-    return AssayResult(fits, pd.DataFrame(rows), pd.DataFrame(tips), tuple(found))
+        rows.append(asked.sensitivity_row(scenario.name, fitted))
+        found += _estimates(asked.matrices(fitted, scenario.name), scenario.name)
+    tips = [asked.tipping_row(scale, exceeds, sampling) for scale in SCALES]
+    first = next(iter(fits.items()))
+    return AssayResult(
+        fits, pd.DataFrame(rows), pd.DataFrame(tips), tuple(found),
+        tuple(asked.matrices(first[1], first[0])),
+    )  # fmt: skip
 
 
 def tipping_point(tipping: pd.DataFrame, share: float, probability: float = 0.95) -> float | None:
@@ -144,14 +168,18 @@ def tipping_point(tipping: pd.DataFrame, share: float, probability: float = 0.95
 
 
 def scaled_reads(
-    her2: Sequence[str], scale: float, total: float | None = None
+    her2: Sequence[str],
+    scale: float,
+    total: float | None = None,
+    priors: Mapping[str, Prior] | None = None,
 ) -> dict[str, tuple[float, ...]]:
-    """Default rows with all error rates times ``scale``, worth ``total`` readings (default: same).
+    """Rows of the assay's prior with all error rates times ``scale``, worth ``total`` readings.
 
     Error rates stay below one half: an assay wrong more often than right is no assay. A row
-    without error keeps a thousandth for each other class, which a sampler can move in.
+    without error keeps a thousandth for each other class, which a sampler can move in. Without
+    ``total`` a row is worth what it was.
     """
-    rows = read_rows(list(her2), assay.DEFAULT_PRIORS, {})
+    rows = read_rows(list(her2), complete(priors, DEFAULT_PRIORS), {})
     found = {}
     for place, (name, row) in enumerate(zip(her2, rows, strict=True)):
         share = scale * row / row.sum()
@@ -169,119 +197,130 @@ def careful(sampling: Sampling) -> Sampling:
     return replace(sampling, draws=sampling.draws * 5 // 2, target_accept=accept)
 
 
-def described(data: xr.Dataset, scenario: Scenario) -> tuple[xr.Dataset, dict[str, Any]]:
+def described(
+    data: xr.Dataset, scenario: Scenario, priors: Mapping[str, Prior] | None = None
+) -> tuple[xr.Dataset, dict[str, Any]]:
     """Data and options of ``assay.build`` in a scenario."""
     her2 = [str(name) for name in data["her2"].values]
-    rows = read_rows(her2, assay.DEFAULT_PRIORS, {}) * scenario.knowledge
+    rows = read_rows(her2, complete(priors, DEFAULT_PRIORS), {}) * scenario.knowledge
     reads = {name: tuple(row) for name, row in zip(her2, rows, strict=True)}
     # always in the graph, so that all scenarios share one compiled model
     return data.assign(error_correlation=float(scenario.error_correlation)), {"reads": reads}
 
 
-def _fit(data: xr.Dataset, scenario: Scenario, sampling: Sampling, store: Store | None) -> Fit:
-    given, options = described(data, scenario)
-    return _fit_reads(given, options["reads"], scenario.error_correlation, sampling, store)
-
-
-def _fit_reads(
-    data: xr.Dataset,
-    reads: Mapping[str, tuple[float, ...]],
-    correlation: float,
-    sampling: Sampling,
-    store: Store | None,
-) -> Fit:
-    from her2bayes.inference.fit import fit
-
-    # always in the graph, so that all scenarios share one compiled model
-    given = data.assign(error_correlation=float(correlation))
-    return fit(assay.build, given, options={"reads": dict(reads)}, sampling=sampling, store=store)
-
-
-def _weight(data: xr.Dataset) -> xr.DataArray:
-    pairs = data["counts"].sum(("primary_reading", "recurrence_reading"))
-    return pairs / pairs.sum()
-
-
-def _over_strata(draws: xr.DataArray, weight: xr.DataArray) -> xr.DataArray:
-    return (draws * weight).sum("stratum")
-
-
-def _answers(draws: xr.Dataset, weight: xr.DataArray) -> dict[str, xr.DataArray]:
-    true = _over_strata(of.true_discordance(draws), weight)
-    seen = _over_strata(of.observed_discordance(draws), weight)
-    kept = _over_strata(
-        of.unchanged_given_observed_change(draws) * of.observed_discordance(draws), weight
-    )
-    right = _over_strata(of.accuracy(draws), weight)
+def stratum_names(data: xr.Dataset) -> dict[Given, str]:
+    """Name of each stratum by its conditions."""
+    factors = data.attrs.get("factors", [])
     return {
-        "true_discordance": true,
-        "observed_discordance": seen,
-        "unchanged_given_observed_change": kept / seen,
-        "accuracy": right,
+        tuple((f, str(data[f].sel(stratum=name).item())) for f in factors): str(name)
+        for name in data["stratum"].values
     }
 
 
-def _sensitivity_row(name: str, fitted: Fit, weight: xr.DataArray) -> dict[str, Any]:
-    after, before = _answers(fitted.posterior, weight), _answers(fitted.prior, weight)
-    row: dict[str, Any] = {"scenario": name}
-    for answer, draws in after.items():
-        row |= _interval(answer, draws)
-        row[f"{answer}_contraction"] = contraction("share", draws, before[answer])
-    row["correlation_of_accuracy_and_true_discordance"] = float(
-        xr.corr(after["accuracy"], after["true_discordance"])
-    )
-    return row
+@dataclass(frozen=True)
+class _Asked:
+    """Pairs whose assay is modelled, under whatever is believed of it."""
+
+    data: xr.Dataset
+    priors: Mapping[str, Prior]
+    store: Store | None
+
+    def fit(
+        self, reads: Mapping[str, tuple[float, ...]], sampling: Sampling, correlation: float
+    ) -> Fit:
+        from her2bayes.inference.fit import fit
+
+        # always in the graph, so that all scenarios share one compiled model
+        given = self.data.assign(error_correlation=float(correlation))
+        options = {"reads": dict(reads)}
+        return fit(
+            assay.build, given, priors=self.priors, options=options, sampling=sampling,
+            store=self.store,
+        )  # fmt: skip
+
+    def matrices(self, fitted: Fit, scenario: str) -> list[Matrix]:
+        """One matrix of true classes a stratum."""
+        reading = "" if scenario == DEFAULT else scenario
+        pairs = self.data["counts"].sum(("primary_reading", "recurrence_reading"))
+        return [
+            Matrix(
+                given, rows_of(fitted.posterior, name), rows_of(fitted.prior, name),
+                int(pairs.sel(stratum=name)), fitted, reading,
+            )
+            for given, name in stratum_names(self.data).items()
+        ]  # fmt: skip
+
+    def answers(self, group: xr.Dataset) -> dict[str, xr.DataArray]:
+        """Answers over all strata, weighted by their pairs."""
+        pairs = self.data["counts"].sum(("primary_reading", "recurrence_reading"))
+        weight = pairs / pairs.sum()
+        names = stratum_names(self.data)
+        found = draws(
+            {given: rows_of(group, name) for given, name in names.items()},
+            [Estimand(kind, "her2", given) for kind in TRUE_CLASSES for given in names],
+        )
+        true, unchanged = (
+            xr.concat([found[Estimand(kind, "her2", given)] for given in names], weight["stratum"])
+            for kind in TRUE_CLASSES
+        )
+        differ = observed_discordance(group["observed_flow"])
+        seen = pooled(differ, weight)
+        return {
+            "true_discordance": pooled(true, weight),
+            "observed_discordance": seen,
+            "unchanged_given_observed_change": pooled(unchanged * differ, weight) / seen,
+            "accuracy": pooled(accuracy(group), weight),
+        }
+
+    def sensitivity_row(self, name: str, fitted: Fit) -> dict[str, Any]:
+        """Medians and intervals under one scenario, what the data taught, what trades off."""
+        after, before = self.answers(fitted.posterior), self.answers(fitted.prior)
+        row: dict[str, Any] = {"scenario": name}
+        for answer, drawn in after.items():
+            row |= _interval(answer, drawn)
+            row[f"{answer}_contraction"] = contraction("share", drawn, before[answer])
+        row["correlation_of_accuracy_and_true_discordance"] = float(
+            xr.corr(after["accuracy"], after["true_discordance"])
+        )
+        return row
+
+    def tipping_row(
+        self, scale: float, exceeds: Sequence[float], sampling: Sampling
+    ) -> dict[str, Any]:
+        """Real change under an assay known almost exactly."""
+        her2 = [str(name) for name in self.data["her2"].values]
+        reads = scaled_reads(her2, scale, KNOWN, _reads_only(self.priors))
+        fitted = self.fit(reads, sampling, 0.0)
+        answers = self.answers(fitted.posterior)
+        true = answers["true_discordance"]
+        return {
+            "error_scale": scale,
+            "accuracy": float(answers["accuracy"].median()),
+            **_interval("true_discordance", true),
+            **{f"P(true discordance > {x:g})": float((true > x).mean()) for x in exceeds},
+            "divergences": fitted.diagnostics.divergences,
+        }
 
 
-def _interval(name: str, draws: xr.DataArray) -> dict[str, float]:
-    lower, median, upper = np.quantile(draws.values, [0.025, 0.5, 0.975])
+def _reads_only(priors: Mapping[str, Prior]) -> dict[str, Prior]:
+    return {name: value for name, value in priors.items() if name.startswith("reads_")}
+
+
+def _interval(name: str, drawn: xr.DataArray) -> dict[str, float]:
+    tail = (1 - INTERVAL) / 2
+    lower, median, upper = np.quantile(drawn.values, [tail, 0.5, 1 - tail])
     return {f"{name}_median": median, f"{name}_lower": lower, f"{name}_upper": upper}
 
 
-def _tipping_row(
-    data: xr.Dataset,
-    scale: float,
-    exceeds: Sequence[float],
-    weight: xr.DataArray,
-    sampling: Sampling,
-    store: Store | None,
-) -> dict[str, Any]:
-    her2 = [str(name) for name in data["her2"].values]
-    fitted = _fit_reads(data, scaled_reads(her2, scale, KNOWN), 0.0, sampling, store)
-    answers = _answers(fitted.posterior, weight)
-    true = answers["true_discordance"]
-    return {
-        "error_scale": scale,
-        "accuracy": float(answers["accuracy"].median()),
-        **_interval("true_discordance", true),
-        **{f"P(true discordance > {x:g})": float((true > x).mean()) for x in exceeds},
-        "divergences": fitted.diagnostics.divergences,
-    }
-
-
-def _estimates(fitted: Fit, data: xr.Dataset, scenario: str) -> Any:
-    reading = "" if scenario == DEFAULT else scenario
-    for name in data["stratum"].values:
-        given = tuple(
-            (f, str(data[f].sel(stratum=name).item())) for f in data.attrs.get("factors", [])
+def _estimates(matrices: Sequence[Matrix], scenario: str) -> list[dict[str, Any]]:
+    return [
+        row
+        for matrix in matrices
+        for row in summarise(
+            [matrix],
+            [Line(Estimand(kind, "her2", matrix.given), scenario) for kind in TRUE_CLASSES],
         )
-        kinds = {
-            "true_discordance": of.true_discordance,
-            "unchanged_given_observed_change": of.unchanged_given_observed_change,
-        }
-        for kind, function in kinds.items():
-            draws, before = (
-                function(group).sel(stratum=name, drop=True)
-                for group in (fitted.posterior, fitted.prior)
-            )
-            yield estimate(
-                Estimand(kind, "her2", given), draws, before, fitted, note=scenario, reading=reading
-            )
-
-
-SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
-EXCEEDS = (0.1, 0.2, 0.3)
-KNOWN_NOTE = "true classes behind the readings, assay known: mean of its default prior"
+    ]
 
 
 def has_prior(classes: Sequence[str]) -> bool:
@@ -302,59 +341,50 @@ def fit_known(
     tables: TableSet, choice: RowPrior, scale: float, sampling: Sampling, store: Store | None
 ) -> TableFit:
     """Fit true classes behind the tables of readings for an assay known at ``scale``."""
-    return fit_true_rows(
-        tables, known_assay(tables.her2, scale), dict(choice.priors), rows=choice.rows,
-        sampling=sampling, store=store,
+    return fit_tables(
+        tables, dict(choice.priors), rows=choice.rows,
+        misclassification=known_assay(tables.her2, scale), sampling=sampling, store=store,
     )  # fmt: skip
 
 
 def tipping(
-    analysis: TableAnalysis,
-    sampling: Sampling,
-    store: Store | None,
+    tables: TableSet, choice: RowPrior, sampling: Sampling, store: Store | None,
     scales: Sequence[float] = SCALES,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """One row an assay: accuracy, true discordance, P(it exceeds a share), convergence.
 
-    Columns as ``assay_error.AssayResult.tipping``; ``analysis`` holds all patients as one stratum.
+    Columns as ``AssayResult.tipping``; ``tables`` hold all patients as one stratum.
     """
     found = []
     for scale in scales:
-        fitted = known_fit(analysis, sampling, store, scale)
-        known = known_assay(analysis.tables.her2, scale)
-        found.append({"error_scale": scale, **_row(fitted, known)})
+        fitted = fit_known(tables, choice, scale, sampling, store)
+        known = known_assay(tables.her2, scale)
+        found.append({"error_scale": scale, **_known_row(fitted, known)})
     return pd.DataFrame(found)
 
 
-def known_fit(
-    analysis: TableAnalysis, sampling: Sampling, store: Store | None, scale: float = 1.0
-) -> TableFit:
-    """Fit true classes with the row prior of ``analysis``."""
-    choice = row_priors(len(analysis.tables.her2))[analysis.row_prior]
-    return fit_known(analysis.tables, choice, scale, sampling, store)
+def known_matrix(fitted: TableFit) -> Matrix:
+    """Matrix of true classes of all patients under a known assay."""
+    (name,) = fitted.posterior["stratum"].values
+    after, before = (rows_of(group, str(name)) for group in (fitted.posterior, fitted.prior))
+    return Matrix((), after, before, 0, fitted)
 
 
-def _row(fitted: TableFit, known: xr.DataArray) -> dict[str, Any]:
-    draws = fitted.posterior.isel(stratum=0, drop=True)
-    true = _discordance(fitted.posterior)
-    tail = (1 - INTERVAL) / 2
-    lower, median, upper = np.quantile(true.to_numpy(), [tail, 0.5, 1 - tail])
+TRUE = Estimand("true_discordance", "her2")
+
+
+def _known_row(fitted: TableFit, known: xr.DataArray) -> dict[str, Any]:
+    here = fitted.posterior.isel(stratum=0, drop=True)
+    true = draws(levels([known_matrix(fitted)]), [TRUE])[TRUE].transpose("chain", "draw")
     return {
-        "accuracy": float(of.accuracy(draws.assign(misclassification=known)).median()),
-        "true_discordance_median": median,
-        "true_discordance_lower": lower,
-        "true_discordance_upper": upper,
+        "accuracy": float(accuracy(here.assign(misclassification=known)).median()),
+        **_interval("true_discordance", true),
         **{f"P(true discordance > {x:g})": float((true > x).mean()) for x in EXCEEDS},
         "convergence": str(verdict(true, fitted.diagnostics)),
     }
 
 
-def _discordance(draws: xr.Dataset) -> xr.DataArray:
-    flow = tr.flows(draws["transition"], draws["primary_share"])
-    return tr.discordance(flow.isel(stratum=0, drop=True)).transpose("chain", "draw")
-
-
 def true_row(fitted: TableFit) -> dict[str, Any]:
     """Row of the true discordance under a fit of all patients as one stratum."""
-    after, before = (_discordance(group) for group in (fitted.posterior, fitted.prior))
-    return estimate(Estimand("true_discordance", "her2"), after, before, fitted, note=KNOWN_NOTE)
+    (row,) = summarise([known_matrix(fitted)], [Line(TRUE, KNOWN_NOTE)])
+    return row

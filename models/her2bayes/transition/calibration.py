@@ -9,7 +9,9 @@ import xarray as xr
 
 from her2bayes.calibration.designs import Design, Draws, Simulated, Truth, dirichlet, softmax
 from her2bayes.calibration.kinds import Kind
+from her2bayes.estimand import Estimand
 from her2bayes.evidence.simulate import HER2
+from her2bayes.transition.draws import Levels, draws, rows_of
 
 MSK_PAIRS = {"positive": 482, "negative": 89}
 """Pairs with one class at both ends by receptor status of the primary (MSK 2018, 571 pairs)."""
@@ -69,20 +71,25 @@ def transitions_of(design: Design, data: xr.Dataset, posterior: xr.Dataset) -> D
     found: Draws = {}
     if "deviation_sd" in posterior and len(design.levels) > 1:
         found["deviation_sd"] = posterior["deviation_sd"].sel(factor=design.factor)
-    rows, primary = posterior["transition"], posterior["primary_share"]
     for level in design.levels:
-        at = rows.sel(stratum=level)
-        stays = xr.concat([at.sel(her2_primary=h, her2=h, drop=True) for h in HER2], "her2_primary")
-        stays = stays.assign_coords(her2_primary=list(HER2))
-        share = primary.sel(stratum=level)
-        found[f"discordance[{level}]"] = 1.0 - (share * stays).sum("her2_primary")
-        for i in HER2:
-            for j in HER2:
-                found[f"transition[{i} -> {j} | {level}]"] = at.sel(her2_primary=i, her2=j)
+        of: Levels = {((design.factor, level),): rows_of(posterior, level)}
+        names = {
+            f"transition[{i} -> {j} | {level}]": _asked("transition", design, level, f"{i} -> {j}")
+            for i in HER2
+            for j in HER2
+        }
+        names = {f"discordance[{level}]": _asked("discordance", design, level), **names}
+        drawn = draws(of, names.values(), new_cohort=True)
+        found |= {name: drawn[asked] for name, asked in names.items()}
+    rows, primary = posterior["transition"], posterior["primary_share"]
     counts = data["counts"].rename(primary_reading="her2_primary", recurrence_reading="her2")
     counts = counts.drop_vars(design.factor)
     terms = counts * np.log(np.maximum(primary * rows, 1e-300))
     return found | {"log_likelihood": terms.sum(("stratum", "her2_primary", "her2"))}
+
+
+def _asked(kind: str, design: Design, level: str, outcome: str = "") -> Estimand:
+    return Estimand(kind, outcome, ((design.factor, level),))
 
 
 def pairs(model: str, _study: str, _by: str) -> Design:

@@ -2,50 +2,102 @@
 
 One fit of all pairs, the same for each scenario (single-class pairs only; every ambiguous score
 read as each of its classes), and one fit over the crossed strata with and without partial readings.
+The analysis takes counts (``Pairs``); a cohort of patients and a table of counts both make them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from her2bayes.bayes.prior import Prior
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.patients.aggregate import transition_counts
 from her2bayes.evidence.patients.cohort import Cohort, reclassified
 from her2bayes.evidence.patients.maps import nearest
 from her2bayes.inference.estimates import estimates_table
-from her2bayes.transition import classical
-from her2bayes.transition import draws as tr
-from her2bayes.transition.assay_error import has_prior
-from her2bayes.transition.draws import Matrix, contrast_rows, matrix_rows
+from her2bayes.inference.sampling import Sampling
+from her2bayes.transition import assay, assay_error, classical, her2_transition
+from her2bayes.transition.assay_error import AssayResult, has_prior
+from her2bayes.transition.draws import (
+    Given,
+    Matrix,
+    Rows,
+    contrast_rows,
+    matrix_rows,
+    pooled,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from her2bayes.inference.fit import Fit
-    from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
-    from her2bayes.transition.assay_error import AssayResult
 
 ALL, SINGLE = "", "one class at both ends"
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Counts of paired readings, and who they are of.
+
+    ``overall`` are TransitionCounts of all pairs, ``crossed`` over the strata of all factors ``by``
+    (pairs of unknown level left out), ``alone`` those by each factor. ``settled`` are all pairs
+    with each ambiguous score read one way, by the name of the scenario. ``cohort`` are the
+    patients, where they are at hand: then a flow table says what became of each.
+    """
+
+    id: str
+    title: str
+    overall: xr.Dataset
+    by: tuple[str, ...] = ()
+    crossed: xr.Dataset | None = None
+    alone: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    settled: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    cohort: Cohort | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """HER2 classes in order."""
+        return tuple(str(name) for name in self.overall["her2"].to_numpy())
+
+    @property
+    def scenarios(self) -> dict[str, xr.Dataset]:
+        """Data by scenario: all readings, single classes only, each ambiguous score as a class."""
+        return {**with_single(self.overall), **self.settled}
+
+
+@dataclass(frozen=True)
+class Specification:
+    """How pairs are analysed: model and priors, the assay modelled too or not, sampler, store."""
+
+    build: Callable[..., Any] = her2_transition.build
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    assay: bool = True
+    sampling: Sampling = Sampling()  # noqa: RUF009 (frozen)
+    store: Store | None = None
+
+
+@dataclass(frozen=True)
 class CohortTransitions:
     """What the pairs of a cohort give: matrices by scenario and stratum, estimates, tests, fits."""
 
-    cohort: Cohort
-    by: tuple[str, ...]
-    counts: xr.Dataset
+    pairs: Pairs
     matrices: tuple[Matrix, ...]
     estimates: pd.DataFrame
     classical: pd.DataFrame
     fits: Mapping[str, Fit]
     assay: AssayResult | None
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """Factors of the strata."""
+        return self.pairs.by
 
 
 def pool(cohorts: Sequence[Cohort]) -> Cohort:
@@ -92,15 +144,20 @@ def check(cohort: Cohort, by: Sequence[str]) -> None:
             Fault("no patient has both a primary and a recurrence reading", file=cohort.id,
                   remedy="transitions need pairs; for HER2 status alone use fit_distribution")
         )  # fmt: skip
+    raise_if(faults + unknown_factors(by, cohort.factors))
+
+
+def unknown_factors(by: Iterable[str], known: Iterable[str]) -> list[Fault]:
+    """Faults of factors that nobody recorded."""
+    names, faults = list(known), []
     for factor in by:
-        if factor not in cohort.factors:
-            close = nearest(factor, cohort.factors)
+        if factor not in names:
+            close = nearest(factor, names)
             faults.append(
-                Fault("no such factor", column="--by", value=factor,
-                      allowed=", ".join(cohort.factors),
+                Fault("no such factor", column="--by", value=factor, allowed=", ".join(names),
                       remedy=f"did you mean '{close}'?" if close else "name it in the column map")
             )  # fmt: skip
-    raise_if(faults)
+    return faults
 
 
 def unused(cohort: Cohort, by: Sequence[str]) -> tuple[str, ...]:
@@ -111,68 +168,25 @@ def unused(cohort: Cohort, by: Sequence[str]) -> tuple[str, ...]:
     return (f"declared in the map, not used here: {'; '.join(told)}",) if told else ()
 
 
-def run_cohort(
-    cohort: Cohort,
-    by: Sequence[str],
-    sampling: Sampling,
-    store: Store | None = None,
-    say: Say = lambda _: None,
-    *,
-    assay: bool = True,
-) -> CohortTransitions:
-    """Fit everything for one (pooled) cohort; see the module for what is fitted.
-
-    ``assay`` adds the model of true classes behind fallible readings, where the prior of the assay
-    covers the classes.
-    """
+def pairs_of(cohort: Cohort, by: Sequence[str] = ()) -> Pairs:
+    """Count the pairs of a (pooled) cohort. Raises ``BadInput`` as ``check`` does."""
     check(cohort, by)
-    matrices: list[Matrix] = []
-    rows: list[dict[str, Any]] = []
-    fits: dict[str, Fit] = {}
     overall = transition_counts(cohort)
-    for reading, data in scenarios(cohort, overall).items():
-        say(f"all patients, {reading or 'all readings'}")
-        fits[f"all patients: {reading or 'all readings'}"] = fitted = _fit(data, sampling, store)
-        one = stratum_matrices(fitted, data, reading)
-        matrices += one
-        rows += [row for matrix in one for row in matrix_rows(matrix)]
-    table = _table(overall, 0)
-    tests = (
-        list(classical.table_rows(table, cohort.categories, reading=SINGLE)) if table.sum() else []
+    return Pairs(
+        id=cohort.id,
+        title=cohort.title,
+        overall=overall,
+        by=tuple(by),
+        crossed=transition_counts(cohort, by) if by else None,
+        alone={factor: transition_counts(cohort, [factor]) for factor in by},
+        settled=_settled(cohort),
+        cohort=cohort,
     )
-    if by:
-        data = transition_counts(cohort, by)
-        for reading, part in with_single(data).items():
-            say(f"by {' and '.join(by)}, {reading or 'all readings'}")
-            title = f"by {' and '.join(by)}: {reading or 'all readings'}"
-            fits[title] = fitted = _fit(part, sampling, store)
-            found = level_matrices(fitted, part, reading, by)
-            matrices += found
-            rows += [row for matrix in found for row in matrix_rows(matrix)]
-            for factor in by:
-                alone = [m for m in found if [f for f, _ in m.given] == [factor]]
-                rows += contrast_rows(alone, factor)
-        tests += _stratified_tests(cohort, by)
-    read = _assay(overall, sampling, store, say) if assay and has_prior(cohort.categories) else None
-    if read is not None:
-        rows += list(read.estimates)
-        fits |= {f"true classes: {name}": fitted for name, fitted in read.fits.items()}
-    return CohortTransitions(
-        cohort, tuple(by), overall, tuple(matrices), estimates_table(rows),
-        classical.classical_frame(tests), fits, read,
-    )  # fmt: skip
 
 
-def _assay(overall: xr.Dataset, sampling: Sampling, store: Store | None, say: Say) -> AssayResult:
-    from her2bayes.transition import assay_error
-
-    say("all patients, true classes behind fallible readings")
-    return assay_error.run(overall, sampling=sampling, store=store)
-
-
-def scenarios(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
-    """Data by scenario: all readings, single classes only, each ambiguous score as each class."""
-    found = with_single(overall)
+def _settled(cohort: Cohort) -> dict[str, xr.Dataset]:
+    """All pairs with every score of 0 or 1+ read as each of its classes."""
+    found = {}
     pairs = cohort.patients[cohort.patients["pair"]]
     scores = {s for end in ("primary", "recurrence") for s in pairs[f"{end}_score"]}
     for score in sorted(s for s in scores if s == "0 1"):
@@ -182,6 +196,46 @@ def scenarios(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
             scheme = cohort.scheme.counting(score.replace(" ", "-"), name)
             found[f"IHC 0-1+ read as {name}"] = transition_counts(reclassified(cohort, scheme))
     return found
+
+
+def run_pairs(
+    pairs: Pairs, how: Specification = Specification(), say: Say = lambda _: None
+) -> CohortTransitions:
+    """Fit everything for one set of pairs; see the module for what is fitted.
+
+    With ``how.assay`` also true classes behind fallible readings, where the prior of the assay
+    covers the classes.
+    """
+    matrices: list[Matrix] = []
+    rows: list[dict[str, Any]] = []
+    fits: dict[str, Fit] = {}
+    for reading, data in pairs.scenarios.items():
+        say(f"all patients, {reading or 'all readings'}")
+        fits[f"all patients: {reading or 'all readings'}"] = fitted = _fit(data, how)
+        one = level_matrices(fitted, data, reading)
+        matrices += one
+        rows += [row for matrix in one for row in matrix_rows(matrix)]
+    for reading, data in with_single(pairs.crossed).items() if pairs.crossed else ():
+        named = " and ".join(pairs.by)
+        say(f"by {named}, {reading or 'all readings'}")
+        fits[f"by {named}: {reading or 'all readings'}"] = fitted = _fit(data, how)
+        found = level_matrices(fitted, data, reading)
+        matrices += found
+        rows += [row for matrix in found for row in matrix_rows(matrix)]
+        for factor in pairs.by:
+            rows += contrast_rows([m for m in found if [f for f, _ in m.given] == [factor]], factor)
+    read = _assay(pairs, how, say) if how.assay and has_prior(pairs.classes) else None
+    if read is not None:
+        rows += list(read.estimates)
+        fits |= {f"true classes: {name}": fitted for name, fitted in read.fits.items()}
+    tests = classical.classical_frame(_tests(pairs))
+    return CohortTransitions(pairs, tuple(matrices), estimates_table(rows), tests, fits, read)
+
+
+def _assay(pairs: Pairs, how: Specification, say: Say) -> AssayResult:
+    say("all patients, true classes behind fallible readings")
+    priors = {name: value for name, value in how.priors.items() if name in assay.DEFAULT_PRIORS}
+    return assay_error.run(pairs.overall, priors=priors, sampling=how.sampling, store=how.store)
 
 
 def with_single(data: xr.Dataset) -> dict[str, xr.Dataset]:
@@ -196,16 +250,12 @@ def single(data: xr.Dataset) -> xr.Dataset:
     return data.sel(primary_reading=classes, recurrence_reading=classes, reading=classes)
 
 
-def _fit(data: xr.Dataset, sampling: Sampling, store: Store | None) -> Fit:
+def _fit(data: xr.Dataset, how: Specification) -> Fit:
     from her2bayes.inference.fit import fit
-    from her2bayes.transition import her2_transition
 
-    return fit(her2_transition.build, data, sampling=sampling, store=store)
-
-
-def _table(data: xr.Dataset, stratum: int) -> np.ndarray:
-    """Counts of the single-class pairs of one stratum (her2_primary, her2)."""
-    return single(data)["counts"].isel(stratum=stratum).to_numpy()
+    defaults = how.build.__globals__.get("DEFAULT_PRIORS", {})
+    priors = {name: value for name, value in how.priors.items() if name in defaults}
+    return fit(how.build, data, priors=priors, sampling=how.sampling, store=how.store)
 
 
 def exact_counts(data: xr.Dataset) -> xr.DataArray:
@@ -215,99 +265,82 @@ def exact_counts(data: xr.Dataset) -> xr.DataArray:
     return primary.rename(primary_reading="her2_primary")
 
 
-def stratum_matrices(fitted: Fit, data: xr.Dataset, reading: str) -> list[Matrix]:
-    """One matrix a stratum of the data."""
-    pairs = data["counts"].sum(("primary_reading", "recurrence_reading"))
-    primary = exact_counts(data)
-    total = primary.sum("her2_primary")
-    matrices = []
-    for name in data["stratum"].to_numpy():
-        drawn, before = (
-            getattr(fitted, part)["primary_share"].sel(stratum=name, drop=True)
-            for part in ("posterior", "prior")
-        )
-        here = primary.sel(stratum=name, drop=True)
-        known = int(total.sel(stratum=name))
-        matrices.append(
-            Matrix(
-                given=_given(data, str(name)),
-                transition=fitted.posterior["transition"].sel(stratum=name, drop=True),
-                prior=fitted.prior["transition"].sel(stratum=name, drop=True),
-                share=drawn,
-                prior_share=before,
-                observed=here / known if known else drawn.mean(("chain", "draw")),
-                pairs=int(pairs.sel(stratum=name)),
-                fit=fitted,
-                reading=reading,
+def level_rows(draws: xr.Dataset, data: xr.Dataset, *, crossed: bool = True) -> dict[Given, Rows]:
+    """Rows of every level of every factor, then of the crossed strata where there are several.
+
+    With crossed factors the rows of a level are standardised to this cohort: each is the mean over
+    the strata in the level, weighted by their patients in the primary class of that row.
+    """
+    primary, factors = exact_counts(data), data.attrs["factors"]
+    cells: dict[Given, Rows] = {}
+    for name in map(str, data["stratum"].to_numpy()):
+        given = tuple((f, str(data[f].sel(stratum=name).item())) for f in factors)
+        cells[given] = rows_of(draws, name, _shares(primary.sel(stratum=name, drop=True)))
+    if len(factors) < 2:
+        return cells
+    found: dict[Given, Rows] = {}
+    for factor in factors:
+        names = data[factor].to_numpy()
+        for level in dict.fromkeys(names):
+            found[(factor, str(level)),] = _standardised(
+                draws, data.sel(stratum=data["stratum"].to_numpy()[names == level])
             )
-        )
+    return {**found, **(cells if crossed else {})}
+
+
+def _shares(primary: xr.DataArray) -> xr.DataArray | None:
+    """Shares of the primary classes as counted; None where nobody has a single one."""
+    known = int(primary.sum())
+    return primary / known if known else None
+
+
+def _standardised(draws: xr.Dataset, inside: xr.Dataset) -> Rows:
+    primary = exact_counts(inside)
+    pairs = inside["counts"].sum(("primary_reading", "recurrence_reading"))
+    row_total = primary.sum("stratum")
+    weight = (primary / row_total.where(row_total > 0)).fillna(pairs / pairs.sum())
+    here = draws.sel(stratum=[str(name) for name in inside["stratum"].to_numpy()])
+    share = pooled(here["primary_share"], pairs / pairs.sum())
+    counted = _shares(row_total)
+    cohort = share.mean(("chain", "draw")) if counted is None else counted
+    return Rows(pooled(here["transition"], weight), share, cohort)
+
+
+def level_matrices(fitted: Fit, data: xr.Dataset, reading: str) -> list[Matrix]:
+    """Matrices of ``level_rows``, with the patients behind each; no crossed ones of a scenario."""
+    after, before = (
+        level_rows(draws, data, crossed=reading == ALL)
+        for draws in (fitted.posterior, fitted.prior)
+    )
+    pairs = data["counts"].sum(("primary_reading", "recurrence_reading"))
+    matrices = []
+    for given, rows in after.items():
+        inside = np.ones(len(pairs), dtype=bool)
+        for factor, level in given:
+            inside &= data[factor].to_numpy() == level
+        prior = replace(before[given], cohort=rows.cohort)
+        number = int(pairs.to_numpy()[inside].sum())
+        matrices.append(Matrix(given, rows, prior, number, fitted, reading))
     return matrices
 
 
-def _given(data: xr.Dataset, stratum: str) -> tuple[tuple[str, str], ...]:
-    factors = data.attrs["factors"]
-    return tuple((f, str(data[f].sel(stratum=stratum).item())) for f in factors)
-
-
-def level_matrices(fitted: Fit, data: xr.Dataset, reading: str, by: Sequence[str]) -> list[Matrix]:
-    """Matrices of every level of every factor, and of the crossed strata where there are several.
-
-    With crossed factors the matrix of a level is standardised to this cohort: each row is the mean
-    over the strata in the level, weighted by their patients in the primary class of that row.
-    """
-    cells = stratum_matrices(fitted, data, reading)
-    if len(by) == 1:
-        return cells
-    primary = exact_counts(data)
-    pairs = data["counts"].sum(("primary_reading", "recurrence_reading"))
-    found = []
-    cells = cells if reading == ALL else []
-    for factor in by:
-        for level in dict.fromkeys(data[factor].to_numpy()):
-            inside = [str(s) for s in data["stratum"].to_numpy()[data[factor].to_numpy() == level]]
-            found.append(
-                _standardised(fitted, primary.sel(stratum=inside), pairs.sel(stratum=inside),
-                              ((factor, str(level)),), reading)
-            )  # fmt: skip
-    return found + cells
-
-
-def _standardised(
-    fitted: Fit, primary: xr.DataArray, pairs: xr.DataArray, given: tuple[tuple[str, str], ...],
-    reading: str,
-) -> Matrix:  # fmt: skip
-    row_total = primary.sum("stratum")
-    weight = (primary / row_total.where(row_total > 0)).fillna(pairs / pairs.sum())
-    share = pairs / pairs.sum()
-    inside = {"stratum": primary["stratum"].to_numpy()}
-
-    def standard(draws: xr.Dataset, name: str, by: xr.DataArray) -> xr.DataArray:
-        return tr.pooled(draws[name].sel(inside), by)
-
-    known = int(row_total.sum())
-    drawn = standard(fitted.posterior, "primary_share", share)
-    return Matrix(
-        given=given,
-        transition=standard(fitted.posterior, "transition", weight),
-        prior=standard(fitted.prior, "transition", weight),
-        share=drawn,
-        prior_share=standard(fitted.prior, "primary_share", share),
-        observed=row_total / known if known else drawn.mean(("chain", "draw")),
-        pairs=int(pairs.sum()),
-        fit=fitted,
-        reading=reading,
-    )
-
-
-def _stratified_tests(cohort: Cohort, by: Sequence[str]) -> list[dict[str, Any]]:
+def _tests(pairs: Pairs) -> list[dict[str, Any]]:
+    """Classical rows of the single-class pairs, of all and by each factor."""
+    overall = _tables(pairs.overall)[0]
     rows: list[dict[str, Any]] = []
-    for factor in by:
-        data = transition_counts(cohort, [factor])
+    if overall.sum():
+        rows += classical.table_rows(overall, pairs.classes, reading=SINGLE)
+    for factor, data in pairs.alone.items():
         levels = [str(level) for level in data[factor].to_numpy()]
-        tables = {level: _table(data, place) for place, level in enumerate(levels)}
+        tables = dict(zip(levels, _tables(data), strict=True))
         for level, table in tables.items():
             if table.sum():
                 given = ((factor, level),)
-                rows += classical.table_rows(table, cohort.categories, given, SINGLE)
+                rows += classical.table_rows(table, pairs.classes, given, SINGLE)
         rows += classical.stratified_rows(tables, factor, SINGLE)
     return rows
+
+
+def _tables(data: xr.Dataset) -> list[np.ndarray]:
+    """Counts of the single-class pairs of each stratum (her2_primary, her2)."""
+    return list(single(data)["counts"].to_numpy())

@@ -1,48 +1,41 @@
-"""What a clinician asks of a transition matrix, as draws: pure functions of labelled arrays.
+"""Draws of what is asked of a transition matrix: the one place where an estimand is computed.
 
-``transition`` (..., her2_primary, her2) has rows that sum to 1; ``share`` (..., her2_primary)
-are the shares of the primary classes: the observed ones answer for *this cohort*, drawn ones for a
-*new cohort*. Leading dims (chain, draw, stratum) pass through.
+``transition`` (..., her2_primary, her2) has rows that sum to 1; ``share`` (..., her2_primary) are
+the shares of the primary classes: those counted answer for *this cohort*, drawn ones for a *new
+cohort*.
 
     flow[i,j]     = share[i] * transition[i,j]
     discordance   = sum_{i != j} flow[i,j]
     gain[c]       = sum_{i != c} flow[i,c]         of all patients
     loss[c]       = sum_{j != c} flow[c,j]
-    kappa         = (observed - chance) / (1 - chance),  observed = sum_i flow[i,i],
-                    chance = sum_c share[c] * recurrence_share[c]
+    agreement     = (observed - chance) / (1 - chance),  observed = sum_i flow[i,i],
+                    chance = sum_c share[c] * recurrence_share[c]                     (kappa)
 
-What a fallible assay makes of change: true against observed discordance, as draws.
+With a fallible assay rows and shares are those of true classes, whose flow nobody counted:
 
-true_discordance      = sum_{i != j} primary_share_i transition_ij            of true classes
-observed_discordance  = sum_{o1 != o2} observed_flow_{o1 o2}
-unchanged_given_observed_change = sum_{o1 != o2} unchanged_flow_{o1 o2} / observed_discordance
-
-One transition matrix with its draws, and the rows of estimates that every matrix gives.
+    true_discordance                = sum_{i != j} drawn share[i] transition[i,j]
+    unchanged_given_observed_change = sum_{o1 != o2} unchanged_flow[o1,o2]
+                                      / sum_{o1 != o2} observed_flow[o1,o2]
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import combinations, permutations
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import xarray as xr
 
-from her2bayes.estimand import Estimand
+from her2bayes.errors import Fault, raise_if
+from her2bayes.estimand import Contrast, Estimand, parse
+from her2bayes.evidence.patients.maps import nearest
 from her2bayes.inference.estimates import FitLike, estimate
 
 PRIMARY, RECURRENCE = "her2_primary", "her2"
+CHANGE = "her2_change"  # condition of a flow: among patients whose class changed (discordant)
 
-
-def flows(transition: xr.DataArray, share: xr.DataArray) -> xr.DataArray:
-    """Probability of each pair of classes, (..., her2_primary, her2)."""
-    return transition * share
-
-
-def recurrence_share(flow: xr.DataArray) -> xr.DataArray:
-    """Share of each class at recurrence, (..., her2)."""
-    return flow.sum(PRIMARY)
+Given = tuple[tuple[str, str], ...]
 
 
 def discordance(flow: xr.DataArray) -> xr.DataArray:
@@ -50,69 +43,23 @@ def discordance(flow: xr.DataArray) -> xr.DataArray:
     return _off_diagonal(flow).sum((PRIMARY, RECURRENCE))
 
 
-def gain(flow: xr.DataArray, name: str) -> xr.DataArray:
-    """Probability of having class ``name`` at recurrence and not at the primary."""
-    return _off_diagonal(flow).sel({RECURRENCE: name}, drop=True).sum(PRIMARY)
-
-
-def loss(flow: xr.DataArray, name: str) -> xr.DataArray:
-    """Probability of having class ``name`` at the primary and not at recurrence."""
-    return _off_diagonal(flow).sel({PRIMARY: name}, drop=True).sum(RECURRENCE)
-
-
-def flow_difference(flow: xr.DataArray, start: str, end: str) -> xr.DataArray:
-    """Flow ``start -> end`` minus the flow back; positive where more patients go than return."""
-    return _cell(flow, start, end) - _cell(flow, end, start)
-
-
 def kappa(flow: xr.DataArray) -> xr.DataArray:
     """Cohen's kappa of the two readings; NaN where one class holds all patients."""
     observed = flow.sum((PRIMARY, RECURRENCE)) - discordance(flow)
     primary = flow.sum(RECURRENCE).rename({PRIMARY: RECURRENCE})
-    chance = (primary * recurrence_share(flow)).sum(RECURRENCE)
+    chance = (primary * flow.sum(PRIMARY)).sum(RECURRENCE)
     return ((observed - chance) / (1 - chance)).where(chance < 1)
 
 
-def pooled(flow: xr.DataArray, weight: xr.DataArray, dim: str = "stratum") -> xr.DataArray:
-    """Flow over several strata together; ``weight`` are their shares of the patients (sum to 1)."""
-    return (flow * weight).sum(dim)
+def pooled(draws: xr.DataArray, weight: xr.DataArray, dim: str = "stratum") -> xr.DataArray:
+    """Mean over several strata; ``weight`` are their shares of the patients (sum to 1)."""
+    return (draws * weight).sum(dim)
 
 
-def rows(flow: xr.DataArray) -> xr.DataArray:
-    """Transition probabilities that a flow implies; rows without patients are NaN."""
-    total = flow.sum(RECURRENCE)
-    return flow / total.where(total > 0)
-
-
-def observed_share(counts: xr.DataArray) -> xr.DataArray:
-    """Shares of the primary classes from a table of pairs (..., her2_primary, her2); 0/0 is NaN."""
-    primary = counts.sum(RECURRENCE)
-    total = primary.sum(PRIMARY)
-    return primary / total.where(total > 0)
-
-
-def _off_diagonal(flow: xr.DataArray) -> xr.DataArray:
-    return flow.where(flow[PRIMARY] != flow[RECURRENCE], 0.0)
-
-
-def _cell(flow: xr.DataArray, start: str, end: str) -> xr.DataArray:
-    return flow.sel({PRIMARY: start, RECURRENCE: end}, drop=True)
-
-
-def true_discordance(draws: xr.Dataset) -> xr.DataArray:
-    """Probability that the true class changes (..., stratum)."""
-    flow = draws["primary_share"] * draws["transition"]
-    return flow.where(flow["her2_primary"] != flow["her2"], 0.0).sum(("her2_primary", "her2"))
-
-
-def observed_discordance(draws: xr.Dataset) -> xr.DataArray:
-    """Probability that the two readings differ (..., stratum)."""
-    return _differing(draws["observed_flow"])
-
-
-def unchanged_given_observed_change(draws: xr.Dataset) -> xr.DataArray:
-    """Probability that the true class is unchanged where the readings differ (..., stratum)."""
-    return _differing(draws["unchanged_flow"]) / observed_discordance(draws)
+def observed_discordance(observed_flow: xr.DataArray) -> xr.DataArray:
+    """Probability that the two readings differ, from their flow (..., read_primary, read)."""
+    flow = observed_flow.where(observed_flow["read_primary"] != observed_flow["read"], 0.0)
+    return flow.sum(("read_primary", "read"))
 
 
 def accuracy(draws: xr.Dataset) -> xr.DataArray:
@@ -126,8 +73,254 @@ def accuracy(draws: xr.Dataset) -> xr.DataArray:
     return (right * (first + second)).sum("her2") / 2
 
 
-def _differing(flow: xr.DataArray) -> xr.DataArray:
-    return flow.where(flow["read_primary"] != flow["read"], 0.0).sum(("read_primary", "read"))
+def _off_diagonal(flow: xr.DataArray) -> xr.DataArray:
+    return flow.where(flow[PRIMARY] != flow[RECURRENCE], 0.0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Draws of one stratum, of the posterior or of the prior.
+
+    ``transition`` (chain, draw, her2_primary, her2); ``share`` (chain, draw, her2_primary) drawn
+    primary shares; ``cohort`` (her2_primary) those of this cohort, with chain and draw where they
+    are not printed; ``readings`` holds ``observed_flow`` and ``unchanged_flow`` (chain, draw,
+    read_primary, read) where an assay stands between.
+    """
+
+    transition: xr.DataArray
+    share: xr.DataArray
+    cohort: xr.DataArray
+    readings: xr.Dataset = field(default_factory=xr.Dataset)
+
+    def flow(self, *, new_cohort: bool = False) -> xr.DataArray:
+        """Probability of each pair of classes (chain, draw, her2_primary, her2)."""
+        return self.transition * (self.share if new_cohort else self.cohort)
+
+
+def rows_of(draws: xr.Dataset, stratum: str, cohort: xr.DataArray | None = None) -> Rows:
+    """Rows of one stratum from a group of a fit; without ``cohort`` its shares are drawn means."""
+    here = draws.sel(stratum=stratum, drop=True)
+    share = here["primary_share"]
+    names = [name for name in ("observed_flow", "unchanged_flow") if name in here]
+    known = share.mean(("chain", "draw")) if cohort is None else cohort
+    return Rows(here["transition"], share, known, here[names])
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A transition matrix of one stratum, its prior beside it.
+
+    ``given`` names the stratum; ``pairs`` are the patients behind it (0: none, predictive);
+    ``reading`` is the scenario the data were read under.
+    """
+
+    given: Given
+    posterior: Rows
+    prior: Rows
+    pairs: int
+    fit: FitLike
+    reading: str = ""
+
+    @property
+    def classes(self) -> list[str]:
+        """HER2 classes in order."""
+        return [str(name) for name in self.posterior.transition[RECURRENCE].to_numpy()]
+
+    @property
+    def label(self) -> str:
+        """Name of the stratum for figures."""
+        return ", ".join(f"{factor} {level}" for factor, level in self.given) or "all patients"
+
+    def group(self, name: str) -> Rows:
+        """Rows of the posterior or of the prior."""
+        return self.posterior if name == "posterior" else self.prior
+
+
+Levels = Mapping[Given, Rows]
+"""Rows by the conditions of their stratum; no conditions: all patients."""
+
+
+def levels(matrices: Iterable[Matrix], group: str = "posterior") -> dict[Given, Rows]:
+    """Rows of several strata, by conditions as an estimand sorts them."""
+    return {tuple(sorted(matrix.given)): matrix.group(group) for matrix in matrices}
+
+
+def draws(
+    of: Levels, asked: Iterable[Estimand | str], *, new_cohort: bool = False
+) -> dict[Estimand, xr.DataArray]:
+    """Draws (chain, draw) of estimands on their natural scale: shares between 0 and 1.
+
+    ``of`` holds the rows of each stratum, all of one group. Primary shares are those of the cohort,
+    or drawn with the rows (``new_cohort``). The flow of a stratum is made once for all that is
+    asked of it. Raises ``BadInput`` with all that cannot be answered, and what can.
+    """
+    wanted = [parse(one) if isinstance(one, str) else one for one in asked]
+    asked_of = _Asked(of, new_cohort)
+    raise_if([fault for one in wanted for fault in asked_of.faults(one)])
+    return {one: _KINDS[one.kind](asked_of, one) for one in wanted}
+
+
+class _Asked:
+    """Rows by stratum, with their flows made once."""
+
+    def __init__(self, of: Levels, new_cohort: bool) -> None:
+        self.of, self.new_cohort = of, new_cohort
+        self._flows: dict[Given, xr.DataArray] = {}
+
+    def rows(self, given: Given) -> Rows:
+        return self.of[given]
+
+    def flow(self, given: Given) -> xr.DataArray:
+        if given not in self._flows:
+            self._flows[given] = self.of[given].flow(new_cohort=self.new_cohort)
+        return self._flows[given]
+
+    @property
+    def classes(self) -> list[str]:
+        first = next(iter(self.of.values()))
+        return [str(name) for name in first.transition[RECURRENCE].to_numpy()]
+
+    def faults(self, asked: Estimand) -> list[Fault]:
+        """Say why an estimand cannot be answered."""
+        text, kinds = str(asked), ", ".join(_KINDS)
+        if asked.kind in _TESTS:
+            problem = f"'{asked.kind}' is a test of counts, which has no draws"
+            return [Fault(problem, value=text, allowed=kinds, remedy="ask classical()")]
+        if asked.kind not in _KINDS:
+            close = nearest(asked.kind, _KINDS)
+            remedy = f"did you mean '{close}'?" if close else None
+            return [Fault("transitions do not answer this", value=text, allowed=kinds,
+                          remedy=remedy)]  # fmt: skip
+        unknown = [given for given in _strata(asked) if given not in self.of]
+        if unknown:
+            return [Fault("no such stratum was fitted", value=text, allowed=self._named())]
+        if asked.kind == "discordance_difference" and not (asked.contrast and asked.contrast.a):
+            return [Fault("no levels to compare", value=text, allowed="[; factor: a vs b]")]
+        if asked.kind == "unchanged_given_observed_change":
+            rows = self.of[asked.given]
+            problem = "no model of the assay's readings was fitted"
+            return [] if len(rows.readings) else [Fault(problem, value=text)]
+        ends = [end for cell in _cells(asked) for end in cell]
+        wrong = [end for end in ends if end not in self.classes]
+        if wrong or (asked.kind in _OF_CELLS and not ends):
+            allowed = f"'a -> b' or a class, of {', '.join(self.classes)}"
+            return [Fault("not of these classes", value=text, allowed=allowed)]
+        return []
+
+    def _named(self) -> str:
+        names = (", ".join(f"{f}={level}" for f, level in given) for given in self.of)
+        return "; ".join(name or "all patients" for name in names)
+
+
+def _strata(asked: Estimand) -> list[Given]:
+    """Conditions of the strata that an estimand speaks of."""
+    if asked.contrast is not None and asked.contrast.a:
+        ends = (asked.contrast.a, asked.contrast.b)
+        return [tuple(sorted((*asked.given, (asked.contrast.factor, end)))) for end in ends]
+    return [tuple(pair for pair in asked.given if pair[0] != CHANGE)]
+
+
+def _cells(asked: Estimand) -> list[tuple[str, ...]]:
+    """Classes, or pairs of them, in the outcome of kinds that need some."""
+    if asked.kind not in _OF_CELLS:
+        return []
+    parts = asked.outcome.split("+") if asked.kind == "flow" else [asked.outcome]
+    return [tuple(end.strip() for end in part.split("->")) for part in parts if part.strip()]
+
+
+def _ends(asked: Estimand) -> dict[str, str]:
+    ((start, end),) = _cells(asked)
+    return {PRIMARY: start, RECURRENCE: end}
+
+
+def _transition(of: _Asked, asked: Estimand) -> xr.DataArray:
+    return of.rows(asked.given).transition.sel(_ends(asked), drop=True)
+
+
+def _flow(of: _Asked, asked: Estimand) -> xr.DataArray:
+    (given,) = _strata(asked)
+    flow = of.flow(given)
+    total = sum(
+        (flow.sel(her2_primary=start, her2=end, drop=True) for start, end in _cells(asked)),
+        xr.zeros_like(flow.isel(her2_primary=0, her2=0, drop=True)),
+    )
+    return total / discordance(flow) if CHANGE in asked.conditions else total
+
+
+def _flow_difference(of: _Asked, asked: Estimand) -> xr.DataArray:
+    flow, there = of.flow(asked.given), _ends(asked)
+    back = {PRIMARY: there[RECURRENCE], RECURRENCE: there[PRIMARY]}
+    return flow.sel(there, drop=True) - flow.sel(back, drop=True)
+
+
+def _discordance(of: _Asked, asked: Estimand) -> xr.DataArray:
+    return discordance(of.flow(asked.given))
+
+
+def _discordance_difference(of: _Asked, asked: Estimand) -> xr.DataArray:
+    a, b = (discordance(of.flow(given)) for given in _strata(asked))
+    return a - b
+
+
+def _gain(of: _Asked, asked: Estimand) -> xr.DataArray:
+    changed = _off_diagonal(of.flow(asked.given))
+    return changed.sel({RECURRENCE: asked.outcome}, drop=True).sum(PRIMARY)
+
+
+def _loss(of: _Asked, asked: Estimand) -> xr.DataArray:
+    changed = _off_diagonal(of.flow(asked.given))
+    return changed.sel({PRIMARY: asked.outcome}, drop=True).sum(RECURRENCE)
+
+
+def _agreement(of: _Asked, asked: Estimand) -> xr.DataArray:
+    return kappa(of.flow(asked.given))
+
+
+def _true_discordance(of: _Asked, asked: Estimand) -> xr.DataArray:
+    return discordance(of.rows(asked.given).flow(new_cohort=True))
+
+
+def _unchanged(of: _Asked, asked: Estimand) -> xr.DataArray:
+    read = of.rows(asked.given).readings
+    return observed_discordance(read["unchanged_flow"]) / observed_discordance(
+        read["observed_flow"]
+    )
+
+
+_KINDS: Mapping[str, Callable[[_Asked, Estimand], xr.DataArray]] = {
+    "transition": _transition,
+    "flow": _flow,
+    "flow_difference": _flow_difference,
+    "discordance": _discordance,
+    "discordance_difference": _discordance_difference,
+    "gain": _gain,
+    "loss": _loss,
+    "agreement": _agreement,
+    "true_discordance": _true_discordance,
+    "unchanged_given_observed_change": _unchanged,
+}
+_OF_CELLS = ("transition", "flow", "flow_difference", "gain", "loss")
+_TESTS = ("symmetry", "marginal_homogeneity", "association")
+
+TRUE_CLASSES = ("true_discordance", "unchanged_given_observed_change")
+"""Kinds that speak of true classes, hence are asked of a model of the assay."""
+
+ANSWERED = frozenset({*_KINDS, "symmetry", "marginal_homogeneity"})
+"""Kinds of this family, those that are tests of counts included."""
+
+
+def shared(matrices: Iterable[Matrix]) -> tuple[Matrix, ...]:
+    """Matrices without counts: no numbers of pairs, and flows from the model's primary shares.
+
+    Flows from the shares as counted add up to them in every row, which would give them back.
+    """
+
+    def hidden(rows: Rows) -> Rows:
+        return replace(rows, cohort=rows.share)
+
+    return tuple(
+        replace(m, pairs=0, posterior=hidden(m.posterior), prior=hidden(m.prior)) for m in matrices
+    )
 
 
 THIS_COHORT = "primary shares as in this cohort"
@@ -136,139 +329,91 @@ NEW_COHORT_NOTE = "primary shares drawn"
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """Draws of a transition matrix and of the primary shares it acts on.
+class Line:
+    """What a row of estimates is of; ``event`` words the draws being above 0, where asked."""
 
-    ``given`` names the stratum; ``transition`` and ``prior`` (chain, draw, her2_primary, her2);
-    ``share`` and ``prior_share`` (chain, draw, her2_primary) drawn shares; ``observed``
-    (her2_primary) those of this cohort, or draws of them where they are not printed; ``pairs`` the
-    patients behind it (0: none, predictive); ``reading`` the scenario the data were read under.
-    """
+    estimand: Estimand
+    note: str = ""
+    event: str = ""
 
-    given: tuple[tuple[str, str], ...]
-    transition: xr.DataArray
-    prior: xr.DataArray
-    share: xr.DataArray
-    prior_share: xr.DataArray
-    observed: xr.DataArray
-    pairs: int
-    fit: FitLike
-    reading: str = ""
 
-    @property
-    def classes(self) -> list[str]:
-        """HER2 classes in order."""
-        return [str(name) for name in self.transition["her2"].to_numpy()]
-
-    @property
-    def label(self) -> str:
-        """Name of the stratum for figures."""
-        return ", ".join(f"{factor} {level}" for factor, level in self.given) or "all patients"
-
-    @property
-    def flow(self) -> xr.DataArray:
-        """Draws of the flows in this cohort (chain, draw, her2_primary, her2)."""
-        return flows(self.transition, self.observed)
+def summarise(
+    of: Sequence[Matrix], lines: Sequence[Line], *, new_cohort: bool = False, reading: str = ""
+) -> list[dict[str, Any]]:
+    """Rows of ``estimate``, one a line, from matrices of one fit."""
+    asked = [line.estimand for line in lines]
+    after, before = (
+        draws(levels(of, group), asked, new_cohort=new_cohort) for group in ("posterior", "prior")
+    )
+    return [
+        estimate(
+            line.estimand,
+            after[line.estimand],
+            before[line.estimand],
+            of[0].fit,
+            event=(lambda x: x > 0) if line.event else None,
+            note=f"P({line.event}); {line.note}" if line.event else line.note,
+            reading=reading or of[0].reading,
+        )
+        for line in lines
+    ]
 
 
 def matrix_rows(matrix: Matrix) -> list[dict[str, Any]]:
-    """Rows of ``estimate``: cells, what follows from them in this cohort and in a new one.
+    """Rows of estimates: cells, what follows from them in this cohort and in a new one.
 
     A crossed stratum gives its cells and its discordance only; a scenario nothing of a new cohort.
     """
-    rows = [_matrix_cell(matrix, start, end) for start in matrix.classes for end in matrix.classes]
+    rows = summarise([matrix], [Line(cell) for cell in cells(matrix)])
     if len(matrix.given) > 1:
-        return rows + derived_rows(matrix)[:1]
+        return rows + derived_rows(matrix, most=1)
     return rows + derived_rows(matrix, new_cohort=not matrix.reading)
 
 
-def derived_rows(matrix: Matrix, *, new_cohort: bool = False) -> list[dict[str, Any]]:
-    """Rows of discordance, kappa, gain, loss, flow differences, discordance first."""
-    rows = list(_derived(matrix, matrix.observed, matrix.observed, matrix.reading, THIS_COHORT))
+def cells(matrix: Matrix) -> list[Estimand]:
+    """Every transition of a matrix, row by row."""
+    names = matrix.classes
+    return [Estimand("transition", f"{a} -> {b}", matrix.given) for a in names for b in names]
+
+
+def derived_rows(
+    matrix: Matrix, *, new_cohort: bool = False, most: int | None = None
+) -> list[dict[str, Any]]:
+    """Rows of discordance, kappa, gain, loss, flow differences, the first ``most`` of them."""
+    rows = summarise([matrix], _derived(matrix, THIS_COHORT)[:most])
     if new_cohort:
-        share = (matrix.share, matrix.prior_share)
-        rows += list(_derived(matrix, *share, NEW_COHORT, NEW_COHORT_NOTE))
+        lines = _derived(matrix, NEW_COHORT_NOTE)
+        rows += summarise([matrix], lines, new_cohort=True, reading=NEW_COHORT)
     return rows
 
 
-def _matrix_cell(matrix: Matrix, start: str, end: str) -> dict[str, Any]:
-    at = {"her2_primary": start, "her2": end}
-    return estimate(
-        Estimand("transition", f"{start} -> {end}", matrix.given),
-        matrix.transition.sel(at, drop=True),
-        matrix.prior.sel(at, drop=True),
-        matrix.fit,
-        reading=matrix.reading,
-    )
-
-
-def _derived(
-    matrix: Matrix, share: xr.DataArray, prior_share: xr.DataArray, reading: str, note: str
-) -> Iterator[dict[str, Any]]:
-    after, before = (
-        flows(matrix.transition, share),
-        flows(matrix.prior, prior_share),
-    )
-
-    def row(kind: str, outcome: str, function: Any, *names: str, event: str = "") -> dict[str, Any]:
-        return estimate(
-            Estimand(kind, outcome, matrix.given),
-            function(after, *names),
-            function(before, *names),
-            matrix.fit,
-            event=(lambda draws: draws > 0) if event else None,
-            note=f"P({event}); {note}" if event else note,
-            reading=reading,
-        )
-
-    yield row("discordance", "", discordance)  # first: callers may want no more
-    yield row("agreement", "her2", kappa)
-    for name in _targets(matrix.classes):
-        yield row("gain", name, gain, name)
-        yield row("loss", name, loss, name)
+def _derived(matrix: Matrix, note: str) -> list[Line]:
+    given = matrix.given
+    lines = [
+        Line(Estimand("discordance", "", given), note),
+        Line(Estimand("agreement", "her2", given), note),
+    ]
+    for name in matrix.classes[1:]:  # what a drug targets and a change can win or lose
+        lines += [Line(Estimand(kind, name, given), note) for kind in ("gain", "loss")]
     for start, end in combinations(matrix.classes, 2):
-        event = f"flow {start} -> {end} > flow {end} -> {start}"
-        outcome = f"{start} -> {end}"
-        yield row("flow_difference", outcome, flow_difference, start, end, event=event)
+        asked = Estimand("flow_difference", f"{start} -> {end}", given)
+        lines.append(Line(asked, note, f"flow {start} -> {end} > flow {end} -> {start}"))
+    return lines
 
 
-def _targets(classes: list[str]) -> list[str]:
-    """Classes that a drug targets and a change can win or lose: all but the first."""
-    return classes[1:]
-
-
-def contrast_rows(matrices: list[Matrix], factor: str, most: int = 4) -> list[dict[str, Any]]:
+def contrast_rows(matrices: Sequence[Matrix], factor: str, most: int = 4) -> list[dict[str, Any]]:
     """Differences of discordance between the levels of a factor, each with P(> 0).
 
     With more than ``most`` levels each is compared with the one that has most patients.
     """
-    from her2bayes.estimand import Contrast
-
-    levels = {dict(matrix.given)[factor]: matrix for matrix in matrices}
-    pairs = list(combinations(levels, 2))
-    if len(levels) > most:
-        largest = max(levels, key=lambda level: levels[level].pairs)
-        pairs = [(level, largest) for level in levels if level != largest]
-    rows = []
-    for a, b in pairs:
-        draws, before = (
-            [discordance(flows(getattr(levels[x], p), levels[x].observed)) for x in (a, b)]
-            for p in ("transition", "prior")
-        )
-        rows.append(
-            estimate(
-                Estimand("discordance_difference", "", contrast=Contrast(factor, a, b)),
-                draws[0] - draws[1],
-                before[0] - before[1],
-                levels[a].fit,
-                event=lambda x: x > 0,
-                note=f"P(discordance {a} > {b}); {THIS_COHORT}",
-                reading=levels[a].reading,
-            )
-        )
-    return rows
-
-
-def changes(classes: list[str]) -> list[tuple[str, str]]:
-    """Ordered pairs of different classes."""
-    return list(permutations(classes, 2))
+    pairs = {dict(matrix.given)[factor]: matrix.pairs for matrix in matrices}
+    compared = list(combinations(pairs, 2))
+    if len(pairs) > most:
+        largest = max(pairs, key=lambda level: pairs[level])
+        compared = [(level, largest) for level in pairs if level != largest]
+    lines = [
+        Line(Estimand("discordance_difference", "", contrast=Contrast(factor, a, b)),
+             THIS_COHORT, f"discordance {a} > {b}")
+        for a, b in compared
+    ]  # fmt: skip
+    return summarise(matrices, lines) if lines else []

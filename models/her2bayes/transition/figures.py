@@ -1,17 +1,30 @@
-"""Figures of transitions: alluvial with uncertainty, matrices, intervals, prior to posterior."""
+"""Figures of transitions: alluvial with uncertainty, matrices, intervals, accuracy of the assay.
+
+Drawings take percentages, or matrices of draws; each returns a matplotlib Figure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
+from her2bayes.estimand import parse
+from her2bayes.inference.estimates import INTERVAL
 from her2bayes.page import style
 from her2bayes.page.numbers import number
+from her2bayes.transition.draws import Matrix, discordance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 Three = tuple[float, float, float]
+
+PERCENT = "transition probability, %"
 
 _HEIGHT, _GAP, _BAR = 330, 14, 16  # px: stack of patients, space between classes, width of a bar
 _LEFT, _RIGHT = 92, 92  # px beside the bars, for the names of the classes
@@ -33,7 +46,7 @@ class Square:
     remarks: np.ndarray | None = None
 
 
-def alluvial(flow: Square, patients: int = 0, width: int = style.PANEL_WIDTH) -> str:
+def alluvial(flow: Square, patients: int = 0, width: int = style.PANEL_WIDTH) -> Canvas:
     """Draw patients flowing from the class of the primary to that of the recurrence.
 
     ``flow`` holds percentages of all patients. The dark core of a band is the lower end of the
@@ -69,7 +82,7 @@ def alluvial(flow: Square, patients: int = 0, width: int = style.PANEL_WIDTH) ->
             (inner[1] + _BAR, "recurrence", "right"),
         ):
             axes.text(x, height + 20, text, ha=side, va="center", size=11, color=style.MUTED)
-        return style.svg(figure)
+        return figure
 
 
 def _stack(total: np.ndarray, scale: float) -> np.ndarray:
@@ -157,13 +170,13 @@ def _band(
 _CELL_WIDTH, _CELL_HEIGHT, _NAMES, _TITLE = 84, 46, 74, 52  # px
 
 
-def matrices(squares: Sequence[Square]) -> str:
-    """Draw transition matrices side by side, every cell with its median and 95 % interval."""
+def heat(square: Square) -> Canvas:
+    """Draw a transition matrix, every cell with its median and 95 % interval."""
     with style.drawing():
-        return style.svg(*[_heat(square) for square in squares])
+        return _heat(square)
 
 
-def _heat(square: Square) -> Any:
+def _heat(square: Square) -> Canvas:
     from matplotlib.patches import Rectangle
 
     k = len(square.classes)
@@ -220,12 +233,13 @@ class Line:
 
 def intervals(
     lines: Sequence[Line], *, label: str, wide: int = style.PANEL_WIDTH, remark: str = ""
-) -> str:
+) -> Canvas:
     """Draw one row a quantity and one interval a series in it: scenarios, or prior and posterior.
 
-    Series called ``prior`` are drawn faint. ``remark`` heads the column of remarks.
+    Series called ``prior`` are drawn faint. ``remark`` heads the column of remarks. What the
+    colours mean is drawn by ``key``.
     """
-    series = list(dict.fromkeys(name for line in lines for name in line.intervals))
+    series = series_of(lines)
     row = 18 + 11 * len(series)
     right = 84 if remark else 14
     names = 8 + max(len(line.label) for line in lines) * 6.4
@@ -258,7 +272,7 @@ def intervals(
         if remark:
             axes.text(1.04, -10, remark, transform=axes.get_yaxis_transform(), size=10,
                       color=style.MUTED, va="center")  # fmt: skip
-        return style.svg(figure, key=_key(series, paint))
+        return figure
 
 
 def _series_colours(series: Sequence[str]) -> dict[str, tuple[str, float]]:
@@ -273,7 +287,19 @@ def _interval(axes: Any, value: Three, y: float, colour: str, width: float) -> N
               markeredgewidth=0.8)  # fmt: skip
 
 
-def _key(series: Sequence[str], paint: Mapping[str, tuple[str, float]]) -> Any:
+def series_of(lines: Sequence[Line]) -> list[str]:
+    """Names of the series of a chart, each once."""
+    return list(dict.fromkeys(name for line in lines for name in line.intervals))
+
+
+def key(lines: Sequence[Line]) -> Canvas:
+    """Draw what the colours of ``intervals`` mean."""
+    series = series_of(lines)
+    with style.drawing():
+        return _key(series, _series_colours(series))
+
+
+def _key(series: Sequence[str], paint: Mapping[str, tuple[str, float]]) -> Canvas:
     figure, axes = style.new_figure(style.PANEL_WIDTH, 20 * ((len(series) + 1) // 2))
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
@@ -289,7 +315,7 @@ def _key(series: Sequence[str], paint: Mapping[str, tuple[str, float]]) -> Any:
 def curve(
     x: np.ndarray, bands: Mapping[str, np.ndarray], *, x_label: str, y_label: str,
     reference: float | None = None, limit: float = 100.0,
-) -> str:  # fmt: skip
+) -> Canvas:  # fmt: skip
     """Draw medians with 95 % bands over ``x``; a band (3, x) is median, lower, upper, percent."""
     from matplotlib.ticker import MaxNLocator
 
@@ -307,4 +333,96 @@ def curve(
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if len(bands) > 1:
             axes.legend(loc="best")
-        return style.svg(figure)
+        return figure
+
+
+def square(draws: xr.DataArray, title: str, remarks: np.ndarray | None = None) -> Square:
+    """Median and interval of every cell in percent; dims chain, draw, her2_primary, her2."""
+    tail = (1 - INTERVAL) / 2
+    ordered = draws.transpose("chain", "draw", "her2_primary", "her2").to_numpy()
+    lower, median, upper = 100 * np.quantile(ordered, [tail, 0.5, 1 - tail], axis=(0, 1))
+    classes = tuple(str(name) for name in draws["her2"].to_numpy())
+    return Square(title, classes, median, lower, upper, remarks)
+
+
+def flow_square(matrix: Matrix) -> Square:
+    """Flows of one matrix in this cohort."""
+    return square(matrix.posterior.flow(), "")
+
+
+def largest_change(flow: Square) -> tuple[str, str]:
+    """Classes of the largest flow that is a change."""
+    off = flow.median * (1 - np.eye(len(flow.classes)))
+    i, j = np.unravel_index(int(off.argmax()), off.shape)
+    return flow.classes[i], flow.classes[j]
+
+
+def at(flow: Square, start: str, end: str) -> Three:
+    """Median, lower and upper end of one cell."""
+    place = flow.classes.index(start), flow.classes.index(end)
+    return float(flow.median[place]), float(flow.lower[place]), float(flow.upper[place])
+
+
+def matrix_square(matrix: Matrix, remarks: np.ndarray | None = None) -> Square:
+    """Transition probabilities of one matrix, titled with its patients where they are known."""
+    title = f"{matrix.label}, n = {matrix.pairs}" if matrix.pairs else matrix.label
+    return square(matrix.posterior.transition, title, remarks)
+
+
+def contraction_lines(matrix: Matrix, estimates: pd.DataFrame) -> list[Line]:
+    """Prior and posterior of each cell, with the contraction."""
+    prior, posterior = (square(rows.transition, "") for rows in (matrix.prior, matrix.posterior))
+    known = _lookup(estimates, matrix)
+    lines = []
+    for start in matrix.classes:
+        for end in matrix.classes:
+            row = known.get(("transition", f"{start} -> {end}"), {})
+            lines.append(
+                Line(
+                    f"{start} → {end}",
+                    {"prior": at(prior, start, end), "posterior": at(posterior, start, end)},
+                    number(row.get("contraction"), 2),
+                )
+            )
+    return lines
+
+
+def _lookup(estimates: pd.DataFrame, matrix: Matrix) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = estimates[estimates["reading"] == matrix.reading].to_dict("records")
+    found = {}
+    for row in rows:
+        asked = parse(row["estimand"])
+        if asked.given == tuple(sorted(matrix.given)) and not asked.contrast:
+            found[(asked.kind, asked.outcome)] = {str(name): value for name, value in row.items()}
+    return found
+
+
+def scenario_lines(matrices: Mapping[str, Matrix]) -> list[Line]:
+    """The same cells under several scenarios or priors."""
+    squares = {name: square(m.posterior.transition, "") for name, m in matrices.items()}
+    first = next(iter(squares.values()))
+    return [
+        Line(f"{start} → {end}", {name: at(s, start, end) for name, s in squares.items()})
+        for start in first.classes
+        for end in first.classes
+    ]
+
+
+def tipping_curve(tipping: pd.DataFrame, observed: Matrix) -> Canvas:
+    """Draw true discordance by the accuracy of the assay, beside that of the readings."""
+    table = tipping.sort_values("accuracy")
+    x = 100 * table["accuracy"].to_numpy()
+    true = 100 * table[[f"true_discordance_{n}" for n in ("median", "lower", "upper")]].to_numpy().T
+    seen = _three_of(100 * discordance(observed.posterior.flow()))
+    bands = {
+        "true change": true,
+        "readings differ": np.repeat(np.array(seen)[:, None], len(x), axis=1),
+    }
+    top = 10 * np.ceil(max(band.max() for band in bands.values()) / 10)
+    return curve(x, bands, x_label="readings that are right, %", y_label="patients, %", limit=top)
+
+
+def _three_of(draws: xr.DataArray) -> tuple[float, float, float]:
+    tail = (1 - INTERVAL) / 2
+    lower, median, upper = np.quantile(draws.to_numpy(), [tail, 0.5, 1 - tail])
+    return float(median), float(lower), float(upper)

@@ -21,13 +21,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from her2bayes.bayes.prior import Prior, complete
-from her2bayes.transition.design import design, split_readings
 from her2bayes.transition.rows import (
     ROW_PRIORS,
     coordinates,
+    design,
     logistic_rows,
     observe_pairs,
     primary_shares,
+    split_readings,
 )
 
 DEFAULT_PRIORS = ROW_PRIORS

@@ -16,8 +16,15 @@ from typing import Any
 import numpy as np
 
 from her2bayes.bayes.prior import Prior, complete, prior
-from her2bayes.transition.design import design, parameters, split_readings
-from her2bayes.transition.rows import ROW_PRIORS, coordinates, observe_pairs, primary_shares
+from her2bayes.transition.rows import (
+    ROW_PRIORS,
+    coordinates,
+    design,
+    observe_pairs,
+    parameters,
+    primary_shares,
+    split_readings,
+)
 
 DEFAULT_PRIORS = {
     "transition": prior(

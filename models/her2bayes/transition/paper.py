@@ -1,157 +1,351 @@
 """Transitions from a paper's printed facts: what ``reproduce`` and ``fit_transitions`` both call.
 
-Latent tables of all patients and of every printed partition (``latent_transition``), their
-estimates keyed by estimand, and the finite counts that are the same in every admissible table.
+For all patients and for each printed partition, under each reading of a contradictory number and
+under every row prior: latent tables, bounds, draws, and a label for each transition. Partitions of
+the same patients are analysed one at a time, or jointly over their unknown cross-table; the product
+of two partitions' likelihoods would count every patient twice.
 
-Finite counts that are the same in every table consistent with the printed facts.
+What the facts say of the share ``T_ij / T_i.`` of the cohort itself (not of the probability behind
+it): determined, bounded, or left to the prior. Contraction within the logical bounds compares its
+posterior with its prior cut to these bounds, so that knowing the bounds counts for nothing:
 
-Judged on the draws of the tables, which are all of them where they are listed; what differs between
-admissible tables is reported as its range, never as one number.
+    contraction = 1 - Var(share | all facts) / Var(share | share within its bounds)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from her2bayes.classical import square_tables as sq
-from her2bayes.classical.association import variants
-from her2bayes.classical.proportions import interval
-from her2bayes.estimand import Contrast, Estimand, parse
-from her2bayes.inference.estimates import estimate, estimates_table
+from her2bayes.bayes.prior import Prior
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import parse
+from her2bayes.inference.estimates import estimates_table
+from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import classical
-from her2bayes.transition import draws as tr
-from her2bayes.transition.assay_error import has_prior, known_fit, tipping, true_row
-from her2bayes.transition.classical import EXACT, classical_row
-from her2bayes.transition.draws import Matrix, contrast_rows, derived_rows
-from her2bayes.transition.pair_facts import pair_facts
-from her2bayes.transition.tables.estimates import LatentTransitions, TableAnalysis, analyse
-from her2bayes.transition.tables.facts import TableSet
+from her2bayes.transition.assay_error import fit_known, has_prior, tipping, true_row
+from her2bayes.transition.draws import (
+    CHANGE,
+    THIS_COHORT,
+    Line,
+    Matrix,
+    cells,
+    contrast_rows,
+    derived_rows,
+    rows_of,
+    summarise,
+)
+from her2bayes.transition.facts import TableSet, pair_facts, readings, table_set
+from her2bayes.transition.polytope import conflict, row_bounds, share_bounds
+from her2bayes.transition.table_fit import RowPrior, TableFit, fit_tables, row_priors
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.fit import Fit
-    from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
 
+Say = Callable[[str], None]
+IMPLIED, RECOMPUTED = "implied", "recomputed"
+TRUE_FIT = "true classes of all patients, assay known"
 
-Given = tuple[tuple[str, str], ...]
+DETERMINED, BOUNDED, PRIOR_DRIVEN = "determined", "bounded", "prior_driven"
+PRIOR_DRIVEN_BELOW = 0.1
+_REPLICATES = 20
+_FEWEST = 200
 
 
-def determined_rows(table: xr.DataArray, tables: TableSet) -> Iterator[dict[str, Any]]:
-    """Rows with named intervals for each stratum: cells, discordance, gain, loss, kappa, tests.
+def cohort_share(table: xr.DataArray) -> xr.DataArray:
+    """Share of each class at recurrence by class at the primary; NaN for a row without patients."""
+    row = table.sum("her2")
+    return table / row.where(row > 0)
 
-    ``table`` (chain, draw, stratum, her2_primary, her2) are drawn tables.
+
+def prior_share(
+    prior: xr.Dataset,
+    patients: np.ndarray,
+    rows: np.ndarray | None,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Prior draws of the cohort's shares (draw, stratum, her2_primary, her2), NaN for empty rows.
+
+    Tables are drawn with ``patients`` (stratum) in each stratum, split over the primary classes by
+    ``primary_share``, or with the row totals ``rows`` (stratum, her2_primary) where not negative.
     """
-    drawn = table.transpose("chain", "draw", "stratum", "her2_primary", "her2").to_numpy()
-    drawn = drawn.reshape(-1, *drawn.shape[2:])
-    for place, given in enumerate(tables.strata):
-        distinct = np.unique(drawn[:, place], axis=0)
-        yield from _shares(distinct, tables.her2, given)
-        if not given:
-            yield from _tests(distinct, tables.her2, given)
+    dims = ("chain", "draw", "stratum", "her2_primary")
+    share = prior["primary_share"].transpose(*dims).values
+    transition = prior["transition"].transpose(*dims, "her2").values
+    share = share.reshape(-1, *share.shape[2:]).repeat(_REPLICATES, axis=0)
+    transition = transition.reshape(-1, *transition.shape[2:]).repeat(_REPLICATES, axis=0)
+    total = rng.multinomial(patients, share / share.sum(-1, keepdims=True))
+    if rows is not None:
+        total = np.where(rows >= 0, rows, total)
+    table = rng.multinomial(total, transition / transition.sum(-1, keepdims=True))
+    return np.asarray(np.divide(table, total[..., None], where=total[..., None] > 0,
+                                out=np.full(table.shape, np.nan)))  # fmt: skip
 
 
-def _shares(distinct: np.ndarray, classes: tuple[str, ...], given: Given) -> Iterator[Any]:
-    total = distinct.sum((1, 2))
-    row, column = distinct.sum(2), distinct.sum(1)
-    diagonal = np.diagonal(distinct, axis1=1, axis2=2)
-    asked: list[tuple[Estimand, np.ndarray, np.ndarray]] = [
-        (Estimand("transition", f"{start} -> {end}", given), distinct[:, i, j], row[:, i])
-        for i, start in enumerate(classes)
-        for j, end in enumerate(classes)
-    ]
-    asked.append((Estimand("discordance", "", given), total - diagonal.sum(1), total))
-    for c, name in enumerate(classes[1:], 1):
-        asked.append((Estimand("gain", name, given), column[:, c] - diagonal[:, c], total))
-        asked.append((Estimand("loss", name, given), row[:, c] - diagonal[:, c], total))
-    for what, count, of in asked:
-        if np.ptp(count) == 0 and np.ptp(of) == 0 and of[0]:
-            low, high = interval(int(count[0]), int(of[0]), EXACT)
-            share = 100 * count[0] / of[0]
-            yield classical_row(
-                what, "percentage", (share, 100 * low, 100 * high), unit="%",
-                method=f"{count[0]}/{of[0]} in every admissible table; 95 % interval: {EXACT}",
-            )  # fmt: skip
+def contraction_within(
+    posterior: np.ndarray, prior: np.ndarray, lower: float, upper: float
+) -> float:
+    """Contraction of one share within its bounds; NaN where they leave nothing to learn.
+
+    Where fewer than 200 prior draws fall within the bounds, these are narrow against the prior,
+    which is flat there: the variance of a uniform takes its place.
+    """
+    if not upper > lower:
+        return float("nan")
+    inside = prior[(prior >= lower - 1e-12) & (prior <= upper + 1e-12)]
+    before = inside.var() if len(inside) >= _FEWEST else (upper - lower) ** 2 / 12
+    return float(1 - np.nanvar(posterior) / before)
 
 
-def _tests(distinct: np.ndarray, classes: tuple[str, ...], given: Given) -> Iterator[Any]:
-    agreement = [sq.kappa(table) for table in distinct]
-    values = np.array([k.value for k in agreement])
-    if np.ptp(values) < 1e-12:
-        widest = min(k.lower for k in agreement), max(k.upper for k in agreement)
-        yield classical_row(
-            Estimand("agreement", "her2", given), "kappa", (values[0], *widest),
-            method=f"{agreement[0].method}; widest interval over the admissible tables",
-        )  # fmt: skip
-    tests: dict[Estimand, Callable[[np.ndarray], Any]] = {
-        Estimand("symmetry", "her2", given): sq.bowker,
-        Estimand("marginal_homogeneity", "her2", given): sq.stuart_maxwell,
-    }
-    for what, test in tests.items():
-        yield _range(what, [test(table) for table in distinct])
-    for i, j in combinations(range(len(classes)), 2):
-        found = [sq.mcnemar(int(t[i, j]), int(t[j, i]), "McNemar exact") for t in distinct]
-        yield _range(Estimand("flow_difference", f"{classes[i]} -> {classes[j]}", given), found)
+def label(lower: float, upper: float, contraction: float) -> str:
+    """Name what the facts do to a share: width 0, bounds with information inside, bounds alone."""
+    if upper == lower:
+        return DETERMINED
+    return PRIOR_DRIVEN if contraction < PRIOR_DRIVEN_BELOW else BOUNDED
 
 
-def _range(what: Estimand, tests: list[Any]) -> dict[str, Any]:
-    p = np.array([test.p_value for test in tests if test.p_value == test.p_value])
-    if len(p) < len(tests):  # NaN: some admissible table has no test
-        return classical_row(
-            what, "p_value", (np.nan, np.nan, np.nan), method=tests[0].method,
-            note=next(test.note for test in tests if test.note),
-        )  # fmt: skip
-    same = float(np.ptp(p)) < 1e-12
-    text = "" if same else f"P from {p.min():.2g} to {p.max():.2g} over the admissible tables"
-    return classical_row(
-        what, "p_value", (np.nan, np.nan, np.nan), method=tests[0].method,
-        p=float(p[0]) if same else float("nan"), note=text,
-    )  # fmt: skip
+DESCRIPTIVE = (
+    "descriptive: strata are read at recurrence, so this does not predict from the primary"
+)
 
 
-def discordance_tests(table: xr.DataArray, tables: TableSet) -> Iterator[dict[str, Any]]:
-    """Tests of discordance by one factor, where the discordant patients of all levels are known."""
-    factors = [name for name, _ in tables.strata[0]]
-    if len(factors) != 1 or len(tables.strata) < 2:
-        return
-    total = table.sum(("her2_primary", "her2"))
-    stayed = table.where(table["her2_primary"] == table["her2"], 0).sum(("her2_primary", "her2"))
-    changed = total - stayed
-    if any(
-        bool((x.max(("chain", "draw")) > x.min(("chain", "draw"))).any()) for x in (total, changed)
-    ):
-        return
-    counts = np.column_stack([x.isel(chain=0, draw=0).to_numpy() for x in (changed, stayed)])
-    asked = Estimand("association", "discordance", contrast=Contrast(factors[0]))
-    names = ["Pearson chi-square"]
-    if len(counts) == 2:
-        names += ["Pearson chi-square, Yates correction", "Fisher exact"]
-    for test in variants(counts.astype(int), names):
-        note = f"chi-square {test.statistic:.3f} on {test.df} df" if test.df else ""
-        yield classical_row(
-            asked,
-            "p_value",
-            (np.nan, np.nan, np.nan),
-            method=test.method,
-            p=test.p_value,
-            note=note,
+@dataclass(frozen=True)
+class Impossible:
+    """A reading under which no table exists, with the facts that cannot all hold."""
+
+    factors: tuple[str, ...]
+    reading: str
+    facts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Say so in one sentence."""
+        return (
+            f"under the reading '{self.reading}' no table exists: "
+            f"{', '.join(self.facts)} cannot all hold"
         )
 
 
-IMPLIED, RECOMPUTED = "implied", "recomputed"
-CHANGE = "her2_change"  # condition of a flow: among patients whose class changed (discordant)
+@dataclass(frozen=True)
+class TableAnalysis:
+    """One set of tables under one row prior: draws, bounds and labels of its transitions."""
+
+    factors: tuple[str, ...]
+    row_prior: str
+    tables: TableSet
+    fit: TableFit
+    choice: RowPrior
+
+    @property
+    def reading(self) -> str:
+        """Reading the facts were taken under."""
+        return self.tables.reading
+
+    @cached_property
+    def patients(self) -> np.ndarray:
+        """Patients of each stratum; the posterior median where their number is not printed."""
+        drawn = self.fit.posterior["table"].sum(("her2_primary", "her2"))
+        return np.rint(drawn.median(("chain", "draw")).values).astype(int)
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """One row a transition: bounds, posterior of the cohort's share, contraction, label."""
+        lower, upper = share_bounds(self.tables)
+        least, most = row_bounds(self.tables)
+        shares = cohort_share(self.fit.posterior["table"]).transpose(
+            "stratum", "her2_primary", "her2", "chain", "draw"
+        )
+        rng = np.random.default_rng(0)
+        rows = np.where(least == most, least, -1)
+        before = prior_share(self.fit.prior, self.patients, rows, rng)
+        return pd.DataFrame(
+            [
+                self._row(
+                    place,
+                    float(lower[place]),
+                    float(upper[place]),
+                    shares.to_numpy()[place].ravel(),
+                    before[(slice(None), *place)],
+                )
+                for place in np.ndindex(*self.tables.shape)
+            ]
+        )
+
+    def _row(
+        self, place: tuple[int, ...], lower: float, upper: float, draws: np.ndarray,
+        before: np.ndarray,
+    ) -> dict[str, Any]:  # fmt: skip
+        s, i, j = place
+        low, high = (0.0, 1.0) if np.isnan(lower) else (float(lower), float(upper))
+        gained = contraction_within(draws, before, low, high)
+        known = draws[~np.isnan(draws)]
+        share = np.quantile(known, [0.5, 0.025, 0.975])
+        return {
+            "stratum": self.tables.names[s],
+            "her2_primary": self.tables.her2[i],
+            "her2": self.tables.her2[j],
+            "reading": self.reading,
+            "row_prior": self.row_prior,
+            "lower_bound": low,
+            "upper_bound": high,
+            "cohort_median": share[0],
+            "cohort_lower": share[1],
+            "cohort_upper": share[2],
+            "contraction_within": gained,
+            "label": label(low, high, gained),
+        }
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        """A matrix for each stratum, for figures and derived quantities."""
+        table = self.fit.posterior["table"].sum("her2")
+        total = table.sum("her2_primary")
+        return [self._matrix(name, table, total) for name in self.tables.names]
+
+    def _matrix(self, name: str, table: xr.DataArray, total: xr.DataArray) -> Matrix:
+        at = {"stratum": name}
+        rows, size = table.sel(at, drop=True), total.sel(at, drop=True)
+        cohort = (rows / size.where(size > 0)).fillna(1 / len(self.tables.her2))
+        place = self.tables.names.index(name)
+        return Matrix(
+            given=self.tables.strata[place],
+            posterior=rows_of(self.fit.posterior, name, cohort),
+            prior=rows_of(self.fit.prior, name, cohort),
+            pairs=int(self.patients[place]),
+            fit=self.fit,
+            reading=self.reading,
+        )
+
+
+@dataclass(frozen=True)
+class LatentTransitions:
+    """All analyses of one paper's facts, and the readings that cannot be."""
+
+    analyses: tuple[TableAnalysis, ...]
+    impossible: tuple[Impossible, ...]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """How facts are analysed.
+
+    ``rows``: priors of the rows by name, the reported one first; None for ``row_priors``. ``by``
+    lists the factors whose partitions are fitted beside all patients; None for all that are
+    printed. ``assay`` adds true classes of all patients behind the readings.
+    """
+
+    rows: Mapping[str, RowPrior] | None = None
+    by: tuple[str, ...] | None = None
+    assay: bool = True
+    sampling: Sampling = Sampling()  # noqa: RUF009 (frozen)
+    store: Store | None = None
+
+
+def with_priors(k: int, priors: Mapping[str, Prior]) -> dict[str, RowPrior]:
+    """Row priors for ``k`` classes with some replaced; ``BadInput`` for a name no model has."""
+    choices = row_priors(k)
+    known = dict.fromkeys(name for choice in choices.values() for name in choice.defaults)
+    raise_if(
+        [
+            Fault(f"the model has no prior named '{name}'", value=str(value),
+                  allowed=", ".join(known))
+            for name, value in priors.items() if name not in known
+        ]
+    )  # fmt: skip
+    return {name: choice.replacing(priors) for name, choice in choices.items()}
+
+
+def partitions(facts: pd.DataFrame) -> list[tuple[str, ...]]:
+    """All patients first, then each printed factor alone."""
+    named = dict.fromkeys(name for name in facts["factor"].fillna("") if name)
+    return [(), *((name,) for name in named)]
+
+
+def analyse(
+    facts: pd.DataFrame,
+    her2: Sequence[str],
+    how: Specification,
+    say: Say = lambda _: None,
+    cores: int | None = None,
+) -> LatentTransitions:
+    """Fit the printed facts (``transition_facts.csv``) for each partition, reading and row prior.
+
+    Raises ``BadInput`` for faulty facts, or a factor they do not speak of.
+    """
+    rows = row_priors(len(her2)) if how.rows is None else how.rows
+    chosen = partitions(facts)
+    if how.by is not None:
+        known = [names[0] for names in chosen[1:]]
+        raise_if(
+            [
+                Fault("no facts on this factor", column="--by", value=name,
+                      allowed=", ".join(sorted(known)))
+                for name in how.by if name not in known
+            ]
+        )  # fmt: skip
+        chosen = [(), *((name,) for name in how.by)]
+    sets = {
+        (names, reading): table_set(facts, her2, names, reading)
+        for names in chosen
+        for reading in readings(facts)
+    }
+    impossible, done = [], []
+    for (names, reading), tables in sets.items():
+        contradicting = conflict(tables)
+        if contradicting:
+            impossible.append(Impossible(names, reading, contradicting))
+            continue
+        for title, choice in rows.items():
+            say(f"tables of {' x '.join(names) or 'all patients'}, {reading}, {title}")
+            fitted = fit_tables(
+                tables, dict(choice.priors), rows=choice.rows, sampling=how.sampling,
+                store=how.store, cores=cores,
+            )  # fmt: skip
+            done.append(TableAnalysis(names, title, tables, fitted, choice))
+    return LatentTransitions(tuple(done), tuple(impossible))
+
+
+def transition_rows(analysis: TableAnalysis, matrices: Sequence[Matrix]) -> list[dict[str, Any]]:
+    """Rows of ``estimate`` for every transition, with bounds, label and row prior beside them."""
+    labels = analysis.labels.set_index(["stratum", "her2_primary", "her2"])
+    extra = ("label", "lower_bound", "upper_bound", "contraction_within")
+    found = []
+    for name, matrix in zip(analysis.tables.names, matrices, strict=True):
+        said = [
+            pd.Series(labels.xs((name, start, end)))
+            for start in matrix.classes
+            for end in matrix.classes
+        ]
+        lines = [
+            Line(cell, _note(words, bool(matrix.given)))
+            for cell, words in zip(cells(matrix), said, strict=True)
+        ]
+        for row, words in zip(summarise([matrix], lines), said, strict=True):
+            labelled = {column: words[column] for column in extra}
+            found.append({**row, "row_prior": analysis.row_prior, **labelled})
+    return found
+
+
+def _note(said: pd.Series, stratified: bool) -> str:
+    low, high = 100 * said["lower_bound"], 100 * said["upper_bound"]
+    bounds = f"{low:.1f} %" if low == high else f"{low:.1f} to {high:.1f} %"
+    text = f"{said['label']}: share of this cohort {bounds}; rows {said['row_prior']}"
+    return f"{text}; {DESCRIPTIVE}" if stratified else text
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a paper's facts give. ``main`` lists the analyses reported first, one a partition."""
+    """What a paper's facts give. ``main`` lists the analyses reported first, one a partition.
+
+    ``true`` is the fit of true classes under the assay as it is believed to be, where there is one.
+    """
 
     study: str
     labels: Mapping[str, str]
@@ -166,6 +360,7 @@ class Result:
     tests: pd.DataFrame
     fits: Mapping[str, Fit]
     tipping: pd.DataFrame | None
+    true: TableFit | None = None
 
 
 def applies(study: Study) -> bool:
@@ -173,40 +368,41 @@ def applies(study: Study) -> bool:
     return not study.transition_facts.empty
 
 
-def run(
-    study: Study,
-    store: Store | None,
-    sampling: Sampling,
-    say: Callable[[str], None] = lambda _: None,
-) -> Result:
+def run(study: Study, store: Store | None, sampling: Sampling, say: Say = lambda _: None) -> Result:
     """Analyse the facts of a study under every reading and row prior."""
+    return run_facts(study, Specification(sampling=sampling, store=store), say)
+
+
+def run_facts(study: Study, how: Specification, say: Say = lambda _: None) -> Result:
+    """Analyse the facts of a study. Raises ``BadInput`` where it prints none on pairs."""
+    if not applies(study):
+        remedy = "add transition_facts.csv (data/README.md), or give patients with --cohort"
+        raise BadInput(Fault("the study prints no facts on pairs", value=study.id, remedy=remedy))
     classes = tuple(study.factors["her2"].names)
     known = pair_facts(study)
     for note in known.notes:
         say(note)
-    latent = analyse(known.facts, classes, sampling=sampling, store=store, say=say)
+    latent = analyse(known.facts, classes, how, say)
     main = _main(latent)
     rows: list[dict[str, Any]] = []
     matrices: list[Matrix] = []
-    counts: list[dict[str, Any]] = []
     for analysis in latent.analyses:
-        reading = _reading(analysis, main, latent)
+        reading = _reading(analysis, main)
         named = [replace(matrix, reading=reading) for matrix in analysis.matrices]
         matrices += named
-        rows += _rows(analysis, named, reading, analysis in main)
-    for analysis in main:
-        counts += determined_rows(analysis.fit.posterior["table"], analysis.tables)
+        rows += _rows(analysis, named, analysis in main)
     overall = [m for m in matrices if not m.given and not m.reading]
     if overall:
-        rows += list(_asked_flows(list(study.ledger["estimand"]), overall[0]))
-    curve, true_fits = None, {}
+        rows += _asked_flows(list(study.ledger["estimand"]), overall[0])
     whole = next((analysis for analysis in main if not analysis.factors), None)
-    if whole is not None and has_prior(classes):
+    true, curve = None, None
+    if how.assay and whole is not None and has_prior(classes):
         say("true classes behind the readings of all patients")
-        fitted = known_fit(whole, sampling, store)
-        true_fits["true classes of all patients, assay known"] = fitted
-        rows.append({**true_row(fitted), "evidence_kind": IMPLIED})
-        curve = tipping(whole, sampling, store)
+        behind = (how.sampling, how.store)
+        true = fit_known(whole.tables, whole.choice, 1.0, *behind)
+        rows.append({**true_row(true), "evidence_kind": IMPLIED})
+        curve = tipping(whole.tables, whole.choice, *behind)
+    drawn = [(a.fit.posterior["table"], a.tables) for a in main]
     return Result(
         study=study.id,
         labels={name: factor.label for name, factor in study.factors.items()},
@@ -217,12 +413,15 @@ def run(
         main=main,
         matrices=tuple(matrices),
         estimates=estimates_table(_unique(rows)),
-        classical=classical.classical_frame(counts),
-        tests=classical.classical_frame(
-            [row for a in main for row in discordance_tests(a.fit.posterior["table"], a.tables)]
+        classical=classical.classical_frame(
+            [row for pair in drawn for row in classical.determined_rows(*pair)]
         ),
-        fits={_title(a): a.fit for a in latent.analyses} | true_fits,
+        tests=classical.classical_frame(
+            [row for pair in drawn for row in classical.discordance_tests(*pair)]
+        ),
+        fits={_title(a): a.fit for a in latent.analyses} | ({TRUE_FIT: true} if true else {}),
         tipping=curve,
+        true=true,
     )
 
 
@@ -234,9 +433,7 @@ def _main(latent: LatentTransitions) -> tuple[TableAnalysis, ...]:
     return tuple(first.values())
 
 
-def _reading(
-    analysis: TableAnalysis, main: Sequence[TableAnalysis], latent: LatentTransitions
-) -> str:
+def _reading(analysis: TableAnalysis, main: Sequence[TableAnalysis]) -> str:
     """Name of the scenario: empty for the main analysis, else reading of facts and row prior."""
     first = next(a for a in main if a.factors == analysis.factors)
     parts = []
@@ -253,52 +450,33 @@ def _title(analysis: TableAnalysis) -> str:
 
 
 def _rows(
-    analysis: TableAnalysis, matrices: Sequence[Matrix], reading: str, main: bool
+    analysis: TableAnalysis, matrices: Sequence[Matrix], main: bool
 ) -> Iterator[dict[str, Any]]:
-    from her2bayes.transition.tables.estimates import transition_rows
-
-    for row in transition_rows(analysis):
+    for row in transition_rows(analysis, matrices):
         kind = RECOMPUTED if row["label"] == "determined" else IMPLIED
-        yield {**row, "reading": reading, "evidence_kind": kind}
+        yield {**row, "evidence_kind": kind}
     for matrix in matrices:
-        for row in derived_rows(matrix, new_cohort=main)[: None if main else 1]:
+        for row in derived_rows(matrix, new_cohort=main, most=None if main else 1):
             kind = parse(row["estimand"]).kind
             printed = RECOMPUTED if kind in ("discordance", "agreement") else IMPLIED
             yield {**row, "evidence_kind": printed}
     if main and len(analysis.factors) == 1:
-        for row in contrast_rows(list(matrices), analysis.factors[0]):
+        for row in contrast_rows(matrices, analysis.factors[0]):
             yield {**row, "evidence_kind": RECOMPUTED}
 
 
 def _asked_flows(estimands: Sequence[str], matrix: Matrix) -> Iterator[dict[str, Any]]:
     """Sums of flows that the paper prints: of all patients, or of those whose class changed."""
+    lines = []
     for text in dict.fromkeys(estimands):
         asked = parse(text)
-        conditions = asked.conditions
-        if asked.kind != "flow" or not set(conditions) <= {CHANGE}:
+        if asked.kind != "flow" or not set(asked.conditions) <= {CHANGE}:
             continue
-        cells = [tuple(p.strip() for p in part.split("->")) for part in asked.outcome.split("+")]
-        if not all(len(c) == 2 and set(c) <= set(matrix.classes) for c in cells):
-            continue
-        draws, before = (
-            _flow_sum(tr.flows(part, matrix.observed), cells, bool(conditions))
-            for part in (matrix.transition, matrix.prior)
-        )
-        yield {
-            **estimate(Estimand("flow", asked.outcome, asked.given), draws, before, matrix.fit,
-                       note="primary shares as in this cohort"),
-            "evidence_kind": IMPLIED,
-        }  # fmt: skip
-
-
-def _flow_sum(
-    flow: xr.DataArray, cells: Sequence[tuple[str, ...]], among_changed: bool
-) -> xr.DataArray:
-    total = sum(
-        (flow.sel(her2_primary=start, her2=end, drop=True) for start, end in cells),
-        xr.zeros_like(flow.isel(her2_primary=0, her2=0, drop=True)),
-    )
-    return total / tr.discordance(flow) if among_changed else total
+        ends = {end.strip() for part in asked.outcome.split("+") for end in part.split("->")}
+        if ends <= set(matrix.classes):
+            lines.append(Line(asked, THIS_COHORT))
+    for row in summarise([matrix], lines) if lines else ():
+        yield {**row, "evidence_kind": IMPLIED}
 
 
 def _unique(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -307,8 +485,3 @@ def _unique(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     for row in rows:
         found.setdefault((row["estimand"], row["reading"]), row)
     return list(found.values())
-
-
-def patients(analysis: TableAnalysis) -> int:
-    """Patients behind an analysis."""
-    return int(np.sum(analysis.patients))

@@ -21,17 +21,12 @@ from her2bayes.page.evidence_table import Claims, join
 from her2bayes.page.numbers import interval
 from her2bayes.page.report import Outcome, Part, write
 from her2bayes.page.small_cells import conceal_flow
+from her2bayes.transition.draws import ANSWERED
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.sampling import Settings
     from her2bayes.transition.paper import Result
-
-
-KINDS = frozenset(
-    {"transition", "flow", "flow_difference", "discordance", "discordance_difference", "gain",
-     "loss", "agreement", "symmetry", "marginal_homogeneity"}
-)  # fmt: skip
 
 
 def study_evidence(study: Study, result: Result) -> pd.DataFrame:
@@ -50,7 +45,7 @@ def study_evidence(study: Study, result: Result) -> pd.DataFrame:
 
 def _of_transitions(text: str) -> bool:
     asked = parse(text)
-    return asked.kind in KINDS or (asked.kind == "association" and asked.outcome == "discordance")
+    return asked.kind in ANSWERED or (asked.kind == "association" and asked.outcome == "discordance")
 
 
 Say = Callable[[str], None]
@@ -107,21 +102,22 @@ def write_cohort(
     With ``below`` a report to share: counts below it hidden, no classical rows, no fits.
     """
     from her2bayes.transition import section_cohort as report
-    from her2bayes.transition.cohort import check, run_cohort
+    from her2bayes.transition.cohort import Specification, pairs_of, run_pairs
 
-    check(cohort, by)
+    pairs = pairs_of(cohort, by)
     store = None if below else Store(out / "fits")
-    result = run_cohort(cohort, by, settings.sampling, store, say, assay=assay)
+    how = Specification(assay=assay, sampling=settings.sampling, store=store)
+    result = run_pairs(pairs, how, say)
     shown = replace(result, classical=result.classical.iloc[:0]) if below else result
     flow = conceal_flow(cohort.flow, below) if below else cohort.flow
     part = Part(
         "transition",
-        (report.section(result, below),),
+        (report.pairs_section(result, below),),
         result.estimates,
         shown.classical,
         about={"id": cohort.id, "title": cohort.title, "design": "patient data", "doi": "",
                "citation": cohort.source.get("citation", ""), "digest": cohort.digest},
-        cohort=report.cohort_section(result, below),
+        cohort=report.cohort_section(pairs, below),
         tables={"flow": flow},
         evidence_kind="patients",
     )  # fmt: skip
@@ -148,7 +144,7 @@ def write_study(name: str, out: Path, settings: Settings, say: Say) -> Written:
     from her2bayes.evidence.printed.study import load_study, study_folder
     from her2bayes.page.cohort import cohort_section
     from her2bayes.transition import paper
-    from her2bayes.transition import section_paper as report
+    from her2bayes.transition import section as report
 
     study = load_study(study_folder(name))
     if not paper.applies(study):

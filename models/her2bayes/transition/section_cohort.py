@@ -1,4 +1,4 @@
-"""Report on the transitions of a patient cohort: cohort section, figures, tables, evidence rows."""
+"""The section on the transitions of a cohort: flow of patients, matrices by stratum, the assay."""
 
 from __future__ import annotations
 
@@ -13,11 +13,23 @@ from her2bayes.page.numbers import count, interval, probability
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import HIDDEN, SHARED
 from her2bayes.page.small_cells import conceal_flow
-from her2bayes.transition import section_parts as parts
 from her2bayes.transition.assay_error import NOT_IDENTIFIED
 from her2bayes.transition.cohort import ALL, SINGLE, CohortTransitions, unused
+from her2bayes.transition.draws import shared
+from her2bayes.transition.section import (
+    alluvial_figure,
+    classical_table,
+    contraction_figure,
+    estimate_table,
+    matrix_figure,
+    scenario_figure,
+    three,
+    tipping_figure,
+    words,
+)
 
 if TYPE_CHECKING:
+    from her2bayes.transition.cohort import Pairs
     from her2bayes.transition.draws import Matrix
 
 _MOST_PANELS = 8
@@ -29,62 +41,60 @@ _TIPPING = (
 
 def evidence(result: CohortTransitions) -> pd.DataFrame:
     """Estimates and classical rows of the cohort in the columns of the evidence table."""
-    table = join_unprinted(result.cohort.id, result.estimates, result.classical)
+    table = join_unprinted(result.pairs.id, result.estimates, result.classical)
     return table.assign(evidence_kind="patients")
 
 
-def cohort_section(result: CohortTransitions, below: int = 0) -> Section:
+def cohort_section(pairs: Pairs, below: int = 0) -> Section:
     """Where the patients come from, and what became of every row.
 
     With ``below`` for a report that is shared: counts in the flow table only, small ones hidden.
     """
-    cohort = result.cohort
+    cohort = pairs.cohort
+    if cohort is None:
+        number = int(pairs.overall["counts"].sum())
+        text = f"{pairs.title}. {SHARED}" if below else f"{pairs.title}: {count(number, 'pair')}."
+        return Section("cohort", "Cohort", (text,))
     source = "; ".join(f"{key}: {value}" for key, value in cohort.source.items())
-    pairs = int(cohort.patients["pair"].sum())
-    text: tuple[str, ...] = (
+    paired = int(cohort.patients["pair"].sum())
+    words: tuple[str, ...] = (
         f"{cohort.title}. {source}. {SHARED}"
         if below
-        else f"{cohort.title}: {count(len(cohort.patients), 'patient')}, of whom {pairs} have "
+        else f"{cohort.title}: {count(len(cohort.patients), 'patient')}, of whom {paired} have "
         f"tissue of the primary and of a recurrence. {source}".strip(),
         "A reading that leaves several classes open is kept as the set of these classes: IHC 0-1+ "
         "as zero or low, IHC 2+ without ISH as low or positive, a negative verdict without a "
         "score as not positive. Nothing is guessed and nothing is dropped; the flow table says "
         "what every rule did.",
     )
-    told = (*cohort.remarks, *unused(cohort, result.by))
-    text += tuple(f"{line[:1].upper()}{line[1:]}." for line in (() if below else told))
-    flow = (conceal_flow(cohort.flow, below) if below else cohort.flow).rename(
-        columns=str.capitalize
-    )
+    told = (*cohort.remarks, *unused(cohort, pairs.by))
+    words += tuple(f"{line[:1].upper()}{line[1:]}." for line in (() if below else told))
+    flow = conceal_flow(cohort.flow, below) if below else cohort.flow
     caption = (
         "Within a stage the counts add up to the number in the last column. Notes change nothing."
         + (f" <{below}: from 1 to {below - 1}. {HIDDEN}" if below else "")
     )
-    return Section(
-        "cohort",
-        "Cohort",
-        text,
-        tables=(Table("Flow", flow.rename(columns=str.capitalize), caption),),
-    )
+    table = Table("Flow", flow.rename(columns=str.capitalize), caption)
+    return Section("cohort", "Cohort", words, tables=(table,))
 
 
-def section(result: CohortTransitions, below: int = 0) -> Section:
+def pairs_section(result: CohortTransitions, below: int = 0) -> Section:
     """Report all matrices of the cohort; with ``below``, for a shared report, models only."""
     if below:
         result = _shared(result)
     overall = {m.reading: m for m in result.matrices if not m.given}
     main = overall[ALL]
-    pairs = int(result.counts["counts"].sum())
-    who = result.cohort.title + ("" if below else f", {pairs} pairs of readings")
+    pairs = int(result.pairs.overall["counts"].sum())
+    who = result.pairs.title + ("" if below else f", {pairs} pairs of readings")
     figures: list[Figure] = [
-        parts.alluvial_figure(main, who, "all"),
-        parts.matrix_figure([main], who, "all", "Transition matrix"),
+        alluvial_figure(main, who, "all"),
+        matrix_figure([main], who, "all", "Transition matrix"),
     ]
     tables = [_main_table(result)] + ([] if below else [_single_table(result)])
     for factor in result.by:
         found = [m for m in result.matrices if _is_level(m, factor, ALL)]
         figures.append(
-            parts.matrix_figure(
+            matrix_figure(
                 found[:_MOST_PANELS],
                 who,
                 factor.replace("_", "-"),
@@ -94,10 +104,10 @@ def section(result: CohortTransitions, below: int = 0) -> Section:
         tables += _level_tables(result, factor)[: 1 if below else None]
     figures += [
         _scenarios(overall, who),
-        parts.contraction_figure(main, result.estimates, who, "all"),
+        contraction_figure(main, result.estimates, who, "all"),
     ]
     if result.assay is not None:
-        figures.append(parts.tipping_figure(result.assay.tipping, main, who, "all", _TIPPING))
+        figures.append(tipping_figure(result.assay.tipping, main, who, _TIPPING))
         tables.append(_assay_table(result))
     return Section(
         id="transition",
@@ -114,12 +124,8 @@ def _is_level(matrix: Matrix, factor: str, reading: str) -> bool:
 
 
 def _shared(result: CohortTransitions) -> CohortTransitions:
-    """Without counts: no numbers of pairs, and flows from the model's primary shares.
-
-    Flows from the shares as counted add up to them in every row, which would give them back.
-    """
-    matrices = tuple(replace(m, pairs=0, observed=m.share) for m in result.matrices)
-    return replace(result, matrices=matrices, classical=result.classical.iloc[:0])
+    """Without counts: no numbers of pairs, and flows from the model's primary shares."""
+    return replace(result, matrices=shared(result.matrices), classical=result.classical.iloc[:0])
 
 
 def _paragraphs(
@@ -127,8 +133,8 @@ def _paragraphs(
 ) -> tuple[str, ...]:
     single = int(result.classical["estimand"].eq("discordance[]").sum()) and _single(result)
     discordance = {reading: _value(result, "discordance[]", reading) for reading in overall}
-    pairs = int(result.counts["counts"].sum())
-    first, second = result.cohort.categories[:2]
+    pairs = int(result.pairs.overall["counts"].sum())
+    first, second = result.pairs.classes[:2]
     direction = f"flow_difference[{first} -> {second}]"
     chance = _row(result, direction, ALL)["posterior_probability"]
     names = {
@@ -169,7 +175,7 @@ def _value(result: CohortTransitions, estimand: str, reading: str) -> str:
 
 def _scenarios(overall: dict[str, Matrix], who: str) -> Figure:
     named = {reading or "all readings": matrix for reading, matrix in overall.items()}
-    return parts.scenario_figure(
+    return scenario_figure(
         named, who, "readings", "With and without partial readings",
         "All readings: sets of classes as they are. One class at both ends: all other pairs "
         "dropped. The last two settle every IHC 0-1+ one way.",
@@ -184,13 +190,13 @@ def _main_table(result: CohortTransitions) -> Table:
         "All readings. Discordance, kappa, gain, loss and flows hold for primary shares as in "
         "this cohort; rows for a new cohort are in estimates.csv."
     )
-    return parts.estimate_table(chosen, "All patients: posterior and prior", caption)
+    return estimate_table(chosen, "All patients: posterior and prior", caption)
 
 
 def _single_table(result: CohortTransitions) -> Table:
     plain = result.classical[~result.classical["estimand"].str.contains("[|;]")]
     caption = "Pairs with one class at both ends; counts of this cohort, not of a population."
-    return parts.classical_table(plain, "Counts and tests", caption)
+    return classical_table(plain, "Counts and tests", caption)
 
 
 def _assay_table(result: CohortTransitions) -> Table:
@@ -200,9 +206,9 @@ def _assay_table(result: CohortTransitions) -> Table:
     rows = [
         {
             "What is believed of the assay": row["note"],
-            "Quantity": parts.words(row["estimand"]),
-            "Posterior (95 %)": parts.three(row, "posterior"),
-            "Prior (95 %)": parts.three(row, "prior"),
+            "Quantity": words(row["estimand"]),
+            "Posterior (95 %)": three(row, "posterior"),
+            "Prior (95 %)": three(row, "prior"),
             "Contraction": row["contraction"],
             "Convergence": row["convergence"],
         }
@@ -235,7 +241,7 @@ def _level_tables(result: CohortTransitions, factor: str) -> list[Table]:
         Table(
             f"Discordance by {factor}", pd.DataFrame(rows), "All readings, levels pooled partially."
         ),
-        parts.classical_table(
+        classical_table(
             tests, f"Tests by {factor}", "Pairs with one class at both ends; methods by name."
         ),
     ]

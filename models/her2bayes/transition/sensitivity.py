@@ -1,18 +1,16 @@
 """Conclusions on the change of HER2 class, from a paper's printed facts on pairs.
 
 With "assay errors" above 0 the classes are taken as readings of a fallible assay, known, with that
-multiple of the default error rates: the model of true classes of ``transition_assay``.
-
-Printed facts on pairs without the patients of one level: exact where both are printed.
-
-A number printed for all patients and for the level is subtracted; of one printed for all patients
-alone, the patients left have at most that many, and at least that many less the level's patients.
+multiple of the default error rates: the model of true classes of ``assay``. Leaving out the
+patients of one level is exact where both are printed: a number printed for all patients and for the
+level is subtracted; of one printed for all patients alone, the patients left have at most that
+many, and at least that many less the level's patients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,11 +23,22 @@ from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.inference.refit import Specification
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, READING, Axis, Scenario
 from her2bayes.sensitivity.target import REFIT, Drawn, Target, impossible
-from her2bayes.transition import draws as tr
+from her2bayes.transition import latent_table
 from her2bayes.transition.assay_error import fit_known, has_prior
-from her2bayes.transition.pair_facts import pair_facts
+from her2bayes.transition.draws import draws as drawn_of
+from her2bayes.transition.draws import levels, rows_of
+from her2bayes.transition.facts import TableSet, pair_facts, readings, table_set
+from her2bayes.transition.paper import TableAnalysis, partitions
+from her2bayes.transition.polytope import conflict, listed_tables, row_bounds
 from her2bayes.transition.rows import ROW_PRIORS
-from her2bayes.transition.tables.estimates import RowPrior, TableAnalysis, partitions, row_priors
+from her2bayes.transition.table_fit import (
+    LOGISTIC,
+    RowPrior,
+    TableFit,
+    fit_tables,
+    is_listed,
+    row_priors,
+)
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
@@ -40,7 +49,7 @@ if TYPE_CHECKING:
 ALL, DISCORDANT = "*->*", "off_diagonal"
 
 
-def levels(facts: pd.DataFrame) -> tuple[str, ...]:
+def levels_left_out(facts: pd.DataFrame) -> tuple[str, ...]:
     """Levels, as ``factor=level``, whose patients and discordant pairs are printed.
 
     Of factors with three levels at least: of two, to leave one out is to report the other.
@@ -163,8 +172,6 @@ def axes(
     facts: Any, classes: Sequence[str], factors: tuple[str, ...], true: bool = False
 ) -> tuple[Axis, ...]:
     """Axes of the tables of one partition; ``true``: of the true classes behind them."""
-    from her2bayes.transition.tables.facts import readings
-
     first, *others = row_priors(len(classes))
     found = [
         Axis(CENTRE, PRIOR, 0.0, (-1.0, -0.5, 0.5, 1.0), "added to the prior mean of log odds"),
@@ -177,7 +184,7 @@ def axes(
     read = readings(facts)
     if len(read) > 1:
         found.append(Axis(READ, READING, read[0], tuple(read[1:]), "which printed number is right"))
-    if left := () if factors else levels(facts):
+    if left := () if factors else levels_left_out(facts):
         found.append(Axis(OUT, DATA, "nobody", left, "patients left out, as far as is printed"))
     if has_prior(classes):
         meaning = "error rates, times the default"
@@ -187,9 +194,7 @@ def axes(
     return tuple(found)
 
 
-def _tables(target: Target, of: Scenario) -> Any:
-    from her2bayes.transition.tables.facts import readings, table_set
-
+def _tables(target: Target, of: Scenario) -> TableSet:
     facts, classes, factors = (target.data[k] for k in ("facts", "classes", "factors"))
     reading = str(of.get(READ, readings(facts)[0]))
     out = str(of.get(OUT, "nobody"))
@@ -206,25 +211,17 @@ def _rows(target: Target, of: Scenario) -> tuple[str, RowPrior]:
 
 def specification(target: Target, of: Scenario) -> Specification | None:
     """Model that sums over all tables, where they are few and the primary margin is printed."""
-    from her2bayes.transition.tables import latent_table
-    from her2bayes.transition.tables.fit import LOGISTIC, _listed
-    from her2bayes.transition.tables.polytope import conflict, listed_tables
-
     tables = _tables(target, of)
     if _true_classes(target, of) or _rows(target, of)[1].rows != LOGISTIC:
         return None
-    if conflict(tables) or not _listed(tables):
-        return None
-    if _primary(tables) is None:
+    if conflict(tables) or not is_listed(tables) or _primary(tables) is None:
         return None
     data = listed_tables([tables])
     return Specification(latent_table.build, data, row_prior_values(of), {}, TOP_LEVEL)
 
 
-def _primary(tables: Any) -> np.ndarray | None:
+def _primary(tables: TableSet) -> np.ndarray | None:
     """Patients by stratum and primary class, None where they are not determined."""
-    from her2bayes.transition.tables.polytope import row_bounds
-
     least, most = row_bounds(tables)
     return least if (least == most).all() else None
 
@@ -236,12 +233,11 @@ def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.
     assert primary is not None  # else there is no such model
     by = {}
     for place, (given, name) in enumerate(zip(tables.strata, tables.names, strict=True)):
-        rows = primary[place] / primary[place].sum()
-        by[tuple(level for _, level in given)] = SimpleNamespace(
-            transition=draws["transition"].sel(stratum=name, drop=True),
-            observed=xr.DataArray(rows, {"her2_primary": list(tables.her2)}, "her2_primary"),
-        )
-    return {str(c.estimand): quantity(c.estimand, by, "transition") for c in target.conclusions}
+        shares = primary[place] / primary[place].sum()
+        cohort = xr.DataArray(shares, {"her2_primary": list(tables.her2)}, "her2_primary")
+        by[tuple(sorted(given))] = rows_of(draws, name, cohort)
+    found = drawn_of(by, [c.estimand for c in target.conclusions])
+    return {str(asked): values for asked, values in found.items()}
 
 
 def _true_classes(target: Target, of: Scenario) -> bool:
@@ -257,9 +253,6 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
 
 def drawn(target: Target, of: Scenario, sampling: Sampling, store: Store | None = None) -> Drawn:
     """Fit the tables of a scenario and derive the estimands."""
-    from her2bayes.transition.tables.fit import LOGISTIC
-    from her2bayes.transition.tables.polytope import conflict
-
     tables = _tables(target, of)
     contradicting = conflict(tables)
     if contradicting:
@@ -268,52 +261,44 @@ def drawn(target: Target, of: Scenario, sampling: Sampling, store: Store | None 
     name, choice = _rows(target, of)
     if choice.rows == LOGISTIC and of.changes:
         choice = RowPrior(LOGISTIC, tuple(row_prior_values(of).items()))
-    given = (tables, choice, sampling, store)
-    found: dict[str, tuple[xr.DataArray, xr.DataArray]] = {}
-    fits = []
-    for text, conclusion in {str(c.estimand): c for c in target.conclusions}.items():
-        scale = float(of.get(ASSAY, 0.0))
-        if conclusion.estimand.kind == "true_discordance":
-            scale = scale or 1.0
-        fits.append(_fitted(*given, scale))
-        matrices = TableAnalysis(target.data["factors"], name, tables, fits[-1]).matrices
-        by = {tuple(level for _, level in m.given): m for m in matrices}
-        after, before = (
-            quantity(conclusion.estimand, by, part, new=scale > 0)
-            for part in ("transition", "prior")
-        )
-        found[text] = after, before
+    asked = list(dict.fromkeys(c.estimand for c in target.conclusions))
+    scale = float(of.get(ASSAY, 0.0))
+    # true classes are of a target of their own
+    if any(estimand.kind == "true_discordance" for estimand in asked):
+        scale = scale or 1.0
+    fitted = _Asked(tables, choice, scale).fit(sampling, store)
+    matrices = TableAnalysis(target.data["factors"], name, tables, fitted, choice).matrices
+    after, before = (
+        drawn_of(levels(matrices, group), asked, new_cohort=scale > 0)
+        for group in ("posterior", "prior")
+    )
+    found = {str(estimand): (after[estimand], before[estimand]) for estimand in asked}
     return Drawn(
-        fits[0].model,
+        fitted.model,
         REFIT,
         found,
-        fits[0].diagnostics,
-        fits[0].provenance["seconds"],
-        power=_power(fits[0], {name: pair[0] for name, pair in found.items()}, of),
-        fit_id=fits[0].fit_id,
+        fitted.diagnostics,
+        fitted.provenance["seconds"],
+        power=_power(fitted, {name: pair[0] for name, pair in found.items()}, of),
+        fit_id=fitted.fit_id,
     )
 
 
-_LAST: dict[str, Any] = {}  # fits of this process: several estimands of a scenario share one
+@dataclass(frozen=True)
+class _Asked:
+    """Tables of a scenario, their row prior, and the error rates of the assay (0: none)."""
 
+    tables: TableSet
+    choice: RowPrior
+    scale: float
 
-def _fitted(
-    tables: Any, choice: RowPrior, sampling: Sampling, store: Store | None, scale: float
-) -> Any:
-    from her2bayes.transition.tables.fit import fit_tables
-
-    parts = (tables.reading, tables.names, tables.fact_id, tables.lower.tolist())
-    key = repr((*parts, choice, sampling, scale))
-    if key not in _LAST:
-        _LAST.clear()
-        if scale:
-            _LAST[key] = fit_known(tables, choice, scale, sampling, store)
-        else:
-            _LAST[key] = fit_tables(
-                tables, dict(choice.priors), rows=choice.rows, sampling=sampling, store=store,
-                cores=1,
-            )  # fmt: skip
-    return _LAST[key]
+    def fit(self, sampling: Sampling, store: Store | None) -> TableFit:
+        if self.scale:
+            return fit_known(self.tables, self.choice, self.scale, sampling, store)
+        return fit_tables(
+            self.tables, dict(self.choice.priors), rows=self.choice.rows, sampling=sampling,
+            store=store, cores=1,
+        )  # fmt: skip
 
 
 def row_prior_values(of: Scenario) -> dict[str, Prior]:
@@ -330,7 +315,7 @@ def row_prior_values(of: Scenario) -> dict[str, Prior]:
     }
 
 
-def _power(fitted: Any, found: Mapping[str, xr.DataArray], of: Scenario) -> dict[str, Any]:
+def _power(fitted: TableFit, found: Mapping[str, xr.DataArray], of: Scenario) -> dict[str, Any]:
     """Power-scaling of the reported analysis, where the fit has densities."""
     from her2bayes.inference.reweight import power_scaling
 
@@ -339,44 +324,3 @@ def _power(fitted: Any, found: Mapping[str, xr.DataArray], of: Scenario) -> dict
         return {}
     densities = [groups[name].to_dataset() for name in ("log_likelihood", "log_prior")]
     return power_scaling(found, densities[0], densities[1], TOP_LEVEL)
-
-
-def quantity(
-    estimand: Estimand, by: Mapping[tuple[str, ...], Any], part: str, *, new: bool = False
-) -> xr.DataArray:
-    """Draws of an estimand from matrices by level; ``part`` is "transition" or "prior".
-
-    Primary shares are those of the cohort, as on the page; with ``new`` they are drawn with the
-    rows, as for true classes, which nobody counted.
-    """
-    if estimand.kind == "discordance_difference" and estimand.contrast is not None:
-        a, b = (
-            tr.discordance(_flow(by[(level,)], part, new))
-            for level in (estimand.contrast.a, estimand.contrast.b)
-        )
-        return a - b
-    matrix = by[tuple(level for _, level in estimand.given)]
-    if estimand.kind == "transition":
-        start, end = _ends(estimand)
-        rows: xr.DataArray = getattr(matrix, part)
-        return rows.sel(her2_primary=start, her2=end, drop=True)
-    flow = _flow(matrix, part, new)
-    if estimand.kind in ("discordance", "true_discordance"):
-        return tr.discordance(flow)
-    if estimand.kind == "gain":
-        return tr.gain(flow, estimand.outcome)
-    if estimand.kind == "loss":
-        return tr.loss(flow, estimand.outcome)
-    return tr.flow_difference(flow, *_ends(estimand))
-
-
-def _ends(estimand: Estimand) -> tuple[str, str]:
-    start, end = (name.strip() for name in estimand.outcome.split("->"))
-    return start, end
-
-
-def _flow(matrix: Any, part: str, new: bool) -> xr.DataArray:
-    share = matrix.observed
-    if new:
-        share = matrix.share if part == "transition" else matrix.prior_share
-    return tr.flows(getattr(matrix, part), share)

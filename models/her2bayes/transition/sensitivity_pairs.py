@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -17,7 +16,8 @@ from her2bayes.sensitivity.target import Target
 from her2bayes.transition import assay, assay_error, her2_transition
 from her2bayes.transition import sensitivity as paper
 from her2bayes.transition.assay_error import has_prior, known_assay
-from her2bayes.transition.cohort import ALL, level_matrices, scenarios
+from her2bayes.transition.cohort import ALL, level_rows, pairs_of
+from her2bayes.transition.draws import draws as drawn_of
 
 if TYPE_CHECKING:
     from her2bayes.evidence.patients.cohort import Cohort
@@ -79,7 +79,7 @@ def _target(
     defined = {name: counts for name, counts in counted.items() if not counts.equals(overall)}
     read = {ALL_READINGS: overall}
     if not factors:
-        for name, part in scenarios(cohort, overall).items():
+        for name, part in pairs_of(cohort).scenarios.items():
             if name != ALL and not part.equals(overall):
                 read[name] = part
     out = {} if factors else _without(cohort, overall)
@@ -174,12 +174,7 @@ def sampling_of(target: Target, sampling: Sampling) -> Sampling:
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
     """Draws (chain, draw) of each estimand."""
-    data = scenario_data(target, of)
-    fitted: Any = SimpleNamespace(posterior=draws, prior=draws)
-    matrices = level_matrices(fitted, data, ALL, data.attrs["factors"])
-    by = {tuple(level for _, level in m.given): m for m in matrices}
     new = target.data["true"] or float(of.get(paper.ASSAY, 0.0)) > 0
-    return {
-        str(c.estimand): paper.quantity(c.estimand, by, "transition", new=new)
-        for c in target.conclusions
-    }
+    by = level_rows(draws, scenario_data(target, of))
+    found = drawn_of(by, [c.estimand for c in target.conclusions], new_cohort=new)
+    return {str(asked): values for asked, values in found.items()}

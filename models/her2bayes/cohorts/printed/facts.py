@@ -10,7 +10,7 @@ import pandas as pd
 
 from her2bayes.cohorts.printed.design import PAIR, Cells, CountFact
 from her2bayes.errors import BadInput, Fault
-from her2bayes.transition.tables.facts import cell_mask
+from her2bayes.transition.facts import cell_mask
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
@@ -99,8 +99,8 @@ def table_moves(study: Study, cells: Cells, reading: str) -> np.ndarray | None:
     """Short moves between paired tables that keep the classes at recurrence."""
     if cells.pair is None or study.transition_facts.empty:
         return None
-    from her2bayes.transition.tables.facts import table_set
-    from her2bayes.transition.tables.sampler import lattice_basis, short_moves
+    from her2bayes.transition.facts import table_set
+    from her2bayes.transition.table_sampler import lattice_basis, short_moves
 
     her2 = cells.factors["her2"]
     try:

@@ -14,14 +14,11 @@ from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
-from her2bayes.transition import draws as of
 from her2bayes.transition import draws as tr
 from her2bayes.transition.assay_error import fit_known, known_assay
-from her2bayes.transition.tables.assay_fit import fit_true_rows
-from her2bayes.transition.tables.estimates import RowPrior, row_priors
-from her2bayes.transition.tables.facts import TableSet, cell_mask, table_set
-from her2bayes.transition.tables.fit import DIRICHLET, LOGISTIC
-from her2bayes.transition.tables.polytope import enumerate_tables
+from her2bayes.transition.facts import TableSet, cell_mask, table_set
+from her2bayes.transition.polytope import enumerate_tables
+from her2bayes.transition.table_fit import DIRICHLET, LOGISTIC, RowPrior, fit_tables, row_priors
 
 TWO = ("no", "yes")
 READS = np.array([[0.9, 0.1], [0.2, 0.8]])
@@ -68,8 +65,9 @@ def on_a_grid(tables: TableSet, reads: np.ndarray, logistic: bool) -> tuple[floa
 
 
 def discordance(draws: xr.Dataset) -> xr.DataArray:
-    flow = tr.flows(draws["transition"], draws["primary_share"]).isel(stratum=0, drop=True)
-    return tr.discordance(flow).transpose("chain", "draw")
+    (name,) = draws["stratum"].values
+    found = tr.draws({(): tr.rows_of(draws, str(name))}, ["true_discordance[her2]"])
+    return next(iter(found.values())).transpose("chain", "draw")
 
 
 @pytest.mark.slow
@@ -78,9 +76,10 @@ def discordance(draws: xr.Dataset) -> xr.DataArray:
 def test_true_change_is_that_of_a_grid(rows: str, discordant: bool) -> None:
     tables = facts_of_two(discordant)
     priors = {} if rows == LOGISTIC else {"transition": FLAT}
-    fitted = fit_true_rows(
-        tables, assay(READS), priors, rows=rows, sampling=Sampling(draws=4000, tune=500)
-    )
+    fitted = fit_tables(
+        tables, priors, rows=rows, misclassification=assay(READS),
+        sampling=Sampling(draws=4000, tune=500),
+    )  # fmt: skip
     assert tables.holds(fitted.posterior["table"].transpose(..., "stratum", "her2_primary", "her2")
                         .to_numpy()).all()  # fmt: skip
     found = summary(discordance(fitted.posterior))
@@ -103,7 +102,7 @@ def test_shi_under_a_poor_assay() -> None:
         fitted = fit_known(tables, choice, scale, Sampling(), None)
         draws = fitted.posterior.isel(stratum=0, drop=True)
         known = known_assay(tables.her2, scale)
-        accuracy = float(of.accuracy(draws.assign(misclassification=known)).median())
+        accuracy = float(tr.accuracy(draws.assign(misclassification=known)).median())
         assert accuracy == pytest.approx(right, abs=0.005)
         true = discordance(fitted.posterior)
         if scale == 2.0:
@@ -122,8 +121,8 @@ def test_an_assay_without_error_leaves_the_rows_as_they_are(tmp_path) -> None:
         np.array([16, 6, 4, 14]), tuple("abcd"),
     )  # fmt: skip
     first, again = (
-        fit_true_rows(one, assay(np.eye(2)), dict(choice.priors), rows=DIRICHLET,
-                      sampling=sampling, store=store)
+        fit_tables(one, dict(choice.priors), rows=DIRICHLET, misclassification=assay(np.eye(2)),
+                   sampling=sampling, store=store)
         for _ in range(2)
     )  # fmt: skip
     assert first.fit_id == again.fit_id
@@ -141,4 +140,4 @@ def test_contradicting_facts_are_named() -> None:
     more = (tables.lower + off, tables.upper + off)
     wrong = TableSet(tables.strata, TWO, tables.form, *more, tables.fact_id)
     with pytest.raises(BadInput, match="no table agrees"):
-        fit_true_rows(wrong, assay(READS))
+        fit_tables(wrong, misclassification=assay(READS))

@@ -12,8 +12,14 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from her2bayes.transition.tables.table_chain import fill_slope, table_moves
-from her2bayes.transition.tables.table_kernel import fill_scale, rescale_sd, slice_block, slice_sd
+from her2bayes.transition.table_kernel import (
+    fill_scale,
+    fill_slope,
+    rescale_sd,
+    slice_block,
+    slice_sd,
+    table_moves,
+)
 
 _jit = numba.njit(cache=True, nogil=True)
 

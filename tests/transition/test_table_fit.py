@@ -5,16 +5,36 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import betainc
 
 from her2bayes.evidence.printed.study import load_study, study_folder
-from her2bayes.transition.tables.facts import TableSet, cell_mask, table_set
-from her2bayes.transition.tables.fit import (
-    mixture_cdf,
+from her2bayes.transition.facts import TableSet, cell_mask, table_set
+from her2bayes.transition.polytope import enumerate_tables
+from her2bayes.transition.table_fit import (
     mixture_draws,
-    mixture_moments,
     table_weights,
 )
-from her2bayes.transition.tables.polytope import enumerate_tables
+
+
+def mixture_moments(
+    tables: np.ndarray, weight: np.ndarray, concentration: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean and standard deviation of every transition probability."""
+    a = tables + concentration
+    total = a.sum(axis=-1, keepdims=True)
+    mean = np.tensordot(weight, a / total, 1)
+    square = np.tensordot(weight, a * (a + 1) / (total * (total + 1)), 1)
+    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+def mixture_cdf(
+    value: np.ndarray, tables: np.ndarray, weight: np.ndarray, concentration: np.ndarray
+) -> np.ndarray:
+    """Posterior probability that each transition probability is at most ``value`` (same shape)."""
+    a = tables + concentration
+    rest = a.sum(axis=-1, keepdims=True) - a
+    return np.asarray(np.tensordot(weight, betainc(a, rest, value), 1))
+
 
 HER2 = ("zero", "low", "positive")
 

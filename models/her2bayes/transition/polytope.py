@@ -1,16 +1,13 @@
-"""All integer tables consistent with printed facts: are there any, bounds, members.
+"""All integer tables that agree with printed facts: are there any, bounds, members, groups.
 
-    T  in  {T integer, T >= 0, lower <= sum(form * T) <= upper}       (``table_facts.TableSet``)
+    T  in  {T integer, T >= 0, lower <= sum(form * T) <= upper}       (``facts.TableSet``)
 
 Feasibility and bounds are integer programs (HiGHS); members are enumerated by filling one cell
-after the other and dropping partial tables that no longer can meet a fact.
-
-Tables listed for a likelihood: cells that no fact tells apart are summed over in closed form.
-
-Where every fact holds two cells of a stratum both or neither, only their sum matters, and a
-multinomial summed over all splits of it is the multinomial of the sum. Such cells form a group. A
-subgroup of which only the recurrence margin and the number of discordant patients are printed has
-six groups instead of nine cells, and about a thousand grouped tables instead of millions.
+after the other and dropping partial tables that no longer can meet a fact. Where every fact holds
+two cells of a stratum both or neither, only their sum matters, and a multinomial summed over all
+splits of it is the multinomial of the sum: such cells form a group. A subgroup of which only the
+recurrence margin and the number of discordant patients are printed has six groups instead of nine
+cells, and about a thousand grouped tables instead of millions.
 """
 
 from __future__ import annotations
@@ -20,11 +17,10 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.special import gammaln
 
 from her2bayes.errors import BadInput, Fault
-from her2bayes.transition.tables.facts import TableSet
+from her2bayes.transition.facts import TableSet, one_table, solve
 
 _FREE = 1 << 40
 ENUMERATION_LIMIT = 2_000_000  # partial tables held at once; about 100 MB at 27 cells
@@ -34,17 +30,12 @@ class TooManyTablesError(Exception):
     """More tables than the limit allows to enumerate; use the sampler."""
 
 
-def one_table(tables: TableSet) -> np.ndarray | None:
-    """One member, int64 (stratum, primary, recurrence), or None where the facts contradict."""
-    return _solve(tables, np.zeros(int(np.prod(tables.shape))))
-
-
 def extreme_table(tables: TableSet, rng: np.random.Generator) -> np.ndarray:
     """A corner of the set in a random direction, int64 (stratum, primary, recurrence).
 
     Raises ``ValueError`` where no table exists.
     """
-    found = _solve(tables, rng.standard_normal(int(np.prod(tables.shape))))
+    found = solve(tables, rng.standard_normal(int(np.prod(tables.shape))))
     if found is None:
         raise ValueError("no table agrees with the facts")
     return found
@@ -180,33 +171,13 @@ def _subset(tables: TableSet, facts: list[int]) -> TableSet:
     )
 
 
-def _solve(tables: TableSet, cost: np.ndarray) -> np.ndarray | None:
-    result = milp(
-        cost,
-        constraints=LinearConstraint(tables.matrix, tables.lower, _cap(tables)),
-        integrality=np.ones(len(cost), dtype=np.int64),
-        bounds=Bounds(0, np.inf),
-        options={"mip_rel_gap": 0.0},
-    )
-    if result.x is None:
-        return None
-    found = np.rint(result.x).astype(np.int64).reshape(tables.shape)
-    if not tables.holds(found):
-        raise ArithmeticError("the integer program returned a table that breaks a fact")
-    return found
-
-
-def _cap(tables: TableSet) -> np.ndarray:
-    return np.where(tables.upper > 10**12, np.inf, tables.upper)
-
-
 def _bounds(
     tables: TableSet, costs: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     ends = []
     for sign in (1, -1):
         for cost in costs:
-            found = _solve(tables, sign * cost)
+            found = solve(tables, sign * cost)
             if found is None:
                 raise ValueError("no table agrees with the facts")
             ends.append(int(cost @ found.ravel()))
@@ -224,7 +195,7 @@ def _least_share(tables: TableSet, s: int, i: int, j: int, others: bool = False)
         top = row - top
     ratio = 1.0
     while True:
-        found = _solve(tables, (top - ratio * row).ravel())
+        found = solve(tables, (top - ratio * row).ravel())
         assert found is not None
         new = float((top * found).sum() / (row * found).sum())
         if new >= ratio - 1e-12:

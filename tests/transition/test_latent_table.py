@@ -14,11 +14,11 @@ from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.inference import engine
 from her2bayes.inference.convergence import diagnostics
 from her2bayes.inference.sampling import Sampling
+from her2bayes.transition import latent_table
+from her2bayes.transition.facts import TableSet, cell_mask, table_set
+from her2bayes.transition.polytope import enumerate_tables, listed_tables
 from her2bayes.transition.rows import ROW_PRIORS, log_odds_mean
-from her2bayes.transition.tables import latent_table
-from her2bayes.transition.tables.facts import TableSet, cell_mask, table_set
-from her2bayes.transition.tables.polytope import enumerate_tables, listed_tables
-from her2bayes.transition.tables.sampler import sample_rows
+from her2bayes.transition.table_sampler import sample_rows
 
 HER2 = ("zero", "low", "positive")
 

@@ -4,14 +4,14 @@ Sampled together: integer tables (every table that meets the facts, with its mul
 coefficient), log odds, their spread. Primary shares and, where the size of a stratum is not
 printed, stratum shares are integrated out (both Dirichlet) and primary shares drawn afterwards.
 Dirichlet rows are integrated out too, so that only tables are sampled. Chains start at different
-tables and share nothing. ``table_chain`` has the moves, ``bayes.latent_table`` the model.
+tables and share nothing. ``table_kernel`` has the moves, ``latent_table`` the model, and
+``assay_chain`` the moves where true classes stand behind the readings.
 
-Moves between integer tables that keep every printed equality: short ones, and random ones.
-
-Differences of two tables with the same facts form the integer lattice ``{m : A m = 0}`` of the
-equalities ``A``. A chain that only uses a basis of it may be unable to reach every non-negative
-table; adding random integer combinations of the basis, each of which has positive probability,
-connects all of them (Hara, Aoki and Takemura 2012, "Running Markov chain without Markov basis").
+Moves keep every printed equality. Differences of two tables with the same facts form the integer
+lattice ``{m : A m = 0}`` of the equalities ``A``. A chain that only uses a basis of it may be
+unable to reach every non-negative table; adding random integer combinations of the basis, each of
+which has positive probability, connects all of them (Hara, Aoki and Takemura 2012, "Running Markov
+chain without Markov basis").
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from scipy.special import gammaln
 
 from her2bayes.bayes.prior import Prior
 from her2bayes.inference.sampling import Sampling
-from her2bayes.transition.design import changes, parameters
-from her2bayes.transition.rows import log_odds_mean, sd_scales
-from her2bayes.transition.tables.facts import TableSet
-from her2bayes.transition.tables.polytope import cell_bounds, extreme_table, one_table
+from her2bayes.transition.facts import TableSet, one_table
+from her2bayes.transition.polytope import cell_bounds, extreme_table
+from her2bayes.transition.rows import changes, log_odds_mean, parameters, sd_scales
 
 
 def lattice_basis(tables: TableSet) -> np.ndarray:
@@ -99,6 +98,7 @@ def _reduced(basis: np.ndarray) -> np.ndarray:
 
 
 THIN = 5  # states between two kept ones
+THIN_ASSAY = 10  # behind a poor assay chains move slowly
 _FREE = 1 << 40
 _STRATUM_SHARE = 1.0  # Dirichlet concentration of stratum shares where sizes are not printed
 
@@ -124,7 +124,7 @@ def sample_rows(
     Returns ``transition``, ``table`` (chain, draw, stratum, her2_primary, her2), ``primary_share``,
     ``log_odds_mean`` (change) and ``deviation_sd`` (factor).
     """
-    from her2bayes.transition.tables.table_chain import run_rows
+    from her2bayes.transition.table_kernel import run_rows
 
     k = len(tables.her2)
     names, levels, factor_of = _components(tables)
@@ -166,7 +166,7 @@ def sample_dirichlet(
 
     Returns ``transition``, ``table`` (chain, draw, stratum, her2_primary, her2), ``primary_share``.
     """
-    from her2bayes.transition.tables.table_chain import run_tables
+    from her2bayes.transition.table_kernel import run_tables
 
     k = len(tables.her2)
     kinds = [("cell", float(a), 0.0) for a in concentration.ravel()]
@@ -308,3 +308,47 @@ def labelled(
             "her2": list(tables.her2),
         },
     )
+
+
+def sample_true_rows(
+    tables: TableSet,
+    reads: np.ndarray,
+    priors: Mapping[str, Prior],
+    concentration: np.ndarray | None,
+    sampling: Sampling,
+    cores: int | None = None,
+) -> xr.Dataset:
+    """Draws of rows and shares of true classes behind the tables of readings.
+
+    ``reads`` (true class, reading) is the misclassification matrix, known; ``concentration``
+    (primary, her2) that of Dirichlet rows, None for logistic-normal rows.
+    """
+    from her2bayes.transition.assay_chain import run_assay
+
+    k = len(tables.her2)
+    share = float(parameters(priors, "primary_share", "Dirichlet")["a"])
+    # primary shares are drawn, those of strata of unknown size integrated out
+    kinds = [("cell", 0.0, 0.0), ("stratum", _STRATUM_SHARE, 0.0)]
+    chains = _chains(tables, kinds, [1] * (k * k), [0] * k, sampling)
+    names, levels, factor_of = _components(tables)
+    odds = (0.0, 1.0, np.zeros(len(names)))
+    if concentration is None:
+        odds = (
+            log_odds_mean(priors, k), float(priors["log_odds"]["sigma"]),
+            np.array(sd_scales(priors, names), dtype=float),
+        )  # fmt: skip
+        concentration = np.zeros((0, k))
+    described = (k, *odds, factor_of, levels)
+
+    def run(rng: np.random.Generator, start: np.ndarray) -> tuple[np.ndarray, ...]:
+        kept: tuple[np.ndarray, ...] = run_assay(
+            rng, start, chains.problem, np.ascontiguousarray(reads, dtype=float), described,
+            concentration, share, sampling.tune, sampling.draws, THIN_ASSAY, 6 * chains.size,
+        )  # fmt: skip
+        return kept
+
+    table, log_p, primary = (
+        np.stack(part) for part in zip(*_run_all(run, chains, sampling, cores), strict=True)
+    )
+    shape = (sampling.chains, sampling.draws, *tables.shape)
+    return labelled(tables, table.reshape(shape), np.exp(log_p).reshape(shape), primary)

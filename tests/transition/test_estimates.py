@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.transition.tables.estimates import (
+from her2bayes.transition.paper import (
     BOUNDED,
     DETERMINED,
     PRIOR_DRIVEN,

@@ -11,11 +11,23 @@ from scipy.special import gammaln, logsumexp
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.inference.convergence import Diagnostics, verdict
 from her2bayes.inference.sampling import Sampling
+from her2bayes.transition.facts import TableSet, cell_mask, table_set
+from her2bayes.transition.polytope import enumerate_tables
 from her2bayes.transition.rows import ROW_PRIORS, log_odds_mean
-from her2bayes.transition.tables.facts import TableSet, cell_mask, table_set
-from her2bayes.transition.tables.fit import mixture_moments, table_weights
-from her2bayes.transition.tables.polytope import enumerate_tables
-from her2bayes.transition.tables.sampler import sample_dirichlet, sample_rows
+from her2bayes.transition.table_fit import table_weights
+from her2bayes.transition.table_sampler import sample_dirichlet, sample_rows
+
+
+def mixture_moments(
+    tables: np.ndarray, weight: np.ndarray, concentration: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean and standard deviation of every transition probability."""
+    a = tables + concentration
+    total = a.sum(axis=-1, keepdims=True)
+    mean = np.tensordot(weight, a / total, 1)
+    square = np.tensordot(weight, a * (a + 1) / (total * (total + 1)), 1)
+    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
 
 HER2 = ("zero", "low", "positive")
 ALPHA = np.full((3, 3), 0.6) + 1.2 * np.eye(3)

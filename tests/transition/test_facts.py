@@ -8,7 +8,7 @@ import pytest
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
-from her2bayes.transition.tables.facts import cell_mask, readings, table_set
+from her2bayes.transition.facts import cell_mask, readings, table_set
 
 HER2 = ("zero", "low", "positive")
 COLUMNS = ("fact_id", "factor", "level", "cells", "relation", "value", "reading")

@@ -1,6 +1,6 @@
 """Transition of the HER2 class from tables of which only some sums are printed.
 
-    transition, primary_share                                        as in ``transition_rows``
+    transition, primary_share                                        as in ``rows``
     theta[s,i,j]   = primary_share[s,i] transition[s,i,j]
     group[g]       = sum of theta over the cells of group g
     P(table c)     = coefficient_c prod_g group[g]^table[c,g]        multinomial, size of s given
@@ -12,10 +12,8 @@ prints the primary margin this factorises into the margin, which informs ``prima
 and prod_i Multinomial(T_i.; n_i, P_i), so that the rows have the same posterior as when the margin
 is fixed; where it does not, row totals are unknown and summed over. A fact over several strata
 makes them one block, whose tables are joint tables. A complete table is a block of one table.
-``reconstruction.table_groups.listed_tables`` makes the data; where the tables are too many to
-list, ``inference.table_sampler`` samples them under this same model.
-
-Likelihood of printed facts: the probability of agreeing with them, summed over tables.
+``polytope.listed_tables`` makes the data; where the tables are too many to list,
+``table_sampler`` samples them under this same model.
 """
 
 from __future__ import annotations
@@ -26,9 +24,15 @@ from typing import Any
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior, complete
-from her2bayes.transition.design import design
-from her2bayes.transition.rows import ROW_PRIORS, coordinates, logistic_rows, primary_shares
-from her2bayes.transition.tables.facts import facts_agree, listed_labels
+from her2bayes.transition.rows import (
+    ROW_PRIORS,
+    coordinates,
+    design,
+    facts_agree,
+    listed_labels,
+    logistic_rows,
+    primary_shares,
+)
 
 DEFAULT_PRIORS = ROW_PRIORS
 

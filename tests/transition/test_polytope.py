@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from her2bayes.evidence.printed.study import load_study, study_folder
-from her2bayes.transition.tables.facts import TableSet, table_set
-from her2bayes.transition.tables.polytope import (
+from her2bayes.transition.facts import TableSet, table_set
+from her2bayes.transition.polytope import (
     TooManyTablesError,
     cell_bounds,
     conflict,
@@ -20,7 +20,7 @@ from her2bayes.transition.tables.polytope import (
     row_bounds,
     share_bounds,
 )
-from her2bayes.transition.tables.sampler import lattice_basis, short_moves
+from her2bayes.transition.table_sampler import lattice_basis, short_moves
 
 HER2 = ("zero", "low", "positive")
 

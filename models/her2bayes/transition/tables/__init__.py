@@ -1,1 +1,0 @@
-"""Tables of which only some sums are printed: every table that meets them, its posterior."""
