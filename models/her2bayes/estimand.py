@@ -119,7 +119,7 @@ _KINDS = {
 _ANSWERS = {
     "distribution": "share share_difference share_ratio heterogeneity",
     "transition": "transition flow flow_difference discordance discordance_difference gain loss "
-    "true_discordance unchanged_given_observed_change heterogeneity",
+    "agreement true_discordance unchanged_given_observed_change",
     "survival": "survival survival_difference cumulative_incidence hazard cumulative_hazard "
     "hazard_ratio hazard_ratio_ratio median rmst rmst_difference rmst_ratio not_reached ordering "
     "heterogeneity",

@@ -163,7 +163,7 @@ def test_extremes() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hazard_ratio[os ; her2: positive vs low]", "transitions do not answer this"),
+        ("hazard_ratio[os ; her2: positive vs low]", "asked of fit_transitions"),
         ("symmetry[her2]", "a test of counts"),
         ("discordance[| site=w]", "no such stratum.*site=x"),
         ("discordance[]", "no such stratum"),

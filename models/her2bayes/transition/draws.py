@@ -28,8 +28,7 @@ from typing import Any
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.estimand import Contrast, Estimand, parse
-from her2bayes.evidence.patients.maps import nearest
+from her2bayes.estimand import Contrast, Estimand, not_answered, parse
 from her2bayes.inference.estimates import FitLike, estimate
 
 PRIMARY, RECURRENCE = "her2_primary", "her2"
@@ -182,30 +181,32 @@ class _Asked:
 
     def faults(self, asked: Estimand) -> list[Fault]:
         """Say why an estimand cannot be answered."""
-        text, kinds = str(asked), ", ".join(_KINDS)
+        text = str(asked)
         if asked.kind in _TESTS:
             problem = f"'{asked.kind}' is a test of counts, which has no draws"
-            return [Fault(problem, value=text, allowed=kinds, remedy="ask classical()")]
+            return [Fault(problem, value=text, remedy="ask classical()")]
         if asked.kind not in _KINDS:
-            close = nearest(asked.kind, _KINDS)
-            remedy = f"did you mean '{close}'?" if close else None
-            return [Fault("transitions do not answer this", value=text, allowed=kinds,
-                          remedy=remedy)]  # fmt: skip
-        unknown = [given for given in _strata(asked) if given not in self.of]
-        if unknown:
-            return [Fault("no such stratum was fitted", value=text, allowed=self._named())]
+            return [not_answered(asked, "transition", self._examples())]
         if asked.kind == "discordance_difference" and not (asked.contrast and asked.contrast.a):
             return [Fault("no levels to compare", value=text, allowed="[; factor: a vs b]")]
+        if any(given not in self.of for given in _strata(asked)):
+            return [Fault("no such stratum was fitted", value=text, allowed=self._named())]
         if asked.kind == "unchanged_given_observed_change":
-            rows = self.of[asked.given]
-            problem = "no model of the assay's readings was fitted"
-            return [] if len(rows.readings) else [Fault(problem, value=text)]
+            known = len(self.of[asked.given].readings)
+            return [] if known else [Fault("no model of the assay was fitted", value=text)]
         ends = [end for cell in _cells(asked) for end in cell]
         wrong = [end for end in ends if end not in self.classes]
         if wrong or (asked.kind in _OF_CELLS and not ends):
             allowed = f"'a -> b' or a class, of {', '.join(self.classes)}"
             return [Fault("not of these classes", value=text, allowed=allowed)]
         return []
+
+    def _examples(self) -> list[str]:
+        start, end = self.classes[:2]
+        outcome = {"gain": end, "loss": end, "agreement": "her2", "true_discordance": "her2",
+                   "unchanged_given_observed_change": "her2"}  # fmt: skip
+        outcome |= dict.fromkeys(("transition", "flow", "flow_difference"), f"{start} -> {end}")
+        return [str(Estimand(kind, outcome.get(kind, ""))) for kind in _KINDS]
 
     def _named(self) -> str:
         names = (", ".join(f"{f}={level}" for f, level in given) for given in self.of)

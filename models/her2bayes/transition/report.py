@@ -40,12 +40,15 @@ def study_evidence(study: Study, result: Result) -> pd.DataFrame:
         if _of_transitions(str(row["estimand"]))
     }
     part = Claims(study.id, study.ledger[study.ledger["claim_id"].isin(wanted)])
-    return join(part, audited[audited["claim_id"].isin(wanted)], result.estimates, result.classical)
+    printed = audited[audited["claim_id"].isin(wanted)]
+    return join(part, printed, result.estimates, result.classical)
 
 
 def _of_transitions(text: str) -> bool:
     asked = parse(text)
-    return asked.kind in ANSWERED or (asked.kind == "association" and asked.outcome == "discordance")
+    return asked.kind in ANSWERED or (
+        asked.kind == "association" and asked.outcome == "discordance"
+    )
 
 
 Say = Callable[[str], None]
