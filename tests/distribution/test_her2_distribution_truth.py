@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from her2bayes.inference.agreement import dirichlet_margin, disagreements, exact, summary
 from scipy import stats
 
+from agreement import dirichlet_margin, disagreements, exact, summary
 from her2bayes.bayes.prior import prior
 from her2bayes.distribution import her2_distribution, her2_distribution_dirichlet
 from her2bayes.evidence import simulate

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.bayes import MODELS
 from her2bayes.bayes.prior import prior
+from her2bayes.distribution import estimates
 from her2bayes.errors import BadInput
 from her2bayes.inference.engine import compiler_flags
+
+MODELS = {name: f"her2bayes.distribution.{name}" for name in estimates.MODELS}
 
 NESTED = xr.DataArray(
     np.array([[8, 17, 9], [8, 20, 0], [12, 37, 17], [6, 11, 4]]),

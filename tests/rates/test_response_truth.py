@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from her2bayes.inference.agreement import disagreements, exact, summary
 from scipy import stats
 
+from agreement import disagreements, exact, summary
 from her2bayes.bayes.prior import prior
 from her2bayes.inference import engine
 from her2bayes.inference.convergence import Diagnostics, diagnostics

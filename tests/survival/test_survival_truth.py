@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from her2bayes.inference.agreement import disagreements, exact, summary
 from scipy import stats
 
+from agreement import disagreements, exact, summary
 from her2bayes.bayes.prior import prior
 from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells

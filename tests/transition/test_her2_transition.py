@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from her2bayes.inference.agreement import dirichlet_margin, disagreements, exact, summary
 from scipy import stats
 
+from agreement import dirichlet_margin, disagreements, exact, summary
 from her2bayes.bayes.prior import prior
 from her2bayes.errors import BadInput
 from her2bayes.inference import densities, engine

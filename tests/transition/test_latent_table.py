@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from her2bayes.inference.agreement import disagreements, summary
 from scipy import stats
 from scipy.special import gammaln, logsumexp
 
+from agreement import disagreements, summary
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.inference import engine
