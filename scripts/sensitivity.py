@@ -13,7 +13,6 @@ choice, and cross = [["choice", "choice"]]. Exit code 3: all is written, but a s
 converge and says so.
 """
 
-from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +23,7 @@ from her2bayes.cli import log, out, plain, run, watching
 from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 if TYPE_CHECKING:
-    from her2bayes.reproduce.sensitivity_report import Asked
+    from her2bayes.reproduce.sensitivity import Asked
     from her2bayes.survival.analysis import Question
 
 
@@ -103,18 +102,15 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.inference.sampling import Sampling
-    from her2bayes.inference.workers import cluster
-    from her2bayes.reproduce import sensitivity_report as files
-    from her2bayes.sensitivity import run as analysis
-    from her2bayes.sensitivity.scenarios import read_grid
+    from her2bayes.evidence.printed.study import load_study, study_folder
+    from her2bayes.reproduce.sensitivity import about_study, sensitivity
     from her2bayes.sensitivity.summary import Limits
 
-    limits = Limits(holds)
+    Limits(holds)
     if bool(study) == bool(cohort):
         raise BadInput(Fault("give either --study or --cohort", allowed="one of them"))
     if study:
-        asked = files.from_study(study, conclusions, out_folder)
+        asked = about_study(load_study(study_folder(study)), conclusions, out_folder)
     else:
         read = {
             "patient": patient or None, "time_unit": time_unit, "nonpositive": nonpositive,
@@ -127,62 +123,37 @@ def main(
             "interactions": interactions, "priors": prior_median,
         }  # fmt: skip
         asked = _patients(
-            cohort, conclusions, out_folder, map_, (time, event, entry, ignore_entry), by or [],
+            cohort, conclusions, map_, (time, event, entry, ignore_entry), by or [],
             read, fitted, external or [],
         )  # fmt: skip
-    axes = [axis for target in asked.targets for axis in target.axes]
-    wanted = read_grid(grid, axes) if grid else None
-    target_accept = 0.95 if any(t.family == "survival" for t in asked.targets) else 0.9
-    sampling = (
-        Sampling(draws=600, tune=400, chains=2, seed=seed, target_accept=target_accept)
-        if quick
-        else Sampling(seed=seed, target_accept=target_accept)
-    )
-    store = asked.folder / "scenarios"
-    if not resume:
-        files.forget(store)
+    folder = out_folder / asked.about["id"]
     start = monotonic()
-    with ExitStack() as stack:
-        held: list[Any] = []
-
-        def client() -> Any:
-            if not held:
-                held.append(stack.enter_context(cluster(scheduler, workers)))
-            return held[0]
-
-        result = analysis.run(
-            asked.targets,
-            sampling,
-            store,
-            client,
-            grid=wanted,
-            limits=limits,
-            reweight=reweight,
-            surfaces=surfaces,
-            progress=stack.enter_context(watching()),
-            fits=asked.folder / "fits",
-        )
+    with watching() as progress:
+        found = sensitivity(
+            asked, grid=grid, holds=holds, reweight=reweight, surfaces=surfaces,
+            scheduler=scheduler, workers=workers, resume=resume, store=folder / "scenarios",
+            fits=folder / "fits", seed=seed, quick=quick, progress=progress,
+        )  # fmt: skip
     spent = monotonic() - start
-    lines, failed = files.write(asked, result, sampling, quick, spent / 60)
-    for line in lines:
+    page = found.write(folder)
+    for line in found.lines:
         out.print(plain(line), soft_wrap=True)
     log.print(
         plain(
-            f"{result.seconds['scenarios']:.0f} scenarios computed in {spent:.0f} s; the workers "
-            f"spent {result.seconds['compile']:.0f} s compiling, "
-            f"{result.seconds['all'] - result.seconds['compile']:.0f} s on everything else."
+            f"{found.seconds['scenarios']:.0f} scenarios computed in {spent:.0f} s; the workers "
+            f"spent {found.seconds['compile']:.0f} s compiling, "
+            f"{found.seconds['all'] - found.seconds['compile']:.0f} s on everything else."
         )
     )
-    for line in failed:
+    for line in found.failed:
         out.print(plain(f"Not converged: {line}"), style="bold red", soft_wrap=True)
-    out.print(plain(asked.folder / "sensitivity.html"), soft_wrap=True)
-    return EXIT_NOT_CONVERGED if failed else None
+    out.print(plain(page), soft_wrap=True)
+    return EXIT_NOT_CONVERGED if found.failed else None
 
 
 def _patients(
     cohort: Path | None,
     conclusions: Path | None,
-    out_folder: Path,
     map_: str,
     endpoint: tuple[str, str, str, bool],
     by: list[str],
@@ -196,7 +167,7 @@ def _patients(
     and ``fitted``: options of fit_survival.
     """
     from her2bayes.reproduce import definitions as other
-    from her2bayes.reproduce import sensitivity_report as files
+    from her2bayes.reproduce import sensitivity as files
 
     time, event, entry, ignore_entry = endpoint
     if conclusions is None or cohort is None:
@@ -208,7 +179,7 @@ def _patients(
         pooled = read_cohorts([cohort], [map_])
         log.print(plain(flow_text(pooled)))
         counted = other.definitions(pooled, cohort, map_)
-        return files.from_pairs(pooled, conclusions, out_folder, counted)
+        return files.from_pairs(pooled, conclusions, counted)
     if not time:
         remedy = "give --time and --event for survival, or --map for paired readings"
         raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
@@ -241,7 +212,7 @@ def _patients(
     for line in report.cohort_text(follow_up, title):
         log.print(plain(line))
     return files.from_follow_up(
-        follow_up, question, conclusions, cohort, out_folder,
+        follow_up, question, conclusions, cohort,
         elsewhere=elsewhere, definitions=defined,
     )  # fmt: skip
 

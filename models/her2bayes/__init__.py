@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import load_study as load_study
     from her2bayes.inference.sampling import Sampling as Sampling
     from her2bayes.reproduce.report import report as report
+    from her2bayes.reproduce.sensitivity import sensitivity as sensitivity
     from her2bayes.results.comparison import compare as compare
     from her2bayes.results.saved import load_fit as load_fit
 
@@ -35,6 +36,7 @@ _PUBLIC = {
     "Sampling": "inference.sampling",
     "load_fit": "results.saved",
     "report": "reproduce.report",
+    "sensitivity": "reproduce.sensitivity",
     "compare": "results.comparison",
 }
 """Public name -> module that defines it."""

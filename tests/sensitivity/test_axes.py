@@ -21,9 +21,8 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.rates import sensitivity as rates
 from her2bayes.rates import sensitivity_borrowed as borrowed
 from her2bayes.rates.borrowing import Outside
-from her2bayes.sensitivity.not_asked import WANTED, not_asked
 from her2bayes.sensitivity.scenarios import BASE, scenario
-from her2bayes.sensitivity.target import Target
+from her2bayes.sensitivity.target import WANTED, Target, not_asked
 from her2bayes.survival import sensitivity as survival
 from her2bayes.survival.analysis import Question
 from her2bayes.transition import sensitivity as change

@@ -172,8 +172,8 @@ RUN = """
 import sys
 from pathlib import Path
 import pandas as pd
-from her2bayes.sensitivity import sensitivity
-from her2bayes.sensitivity import sensitivity_transition as change
+from her2bayes.sensitivity import run
+from her2bayes.transition import sensitivity as change
 from her2bayes.sensitivity.target import Target
 from her2bayes.sensitivity.scenarios import PRIOR, READING, Axis
 from her2bayes.inference.workers import cluster
@@ -192,8 +192,8 @@ def main():
             Axis(change.READ, READING, "abstract", ("results",)))
     target = Target(made.family, made.name, made.conclusions, axes, made.data)
     with cluster() as client:
-        result = sensitivity.run([target], Sampling(draws=200), Path(sys.argv[1]), lambda: client,
-                                 surfaces=False)
+        result = run.run([target], Sampling(draws=200), Path(sys.argv[1]), lambda: client,
+                         surfaces=False)
     result.table.to_csv(sys.argv[2], index=False)
     print(int(result.seconds["scenarios"]))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,32 @@ _SETTINGS: dict[str, object] = {
 }
 
 
+class Figures:
+    """Figures of an analysis by name: ``fit.figures.survival("her2")`` is a matplotlib Figure."""
+
+    def __init__(self, drawings: Mapping[str, Callable[..., Figure]]) -> None:
+        self._drawings = dict(drawings)
+
+    def __getattr__(self, name: str) -> Callable[..., Figure]:
+        """Return the function that draws the figure of this name."""
+        try:
+            return self._drawings[name]
+        except KeyError:
+            raise AttributeError(f"no figure '{name}'; there are: {', '.join(self)}") from None
+
+    def __iter__(self) -> Any:
+        """Iterate over the names of the figures."""
+        return iter(self._drawings)
+
+    def __dir__(self) -> Iterable[str]:
+        """Offer the names of the figures to completion."""
+        return list(self._drawings)
+
+    def __repr__(self) -> str:
+        """Name the figures."""
+        return f"figures: {', '.join(self)}"
+
+
 def colours(categories: Sequence[str]) -> dict[str, str]:
     """Give each category a colour of the palette; HER2 classes keep theirs on every figure."""
     spare = iter([c for c in PALETTE if c not in {CLASS_COLOURS.get(k) for k in categories}] * 3)
@@ -147,10 +173,8 @@ def css_variables(dark: bool) -> str:
 
 
 def _raw(figure: Figure) -> str:
-    import matplotlib
-
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "her2bayes"}):
+    with drawing():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 

@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from her2bayes.estimand import Estimand, parse
+from her2bayes.page.style import Figures as Figures
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from matplotlib.figure import Figure
 
+    from her2bayes.evidence.printed.conclusions import Conclusion
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.fit import Fit
     from her2bayes.inference.sampling import Settings
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
     from her2bayes.results.comparison import Comparison
+    from her2bayes.sensitivity.run import Sensitivity
+    from her2bayes.sensitivity.target import Target
 
 Asked = str | Estimand
-
-
-class Figures:
-    """Figures of an analysis by name: ``fit.figures.survival("her2")`` is a matplotlib Figure."""
-
-    def __init__(self, drawings: Mapping[str, Callable[..., Figure]]) -> None:
-        self._drawings = dict(drawings)
-
-    def __getattr__(self, name: str) -> Callable[..., Figure]:
-        """Return the function that draws the figure of this name."""
-        try:
-            return self._drawings[name]
-        except KeyError:
-            raise AttributeError(f"no figure '{name}'; there are: {', '.join(self)}") from None
-
-    def __iter__(self) -> Any:
-        """Iterate over the names of the figures."""
-        return iter(self._drawings)
-
-    def __dir__(self) -> Iterable[str]:
-        """Offer the names of the figures to completion."""
-        return list(self._drawings)
-
-    def __repr__(self) -> str:
-        """Name the figures."""
-        return f"figures: {', '.join(self)}"
 
 
 class Fitted(ABC):
@@ -176,6 +153,28 @@ class Fitted(ABC):
         from her2bayes.results.comparison import compare
 
         return compare(study, self)
+
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """What a sensitivity analysis of these conclusions asks, with the choices it can vary.
+
+        Raises ``BadInput`` where this analysis has none, or does not answer a conclusion.
+        """
+        from her2bayes.errors import BadInput, Fault
+
+        remedy = "give the patients, or the study, to hb.sensitivity"
+        fault = Fault("this analysis has no choices to vary", value=self.title, remedy=remedy)
+        raise BadInput(fault)
+
+    def sensitivity(self, conclusions: str | Path | Sequence[str], **choices: Any) -> Sensitivity:
+        """Ask whether conclusions on this fit survive other choices: see ``hb.sensitivity``.
+
+        >>> os.sensitivity(["hazard_ratio[os ; her2: positive vs low] < 1"])  # doctest: +SKIP
+        """
+        from importlib import import_module
+
+        above = import_module("her2bayes.reproduce.sensitivity")  # the room that joins families
+        found: Sensitivity = above.sensitivity(self, conclusions, **choices)
+        return found
 
     @abstractmethod
     def packed(self) -> xr.DataTree:

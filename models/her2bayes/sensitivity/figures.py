@@ -1,15 +1,21 @@
-"""Figures of a sensitivity analysis: stability map, tornado, tipping surface."""
+"""Figures of a sensitivity analysis: stability map, tornado, tipping surface.
+
+Each returns a matplotlib Figure, drawn within ``page.style.drawing``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from her2bayes.page import style
 from her2bayes.sensitivity.summary import FAILS, HOLDS, NO_ANSWER, UNCERTAIN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # holds blue, fails vermillion, uncertain grey: told apart under colour blindness, and the
 # probability is printed in every cell
@@ -31,32 +37,31 @@ def stability_map(
     scenarios: Sequence[tuple[str, str]],
     conclusions: Sequence[str],
     cells: Mapping[tuple[str, str], Cell],
-) -> str:
+) -> Figure:
     """Draw a cell for each scenario (group, text) and conclusion (its number in the list)."""
     longest = max(len(text) for _, text in scenarios)
     left, top = int(_LETTER * longest) + 14, 26
     starts = [k for k, (group, _) in enumerate(scenarios) if not k or scenarios[k - 1][0] != group]
     lines = len(scenarios) + len(starts)
     width, height = left + _COLUMN * len(conclusions) + 6, top + _ROW * lines + 4
-    with style.drawing():
-        figure, axes = _plain(width, height)
-        for column, name in enumerate(conclusions):
-            x = left + _COLUMN * (column + 0.5)
-            axes.text(x, 13, name, ha="center", va="center", weight="bold", size=10.5)
-        line = 0
-        for k, (group, text) in enumerate(scenarios):
-            if k in starts:
-                y = top + _ROW * (line + 0.6)
-                axes.text(4, y, group, va="center", size=10, color=style.MUTED)
-                line += 1
-            y = top + _ROW * line
-            axes.text(left - 8, y + _ROW / 2, text, va="center", ha="right", size=10.5)
-            for column, name in enumerate(conclusions):
-                cell = cells.get((text, name))
-                if cell is not None:
-                    _cell(axes, left + _COLUMN * column, y, _COLUMN, _ROW, cell)
+    figure, axes = _plain(width, height)
+    for column, name in enumerate(conclusions):
+        x = left + _COLUMN * (column + 0.5)
+        axes.text(x, 13, name, ha="center", va="center", weight="bold", size=10.5)
+    line = 0
+    for k, (group, text) in enumerate(scenarios):
+        if k in starts:
+            y = top + _ROW * (line + 0.6)
+            axes.text(4, y, group, va="center", size=10, color=style.MUTED)
             line += 1
-        return style.svg(figure)
+        y = top + _ROW * line
+        axes.text(left - 8, y + _ROW / 2, text, va="center", ha="right", size=10.5)
+        for column, name in enumerate(conclusions):
+            cell = cells.get((text, name))
+            if cell is not None:
+                _cell(axes, left + _COLUMN * column, y, _COLUMN, _ROW, cell)
+        line += 1
+    return figure
 
 
 def _cell(axes: Any, x: float, y: float, width: float, height: float, cell: Cell) -> None:
@@ -77,7 +82,7 @@ def percent(value: float) -> str:
     return "<1" if value < 0.005 else f"{100 * value:.0f}"
 
 
-def tornado(rows: Sequence[tuple[str, float, float]], base: float, holds: float) -> Any:
+def tornado(rows: Sequence[tuple[str, float, float]], base: float, holds: float) -> Figure:
     """Draw the range of the probability along each axis alone: (axis, least, most)."""
     height = 46 + 34 * max(1, len(rows)) + 34
     figure, axes = style.new_figure(_WIDTH, height)
@@ -101,7 +106,7 @@ def tornado(rows: Sequence[tuple[str, float, float]], base: float, holds: float)
 def surface(
     names: tuple[str, str], first: Sequence[str], second: Sequence[str], grid: np.ndarray,
     stances: np.ndarray,
-) -> Any:  # fmt: skip
+) -> Figure:  # fmt: skip
     """Draw probabilities (first, second) over the values of two axes as cells."""
     left, top, bottom, right = 56, 30, 46, 8
     width, height = _WIDTH, top + 30 * len(first) + bottom
@@ -123,17 +128,7 @@ def surface(
     return figure
 
 
-def side_by_side(*figures: Any) -> str:
-    """Panels of one conclusion."""
-    return style.svg(*figures)
-
-
-def drawn() -> Any:
-    """House settings, for callers that draw several panels."""
-    return style.drawing()
-
-
-def _plain(width: float, height: float) -> tuple[Any, Any]:
+def _plain(width: float, height: float) -> tuple[Figure, Any]:
     """Axes in pixels, from the top left, without frame."""
     figure, axes = style.new_figure(width, height)
     figure.set_layout_engine("none")

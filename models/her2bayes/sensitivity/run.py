@@ -1,14 +1,15 @@
 """Does a conclusion survive? Scenarios to rows, and rows to a sentence for each conclusion.
 
 The reported analysis is that of the page, from its own fits; scenarios vary it. Stances and the
-verdict are those of ``sensitivity_summary``. Scenarios are choices, not draws from anything: how
+verdict are those of ``summary``. Scenarios are choices, not draws from anything: how
 many of them keep a conclusion is no probability, and is never given as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from her2bayes.errors import Fault, raise_if
+from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import KINDS, Estimand
 from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.inference.convergence import CONVERGED, verdict
 from her2bayes.inference.estimates import INTERVAL
 from her2bayes.inference.reweight import weighted_mean, weighted_quantiles
-from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
+from her2bayes.page.numbers import probability
+from her2bayes.page.style import Figures
 from her2bayes.sensitivity import worker
 from her2bayes.sensitivity.execution import Progress, jobs
 from her2bayes.sensitivity.execution import run as run_jobs
@@ -36,11 +39,13 @@ from her2bayes.sensitivity.target import (
     REWEIGHTED,
     Drawn,
     Target,
+    not_asked,
     unanswered,
 )
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
+    from her2bayes.page.section import Section
 
 STUDY_FAMILIES = ("distribution", "transition", "rates", "printed")
 
@@ -70,10 +75,13 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Result:
-    """What the scenarios say: ``table`` (one row a conclusion and scenario), ``summary`` (one row
-    a conclusion), ``surfaces`` (conclusion -> its two axes), ``seconds`` spent by the workers.
+@dataclass(frozen=True, repr=False, eq=False)
+class Sensitivity:
+    """What the scenarios say of each conclusion; printing it says so in a line each.
+
+    ``table`` (also ``frame``) has one row a conclusion and scenario, ``summary`` one row a
+    conclusion, ``surfaces`` its two crossed axes, ``seconds`` what the workers spent. ``about``
+    says whose conclusions they are; ``settings`` and ``minutes`` how they were asked.
     """
 
     conclusions: tuple[Conclusion, ...]
@@ -83,10 +91,79 @@ class Result:
     surfaces: Mapping[str, tuple[str, str]]
     limits: Limits
     seconds: Mapping[str, float]
+    about: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings = Settings()  # noqa: RUF009 (frozen)
+    minutes: float = 0.0
 
     def target(self, conclusion: str) -> Target:
         """Target that answers a conclusion."""
         return next(t for t in self.targets if conclusion in {c.id for c in t.conclusions})
+
+    def conclusion(self, name: str = "") -> Conclusion:
+        """Conclusion by id or statement, the first where none is named; ``BadInput`` otherwise."""
+        for one in self.conclusions:
+            if name in ("", one.id, str(one)):
+                return one
+        allowed = ", ".join(one.id for one in self.conclusions)
+        raise BadInput(Fault("no such conclusion", value=name, allowed=allowed))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a conclusion and scenario, as in ``sensitivity.csv``."""
+        return self.table
+
+    @property
+    def not_asked(self) -> pd.DataFrame:
+        """Choices that a reader may expect and that these data do not let anybody make."""
+        return not_asked(self.targets)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Scenarios that did not converge, a line a conclusion."""
+        return tuple(
+            f"{row['conclusion']}: {row['not_converged']}"
+            for row in self.summary.to_dict("records")
+            if row["not_converged"]
+        )
+
+    @property
+    def figures(self) -> Figures:
+        """``stability(family)``, ``tornado(conclusion)``, ``surface(conclusion)``."""
+        from her2bayes.sensitivity import section
+
+        drawings = (section.stability, section.tornado, section.surface)
+        return Figures({draw.__name__: partial(draw, self) for draw in drawings})
+
+    def section(self) -> Section:
+        """All conclusions as a section of a report."""
+        from her2bayes.sensitivity.section import section
+
+        return section(self)
+
+    def write(self, out: str | Path) -> Path:
+        """Write sensitivity.csv, _summary.csv, _not_asked.csv, the page and its record into a
+        folder, and return the page; raises ``BadInput`` where that cannot be.
+        """
+        from her2bayes.sensitivity.section import write
+
+        return write(self, Path(out))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line a conclusion: stance, whether it is robust, probability and its range."""
+        return tuple(
+            f"{row['stance']:<9} {row['robust']:<8} P {probability(row['probability'])} "
+            f"({probability(row['least'])} to {probability(row['most'])})  {row['statement']}"
+            for row in self.summary.to_dict("records")
+        )
+
+    def __str__(self) -> str:
+        """One line a conclusion, then what did not converge."""
+        return "\n".join((*self.lines, *(f"Not converged: {line}" for line in self.failed)))
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Sensitivity: {len(self.conclusions)} conclusions, {len(self.table)} rows>"
 
 
 def study_targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
@@ -113,8 +190,6 @@ def study_targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Targe
 
 def plan(target: Target, grid: Grid | None) -> tuple[Target, list[Scenario]]:
     """Target with the axes asked for, and its scenarios before any surface."""
-    from dataclasses import replace
-
     if grid is not None:
         target = replace(target, axes=grid.applied(target.axes))
     found = one_at_a_time(target.axes)
@@ -136,7 +211,7 @@ def run(
     surfaces: bool = True,
     progress: Progress = lambda *_: None,
     fits: Path | None = None,
-) -> Result:
+) -> Sensitivity:
     """Run every scenario of every target, then the tipping surfaces, and sum up.
 
     Finished scenarios are kept in ``folder``; those already there are not computed again. ``fits``
@@ -176,7 +251,7 @@ def run(
         table, again = done(more)
         seconds = {name: seconds[name] + again[name] for name in seconds}
     conclusions = tuple(c for target in targets for c in target.conclusions)
-    return Result(
+    return Sensitivity(
         conclusions,
         tuple(targets),
         table.drop(columns="power"),

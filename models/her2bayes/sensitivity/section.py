@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.files import csv_text, digests, publish
 from her2bayes.inference.convergence import failed
+from her2bayes.page import style
 from her2bayes.page.numbers import count, interval, number, probability
+from her2bayes.page.page import AnalysisPage
+from her2bayes.page.report import QUICK, analysis_files, record_text, run_record
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.sensitivity import figures
-from her2bayes.sensitivity.not_asked import not_asked
-from her2bayes.sensitivity.run import Result, methods_used
+from her2bayes.sensitivity.run import Sensitivity, methods_used
 from her2bayes.sensitivity.scenarios import AS_REPORTED, BASE, Axis, crossed, one_at_a_time
 from her2bayes.sensitivity.summary import counting, influence
-from her2bayes.sensitivity.target import Target
+from her2bayes.sensitivity.target import Target, not_asked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MatplotlibFigure
 
 _FAMILIES = {
     "distribution": "shares of HER2 classes",
@@ -28,7 +38,7 @@ _FAMILIES = {
 }
 
 
-def section(result: Result) -> Section:
+def section(result: Sensitivity) -> Section:
     """Report all conclusions of a sensitivity analysis."""
     drawn = [*_maps(result), *(_conclusion_figure(result, c) for c in result.conclusions)]
     return Section(
@@ -46,7 +56,7 @@ def section(result: Result) -> Section:
     )
 
 
-def _paragraphs(result: Result) -> list[str]:
+def _paragraphs(result: Sensitivity) -> list[str]:
     limits = result.limits
     used = methods_used(result.table)
     parts = [f"{used[name]} {words}" for name, words in (
@@ -71,23 +81,23 @@ def _paragraphs(result: Result) -> list[str]:
     return text + [f"{k}. {s}" for k, s in enumerate(result.summary["sentence"], 1)]
 
 
-def _numbered(result: Result) -> dict[str, str]:
+def _numbered(result: Sensitivity) -> dict[str, str]:
     return {c.id: str(k) for k, c in enumerate(result.conclusions, 1)}
 
 
-def _maps(result: Result) -> list[Figure]:
+def _maps(result: Sensitivity) -> list[Figure]:
     """A stability map for each family: scenarios with one change, all conclusions beside them."""
     names = _numbered(result)
     found = []
     for family in dict.fromkeys(t.family for t in result.targets):
         targets = [t for t in result.targets if t.family == family]
-        scenarios, cells = _cells(targets, result, names)
+        scenarios, _ = _cells(targets, result, names)
         asked = [names[c.id] for t in targets for c in t.conclusions]
         found.append(
             Figure(
                 id=f"figure-stability-{family}",
                 title=f"Stability map: {_FAMILIES[family]}",
-                svg=figures.stability_map(scenarios, asked, cells),
+                svg=style.svg(stability(result, family)),
                 caption=(
                     "Each cell: probability of the conclusion in percent when one choice is made "
                     "otherwise. Blue: holds; grey: uncertain; red: fails; none: the facts "
@@ -103,7 +113,7 @@ def _maps(result: Result) -> list[Figure]:
 
 
 def _cells(
-    targets: Sequence[Target], result: Result, names: Mapping[str, str]
+    targets: Sequence[Target], result: Sensitivity, names: Mapping[str, str]
 ) -> tuple[list[tuple[str, str]], dict[tuple[str, str], figures.Cell]]:
     groups: dict[str, dict[str, None]] = {}
     ids: dict[str, str] = {}
@@ -126,21 +136,19 @@ def _cells(
     return [(group, text) for group, texts in groups.items() for text in texts], cells
 
 
-def _conclusion_figure(result: Result, conclusion: Conclusion) -> Figure:
+def _conclusion_figure(result: Sensitivity, conclusion: Conclusion) -> Figure:
     target = result.target(conclusion.id)
     moved = influence(counting(result.table), target.axes, conclusion.id)
     rows = [(str(r["axis"]), r["least"], r["most"]) for r in moved.to_dict("records")]
     base = _base(result, conclusion.id)
-    with figures.drawn():
-        panels = [figures.tornado(rows, float(base["probability"]), result.limits.holds)]
-        if conclusion.id in result.surfaces:
-            panels.append(_surface(result, target, conclusion))
-        drawing = figures.side_by_side(*panels)
+    panels = [tornado(result, conclusion.id)]
+    if conclusion.id in result.surfaces:
+        panels.append(surface(result, conclusion.id))
     most = f" {rows[0][0][:1].upper()}{rows[0][0][1:]} moves it most." if rows else ""
     return Figure(
         id=f"figure-sensitivity-{conclusion.id.replace('.', '-').replace('_', '-')}",
         title=f"{_numbered(result)[conclusion.id]}. {conclusion}",
-        svg=drawing,
+        svg=style.svg(*panels),
         caption=(
             f"Left: range of the probability along each choice alone; solid line as reported "
             f"({probability(base['probability'])}), dotted lines where it holds and fails.{most}"
@@ -152,16 +160,46 @@ def _conclusion_figure(result: Result, conclusion: Conclusion) -> Figure:
     )  # fmt: skip
 
 
-def _base(result: Result, conclusion: str) -> pd.Series:
+def _base(result: Sensitivity, conclusion: str) -> pd.Series:
     table = result.table
     return table[(table["conclusion"] == conclusion) & (table["scenario"] == BASE.id)].iloc[0]
 
 
-def _surface(result: Result, target: Target, conclusion: Conclusion) -> object:
-    names = result.surfaces[conclusion.id]
+def stability(result: Sensitivity, family: str = "") -> MatplotlibFigure:
+    """Draw every scenario with one change (rows) beside the conclusions of a family (columns)."""
+    family = family or result.targets[0].family
+    targets = [t for t in result.targets if t.family == family]
+    if not targets:
+        allowed = ", ".join(dict.fromkeys(t.family for t in result.targets))
+        raise BadInput(Fault("no such family of conclusions", value=family, allowed=allowed))
+    names = _numbered(result)
+    scenarios, cells = _cells(targets, result, names)
+    with style.drawing():
+        asked = [names[c.id] for t in targets for c in t.conclusions]
+        return figures.stability_map(scenarios, asked, cells)
+
+
+def tornado(result: Sensitivity, conclusion: str = "") -> MatplotlibFigure:
+    """Draw the range of the probability of a conclusion (the first, or by id) along each choice."""
+    asked = result.conclusion(conclusion)
+    moved = influence(counting(result.table), result.target(asked.id).axes, asked.id)
+    rows = [(str(r["axis"]), r["least"], r["most"]) for r in moved.to_dict("records")]
+    base = float(_base(result, asked.id)["probability"])
+    with style.drawing():
+        return figures.tornado(rows, base, result.limits.holds)
+
+
+def surface(result: Sensitivity, conclusion: str = "") -> MatplotlibFigure:
+    """Draw the probability over the two numeric choices that move a conclusion most."""
+    asked = result.conclusion(conclusion)
+    if asked.id not in result.surfaces:
+        allowed = ", ".join(result.surfaces) or "none"
+        problem = "no two numeric choices were crossed for this conclusion"
+        raise BadInput(Fault(problem, value=asked.id, allowed=allowed))
+    target, names = result.target(asked.id), result.surfaces[asked.id]
     axes = {axis.name: axis for axis in target.axes}
     first, second = (axes[name] for name in names)
-    rows = result.table[result.table["conclusion"] == conclusion.id].set_index("scenario")
+    rows = result.table[result.table["conclusion"] == asked.id].set_index("scenario")
     shape = (len(first.ordered), len(second.ordered))
     grid, stances = np.full(shape, np.nan), np.full(shape, "", dtype=object)
     for place, of in enumerate(crossed(target.axes, names)):
@@ -169,14 +207,15 @@ def _surface(result: Result, target: Target, conclusion: Conclusion) -> object:
         at = np.unravel_index(place, shape)
         if of.id in rows.index:
             grid[at], stances[at] = rows.loc[of.id, "probability"], rows.loc[of.id, "stance"]
-    return figures.surface(names, _texts(first), _texts(second), grid, stances)
+    with style.drawing():
+        return figures.surface(names, _texts(first), _texts(second), grid, stances)
 
 
 def _texts(axis: Axis) -> list[str]:
     return [f"{value:g}" for value in axis.ordered]
 
 
-def _conclusions_table(result: Result) -> Table:
+def _conclusions_table(result: Sensitivity) -> Table:
     rows = []
     for place, said in enumerate(result.summary.to_dict("records"), 1):
         base = _base(result, str(said["conclusion"]))
@@ -203,7 +242,7 @@ def _conclusions_table(result: Result) -> Table:
     return Table("Conclusions", pd.DataFrame(rows), caption)
 
 
-def _scenario_table(result: Result) -> Table:
+def _scenario_table(result: Sensitivity) -> Table:
     """Every scenario of every conclusion, to be looked up by the choice and its value."""
     base = {c.id: _base(result, c.id)["probability"] for c in result.conclusions}
     names = _numbered(result)
@@ -258,7 +297,7 @@ def _changed(words: str, axes: Sequence[str]) -> tuple[str, str]:
     return " and ".join(n for n, _ in found), "; ".join(v for _, v in found)
 
 
-def _power_table(result: Result) -> Table:
+def _power_table(result: Sensitivity) -> Table:
     rows = [
         {
             "Conclusion": said["statement"],
@@ -278,13 +317,13 @@ def _power_table(result: Result) -> Table:
     return Table("Power-scaling", pd.DataFrame(rows), caption)
 
 
-def _not_asked_table(result: Result) -> Table:
+def _not_asked_table(result: Sensitivity) -> Table:
     frame = not_asked(result.targets).rename(columns=str.capitalize)
     caption = "Choices that a reader may expect and that these data do not let anybody make."
     return Table("Not asked, and why", frame, caption)
 
 
-def _axes_table(result: Result) -> Table:
+def _axes_table(result: Sensitivity) -> Table:
     rows = []
     for target in result.targets:
         for axis in target.axes:
@@ -302,3 +341,63 @@ def _axes_table(result: Result) -> Table:
             )
     frame = pd.DataFrame(rows).drop_duplicates().reset_index(drop=True)
     return Table("Choices", frame, "What was changed, and the values tried.")
+
+
+METHODS = (
+    "The reported analysis is the one of the report, read from its fits. "
+    "Each choice is changed alone, and the two numeric choices that move a conclusion most are "
+    "then crossed. Scenarios that change only scales of priors start from draws under the widest "
+    "of them: importance weights, the ratio of the joint densities, are Pareto-smoothed and used "
+    "if k-hat is below min(0.7, 1 - 1/log10 S) and the effective sample size of the weighted "
+    "draws is at least 400; otherwise the model is fitted again. All others are fitted again. "
+    "The probability of a conclusion under the prior of each scenario stands beside it in the "
+    "table: where the two are alike, the data said little.",
+    "Hazard ratios of a paper come from its reconstructed cohorts where the report has them. "
+    "Otherwise, and as a choice beside them, the printed interval stands alone: a normal "
+    "likelihood of the log hazard ratio times a normal prior, which takes the paper's model and "
+    "estimator as they are. Rates have the models of the report; one binomial with a beta prior "
+    "is a choice beside them.",
+    "Power-scaling raises the prior of top-level parameters, or the likelihood, to a power near 1 "
+    "and asks how far the estimate moves (Kallioinen et al. 2024).",
+)
+
+
+def write(result: Sensitivity, folder: Path) -> Path:
+    """Write the tables of scenarios, conclusions and what is not asked, the page and its record."""
+    about, settings = dict(result.about), result.settings
+    run = run_record(about, settings) | {
+        "limits": asdict(result.limits),
+        "scenarios": methods_used(result.table),
+        "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
+        "minutes": round(result.minutes, 2),
+    }
+    notices = [QUICK] if settings.quick else []
+    notices += [f"Not converged: {line}" for line in result.failed]
+    page = AnalysisPage(
+        about,
+        "sensitivity analysis",
+        f"{count(len(result.conclusions), 'conclusion')}: {_counted(result.summary)}.",
+        (section(result),),
+        METHODS,
+        tuple(notices),
+        {name: value for name, value in run.items() if name != "study"},
+        "report.html" if (folder / "report.html").exists() else "",
+    )
+    files: dict[str, str | bytes] = {
+        "sensitivity.csv": csv_text(result.table),
+        "sensitivity_not_asked.csv": csv_text(result.not_asked),
+        "sensitivity_summary.csv": csv_text(result.summary),
+        **analysis_files(page, "sensitivity"),
+    }
+    record = record_text({**run, "files": digests(files)})
+    publish(folder, {**files, "sensitivity.json": record})
+    return folder / "sensitivity.html"
+
+
+def _counted(summary: pd.DataFrame) -> str:
+    """How many conclusions have each stance as reported, and how many of them are robust."""
+    parts = []
+    for stance, rows in summary.groupby("stance", sort=False):
+        robust = int((rows["robust"] == "robust").sum())
+        parts.append(f"{len(rows)} {stance} as reported ({robust} in every scenario tried)")
+    return ", ".join(parts)
