@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from her2bayes.bayes.prior import prior as prior
     from her2bayes.errors import BadInput as BadInput
     from her2bayes.estimand import Estimand as Estimand
+    from her2bayes.evidence.patients.counts import read_counts as read_counts
+    from her2bayes.evidence.patients.digitised import read_curve as read_curve
     from her2bayes.evidence.patients.patients import read_patients as read_patients
     from her2bayes.evidence.printed.study import load_study as load_study
     from her2bayes.inference.sampling import Sampling as Sampling
@@ -29,6 +31,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "load_study": "evidence.printed.study",
     "read_patients": "evidence.patients.patients",
+    "read_counts": "evidence.patients.counts",
+    "read_curve": "evidence.patients.digitised",
     "audit": "audit.audit",
     "prior": "bayes.prior",
     "BadInput": "errors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pandas as pd
@@ -113,3 +114,12 @@ def levels_in_order(table: pa.Table, name: str) -> tuple[str, ...]:
         return ()
     seen = set(map(str, table[name].unique().to_pylist()))
     return tuple(level for level in known if level in seen)
+
+
+def digest_of(table: pa.Table) -> str:
+    """Digest of names, types and values, however the table is cut into chunks."""
+    sink = pa.BufferOutputStream()
+    plain = without_dictionaries(table).replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(sink, plain.schema) as stream:
+        stream.write_table(plain)
+    return hashlib.sha256(sink.getvalue()).hexdigest()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.data_frame import text_columns
+from her2bayes.evidence.data_frame import NAME, as_arrow, digest_of, text_columns
 from her2bayes.evidence.delimited import (
     SAVE_AS,
     SEPARATORS,
@@ -155,6 +156,17 @@ def read_table(
         remedy = "check that the export holds data rows"
         raise BadInput(Fault("no data rows below the header", file=path, remedy=remedy))
     return table
+
+
+def text_table(source: Any) -> TextTable:
+    """A file, or a data frame as the file it would be: its first row is row 2."""
+    if isinstance(source, TextTable):
+        return source
+    if isinstance(source, str | Path):
+        return read_table(Path(source))
+    table = as_arrow(source)
+    rows = np.arange(2, table.num_rows + 2)
+    return TextTable(text_columns(table), Path(NAME), rows, digest_of(table))
 
 
 def read_records(path: Path) -> tuple[list[tuple[int, list[str]]], int]:

@@ -47,9 +47,10 @@ def status_counts(
     Returns ``counts`` (subgroup, reading) int64 and ``incidence`` (reading, her2) bool, which says
     the classes that a reading leaves open: a single class, ``zero/low``, ``unknown`` (all). Each
     factor is a coordinate on ``subgroup``, which holds the combinations that occur. Attributes:
-    ``patients`` counted, ``factors``, ``level_not_known``, ``level_not_asked`` and ``no_tissue``
-    for patients that are left out. A missing reading of a file is ``unknown``; of a mapped cohort
-    an unknown reading is that of tissue, and patients without tissue of this tumour are left out.
+    ``patients`` counted, ``factors``, their ``levels`` in order, and ``level_not_known``,
+    ``level_not_asked`` and ``no_tissue`` for patients that are left out. A missing reading of a
+    file is ``unknown``; of a mapped cohort an unknown reading is that of tissue, and patients
+    without tissue of this tumour are left out.
 
     Raises ``BadInput`` for unknown columns, levels and readings, all together.
     """
@@ -62,22 +63,42 @@ def status_counts(
     of_file = patients.cohort is None
     cells, no_tissue = _readings(cells, patients, {_READ: column}, known, of_file)
     grid = _grid(cells, factors, patients)
-    kept = cells[grid.kept]
-    readings = _ordered(kept[_READ], known)
-    counts = np.zeros((len(grid.rows), len(readings)), dtype=np.int64)
-    for at, reading, count in zip(grid.places, kept[_READ], kept["count"], strict=True):
-        counts[at, readings.index(reading)] += count
+    return status_cells(
+        cells[grid.kept].rename(columns={_READ: "reading"}), grid.levels, known,
+        no_tissue=no_tissue, level_not_known=grid.not_known, level_not_asked=grid.not_asked,
+    )  # fmt: skip
+
+
+def status_cells(
+    cells: pd.DataFrame,
+    levels: Mapping[str, Sequence[str]],
+    classes: tuple[str, ...],
+    **left_out: int,
+) -> xr.Dataset:
+    """StatusCounts of rows with factors, ``reading`` and ``count``, subgroups in order of levels.
+
+    ``left_out`` become attributes. See ``status_counts`` for what it looks like.
+    """
+    by = list(levels)
+    rows = _combinations(cells, levels)
+    where = {row: k for k, row in enumerate(rows)}
+    readings = _ordered(cells["reading"], classes)
+    place = {reading: k for k, reading in enumerate(readings)}
+    counts = np.zeros((len(rows), len(readings)), dtype=np.int64)
+    for cell in cells.to_dict("records"):
+        at = where[tuple(cell[factor] for factor in by)]
+        counts[at, place[cell["reading"]]] += cell["count"]
     return xr.Dataset(
-        {"counts": (("subgroup", "reading"), counts), "incidence": _incidence(readings, known)},
+        {"counts": (("subgroup", "reading"), counts), "incidence": _incidence(readings, classes)},
         coords={
-            "subgroup": [stratum_name(grid.factors, row) for row in grid.rows],
+            "subgroup": [stratum_name(by, row) for row in rows],
             "reading": readings,
-            "her2": list(known),
-            **{f: ("subgroup", [row[k] for row in grid.rows]) for k, f in enumerate(grid.factors)},
+            "her2": list(classes),
+            **{factor: ("subgroup", [row[k] for row in rows]) for k, factor in enumerate(by)},
         },
         attrs={
-            "patients": int(counts.sum()), "factors": list(grid.factors), "no_tissue": no_tissue,
-            "level_not_known": grid.not_known, "level_not_asked": grid.not_asked,
+            "patients": int(counts.sum()), "factors": by,
+            "levels": {factor: list(known) for factor, known in levels.items()}, **left_out,
         },
     )  # fmt: skip
 
@@ -111,37 +132,41 @@ def transition_counts(
     cells, _ = _readings(cells, patients, ends, known)
     total = int(cells["count"].sum())
     grid = _grid(cells, factors, patients, levels or {})
-    cells = cells[grid.kept]
-    readings = _ordered(pd.concat([cells[end] for end in ENDS_READ]), known)
-    strata = grid.rows or [()] if not factors else grid.rows
+    kept = cells[grid.kept]
+    by = list(grid.levels)
+    readings = _ordered(pd.concat([kept[end] for end in ends]), known)
+    strata = _combinations(kept, grid.levels)
     counts = np.zeros((len(strata), len(readings), len(readings)), dtype=np.int64)
     index = {reading: k for k, reading in enumerate(readings)}
-    for at, one, two, count in zip(
-        grid.places, cells[ENDS_READ[0]], cells[ENDS_READ[1]], cells["count"], strict=True
-    ):
-        counts[at, index[one], index[two]] += count
+    where = {row: k for k, row in enumerate(strata)}
+    for row in kept.to_dict("records"):
+        at = where[tuple(row[factor] for factor in by)]
+        counts[at, index[row["primary_reading"]], index[row["recurrence_reading"]]] += row["count"]
     return xr.Dataset(
-        {
-            "counts": (("stratum", *ENDS_READ), counts),
-            "incidence": _incidence(readings, known),
-        },
+        {"counts": (("stratum", *ends), counts), "incidence": _incidence(readings, known)},
         coords={
-            "stratum": [stratum_name(grid.factors, row) for row in strata],
+            "stratum": [stratum_name(by, row) for row in strata],
             "primary_reading": readings,
             "recurrence_reading": readings,
             "reading": readings,
             "her2": list(known),
-            **{f: ("stratum", [row[k] for row in strata]) for k, f in enumerate(grid.factors)},
+            **{factor: ("stratum", [row[k] for row in strata]) for k, factor in enumerate(by)},
         },
-        attrs={
-            "pairs": total,
-            "level_not_known": total - int(counts.sum()),
-            "factors": list(grid.factors),
-        },
+        attrs={"pairs": total, "level_not_known": total - int(counts.sum()), "factors": by},
     )
 
 
-ENDS_READ = tuple(f"{end}_reading" for end in ENDS)
+def _combinations(
+    cells: pd.DataFrame, levels: Mapping[str, Sequence[str]]
+) -> list[tuple[str, ...]]:
+    """Combinations of levels that occur, in the order of the levels; one of nobody without any."""
+    if not levels:
+        return [()]
+    ranks = [{level: k for k, level in enumerate(known)} for known in levels.values()]
+    found = set(cells[list(levels)].itertuples(index=False, name=None))
+    return sorted(
+        found, key=lambda row: [rank[level] for rank, level in zip(ranks, row, strict=True)]
+    )
 
 
 def stratum_name(by: Sequence[str], levels: Sequence[str]) -> str:
@@ -303,12 +328,10 @@ def _first_row(patients: Patients, column: str, text: str) -> int | None:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Combinations of levels that occur, and the place of each kept cell among them."""
+    """Which cells are kept, the levels of each factor that they have, in order, who is not."""
 
-    factors: tuple[str, ...]
-    rows: list[tuple[str, ...]]
     kept: pd.Series
-    places: list[int]
+    levels: Mapping[str, tuple[str, ...]]
     not_known: int
     not_asked: int
 
@@ -321,23 +344,18 @@ def _grid(
 ) -> _Grid:
     by = [factor_name(name) for name in factors]
     known = (cells[by] != "").all(axis=1)
-    kept, faults, ranks = known.copy(), [], []
-    for column, short in zip(factors, by, strict=True):
-        seen = set(cells.loc[cells[short] != "", short])
-        wanted = factors[column]
-        faults += _level_faults(patients, column, seen, wanted)
-        given = wanted or (order or {}).get(column, ()) or patients.known_levels(column)
-        ranks.append({level: k for k, level in enumerate(in_order(seen, given))})
+    kept, faults = known.copy(), []
+    for (column, wanted), short in zip(factors.items(), by, strict=True):
+        faults += _level_faults(patients, column, set(cells[short]) - {""}, wanted)
         if wanted:
             kept &= cells[short].isin(wanted)
     raise_if(faults)
-    combinations = list(cells.loc[kept, by].itertuples(index=False, name=None))
-    rows = sorted(
-        set(combinations), key=lambda row: [r[x] for r, x in zip(ranks, row, strict=True)]
-    )
-    where = {row: k for k, row in enumerate(rows)}
+    levels = {}
+    for (column, wanted), short in zip(factors.items(), by, strict=True):
+        given = wanted or (order or {}).get(column, ()) or patients.known_levels(column)
+        levels[short] = in_order(set(cells.loc[kept, short]), given)
     return _Grid(
-        tuple(by), rows, kept, [where[row] for row in combinations],
+        kept, levels,
         not_known=int(cells.loc[~known, "count"].sum()),
         not_asked=int(cells.loc[known & ~kept, "count"].sum()),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from her2bayes.evidence.patients.digitised_files import (
     curve_file,
     risk_file,
 )
+from her2bayes.evidence.read_table import TextTable, text_table
 
 # A curve that rises by more than this above an earlier point is no survival curve.
 LARGEST_RISE = 0.1
@@ -34,7 +36,7 @@ UNITS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DigitisedArm:
     """What was read of one arm: the curve's points, the numbers at risk, the total of events.
 
@@ -51,37 +53,75 @@ class DigitisedArm:
     censored: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line."""
+        events = "" if self.events is None else f", {self.events} events"
+        size = f"{len(self.time)} points to {self.time.max():g}, {self.at_risk[0]} patients"
+        return f"<DigitisedArm {self.name}: {size}{events}>"
+
+
+def read_curve(
+    curve: Any, at_risk: Any, *, events: Mapping[str, int] | None = None, arm: str = ""
+) -> dict[str, DigitisedArm]:
+    """Read digitised survival curves and the numbers at risk below them, checked.
+
+    ``curve`` is a file as digitisers write it, or a data frame: columns ``time`` and ``survival``
+    (a fraction or per cent), with a column ``arm`` or one column an arm where there are several;
+    or a mapping of arms to such. ``at_risk`` has ``arm, time, n_at_risk``, times in the unit of the
+    curve, its first row time 0 with all patients. ``events`` are totals by arm where the paper
+    prints them; ``arm`` names the one curve of a file that does not.
+
+    Returns what was read by arm. Raises ``BadInput`` with all faults together.
+
+    >>> import pandas as pd
+    >>> points = pd.DataFrame({"time": [0, 6, 12, 24], "survival": [1.0, 0.9, 0.75, 0.5]})
+    >>> numbers = pd.DataFrame({"time": [0, 12, 24], "n_at_risk": [40, 28, 15]})
+    >>> read_curve(points, numbers, arm="low", events={"low": 18})["low"]
+    <DigitisedArm low: 4 points to 24, 40 patients, 18 events>
+    """
+    curves = curve if isinstance(curve, Mapping) else {arm: curve}
+    return read_digitised(
+        {name: _file_or_table(one) for name, one in curves.items()}, _file_or_table(at_risk), events
+    )
+
+
+def _file_or_table(source: Any) -> Path | TextTable:
+    return Path(source) if isinstance(source, str | Path) else text_table(source)
+
 
 def read_digitised(
-    curves: Mapping[str, Path], at_risk: Path, events: Mapping[str, int] | None = None
+    curves: Mapping[str, Path | TextTable],
+    at_risk: Path | TextTable,
+    events: Mapping[str, int] | None = None,
 ) -> dict[str, DigitisedArm]:
     """Read and check everything about a figure; raises ``BadInput`` with all faults together.
 
     ``curves`` maps an arm to its file; the name "" stands for a file that names its own arms.
     """
+    place = at_risk.path if isinstance(at_risk, TextTable) else at_risk
     faults: list[Fault] = []
     notes: list[str] = []
     points: dict[str, pd.DataFrame] = {}
     for arm, path in curves.items():
         for name, frame in curve_file(path, arm, faults, notes).items():
             if name in points:
-                faults.append(Fault(f"arm '{name}' is given twice", file=path))
+                faults.append(Fault(f"arm '{name}' is given twice", file=frame.attrs["file"]))
             points[name] = frame
     risk = risk_file(at_risk, faults, notes)
     if list(risk) == [""] and len(points) == 1:
         risk = dict.fromkeys(points, risk[""])
-    faults += _unmatched(points, risk, events or {}, at_risk)
+    faults += _unmatched(points, risk, events or {}, place)
     raise_if(faults)
     for name in points:
-        faults += _risk_faults(name, risk[name], (events or {}).get(name), at_risk)
+        faults += _risk_faults(name, risk[name], (events or {}).get(name), place)
     for name, frame in points.items():
         faults += _curve_faults(name, frame)
     raise_if(faults)
     for name, frame in points.items():
-        faults += _unit_faults(name, frame[TIME].to_numpy(), risk[name], at_risk)
+        faults += _unit_faults(name, frame[TIME].to_numpy(), risk[name], place)
         notes += _at_zero(name, frame)
     raise_if(faults)
-    notes += [f"{at_risk.name}: not used: arm {name}" for name in risk if name not in points]
+    notes += [f"{place.name}: not used: arm {name}" for name in risk if name not in points]
     return {
         name: DigitisedArm(
             name,

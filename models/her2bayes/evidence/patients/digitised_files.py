@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from her2bayes.errors import Fault, suggestion
-from her2bayes.evidence.read_table import SHOWN, TextTable, read_records, read_table
+from her2bayes.evidence.read_table import SHOWN, TextTable, read_records, read_table, text_table
 
 ARM, TIME, SURVIVAL, AT_RISK, CENSORED = "arm", "time", "survival", "n_at_risk", "n_censored"
 # names of columns without signs and capitals, by what they hold
@@ -54,13 +54,17 @@ def _counts_rows(name: str) -> bool:
 
 
 def curve_file(
-    path: Path, arm: str, faults: list[Fault], notes: list[str]
+    source: Path | TextTable, arm: str, faults: list[Fault], notes: list[str]
 ) -> dict[str, pd.DataFrame]:
     """Points by arm: frames of time and survival as written; ``arm`` names a file of one curve."""
-    wide = _webplotdigitizer(path, faults)
-    if wide is not None:
-        return wide
-    table = read_table(path, headless=True)
+    if isinstance(source, TextTable):
+        table = source
+    else:
+        wide = _webplotdigitizer(source, faults)
+        if wide is not None:
+            return wide
+        table = read_table(source, headless=True)
+    path = table.path
     _say(table, notes)
     if table.headless:
         return _without_header(table, arm, faults)
@@ -154,12 +158,14 @@ def _long(
     return result
 
 
-def risk_file(path: Path, faults: list[Fault], notes: list[str]) -> dict[str, pd.DataFrame]:
+def risk_file(
+    source: Path | TextTable, faults: list[Fault], notes: list[str]
+) -> dict[str, pd.DataFrame]:
     """Numbers at risk by arm: time, n_at_risk and, where given, n_censored (so far).
 
     A table of one arm that does not name it stands under "".
     """
-    table = read_table(path)
+    table = text_table(source)
     _say(table, notes)
     faults += table.asked([name for name, _ in table.twice])
     names = [str(name) for name in table.frame.columns]
@@ -169,7 +175,7 @@ def risk_file(path: Path, faults: list[Fault], notes: list[str]) -> dict[str, pd
     chosen = {role: name for name, role in reversed(roles.items()) if role}
     if {TIME, AT_RISK} <= set(chosen):
         frame = table.columns.append_column(ARM, pa.array([""] * len(table.frame), pa.string()))
-        one = TextTable(frame, path, table.rows, table.digest, table.header_row)
+        one = TextTable(frame, table.path, table.rows, table.digest, table.header_row)
         return _long(one, {**roles, ARM: ARM}, AT_RISK, faults, notes)
     time = _numbers(table, names[0], faults)
     result = {}

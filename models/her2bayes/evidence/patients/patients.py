@@ -15,7 +15,6 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset
@@ -24,8 +23,8 @@ from her2bayes.errors import BadInput, Fault, nearest, raise_if
 from her2bayes.evidence.data_frame import (
     NAME,
     as_arrow,
+    digest_of,
     levels_in_order,
-    text_columns,
     without_dictionaries,
 )
 from her2bayes.evidence.patients.classify import CATEGORIES
@@ -34,7 +33,7 @@ from her2bayes.evidence.patients.follow_up import FollowUp, known_text, read_fol
 from her2bayes.evidence.patients.follow_up_checks import LINE, collect
 from her2bayes.evidence.patients.mapped_endpoint import Wanted, mapped_columns
 from her2bayes.evidence.patients.maps import ColumnMap, load_map, map_path
-from her2bayes.evidence.read_table import TextTable, read_table
+from her2bayes.evidence.read_table import TextTable, read_table, text_table
 
 ONE = ""
 """The tumour of a file that tells of one only."""
@@ -92,14 +91,12 @@ class Patients:
             return self.cohort.digest
         if isinstance(self.rows, TextTable):
             return self.rows.digest
-        total = hashlib.sha256()
         if isinstance(self.rows, pyarrow.dataset.FileSystemDataset):
+            total = hashlib.sha256()
             for file in sorted(self.rows.files):
                 total.update(Path(file).read_bytes())
-        else:
-            table = self.table.to_pyarrow() if isinstance(self.rows, ir.Table) else self.rows
-            total.update(_bytes(table))
-        return total.hexdigest()
+            return total.hexdigest()
+        return digest_of(self.rows if isinstance(self.rows, pa.Table) else self.rows.to_pyarrow())
 
     @cached_property
     def size(self) -> int:
@@ -187,10 +184,7 @@ def read_patients(
 def _mapped(source: Any, mapped: ColumnMap) -> Patients:
     if isinstance(source, str | Path):
         return replace(of_cohort(read_cohort(mapped, source)), file=str(source), map=mapped)
-    table = as_arrow(source)
-    lines = np.arange(2, table.num_rows + 2)
-    text = TextTable(text_columns(table), Path(NAME), lines, _digest(table))
-    return replace(of_cohort(read_cohort(mapped, text)), map=mapped)
+    return replace(of_cohort(read_cohort(mapped, text_table(source))), map=mapped)
 
 
 def of_cohort(cohort: Cohort) -> Patients:
@@ -301,18 +295,6 @@ def _unknown(readings: Mapping[str, str], names: Sequence[str], file: str) -> li
             problem = f"there is no column '{column}'"
             faults.append(Fault(problem, file=file, allowed=allowed, remedy=remedy))
     return faults
-
-
-def _digest(table: pa.Table) -> str:
-    return hashlib.sha256(_bytes(table)).hexdigest()
-
-
-def _bytes(table: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    plain = without_dictionaries(table).replace_schema_metadata(None).combine_chunks()
-    with pa.ipc.new_stream(sink, plain.schema) as stream:
-        stream.write_table(plain)
-    return sink.getvalue()
 
 
 def _set_aside(cohort: Cohort) -> list[str]:
