@@ -71,6 +71,8 @@ _KINDS = {
     "share": _share("share of patients"),
     "share_difference": _difference("difference of two shares"),
     "share_ratio": _positive("ratio of two shares"),
+    "standardised_share": _share("share of patients, standardised to a population"),
+    "standardised_difference": _difference("difference of two standardised shares"),
     "association": Kind("dependence of an outcome on a factor", limits=(0.0, 1.0)),
     "transition": _share("probability of a class at recurrence given the class at the primary"),
     "flow": _share("probability of a pair of classes, primary and recurrence"),

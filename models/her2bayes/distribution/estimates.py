@@ -1,25 +1,26 @@
-"""HER2 status across subgroups of a study: counts in, one fit a partition, estimates out.
+"""HER2 status across subgroups: tables in, one fit a table, rows of estimates out.
 
 Tables of the same patients by different factors are separate analyses: their counts are not
 independent, so they never share a likelihood. Only nested factors (site within type of relapse) do,
-at the lowest level; the coarser table is then answered from that fit.
+at the lowest level; the coarser table is then answered from that fit. Crossed factors are one table
+of cells, and one fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior
-from her2bayes.distribution.draws import combined
+from her2bayes.distribution.draws import Crossed, Partition, Table, draws
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
-from her2bayes.inference import estimates as contrasts
 from her2bayes.inference.estimates import estimate, estimates_table
 from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.sampling import Sampling
@@ -31,23 +32,42 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
 
 MODELS = ("her2_distribution", "her2_distribution_dirichlet", "her2_distribution_ordered")
+CROSSED = "her2_distribution_crossed"
 NOTABLE = 0.10
 """The largest difference of shares is reported with its probability to exceed this one."""
+MOST_PAIRED = 8
+"""A crossed factor with more levels is compared with its largest level only."""
+MOST_CELLS = 60
+"""Crossed cells are rows of their own up to this number; all can be asked for."""
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """One partition of the patients and its fit; ``factor`` is empty for all patients together.
+    """One table of the patients and its fit; ``note`` says which patients the table holds."""
 
-    ``parent`` names the factor in whose levels those of ``factor`` are nested, else it is empty.
-    ``note`` says which patients the table holds.
-    """
-
-    factor: str
-    parent: str
-    counts: xr.DataArray
+    table: Table
     fit: Fit
-    note: str
+    note: str = ""
+
+    @property
+    def factor(self) -> str:
+        """Factor of a partition, or all crossed ones; empty for all patients together."""
+        return (
+            self.table.factor
+            if isinstance(self.table, Partition)
+            else " x ".join(self.table.levels)
+        )
+
+    @property
+    def parent(self) -> str:
+        """Factor in whose levels those of ``factor`` are nested, else empty."""
+        return self.table.parent if isinstance(self.table, Partition) else ""
+
+    def group(self, name: str) -> xr.Dataset:
+        """Draws of the posterior or of the prior."""
+        return self.fit.posterior if name == "posterior" else self.fit.prior
 
 
 @dataclass(frozen=True)
@@ -71,14 +91,15 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Levels:
-    """Draws of shares by level of one factor: posterior and prior, dims (..., level, her2)."""
+class How:
+    """How tables are fitted: model by name, priors, its options, sampler, where fits are kept."""
 
-    factor: str
-    posterior: xr.DataArray
-    prior: xr.DataArray
-    patients: xr.DataArray
-    spread: str
+    model: str = MODELS[0]
+    priors: Mapping[str, Prior] | None = None
+    options: Mapping[str, Any] | None = None
+    sampling: Sampling = Sampling()  # noqa: RUF009 (frozen)
+    store: Store | None = None
+    cores: int | None = None
 
 
 def applies(study: Study) -> bool:
@@ -90,56 +111,63 @@ def run(
     study: Study,
     store: Store | None,
     sampling: Sampling,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     *,
-    model: str = "her2_distribution",
-    priors: Mapping[str, Prior] | None = None,
-    options: Mapping[str, Any] | None = None,
-    cores: int | None = None,
+    how: How | None = None,
+    by: Sequence[str] | None = None,
 ) -> Result:
     """Fit every partition of ``study``; estimate shares, their differences, heterogeneity.
 
-    Raises ``BadInput`` before the first draw for an unknown model or prior and for counts that no
-    model takes.
+    ``by`` keeps the factors named, and all patients together. Raises ``BadInput`` before the first
+    draw for an unknown model, prior or factor and for counts that no model takes.
     """
-    build = _build(model)
+    how = how or How(sampling=sampling, store=store)
     tables = study.status_counts()
-    partitions = _partitions(study, tables)
-    _check(build, partitions, priors, options)
+    partitions = _partitions(study, tables, by)
+    known = {name: partial(_note, study, partitions) for name in partitions}
     labels = {name: study.factors[name].label if name else "All patients" for name in tables}
-    analyses = []
-    for factor, counts in partitions.items():
-        say(f"HER2 status: {labels[factor]}")
-        result = fit(
-            build,
-            counts,
-            priors=priors,
-            options=options,
-            sampling=sampling,
-            store=store,
-            cores=cores,
-        )
-        parent = study.factors[factor].parent if factor else ""
-        analyses.append(Analysis(factor, parent, counts, result, _note(study, partitions, counts)))
-    rows = [row for analysis in analyses for row in estimates(analysis)]
-    return Result(study.id, labels, tables, tuple(analyses), estimates_table(rows))
+    parent = {name: study.factors[name].parent if name else "" for name in partitions}
+    listed = [Partition(name, parent[name], counts) for name, counts in partitions.items()]
+    analyses = fit_partitions(listed, how, lambda name: say(f"HER2 status: {labels[name]}"))
+    analyses = [Analysis(a.table, a.fit, known[a.factor](a.table.counts)) for a in analyses]  # type: ignore[union-attr]
+    shown = {
+        n: t for n, t in tables.items() if by is None or n in partitions or n in parent.values()
+    }
+    return Result(study.id, labels, shown, tuple(analyses), estimates_of(analyses))
 
 
-def estimates(analysis: Analysis) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one analysis: by level of its factor and, where nested, of the parent."""
-    if not analysis.factor:
-        share, before = _shares(analysis)
-        for her2 in share["her2"].to_numpy():
-            asked = Estimand("share", f"her2={her2}")
-            yield _row(asked, share.sel(her2=her2)[..., 0], before.sel(her2=her2)[..., 0], analysis)
-        return
-    for levels in _factors(analysis):
-        yield from _share_rows(levels, analysis)
-        yield from _difference_rows(levels, analysis)
-        yield from _association_rows(levels, analysis)
+def fit_partitions(
+    tables: Sequence[Partition], how: How, say: Say = lambda _: None
+) -> list[Analysis]:
+    """Fit tables of one factor each; ``BadInput`` for all that no model takes, before any draw."""
+    build = model_build(how.model)
+    _check(build, tables, how)
+    found = []
+    for table in tables:
+        say(table.factor)
+        fitted = fit(
+            build, table.counts, priors=how.priors, options=how.options, sampling=how.sampling,
+            store=how.store, cores=how.cores,
+        )  # fmt: skip
+        found.append(Analysis(table, fitted))
+    return found
 
 
-def _build(model: str) -> Callable[..., Any]:
+def fit_crossed(table: Crossed, how: How, note: str = "") -> Analysis:
+    """Fit crossed cells; ``BadInput`` for an unknown prior and for what are no cells."""
+    from her2bayes.distribution import her2_distribution_crossed as model
+
+    options = {"exchangeable": table.exchangeable} if table.exchangeable else {}
+    options |= {} if table.interactions else {"interactions": False}
+    fitted = fit(
+        model.build, table.cells, priors=how.priors, options=options, sampling=how.sampling,
+        store=how.store, cores=how.cores,
+    )  # fmt: skip
+    return Analysis(table, fitted, note)
+
+
+def model_build(model: str) -> Callable[..., Any]:
+    """``build`` of a model of one factor; ``BadInput`` for an unknown name."""
     if model not in MODELS:
         allowed = ", ".join(MODELS)
         raise BadInput(Fault("no such model of HER2 status", value=model, allowed=allowed))
@@ -147,27 +175,30 @@ def _build(model: str) -> Callable[..., Any]:
     return build
 
 
-def _partitions(study: Study, tables: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Tables to fit, all patients first; a factor whose nested factor is there too is left out."""
-    answered = {study.factors[name].parent for name in tables if name} - {""}
-    names = sorted((name for name in tables if name not in answered), key=bool)
+def _partitions(
+    study: Study, tables: Mapping[str, xr.DataArray], by: Sequence[str] | None
+) -> dict[str, xr.DataArray]:
+    """Tables to fit, all patients first; a factor whose nested factor is there too is left out.
+
+    With ``by`` the factors named come first: the first of them is what a user asked for.
+    """
+    asked = [name for name in tables if by is None or name in by or not name]
+    answered = {study.factors[name].parent for name in asked if name} - {""}
+    names = [name for name in asked if name not in answered]
+    order = by or ()
+    names.sort(key=lambda name: bool(name) if by is None else order.index(name) if name else 1e9)
     return {name: tables[name] for name in names}
 
 
-def _check(
-    build: Callable[..., Any],
-    partitions: Mapping[str, xr.DataArray],
-    priors: Mapping[str, Prior] | None,
-    options: Mapping[str, Any] | None,
-) -> None:
+def _check(build: Callable[..., Any], tables: Sequence[Partition], how: How) -> None:
     from her2bayes.bayes.levels import design
     from her2bayes.bayes.prior import complete
 
     faults: list[Fault] = []
     defaults = build.__globals__["DEFAULT_PRIORS"]
-    pooling = str((options or {}).get("pooling", "partial"))
-    checks: list[Callable[[], object]] = [lambda: complete(priors, defaults, same_family=True)]
-    checks += [partial(design, counts, pooling) for counts in partitions.values()]
+    pooling = str((how.options or {}).get("pooling", "partial"))
+    checks: list[Callable[[], object]] = [lambda: complete(how.priors, defaults, same_family=True)]
+    checks += [partial(design, table.counts, pooling) for table in tables]
     for check in checks:
         try:
             check()
@@ -183,106 +214,158 @@ def _note(study: Study, partitions: Mapping[str, Any], counts: xr.DataArray) -> 
     return f"the same {patients} patients in each table" if len(partitions) > 2 else ""
 
 
-def _shares(analysis: Analysis) -> tuple[xr.DataArray, xr.DataArray]:
-    order = ("chain", "draw", "subgroup", "her2")
-    posterior, prior = analysis.fit.posterior["share"], analysis.fit.prior["share"]
-    return posterior.transpose(*order), prior.transpose(*order)
+def questions(table: Table) -> list[Estimand]:
+    """What a report holds of a table, in order."""
+    if isinstance(table, Crossed):
+        return list(_crossed_questions(table))
+    if not table.factor:
+        return [Estimand("share", f"her2={h}") for h in table.classes]
+    found: list[Estimand] = []
+    for factor, levels in table.levels.items():
+        found += _shares(table, factor, levels)
+        found += _differences(table, factor, combinations(levels, 2))
+        found += _associations(factor, levels)
+        found.append(Estimand("heterogeneity", "her2 logit", contrast=Contrast(factor)))
+    return found
 
 
-def _factors(analysis: Analysis) -> Iterator[_Levels]:
-    posterior, prior = (draws.rename(subgroup="level") for draws in _shares(analysis))
-    patients = analysis.counts.sum("her2")
-    yield _Levels(analysis.factor, posterior, prior, patients, "level")
-    if analysis.parent:
-        of = [str(parent) for parent in analysis.counts["parent"].to_numpy()]
-        both = [combined(d, patients, of).rename(group="level") for d in _shares(analysis)]
-        numbers = patients.groupby("parent").sum().sel(parent=both[0]["level"].to_numpy())
-        yield _Levels(analysis.parent, both[0], both[1], numbers, "parent")
+def _shares(
+    table: Table, factor: str, levels: Iterable[str], kind: str = "share"
+) -> list[Estimand]:
+    each = product(levels, table.classes)
+    return [Estimand(kind, f"her2={her2}", ((factor, level),)) for level, her2 in each]
 
 
-def _share_rows(levels: _Levels, analysis: Analysis) -> Iterator[dict[str, Any]]:
-    for level in levels.posterior["level"].to_numpy():
-        for her2 in levels.posterior["her2"].to_numpy():
-            asked = Estimand("share", f"her2={her2}", ((levels.factor, str(level)),))
-            place = {"level": level, "her2": her2}
-            yield _row(asked, levels.posterior.sel(place), levels.prior.sel(place), analysis)
+def _differences(
+    table: Table, factor: str, pairs: Iterable[tuple[str, str]], kind: str = "share_difference"
+) -> list[Estimand]:
+    each = product(pairs, table.classes)
+    return [Estimand(kind, f"her2={her2}", contrast=Contrast(factor, *pair)) for pair, her2 in each]
 
 
-def _difference_rows(levels: _Levels, analysis: Analysis) -> Iterator[dict[str, Any]]:
-    for a, b in contrasts.pairs(levels.posterior, "level"):
-        after, before = (
-            contrasts.difference(draws, "level", a, b) for draws in (levels.posterior, levels.prior)
-        )
-        contrast = Contrast(levels.factor, a, b)
-        for her2 in after["her2"].to_numpy():
-            asked = Estimand("share_difference", f"her2={her2}", contrast=contrast)
-            yield _row(
-                asked,
-                after.sel(her2=her2),
-                before.sel(her2=her2),
-                analysis,
-                "P(difference > 0)",
-                lambda draws: draws > 0,
-            )
+def _associations(factor: str, levels: Sequence[str]) -> list[Estimand]:
+    if len(levels) < 2:
+        return []
+    contrast = Contrast(factor)
+    outcomes = (("heterogeneity", "her2 share"), ("association", "her2"))
+    return [Estimand(kind, outcome, contrast=contrast) for kind, outcome in outcomes]
 
 
-def _association_rows(levels: _Levels, analysis: Analysis) -> Iterator[dict[str, Any]]:
-    if levels.posterior.sizes["level"] < 2:
-        return
-    contrast = Contrast(levels.factor)
-    draws = (levels.posterior, levels.prior)
-    after, before = (contrasts.largest_difference(d, "level") for d in draws)
-    yield _row(
-        Estimand("heterogeneity", "her2 share", contrast=contrast),
-        after,
-        before,
-        analysis,
-        "largest absolute difference of any share between two levels, which cannot be 0: to be "
-        f"read beside its prior; P(above {100 * NOTABLE:.0f} percentage points)",
-        lambda largest: largest > NOTABLE,
-        "%",
+def _crossed_questions(table: Crossed) -> Iterator[Estimand]:
+    yield from (Estimand("share", f"her2={h}") for h in table.classes)
+    several = len(table.levels) > 1
+    for factor, levels in table.levels.items():
+        yield from _shares(table, factor, levels)
+        if several:
+            yield from _shares(table, factor, levels, "standardised_share")
+        if factor in table.exchangeable:
+            yield from _shares(table, factor, [table.new(factor)])
+            continue
+        pairs = _pairs(table, factor, levels)
+        yield from _differences(table, factor, pairs)
+        if several:
+            yield from _differences(table, factor, pairs, "standardised_difference")
+        yield from _associations(factor, levels)
+    for name in table.terms:
+        yield Estimand("heterogeneity", "her2 logit", contrast=Contrast(name))
+    fixed = [name for name in table.levels if name not in table.exchangeable]
+    at = [table.level_of[name] for name in fixed]
+    cells = list(dict.fromkeys(zip(*at, strict=True)))
+    if len(fixed) > 1 and len(cells) <= MOST_CELLS:
+        for cell, her2 in product(cells, table.classes):
+            yield Estimand("share", f"her2={her2}", tuple(zip(fixed, cell, strict=True)))
+
+
+def _pairs(table: Crossed, factor: str, levels: Sequence[str]) -> list[tuple[str, str]]:
+    if len(levels) <= MOST_PAIRED:
+        return list(combinations(levels, 2))
+    at, size = table.level_of[factor], table.patients
+    patients = {
+        level: sum(n for a, n in zip(at, size, strict=True) if a == level) for level in levels
+    }
+    largest = max(levels, key=lambda level: patients[level])
+    return [(level, largest) for level in levels if level != largest]
+
+
+def estimates_of(analyses: Iterable[Analysis]) -> pd.DataFrame:
+    """Table of everything a report holds of some analyses."""
+    return estimates_table([row for one in analyses for row in estimates(one)])
+
+
+def estimates(analysis: Analysis, asked: Sequence[Estimand] | None = None) -> list[dict[str, Any]]:
+    """Rows of one analysis: what is asked, or everything the report holds; one pass of draws."""
+    if asked is None:
+        asked = [one for one in questions(analysis.table) if _learned(analysis, one)]
+    after, before = (
+        draws(analysis.group(g), analysis.table, asked) for g in ("posterior", "prior")
     )
-    after, before = (contrasts.cramers_v(d, levels.patients, "level") for d in draws)
-    note = "Cramér's V of the shares, which cannot be 0: to be read beside its prior"
-    yield _row(Estimand("association", "her2", contrast=contrast), after, before, analysis, note)
-    if _learned(analysis.fit, levels.spread):
-        after, before = (
-            group["tau"].sel(family=levels.spread)
-            for group in (analysis.fit.posterior, analysis.fit.prior)
-        )
-        note = "tau, spread of logits between levels"
-        if levels.spread == "level" and analysis.parent:
-            note += f" within a level of {analysis.parent}"
-        asked = Estimand("heterogeneity", "her2 logit", contrast=contrast)
-        yield _row(asked, after, before, analysis, note)
+    return [_row(one, after[one], before[one], analysis) for one in asked]
 
 
-def _learned(result: Fit, family: str) -> bool:
-    """Tell whether the fit learned a spread: the model has one, for two or more effects."""
-    if "tau" not in result.posterior or "effect" not in result.posterior.dims:
+def _learned(analysis: Analysis, asked: Estimand) -> bool:
+    """Whether the fit learned a spread that is asked for: of two or more effects."""
+    if asked.outcome != "her2 logit" or not asked.contrast:
+        return True
+    result, table = analysis.fit, analysis.table
+    if "tau" not in result.posterior:
+        return False
+    place = table.terms[asked.contrast.factor]
+    if isinstance(table, Crossed):
+        term = next(t for t in table.places if t.name == place)
+        return term.size > 1 or term.kind == "exchangeable"
+    if "effect" not in result.posterior.dims:
         return False
     effects = [str(effect) for effect in result.posterior["effect"].to_numpy()]
     pooled = result.provenance["options"].get("pooling", "'partial'") == "'partial'"
-    return pooled and sum(effect.startswith(f"{family} ") for effect in effects) > 1
+    return pooled and sum(effect.startswith(f"{place} ") for effect in effects) > 1
+
+
+Words = tuple[str, Callable[[xr.DataArray], xr.DataArray] | None, str | None]
+
+
+def _words(asked: Estimand, table: Table) -> Words:
+    """Note of a row, the event whose probability it gives, its unit where the kind has none."""
+    if asked.kind.endswith("_difference"):
+        note = "P(difference > 0)" + _standard(asked, table)
+        return note, lambda draws: draws > 0, None
+    if asked.outcome == "her2 share":
+        percent = f"P(above {100 * NOTABLE:.0f} percentage points)"
+        note = "largest absolute difference of any share between two levels, which cannot be 0: "
+        return f"{note}to be read beside its prior; {percent}", lambda d: d > NOTABLE, "%"
+    if asked.kind == "association":
+        note = "Cramér's V of the shares, which cannot be 0: to be read beside its prior"
+        return note, None, None
+    if asked.outcome == "her2 logit":
+        return _spread_words(asked, table), None, None
+    return _standard(asked, table).removeprefix("; "), None, None
+
+
+def _spread_words(asked: Estimand, table: Table) -> str:
+    note = "tau, spread of logits between levels"
+    name = asked.contrast.factor if asked.contrast else ""
+    if isinstance(table, Partition):
+        own = name == table.factor and table.parent
+        return f"{note} within a level of {table.parent}" if own else note
+    if name in table.exchangeable:
+        return "tau, spread of logits between groups taken as a sample"
+    return note if name in table.levels else "tau, departure from additive logits"
+
+
+def _standard(asked: Estimand, table: Table) -> str:
+    """Say to which population a number is standardised, or which group it predicts."""
+    if not isinstance(table, Crossed):
+        return ""
+    who = "the population given" if table.standard else f"all {int(table.patients.sum())} patients"
+    new = [f for f, level in asked.given if f in table.exchangeable and level == table.new(f)]
+    if new:
+        seen = len(table.levels[new[0]])
+        return f"; predictive: a group not among the {seen} seen, as mixed as {who}"
+    return f"; everything else as in {who}" if asked.kind.startswith("standardised") else ""
 
 
 def _row(
-    asked: Estimand,
-    posterior: xr.DataArray,
-    prior: xr.DataArray,
-    analysis: Analysis,
-    note: str = "",
-    event: Callable[[xr.DataArray], xr.DataArray] | None = None,
-    unit: str | None = None,
+    asked: Estimand, posterior: xr.DataArray, prior: xr.DataArray, analysis: Analysis
 ) -> dict[str, Any]:
-    drop = [name for name in posterior.coords if name not in ("chain", "draw")]
-    note = "; ".join(part for part in (note, analysis.note) if part)
-    return estimate(
-        asked,
-        posterior.drop_vars(drop),
-        prior.drop_vars(drop, errors="ignore"),
-        analysis.fit,
-        event=event,
-        note=note,
-        unit=unit,
-    )
+    words, event, unit = _words(asked, analysis.table)
+    note = "; ".join(part for part in (words, analysis.note) if part)
+    return estimate(asked, posterior, prior, analysis.fit, event=event, note=note, unit=unit)

@@ -1,0 +1,253 @@
+"""StatusCells: patients by crossed factors and what is known of their HER2 class, as a model needs.
+
+A contract: ``counts`` (cell, reading) int64 and ``incidence`` (reading, her2) bool, which classes a
+reading may be; one coordinate on ``cell`` for each name in ``attrs["factors"]``. A reading of every
+class is ``unknown``: it says nothing of the class, and its patients still weigh in their cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import xarray as xr
+from scipy.linalg import helmert
+
+from her2bayes.bayes.levels import information, padded, places
+from her2bayes.errors import Fault, raise_if, suggestion
+
+MOST_EFFECTS = 2000
+KINDS = ("main", "interaction", "exchangeable")
+
+
+@dataclass(frozen=True)
+class Term:
+    """What adds to the logits of a cell: a factor, a pair of factors, or an exchangeable factor.
+
+    ``levels`` are those of each factor, largest first.
+    """
+
+    factors: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """Name as on the page."""
+        return " x ".join(self.factors)
+
+    @property
+    def size(self) -> int:
+        """Number of effects."""
+        return int(np.prod([len(one) - 1 for one in self.levels]))
+
+    def columns(self, at: Mapping[str, Sequence[str]]) -> np.ndarray:
+        """Contrasts (row, effect) of rows with these levels: orthonormal, summing to zero."""
+        found = np.ones((len(next(iter(at.values()))), 1))
+        for factor, levels in zip(self.factors, self.levels, strict=True):
+            basis = _contrasts(len(levels))[[levels.index(level) for level in at[factor]]]
+            found = (found[:, :, None] * basis[:, None, :]).reshape(len(found), -1)
+        return found
+
+
+def _contrasts(levels: int) -> np.ndarray:
+    """Helmert contrasts: the n-th sets one level against the (larger) ones before it."""
+    return np.asarray(helmert(levels).T) if levels > 1 else np.zeros((1, 0))
+
+
+def factors_of(cells: xr.Dataset) -> list[str]:
+    """Names of the crossed factors."""
+    return [str(name) for name in cells.attrs.get("factors", ())]
+
+
+def levels_of(cells: xr.Dataset, factor: str) -> list[str]:
+    """Levels of a factor that occur, in their order."""
+    found = list(dict.fromkeys(str(level) for level in cells[factor].values))
+    order = list(cells.attrs.get("levels", {}).get(factor, ()))
+    return sorted(found, key=lambda level: order.index(level) if level in order else len(order))
+
+
+def terms(
+    cells: xr.Dataset, exchangeable: Iterable[str] = (), *, interactions: bool = True
+) -> list[Term]:
+    """Terms of the linear predictor: factors with two or more levels, then pairs of them.
+
+    An exchangeable factor has no interactions: it is a sample of groups, not a question.
+    """
+    size = cells["counts"].sum("reading").values
+    known: dict[str, tuple[str, ...]] = {}
+    for factor in factors_of(cells):
+        at = cells[factor].values.astype(str)
+        order = sorted(levels_of(cells, factor), key=lambda level: -size[at == level].sum())
+        if len(order) > 1:
+            known[factor] = tuple(order)
+    groups = set(exchangeable)
+    found = [
+        Term((f,), (levels,), "exchangeable" if f in groups else "main")
+        for f, levels in known.items()
+    ]
+    pairs = combinations([f for f in known if f not in groups], 2) if interactions else ()
+    return found + [Term(pair, (known[pair[0]], known[pair[1]]), "interaction") for pair in pairs]
+
+
+def split(cells: xr.Dataset) -> xr.Dataset:
+    """Readings of one class as ``exact`` (cell, her2), of several as ``partial`` (cell, set).
+
+    ``holds`` (set, her2) says which classes a set has; ``unknown`` (cell) counts readings of all
+    classes. Readings of the same classes are added up.
+    """
+    holds = cells["incidence"].transpose("reading", "her2").values.astype(bool)
+    counts = cells["counts"].transpose("cell", "reading").values
+    size = holds.sum(axis=1)
+    her2 = [str(name) for name in cells["her2"].values]
+    exact = counts @ np.where((size == 1)[:, None], holds, 0).astype(np.int64)
+    sets: dict[str, np.ndarray] = {}
+    partial: dict[str, np.ndarray] = {}
+    for column in np.flatnonzero((size > 1) & (size < len(her2))):
+        if not counts[:, column].any():
+            continue
+        name = "/".join(h for h, inside in zip(her2, holds[column], strict=True) if inside)
+        sets[name] = holds[column]
+        partial[name] = partial.get(name, 0) + counts[:, column]
+    number = len(counts)
+    table = np.array([partial[name] for name in sets]).reshape(len(sets), number).T
+    return xr.Dataset(
+        {
+            "exact": (("cell", "her2"), exact),
+            "partial": (("cell", "set"), table.astype(np.int64)),
+            "holds": (("set", "her2"), np.array(list(sets.values())).reshape(-1, len(her2))),
+            "unknown": ("cell", counts[:, size == len(her2)].sum(axis=1)),
+        },
+        coords={"cell": cells["cell"].values, "her2": her2, "set": list(sets)},
+    )
+
+
+def design(
+    cells: xr.Dataset, exchangeable: Iterable[str] = (), *, interactions: bool = True
+) -> xr.Dataset:
+    """Describe cells for the crossed model, padded to one shape.
+
+    Variables: ``exact`` (cell, her2), ``partial`` (cell, set), ``holds`` (set, her2), ``contrast``
+    (cell, effect), ``member`` (effect, term) 0/1, by effect 0/1 ``learned``, ``interacts`` (for the
+    fixed scale) and ``information``; by term ``kind`` (place in ``KINDS``) and ``mean_share``, the
+    part of tau^2 that the mean of the observed levels keeps (1 / levels where exchangeable).
+    ``set`` has size 0 where every reading is of one class. Raises ``BadInput``.
+    """
+    groups = tuple(exchangeable)
+    raise_if(list(_faults(cells, groups, interactions)))
+    found = terms(cells, groups, interactions=interactions)
+    data = split(cells)
+    rows, width = data.sizes["cell"], sum(term.size for term in found)
+    size, effects, listed = places(rows), places(width), places(len(found), 2)
+    contrast, member = np.zeros((size, effects)), np.zeros((effects, listed))
+    learned, interacts = np.zeros(effects), np.zeros(effects)
+    kind, mean_share = np.zeros(listed, dtype=int), np.zeros(listed)
+    names: list[str] = []
+    for number, term in enumerate(found):
+        span = slice(len(names), len(names) + term.size)
+        at = {f: [str(level) for level in cells[f].values] for f in term.factors}
+        contrast[:rows, span] = term.columns(at)
+        member[span, number] = 1
+        learned[span] = term.size > 1 or term.kind == "exchangeable"
+        interacts[span] = term.kind == "interaction"
+        kind[number] = KINDS.index(term.kind)
+        mean_share[number] = (term.kind == "exchangeable") / len(term.levels[0])
+        names += [f"{term.name} {place + 1}" for place in range(term.size)]
+    member[len(names) :, 0] = 1  # an unused effect still needs a scale; its contrast is zero
+    sets = data.sizes["set"]
+    many = places(sets, 2) if sets else 0
+    classes = data.sizes["her2"]
+    exact, partial = (np.zeros((size, n), dtype=np.int64) for n in (classes, many))
+    exact[:rows], partial[:rows, :sets] = data["exact"].values, data["partial"].values
+    holds = np.zeros((many, classes))
+    holds[:sets] = data["holds"].values
+    told = np.hstack([exact, partial]).sum(axis=1, keepdims=True)
+    pooled = exact + 0.0
+    pooled += (told - exact.sum(axis=1, keepdims=True)) / classes  # for a rough information only
+    return xr.Dataset(
+        {
+            "exact": (("cell", "her2"), exact),
+            "partial": (("cell", "set"), partial),
+            "holds": (("set", "her2"), holds),
+            "contrast": (("cell", "effect"), contrast),
+            "member": (("effect", "term"), member),
+            "learned": ("effect", learned),
+            "interacts": ("effect", interacts),
+            "information": ("effect", information(pooled, contrast)),
+            "kind": ("term", kind),
+            "mean_share": ("term", mean_share),
+        },
+        coords={
+            "cell": padded(cells["cell"].values, size),
+            "her2": [str(name) for name in data["her2"].values],
+            "set": padded(data["set"].values, many),
+            "effect": padded(names, effects),
+            "term": padded([term.name for term in found], listed),
+        },
+    )
+
+
+def one_level(cells: xr.Dataset, factor: str) -> xr.DataArray:
+    """Readings of a single class by level of one factor: StatusCounts ``(subgroup, her2)``.
+
+    Empty ``factor``: all patients. Attributes ``partial`` and ``unknown`` count what is left out.
+    """
+    data = split(cells)
+    at = np.array([str(level) for level in cells[factor].values]) if factor else None
+    levels = levels_of(cells, factor) if factor else [""]
+    chosen = [
+        at == level if at is not None else np.ones(data.sizes["cell"], bool) for level in levels
+    ]
+    table = np.array([data["exact"].values[rows].sum(axis=0) for rows in chosen], dtype=np.int64)
+    return xr.DataArray(
+        table,
+        dims=("subgroup", "her2"),
+        coords={
+            "subgroup": levels if factor else ["all"],
+            "her2": data["her2"].values,
+            "factor": ("subgroup", [factor] * len(levels)),
+            "level": ("subgroup", levels),
+            "parent": ("subgroup", [""] * len(levels)),
+        },
+        attrs={"partial": int(data["partial"].sum()), "unknown": int(data["unknown"].sum())},
+    )
+
+
+def singles(cells: xr.Dataset) -> xr.Dataset:
+    """The same cells with readings of one class only."""
+    one = cells["incidence"].sum("her2").values == 1
+    return cells.isel(reading=np.flatnonzero(one))
+
+
+def _faults(
+    cells: xr.Dataset, exchangeable: tuple[str, ...], interactions: bool
+) -> Iterator[Fault]:
+    for name, dims in (("counts", {"cell", "reading"}), ("incidence", {"reading", "her2"})):
+        if name not in cells or set(cells[name].dims) != dims:
+            yield Fault("not StatusCells", column=name, allowed=", ".join(sorted(dims)))
+            return
+    values = cells["counts"].values
+    if not (np.isfinite(values).all() and (values >= 0).all() and (values % 1 == 0).all()):
+        yield Fault("counts are not whole numbers of patients", allowed="0, 1, 2, ...")
+    if cells.sizes["her2"] < 2:
+        yield Fault("fewer than two HER2 classes", value=list(cells["her2"].values))
+    for reading in cells["reading"].values[~cells["incidence"].any("her2").values]:
+        yield Fault("a reading holds no class", column="reading", value=str(reading))
+    known = factors_of(cells)
+    for name in exchangeable:
+        if name not in known:
+            allowed = ", ".join(known) or "no factor: give it in by"
+            yield Fault("no such factor", None, None, "exchangeable", name, allowed,
+                        suggestion(name, known))  # fmt: skip
+        elif len(levels_of(cells, name)) < 2:
+            remedy = "a spread between groups needs two groups or more"
+            yield Fault("a single level", column="exchangeable", value=name, remedy=remedy)
+    named = [tuple(str(cells[f].values[i]) for f in known) for i in range(cells.sizes["cell"])]
+    if len(set(named)) < len(named):
+        yield Fault("a combination of levels appears twice", remedy="add the counts up")
+    wide = sum(t.size for t in terms(cells, exchangeable, interactions=interactions))
+    if wide > MOST_EFFECTS:
+        remedy = "name factors of many levels in exchangeable, or leave interactions out"
+        yield Fault(f"{wide} effects", allowed=f"at most {MOST_EFFECTS}", remedy=remedy)

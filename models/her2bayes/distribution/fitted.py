@@ -1,0 +1,470 @@
+"""``fit_distribution``: HER2 status of a study, of patients or of counts, fitted and answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from her2bayes.bayes.prior import Prior
+from her2bayes.distribution import cells as cell_tables
+from her2bayes.distribution import estimates as rows_of
+from her2bayes.distribution.draws import Crossed, Partition, Standard, some_draws, unanswered
+from her2bayes.distribution.estimates import CROSSED, MODELS, Analysis, How
+from her2bayes.errors import BadInput, Fault, raise_if, suggestion
+from her2bayes.estimand import Estimand, parse
+from her2bayes.evidence.printed.study import Study
+from her2bayes.inference.fit import Fit
+from her2bayes.inference.sampling import Sampling, Settings
+from her2bayes.inference.store import Store
+from her2bayes.results.fitted import Asked, Figures, Fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from her2bayes.page.section import Section
+
+By = str | Sequence[str] | Mapping[str, Sequence[str] | None]
+
+_NAMES = {name.removeprefix("her2_distribution").lstrip("_") or "multinomial": name
+          for name in MODELS}  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class FittedDistribution(Fitted):
+    """Shares of HER2 classes, fitted: what ``fit_distribution`` returns.
+
+    ``counts`` holds tables ``(subgroup, her2)`` of readings of one class by factor, ``labels`` the
+    factors in words; ``analyses`` one table and fit each. ``facts`` says who was counted.
+    """
+
+    family: ClassVar[str] = "distribution"
+
+    name: str
+    labels: Mapping[str, str]
+    counts: Mapping[str, xr.DataArray]
+    analyses: tuple[Analysis, ...]
+    facts: tuple[str, ...] = ()
+    _kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What was fitted, of whom."""
+        factors = list(dict.fromkeys(f for a in self.analyses for f in a.table.levels))
+        by = f" by {', '.join(factors)}" if factors else ""
+        return f"HER2 status of {self.name}{by}: {self.patients:,} patients"
+
+    @property
+    def patients(self) -> int:
+        """Patients counted, those of unknown status among them."""
+        return max(
+            int(a.table.patients.sum()) if isinstance(a.table, Crossed) else int(a.table.counts.sum())
+            for a in self.analyses
+        )
+
+    @property
+    def fits(self) -> Mapping[str, Fit]:
+        """Fits by factor ("" for all patients); crossed factors are one fit."""
+        return {analysis.factor: analysis.fit for analysis in self.analyses}
+
+    @cached_property
+    def tree(self) -> xr.DataTree:
+        """Draws of the first fit as ArviZ takes them.
+
+        ``log_likelihood`` has one variable: readings of one class and of several are added up for
+        each row of the table. Leaving a row out (``az.loo``) is not leaving a patient out.
+        """
+        first = self.analyses[0].fit.tree
+        likelihood = first["log_likelihood"].to_dataset()
+        if "partial" not in likelihood:
+            return first
+        both = likelihood["observed_counts"] + likelihood["partial"].sum("set")
+        found = first.copy()
+        found["log_likelihood"] = xr.DataTree(both.to_dataset(name="observed_counts"))
+        return found
+
+    def drawn(self, asked: list[Estimand], group: str) -> Mapping[Estimand, xr.DataArray]:
+        """Draws of each estimand, from the first table that answers it."""
+        found: dict[Estimand, xr.DataArray] = {}
+        for analysis, own in self._answering(asked):
+            found |= some_draws(analysis.group(group), analysis.table, own)
+        return found
+
+    def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
+        """One row an estimand, everything the report holds where none is named."""
+        from her2bayes.inference.estimates import estimates_table
+
+        if estimands is None:
+            if "estimates" not in self._kept:
+                self._kept["estimates"] = rows_of.estimates_of(self.analyses)
+            table: pd.DataFrame = self._kept["estimates"]
+            return table.copy()
+        asked = [parse(text) if isinstance(text, str) else text for text in estimands]
+        rows = {
+            row["estimand"]: row
+            for analysis, own in self._answering(asked)
+            for row in rows_of.estimates(analysis, own)
+        }
+        return estimates_table([rows[str(one)] for one in asked])
+
+    def classical(self, *, every: bool = False) -> pd.DataFrame:
+        """Classical numbers of readings of one class: Wilson, Newcombe, Cramér's V, standardised.
+
+        ``every`` adds Clopper-Pearson and Jeffreys intervals, tests of association (Pearson, exact
+        where it can be, Kruskal-Wallis and Cochran-Armitage for ordered classes and levels) and,
+        where factors are crossed, the generalised Cochran-Mantel-Haenszel test.
+        """
+        from her2bayes.distribution import classical
+
+        wanted = [str(one) for a in self.analyses for one in rows_of.questions(a.table)]
+        crossed = [a.table for a in self.analyses if isinstance(a.table, Crossed)]
+        return classical.table(self.counts, wanted, crossed, every=every)
+
+    def unknown(self, odds: Sequence[float] = (0.0, 0.5, 1.0, 2.0, np.inf)) -> pd.DataFrame:
+        """Shares of all patients if those of unknown status are not missing at random.
+
+        In each cell the odds of one class among patients of unknown status are ``odds`` times
+        those among the others; 0: none of them is of the class, infinite: all of them are. Nothing
+        is fitted again. Empty where no reading is unknown.
+        """
+        from her2bayes.distribution.section import unknown_table
+
+        return unknown_table(self.analyses, odds)
+
+    @property
+    def figures(self) -> Figures:
+        """``shares(factor)``, ``grid(rows, columns)``, ``groups(factor)``, ``prior()``."""
+        from her2bayes.distribution import section
+
+        known = {"shares": section.shares_figure, "prior": section.prior_figure}
+        crossed = [a.table for a in self.analyses if isinstance(a.table, Crossed)]
+        if crossed and len(crossed[0].levels) > 1:
+            known["grid"] = section.grid_figure
+        if crossed and crossed[0].exchangeable:
+            known["groups"] = section.groups_figure
+        return Figures({name: _bound(draw, self) for name, draw in known.items()})
+
+    def section(self) -> Section:
+        """This analysis as a section of a report."""
+        from her2bayes.distribution import section
+
+        if any(isinstance(a.table, Crossed) for a in self.analyses):
+            return section.crossed_section(self)
+        return section.section(self.result())
+
+    def result(self) -> rows_of.Result:
+        """The same as a report of a study takes it."""
+        return rows_of.Result(
+            self.name, self.labels, self.counts, self.analyses, self.estimates()
+        )
+
+    def priors(self) -> Mapping[str, tuple[str, str]]:
+        """Each prior as it is written, and what it says in clinical units."""
+        from her2bayes.page.fit_card import prior_meanings
+
+        return {
+            name: pair for one in self.analyses for name, pair in prior_meanings(one.fit).items()
+        }
+
+    def packed(self) -> xr.DataTree:
+        """Fits and tables as groups, the rest as attributes."""
+        groups: dict[str, xr.DataTree | xr.Dataset] = {}
+        said = []
+        for number, analysis in enumerate(self.analyses):
+            groups[f"fit_{number}"] = analysis.fit.tree
+            table, more = _packed_table(analysis)
+            groups[f"table_{number}"] = table
+            said.append({**more, "note": analysis.note})
+        for number, table in enumerate(self.counts.values()):
+            groups[f"counts_{number}"] = _plain(table.to_dataset(name="counts"))
+        tree = xr.DataTree.from_dict(groups)
+        record = {
+            "name": self.name, "labels": dict(self.labels), "factors": list(self.counts),
+            "facts": list(self.facts), "analyses": said,
+            "attributes": [{k: v for k, v in t.attrs.items()} for t in self.counts.values()],
+        }  # fmt: skip
+        tree.attrs["distribution"] = json.dumps(record)
+        return tree
+
+    @classmethod
+    def unpacked(cls, tree: xr.DataTree) -> FittedDistribution:
+        """Make the object of a ``packed`` tree."""
+        said = json.loads(tree.attrs["distribution"])
+        analyses = tuple(
+            _unpacked(tree[f"fit_{number}"], tree[f"table_{number}"].to_dataset(), one)
+            for number, one in enumerate(said["analyses"])
+        )
+        counts = {
+            factor: tree[f"counts_{number}"].to_dataset()["counts"].assign_attrs(
+                said["attributes"][number]
+            )
+            for number, factor in enumerate(said["factors"])
+        }
+        return cls(said["name"], said["labels"], counts, analyses, tuple(said["facts"]))
+
+    def _answering(self, asked: Sequence[Estimand]) -> list[tuple[Analysis, list[Estimand]]]:
+        """Estimands by the first analysis that answers them; ``BadInput`` for the others."""
+        left = list(dict.fromkeys(asked))
+        found = []
+        for analysis in self.analyses:
+            own = list(some_draws(analysis.group("prior"), analysis.table, left))
+            left = [one for one in left if one not in own]
+            if own:
+                found.append((analysis, own))
+        raise_if([unanswered(one, [a.table for a in self.analyses]) for one in left])
+        return found
+
+
+def fit_distribution(
+    data: Any,
+    by: By | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    end: str = "",
+    exchangeable: str | Sequence[str] = (),
+    interactions: bool = True,
+    partial: bool = True,
+    standard: Any = None,
+    model: str = "multinomial",
+    priors: Mapping[str, Prior] | None = None,
+    sampling: Sampling | None = None,
+    quick: bool = False,
+    seed: int | None = None,
+    store: str | Path | None = None,
+    name: str = "",
+) -> FittedDistribution:
+    """Fit the distribution of HER2 status across subgroups.
+
+    ``data`` is a printed study (``load_study``), patients (``read_patients``, a data frame, a
+    file), counts (``read_counts``, or a frame with ``factor, level, her2, n``, or with one column a
+    crossed factor, ``her2`` and ``n``), or a contract: StatusCounts ``(subgroup, her2)`` or
+    StatusCells (``counts`` (cell, reading), ``incidence`` (reading, her2)).
+
+    ``by``: factors; a mapping gives their levels in order. Factors of patients and of crossed
+    counts are crossed in one model, with every interaction of two (``interactions=False``: none);
+    printed tables and counts by one factor each are fitted one by one, because the same patients
+    stand in each. ``exchangeable`` names factors whose levels are a sample of groups (centres,
+    years): they get a predictive share for a new one. ``classes`` are the HER2 classes in order. A
+    reading may be a set of classes ("zero/low") or "unknown"; ``partial=False`` leaves sets out.
+    ``end`` is "primary" or "recurrence" where patients have readings of both. ``standard`` is a
+    frame of factors and ``weight``: the population to standardise to (default: the cohort).
+
+    ``model``: "multinomial", "dirichlet" or "ordered" (the last two: one factor at a time,
+    readings of one class). ``priors`` replace those of the model by name. ``quick``: fewer draws
+    and chains. ``store``: folder where fits are kept and found again.
+
+    Raises ``BadInput`` with everything wrong, before the first draw.
+
+    >>> import her2bayes as hb
+    >>> paper = hb.load_study("shi2023")
+    >>> fit = hb.fit_distribution(paper, by="hr_status")  # doctest: +SKIP
+    >>> fit.draws("share[her2=low | hr_status=positive]")  # doctest: +SKIP
+    """
+    settings = Settings(**({"seed": seed} if seed is not None else {}), quick=quick)
+    if sampling is not None and (quick or seed is not None):
+        raise BadInput(Fault("sampling and quick or seed", remedy="give the one or the others"))
+    how = How(
+        model=_model_name(model), priors=priors, sampling=sampling or settings.sampling,
+        store=Store(Path(store)) if store is not None else None,
+    )  # fmt: skip
+    groups = (exchangeable,) if isinstance(exchangeable, str) else tuple(exchangeable)
+    if isinstance(data, Study):
+        return _of_study(data, by, groups, how)
+    tables, who = _tables(data, by, classes=classes, end=end)
+    named = name or who
+    if isinstance(tables, dict):
+        return _of_partitions(named, tables, groups, how)
+    if not partial:
+        tables = cell_tables.singles(tables)
+    table = Crossed(tables, groups, interactions, _standard(standard, tables), _alpha(priors))
+    return _of_cells(named, table, how)
+
+
+def _model_name(model: str) -> str:
+    if model not in _NAMES and model not in MODELS:
+        raise BadInput(
+            Fault("no such model of HER2 status", column="model", value=model,
+                  allowed=", ".join(_NAMES), remedy=suggestion(model, _NAMES))
+        )  # fmt: skip
+    return _NAMES.get(model, model)
+
+
+def _alpha(priors: Mapping[str, Prior] | None) -> float:
+    from her2bayes.distribution.her2_distribution_crossed import DEFAULT_PRIORS
+
+    one = (priors or {}).get("alpha", DEFAULT_PRIORS["alpha"])
+    return float(dict(one.parameters).get("sigma", 1.5))  # type: ignore[arg-type]
+
+
+def _names(by: By | None) -> list[str] | None:
+    if by is None:
+        return None
+    return [by] if isinstance(by, str) else list(by)
+
+
+def _no_groups(groups: Sequence[str]) -> list[Fault]:
+    remedy = "give patients, or counts with one column for each factor"
+    problem = "tables of one factor each hold no exchangeable groups"
+    return [Fault(problem, column="exchangeable", value=g, remedy=remedy) for g in groups]
+
+
+def _of_study(
+    study: Study, by: By | None, groups: Sequence[str], how: How
+) -> FittedDistribution:
+    tables, asked = study.status_counts(), _names(by)
+    faults = _no_groups(groups)
+    if not tables:
+        remedy = "add status_counts.csv (data/README.md)"
+        faults.append(Fault("no table of HER2 status is printed", value=study.id, remedy=remedy))
+    for factor in asked or ():
+        if factor not in tables:
+            known = [f for f in tables if f]
+            faults.append(Fault("no table of HER2 status by this factor", column="by", value=factor,
+                                allowed=", ".join(known), remedy=suggestion(factor, known)))  # fmt: skip
+    raise_if(faults)
+    result = rows_of.run(study, how.store, how.sampling, how=how, by=asked)
+    kept = {"estimates": result.estimates}
+    return FittedDistribution(study.id, result.labels, result.counts, result.analyses, (), kept)
+
+
+def _of_partitions(
+    name: str, tables: Mapping[str, xr.DataArray], groups: Sequence[str], how: How
+) -> FittedDistribution:
+    raise_if(_no_groups(groups))
+    listed = [Partition(factor, "", counts) for factor, counts in tables.items()]
+    analyses = rows_of.fit_partitions(listed, how)
+    return FittedDistribution(name, _labels(tables), tables, tuple(analyses))
+
+
+def _labels(factors: Iterable[str]) -> dict[str, str]:
+    words = {f: f.replace("_", " ") for f in factors if f}
+    return {f: w[:1].upper() + w[1:] for f, w in words.items()} | {"": "All patients"}
+
+
+def _of_cells(name: str, table: Crossed, how: How) -> FittedDistribution:
+    cells, levels = table.cells, table.levels
+    counts = {f: cell_tables.one_level(cells, f) for f in ("", *levels)}
+    facts = _facts(cells)
+    for factor in table.exchangeable:
+        if table.new(factor) in levels.get(factor, ()):
+            problem = "this level stands for a group not seen"
+            raise BadInput(Fault(problem, column=factor, value=table.new(factor), remedy="rename it"))
+    if how.model == MODELS[0]:
+        cell_tables.design(cells, table.exchangeable, interactions=table.interactions)
+        analyses = [rows_of.fit_crossed(table, how, facts[-1] if len(facts) > 1 else "")]
+        return FittedDistribution(name, _labels(levels), counts, tuple(analyses), facts)
+    faults = _no_groups(table.exchangeable)
+    others = {k: v for k, v in _NAMES.items() if v == how.model}
+    if counts[""].attrs["partial"]:
+        problem = f"the {next(iter(others), how.model)} model takes readings of one class"
+        remedy = "partial=False leaves the others out"
+        faults.append(Fault(problem, value=counts[""].attrs["partial"], remedy=remedy))
+    if len(levels) > 1:
+        remedy = "one factor at a time, or model='multinomial'"
+        faults.append(Fault("this model crosses no factors", value=how.model, remedy=remedy))
+    raise_if(faults)
+    listed = {f: counts[f] for f in (*levels, "")}
+    made = _of_partitions(name, listed, (), how)
+    return FittedDistribution(name, _labels(levels), listed, made.analyses, facts)
+
+
+def _facts(cells: xr.Dataset) -> tuple[str, ...]:
+    """Who was counted, and what of them is not known."""
+    data = cell_tables.split(cells)
+    total = int(cells["counts"].sum())
+    exact, partial, unknown = (int(data[n].sum()) for n in ("exact", "partial", "unknown"))
+    lines = [f"{total:,} patients: {exact:,} with a reading of one class"]
+    if partial:
+        sets = {str(s): int(data["partial"].sel(set=s).sum()) for s in data["set"].values}
+        named = ", ".join(f"{name} {number:,}" for name, number in sets.items())
+        lines.append(f"{partial:,} readings of several classes ({named}), as sets of classes")
+    if unknown:
+        lines.append(f"{unknown:,} of unknown status, assumed missing at random within their cell")
+    left = int(cells.attrs.get("level_not_known", 0))
+    if left:
+        lines.append(f"{left:,} more left out: the level of a factor is not known")
+    return tuple(lines)
+
+
+def _standard(given: Any, cells: xr.Dataset) -> Standard | None:
+    """Population of a frame with a column for each factor and ``weight``."""
+    if given is None:
+        return None
+    import pandas as pd
+
+    frame = pd.DataFrame(given)
+    factors = cell_tables.factors_of(cells)
+    missing = [name for name in (*factors, "weight") if name not in frame]
+    faults = [Fault("no such column in standard", column=name) for name in missing]
+    raise_if(faults)
+    for factor in factors:
+        known = cell_tables.levels_of(cells, factor)
+        faults += [
+            Fault("a level of standard is not among the patients", None, None, factor, level,
+                  ", ".join(known))
+            for level in dict.fromkeys(frame[factor].astype(str)) if level not in known
+        ]  # fmt: skip
+    weight = pd.to_numeric(frame["weight"], errors="coerce")
+    if not (weight >= 0).all() or not weight.sum() > 0:
+        faults.append(Fault("weights are numbers, none negative, not all 0", column="weight"))
+    raise_if(faults)
+    rows = {f: tuple(frame[f].astype(str)) for f in factors}
+    return rows, tuple(float(w) for w in weight)
+
+
+def _bound(draw: Any, fit: FittedDistribution) -> Any:
+    from functools import partial as bind
+
+    bound = bind(draw, fit)
+    bound.__doc__ = draw.__doc__  # type: ignore[attr-defined]
+    return bound
+
+
+def _plain(data: xr.Dataset) -> xr.Dataset:
+    """Without attributes: they are written as one text."""
+    return data.drop_attrs(deep=True)
+
+
+def _packed_table(analysis: Analysis) -> tuple[xr.Dataset, dict[str, Any]]:
+    table = analysis.table
+    if isinstance(table, Partition):
+        said: dict[str, Any] = {"factor": table.factor, "parent": table.parent}
+        return _plain(table.counts.to_dataset(name="counts")), said
+    said = {
+        "exchangeable": list(table.exchangeable), "interactions": table.interactions,
+        "standard": table.standard, "alpha_sigma": table.alpha_sigma,
+        "attributes": dict(table.cells.attrs),
+    }  # fmt: skip
+    return _plain(table.cells), said
+
+
+def _unpacked(tree: xr.DataTree, table: xr.Dataset, said: dict[str, Any]) -> Analysis:
+    tree = xr.DataTree(tree.to_dataset(), children=dict(tree.children))
+    fit = Fit(tree, json.loads(tree.attrs["provenance"]))
+    if "factor" in said:
+        return Analysis(Partition(said["factor"], said["parent"], table["counts"]), fit, said["note"])
+    standard: Standard | None = None
+    if said["standard"]:
+        rows, weights = said["standard"]
+        standard = {f: tuple(levels) for f, levels in rows.items()}, tuple(weights)
+    crossed = Crossed(
+        table.assign_attrs(said["attributes"]), tuple(said["exchangeable"]),
+        said["interactions"], standard, said["alpha_sigma"],
+    )  # fmt: skip
+    return Analysis(crossed, fit, said["note"])
+
+
+Tables = dict[str, xr.DataArray] | xr.Dataset
+
+
+def _tables(
+    data: Any, by: By | None, *, classes: Sequence[str] | None, end: str
+) -> tuple[Tables, str]:
+    """Contracts of what the user gave, and what to call it."""
+    raise NotImplementedError
