@@ -1,8 +1,9 @@
 """StatusCells: patients by crossed factors and what is known of their HER2 class, as a model needs.
 
-A contract: ``counts`` (cell, reading) int64 and ``incidence`` (reading, her2) bool, which classes a
-reading may be; one coordinate on ``cell`` for each name in ``attrs["factors"]``. A reading of every
-class is ``unknown``: it says nothing of the class, and its patients still weigh in their cell.
+A contract: ``counts`` (subgroup, reading) int64 and ``incidence`` (reading, her2) bool, which
+classes a reading may be; one coordinate on ``subgroup`` (a cell: a combination of levels) for each
+name in ``attrs["factors"]``, whose order of levels may stand in ``attrs["levels"]``. A reading of
+every class is ``unknown``: it says nothing of the class, and its patients still weigh in the cell.
 """
 
 from __future__ import annotations
@@ -93,13 +94,13 @@ def terms(
 
 
 def split(cells: xr.Dataset) -> xr.Dataset:
-    """Readings of one class as ``exact`` (cell, her2), of several as ``partial`` (cell, set).
+    """Readings of one class as ``exact`` (subgroup, her2), others as ``partial`` (subgroup, set).
 
-    ``holds`` (set, her2) says which classes a set has; ``unknown`` (cell) counts readings of all
-    classes. Readings of the same classes are added up.
+    ``holds`` (set, her2) says which classes a set has; ``unknown`` (subgroup) counts readings of
+    all classes. Readings of the same classes are added up.
     """
     holds = cells["incidence"].transpose("reading", "her2").values.astype(bool)
-    counts = cells["counts"].transpose("cell", "reading").values
+    counts = cells["counts"].transpose("subgroup", "reading").values
     size = holds.sum(axis=1)
     her2 = [str(name) for name in cells["her2"].values]
     exact = counts @ np.where((size == 1)[:, None], holds, 0).astype(np.int64)
@@ -115,12 +116,12 @@ def split(cells: xr.Dataset) -> xr.Dataset:
     table = np.array([partial[name] for name in sets]).reshape(len(sets), number).T
     return xr.Dataset(
         {
-            "exact": (("cell", "her2"), exact),
-            "partial": (("cell", "set"), table.astype(np.int64)),
+            "exact": (("subgroup", "her2"), exact),
+            "partial": (("subgroup", "set"), table.astype(np.int64)),
             "holds": (("set", "her2"), np.array(list(sets.values())).reshape(-1, len(her2))),
-            "unknown": ("cell", counts[:, size == len(her2)].sum(axis=1)),
+            "unknown": ("subgroup", counts[:, size == len(her2)].sum(axis=1)),
         },
-        coords={"cell": cells["cell"].values, "her2": her2, "set": list(sets)},
+        coords={"subgroup": cells["subgroup"].values, "her2": her2, "set": list(sets)},
     )
 
 
@@ -129,17 +130,18 @@ def design(
 ) -> xr.Dataset:
     """Describe cells for the crossed model, padded to one shape.
 
-    Variables: ``exact`` (cell, her2), ``partial`` (cell, set), ``holds`` (set, her2), ``contrast``
-    (cell, effect), ``member`` (effect, term) 0/1, by effect 0/1 ``learned``, ``interacts`` (for the
-    fixed scale) and ``information``; by term ``kind`` (place in ``KINDS``) and ``mean_share``, the
-    part of tau^2 that the mean of the observed levels keeps (1 / levels where exchangeable).
-    ``set`` has size 0 where every reading is of one class. Raises ``BadInput``.
+    Variables: ``exact`` (subgroup, her2), ``partial`` (subgroup, set), ``holds`` (set, her2),
+    ``contrast`` (subgroup, effect), ``member`` (effect, term) 0/1, by effect 0/1 ``learned``,
+    ``interacts`` (for the fixed scale) and ``information``; by term ``kind`` (place in ``KINDS``)
+    and ``mean_share``, the part of tau^2 that the mean of the observed levels keeps (1 / levels
+    where exchangeable). ``set`` has size 0 where every reading is of one class. Raises
+    ``BadInput``.
     """
     groups = tuple(exchangeable)
     raise_if(list(_faults(cells, groups, interactions)))
     found = terms(cells, groups, interactions=interactions)
     data = split(cells)
-    rows, width = data.sizes["cell"], sum(term.size for term in found)
+    rows, width = data.sizes["subgroup"], sum(term.size for term in found)
     size, effects, listed = places(rows), places(width), places(len(found), 2)
     contrast, member = np.zeros((size, effects)), np.zeros((effects, listed))
     learned, interacts = np.zeros(effects), np.zeros(effects)
@@ -168,10 +170,10 @@ def design(
     pooled += (told - exact.sum(axis=1, keepdims=True)) / classes  # for a rough information only
     return xr.Dataset(
         {
-            "exact": (("cell", "her2"), exact),
-            "partial": (("cell", "set"), partial),
+            "exact": (("subgroup", "her2"), exact),
+            "partial": (("subgroup", "set"), partial),
             "holds": (("set", "her2"), holds),
-            "contrast": (("cell", "effect"), contrast),
+            "contrast": (("subgroup", "effect"), contrast),
             "member": (("effect", "term"), member),
             "learned": ("effect", learned),
             "interacts": ("effect", interacts),
@@ -180,7 +182,7 @@ def design(
             "mean_share": ("term", mean_share),
         },
         coords={
-            "cell": padded(cells["cell"].values, size),
+            "subgroup": padded(cells["subgroup"].values, size),
             "her2": [str(name) for name in data["her2"].values],
             "set": padded(data["set"].values, many),
             "effect": padded(names, effects),
@@ -198,7 +200,7 @@ def one_level(cells: xr.Dataset, factor: str) -> xr.DataArray:
     at = np.array([str(level) for level in cells[factor].values]) if factor else None
     levels = levels_of(cells, factor) if factor else [""]
     chosen = [
-        at == level if at is not None else np.ones(data.sizes["cell"], bool) for level in levels
+        at == level if at is not None else np.ones(data.sizes["subgroup"], bool) for level in levels
     ]
     table = np.array([data["exact"].values[rows].sum(axis=0) for rows in chosen], dtype=np.int64)
     return xr.DataArray(
@@ -224,7 +226,7 @@ def singles(cells: xr.Dataset) -> xr.Dataset:
 def _faults(
     cells: xr.Dataset, exchangeable: tuple[str, ...], interactions: bool
 ) -> Iterator[Fault]:
-    for name, dims in (("counts", {"cell", "reading"}), ("incidence", {"reading", "her2"})):
+    for name, dims in (("counts", {"subgroup", "reading"}), ("incidence", {"reading", "her2"})):
         if name not in cells or set(cells[name].dims) != dims:
             yield Fault("not StatusCells", column=name, allowed=", ".join(sorted(dims)))
             return
@@ -235,6 +237,18 @@ def _faults(
         yield Fault("fewer than two HER2 classes", value=list(cells["her2"].values))
     for reading in cells["reading"].values[~cells["incidence"].any("her2").values]:
         yield Fault("a reading holds no class", column="reading", value=str(reading))
+    yield from _no_groups(cells, exchangeable)
+    known = factors_of(cells)
+    named = [tuple(str(cells[f].values[i]) for f in known) for i in range(cells.sizes["subgroup"])]
+    if len(set(named)) < len(named):
+        yield Fault("a combination of levels appears twice", remedy="add the counts up")
+    wide = sum(t.size for t in terms(cells, exchangeable, interactions=interactions))
+    if wide > MOST_EFFECTS:
+        remedy = "name factors of many levels in exchangeable, or leave interactions out"
+        yield Fault(f"{wide} effects", allowed=f"at most {MOST_EFFECTS}", remedy=remedy)
+
+
+def _no_groups(cells: xr.Dataset, exchangeable: tuple[str, ...]) -> Iterator[Fault]:
     known = factors_of(cells)
     for name in exchangeable:
         if name not in known:
@@ -244,10 +258,3 @@ def _faults(
         elif len(levels_of(cells, name)) < 2:
             remedy = "a spread between groups needs two groups or more"
             yield Fault("a single level", column="exchangeable", value=name, remedy=remedy)
-    named = [tuple(str(cells[f].values[i]) for f in known) for i in range(cells.sizes["cell"])]
-    if len(set(named)) < len(named):
-        yield Fault("a combination of levels appears twice", remedy="add the counts up")
-    wide = sum(t.size for t in terms(cells, exchangeable, interactions=interactions))
-    if wide > MOST_EFFECTS:
-        remedy = "name factors of many levels in exchangeable, or leave interactions out"
-        yield Fault(f"{wide} effects", allowed=f"at most {MOST_EFFECTS}", remedy=remedy)

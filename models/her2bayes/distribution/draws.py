@@ -131,7 +131,7 @@ def draws(
     """Draws ``(chain, draw)`` of each estimand: shares between 0 and 1.
 
     ``group`` holds draws of a model of ``table``: ``share`` (subgroup or cell, her2) and ``tau``,
-    for crossed cells also ``alpha`` and ``effect``. Raises ``BadInput`` for all estimands that the
+    for crossed cells also ``alpha`` and ``effects``. Raises ``BadInput`` for all estimands that the
     table does not answer, with what it does.
     """
     found = some_draws(group, table, asked)
@@ -293,10 +293,10 @@ class _Shares:
 
     def _observed(self, inside: np.ndarray, weights: np.ndarray) -> xr.DataArray:
         """Shares of cells at hand, as the model has them."""
-        share = self.group["share"].isel(cell=np.flatnonzero(inside))
+        share = self.group["share"].isel(subgroup=np.flatnonzero(inside))
         total = weights.sum()
         mix = weights / total if total else np.full(len(weights), 1 / len(weights))
-        return (share * xr.DataArray(mix, dims="cell")).sum("cell")
+        return (share * xr.DataArray(mix, dims="subgroup")).sum("subgroup")
 
     def _at(self, rows: dict[str, tuple[str, ...]], weights: np.ndarray) -> xr.DataArray:
         """Shares of any combinations of levels, weighted; new groups drawn."""
@@ -307,7 +307,7 @@ class _Shares:
             mixed[levels] = mixed.get(levels, 0.0) + weight
         at = dict(zip(rows, zip(*mixed, strict=True), strict=True))
         new = [f for f in at if f in table.exchangeable and at[f][0] == table.new(f)]
-        effect = self.group["effect"].transpose(*ORDER, "effect", "her2")
+        effect = self.group["effects"].transpose(*ORDER, "effect", "her2")
         columns = np.zeros((len(mixed), effect.sizes["effect"]))
         start = 0
         for term in table.places:

@@ -157,7 +157,7 @@ def fit_crossed(table: Crossed, how: How, note: str = "") -> Analysis:
     """Fit crossed cells; ``BadInput`` for an unknown prior and for what are no cells."""
     from her2bayes.distribution import her2_distribution_crossed as model
 
-    options = {"exchangeable": table.exchangeable} if table.exchangeable else {}
+    options: dict[str, Any] = {"exchangeable": table.exchangeable} if table.exchangeable else {}
     options |= {} if table.interactions else {"interactions": False}
     fitted = fit(
         model.build, table.cells, priors=how.priors, options=options, sampling=how.sampling,

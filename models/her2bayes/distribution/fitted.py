@@ -16,7 +16,7 @@ from her2bayes.bayes.prior import Prior
 from her2bayes.distribution import cells as cell_tables
 from her2bayes.distribution import estimates as rows_of
 from her2bayes.distribution.draws import Crossed, Partition, Standard, some_draws, unanswered
-from her2bayes.distribution.estimates import CROSSED, MODELS, Analysis, How
+from her2bayes.distribution.estimates import MODELS, Analysis, How
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
 from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.printed.study import Study
@@ -64,7 +64,9 @@ class FittedDistribution(Fitted):
     def patients(self) -> int:
         """Patients counted, those of unknown status among them."""
         return max(
-            int(a.table.patients.sum()) if isinstance(a.table, Crossed) else int(a.table.counts.sum())
+            int(a.table.patients.sum())
+            if isinstance(a.table, Crossed)
+            else int(a.table.counts.sum())
             for a in self.analyses
         )
 
@@ -160,16 +162,14 @@ class FittedDistribution(Fitted):
 
     def result(self) -> rows_of.Result:
         """The same as a report of a study takes it."""
-        return rows_of.Result(
-            self.name, self.labels, self.counts, self.analyses, self.estimates()
-        )
+        return rows_of.Result(self.name, self.labels, self.counts, self.analyses, self.estimates())
 
     def priors(self) -> Mapping[str, tuple[str, str]]:
         """Each prior as it is written, and what it says in clinical units."""
-        from her2bayes.page.fit_card import prior_meanings
+        from her2bayes.page.fit_card import stated_priors
 
         return {
-            name: pair for one in self.analyses for name, pair in prior_meanings(one.fit).items()
+            name: pair for one in self.analyses for name, pair in stated_priors(one.fit).items()
         }
 
     def packed(self) -> xr.DataTree:
@@ -181,13 +181,13 @@ class FittedDistribution(Fitted):
             table, more = _packed_table(analysis)
             groups[f"table_{number}"] = table
             said.append({**more, "note": analysis.note})
-        for number, table in enumerate(self.counts.values()):
-            groups[f"counts_{number}"] = _plain(table.to_dataset(name="counts"))
+        for number, counts in enumerate(self.counts.values()):
+            groups[f"counts_{number}"] = _plain(counts.to_dataset(name="counts"))
         tree = xr.DataTree.from_dict(groups)
         record = {
             "name": self.name, "labels": dict(self.labels), "factors": list(self.counts),
             "facts": list(self.facts), "analyses": said,
-            "attributes": [{k: v for k, v in t.attrs.items()} for t in self.counts.values()],
+            "attributes": [dict(t.attrs) for t in self.counts.values()],
         }  # fmt: skip
         tree.attrs["distribution"] = json.dumps(record)
         return tree
@@ -197,13 +197,13 @@ class FittedDistribution(Fitted):
         """Make the object of a ``packed`` tree."""
         said = json.loads(tree.attrs["distribution"])
         analyses = tuple(
-            _unpacked(tree[f"fit_{number}"], tree[f"table_{number}"].to_dataset(), one)
+            _unpacked(tree.children[f"fit_{number}"], tree[f"table_{number}"].to_dataset(), one)
             for number, one in enumerate(said["analyses"])
         )
         counts = {
-            factor: tree[f"counts_{number}"].to_dataset()["counts"].assign_attrs(
-                said["attributes"][number]
-            )
+            factor: tree[f"counts_{number}"]
+            .to_dataset()["counts"]
+            .assign_attrs(said["attributes"][number])
             for number, factor in enumerate(said["factors"])
         }
         return cls(said["name"], said["labels"], counts, analyses, tuple(said["facts"]))
@@ -244,7 +244,7 @@ def fit_distribution(
     ``data`` is a printed study (``load_study``), patients (``read_patients``, a data frame, a
     file), counts (``read_counts``, or a frame with ``factor, level, her2, n``, or with one column a
     crossed factor, ``her2`` and ``n``), or a contract: StatusCounts ``(subgroup, her2)`` or
-    StatusCells (``counts`` (cell, reading), ``incidence`` (reading, her2)).
+    StatusCells (``counts`` (subgroup, reading), ``incidence`` (reading, her2)).
 
     ``by``: factors; a mapping gives their levels in order. Factors of patients and of crossed
     counts are crossed in one model, with every interaction of two (``interactions=False``: none);
@@ -314,9 +314,7 @@ def _no_groups(groups: Sequence[str]) -> list[Fault]:
     return [Fault(problem, column="exchangeable", value=g, remedy=remedy) for g in groups]
 
 
-def _of_study(
-    study: Study, by: By | None, groups: Sequence[str], how: How
-) -> FittedDistribution:
+def _of_study(study: Study, by: By | None, groups: Sequence[str], how: How) -> FittedDistribution:
     tables, asked = study.status_counts(), _names(by)
     faults = _no_groups(groups)
     if not tables:
@@ -325,8 +323,10 @@ def _of_study(
     for factor in asked or ():
         if factor not in tables:
             known = [f for f in tables if f]
-            faults.append(Fault("no table of HER2 status by this factor", column="by", value=factor,
-                                allowed=", ".join(known), remedy=suggestion(factor, known)))  # fmt: skip
+            faults.append(
+                Fault("no table of HER2 status by this factor", None, None, "by", factor,
+                      ", ".join(known), suggestion(factor, known))
+            )  # fmt: skip
     raise_if(faults)
     result = rows_of.run(study, how.store, how.sampling, how=how, by=asked)
     kept = {"estimates": result.estimates}
@@ -354,7 +354,9 @@ def _of_cells(name: str, table: Crossed, how: How) -> FittedDistribution:
     for factor in table.exchangeable:
         if table.new(factor) in levels.get(factor, ()):
             problem = "this level stands for a group not seen"
-            raise BadInput(Fault(problem, column=factor, value=table.new(factor), remedy="rename it"))
+            raise BadInput(
+                Fault(problem, column=factor, value=table.new(factor), remedy="rename it")
+            )
     if how.model == MODELS[0]:
         cell_tables.design(cells, table.exchangeable, interactions=table.interactions)
         analyses = [rows_of.fit_crossed(table, how, facts[-1] if len(facts) > 1 else "")]
@@ -422,7 +424,7 @@ def _bound(draw: Any, fit: FittedDistribution) -> Any:
     from functools import partial as bind
 
     bound = bind(draw, fit)
-    bound.__doc__ = draw.__doc__  # type: ignore[attr-defined]
+    bound.__doc__ = draw.__doc__
     return bound
 
 
@@ -448,7 +450,9 @@ def _unpacked(tree: xr.DataTree, table: xr.Dataset, said: dict[str, Any]) -> Ana
     tree = xr.DataTree(tree.to_dataset(), children=dict(tree.children))
     fit = Fit(tree, json.loads(tree.attrs["provenance"]))
     if "factor" in said:
-        return Analysis(Partition(said["factor"], said["parent"], table["counts"]), fit, said["note"])
+        return Analysis(
+            Partition(said["factor"], said["parent"], table["counts"]), fit, said["note"]
+        )
     standard: Standard | None = None
     if said["standard"]:
         rows, weights = said["standard"]
@@ -467,4 +471,165 @@ def _tables(
     data: Any, by: By | None, *, classes: Sequence[str] | None, end: str
 ) -> tuple[Tables, str]:
     """Contracts of what the user gave, and what to call it."""
-    raise NotImplementedError
+    if isinstance(data, xr.DataArray):
+        return {_factor_of(data): data}, "counts"
+    if isinstance(data, Mapping) and all(isinstance(v, xr.DataArray) for v in data.values()):
+        return _chosen(dict(data), by), "counts"
+    if isinstance(data, xr.Dataset):
+        return _with_levels(data, by), "counts"
+    from her2bayes.evidence.patients.aggregate import status_counts
+    from her2bayes.evidence.patients.patients import read_patients
+
+    patients = read_patients(data, classes=classes)
+    if "n" in patients.columns and not patients.cohort:
+        return _counted(patients, by, classes), patients.name
+    factors = by if isinstance(by, Mapping) else dict.fromkeys(_names(by) or ())
+    cells = status_counts(patients, factors, classes, her2=end)
+    ordered = {f: list(levels or patients.known_levels(f)) for f, levels in factors.items()}
+    return cells.assign_attrs(levels=ordered), patients.name
+
+
+def _factor_of(counts: xr.DataArray) -> str:
+    named = {str(f) for f in counts["factor"].values} if "factor" in counts.coords else {"subgroup"}
+    return named.pop() if len(named) == 1 else "subgroup"
+
+
+def _chosen(tables: dict[str, xr.DataArray], by: By | None) -> dict[str, xr.DataArray]:
+    """Tables of the factors asked for, then that of all patients."""
+    asked = _names(by)
+    if asked is None:
+        return tables
+    known = [f for f in tables if f]
+    raise_if(
+        [
+            Fault("no counts by this factor", column="by", value=f, allowed=", ".join(known),
+                  remedy=suggestion(f, known))
+            for f in asked if f not in tables
+        ]
+    )  # fmt: skip
+    return {f: tables[f] for f in (*asked, *(("",) if "" in tables else ()))}
+
+
+def _with_levels(cells: xr.Dataset, by: By | None) -> xr.Dataset:
+    """StatusCells with their factors and levels in order."""
+    factors = cells.attrs.get("factors")
+    if factors is None:
+        factors = [
+            str(c) for c in cells.coords if cells[c].dims == ("subgroup",) and c != "subgroup"
+        ]
+    asked = by if isinstance(by, Mapping) else {}
+    wrong = [f for f in _names(by) or () if f not in factors]
+    raise_if(
+        [
+            Fault("no such factor", column="by", value=f, allowed=", ".join(factors),
+                  remedy=suggestion(f, factors))
+            for f in wrong
+        ]
+    )  # fmt: skip
+    levels = {f: list(v) for f, v in asked.items() if v}
+    return cells.assign_attrs(factors=list(factors), levels=cells.attrs.get("levels", {}) | levels)
+
+
+def _counted(patients: Any, by: By | None, classes: Sequence[str] | None) -> Tables:
+    """Contracts of rows of counts: ``factor, level, her2, n``, or crossed factors, her2 and n."""
+    import pandas as pd
+
+    from her2bayes.evidence.patients.classify import CATEGORIES
+
+    frame: pd.DataFrame = patients.table.to_pandas()
+    known = tuple(classes or CATEGORIES)
+    n = pd.to_numeric(frame["n"], errors="coerce")
+    faults = [
+        Fault("not a whole number of patients", patients.file, int(k) + 2, "n", frame["n"][k],
+              "0, 1, 2, ...")
+        for k in np.flatnonzero(~((n >= 0) & (n % 1 == 0)))[:20]
+    ]  # fmt: skip
+    if "her2" not in frame:
+        raise BadInput([*faults, Fault("no column 'her2'", patients.file, allowed="her2, n, ...")])
+    text = frame["her2"].astype("string").fillna("").str.strip()
+    readings, wrong = _readings(text, known, patients.file)
+    raise_if([*faults, *wrong])
+    frame = frame.assign(her2=readings, n=n.astype(np.int64))
+    if {"factor", "level"} <= set(frame.columns):
+        return _long(frame, by, known, patients.file)
+    others = [c for c in frame.columns if c not in ("her2", "n") and not c.startswith("_")]
+    factors = _names(by) if by is not None else others
+    missing = [f for f in factors or () if f not in others]
+    raise_if(
+        [
+            Fault("no such column", patients.file, None, "by", f, ", ".join(others),
+                  suggestion(f, others))
+            for f in missing
+        ]
+    )  # fmt: skip
+    return _with_levels(_cells(frame, factors or [], known), by)
+
+
+def _readings(text: Any, classes: tuple[str, ...], file: str) -> tuple[Any, list[Fault]]:
+    from her2bayes.evidence.patients.classify import UNKNOWN, is_missing
+
+    found, faults = {}, []
+    for one in dict.fromkeys(text):
+        parts = [part.strip() for part in one.split("/")]
+        found[one] = "/".join(c for c in classes if c in parts)
+        if one not in classes and is_missing(one):
+            found[one] = UNKNOWN
+        elif not set(parts) <= set(classes):
+            problem = "not a HER2 class, nor classes joined by /"
+            allowed = ", ".join((*classes, UNKNOWN))
+            remedy = "name the classes in order: classes=..."
+            faults.append(Fault(problem, file, None, "her2", one, allowed, remedy))
+    return text.map(found), faults
+
+
+def _long(frame: Any, by: By | None, classes: tuple[str, ...], file: str) -> Tables:
+    """Tables of one factor each; one factor with sets of classes as cells."""
+    factors = [str(f).strip() for f in frame["factor"].fillna("")]
+    frame = frame.assign(factor=factors)
+    asked = _names(by)
+    names = [f for f in dict.fromkeys(factors) if asked is None or not f or f in asked]
+    made: dict[str, xr.Dataset] = {}
+    for factor in names:
+        rows = frame[frame["factor"] == factor].rename(columns={"level": factor or "level"})
+        made[factor] = _cells(rows, [factor] if factor else [], classes)
+    whole = {f: int(cell_tables.split(c)["partial"].sum() + cell_tables.split(c)["unknown"].sum())
+             for f, c in made.items()}  # fmt: skip
+    if not any(whole.values()):
+        return _chosen({f: cell_tables.one_level(c, f) for f, c in made.items()}, by)
+    real = [f for f in made if f]
+    if len(real) > 1:
+        remedy = f"one of them at a time: by='{real[0]}'"
+        problem = "several factors, and readings of several classes or none"
+        raise BadInput(Fault(problem, file=file, value=", ".join(real), remedy=remedy))
+    return _with_levels(made[(real or [""])[0]], by)
+
+
+def _cells(frame: Any, factors: list[str], classes: tuple[str, ...]) -> xr.Dataset:
+    """StatusCells of rows with a reading, factors and ``n``."""
+    from her2bayes.evidence.patients.aggregate import stratum_name
+    from her2bayes.evidence.patients.classify import reading_classes
+
+    texts = {f: frame[f].astype("string").fillna("").str.strip() for f in factors}
+    frame = frame.assign(**texts)
+    known = frame
+    for factor in factors:
+        known = known[known[factor] != ""]
+    total = int(frame["n"].sum() - known["n"].sum())
+    summed = known.groupby([*factors, "her2"], sort=False, observed=True)["n"].sum().reset_index()
+    rows = list(dict.fromkeys(summed[factors].itertuples(index=False, name=None))) or [()]
+    readings = [*classes, *(r for r in dict.fromkeys(summed["her2"]) if r not in classes)]
+    counts = np.zeros((len(rows), len(readings)), dtype=np.int64)
+    place = {row: k for k, row in enumerate(rows)}
+    for *levels, reading, n in summed[[*factors, "her2", "n"]].itertuples(index=False, name=None):
+        counts[place[tuple(levels)], readings.index(reading)] += n
+    holds = [[c in reading_classes(r, classes) for c in classes] for r in readings]
+    return xr.Dataset(
+        {"counts": (("subgroup", "reading"), counts),
+         "incidence": (("reading", "her2"), np.array(holds, dtype=bool))},
+        coords={
+            "subgroup": [stratum_name(factors, row) for row in rows], "reading": readings,
+            "her2": list(classes),
+            **{f: ("subgroup", [row[k] for row in rows]) for k, f in enumerate(factors)},
+        },
+        attrs={"factors": factors, "level_not_known": total},
+    )  # fmt: skip

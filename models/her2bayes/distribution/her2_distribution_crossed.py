@@ -48,18 +48,37 @@ if TYPE_CHECKING:
     import pymc as pm
 
 DEFAULT_PRIORS = {
-    # with three categories any one share: median 25 %, 95 % between 0.8 and 93 %
-    "alpha": prior("ZeroSumNormal", sigma=1.5),
-    # typical spread between levels of a factor: median 0.34, 95 % below 0.98 on the logit scale
-    "tau": prior("HalfNormal", sigma=0.5),
-    # two levels: where one has 50 %, the other has 95 % between 5 and 91 %
-    "fixed_tau": prior("Constant", value=0.75),
-    # departure from additive logits: median 0.17, 95 % below 0.49, half of that between levels
-    "interaction": prior("HalfNormal", sigma=0.25),
-    # two by two levels: the odds ratio in one level is 95 % within 1/7 and 7 of that in the other
-    "fixed_interaction": prior("Constant", value=0.375),
-    # spread between exchangeable groups: median 0.34, 95 % below 0.98 on the logit scale
-    "exchangeable": prior("HalfNormal", sigma=0.5),
+    "alpha": prior(
+        "ZeroSumNormal",
+        sigma=1.5,
+        means="with three categories any one share: median 25 %, 95 % between 0.8 and 93 %",
+    ),
+    "tau": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="spread between levels of a factor: median 0.34, 95 % below 0.98 on the logit scale",
+    ),
+    "fixed_tau": prior(
+        "Constant",
+        value=0.75,
+        means="two levels: where one has 50 %, the other has 95 % between 5 and 91 %",
+    ),
+    "interaction": prior(
+        "HalfNormal",
+        sigma=0.25,
+        means="departure of a pair of factors from adding up: median 0.17, 95 % below 0.49 on the "
+        "logit scale",
+    ),
+    "fixed_interaction": prior(
+        "Constant",
+        value=0.375,
+        means="two by two levels: odds ratio in one level 95 % within 1/8 and 8 times the other's",
+    ),
+    "exchangeable": prior(
+        "HalfNormal",
+        sigma=0.5,
+        means="spread between groups: median 0.34, 95 % below 0.98 on the logit scale",
+    ),
 }
 
 
@@ -70,7 +89,7 @@ def build(
     exchangeable: Sequence[str] = (),
     interactions: bool = True,
 ) -> pm.Model:
-    """Return the model of StatusCells (``counts``, ``incidence``, factors on ``cell``).
+    """Return the model of StatusCells (``counts``, ``incidence``, factors on ``subgroup``).
 
     ``exchangeable`` names factors whose levels are a sample of groups; ``interactions`` False
     leaves pairs of factors out. Data and prior scales are data variables. Raises ``BadInput`` for
@@ -104,14 +123,14 @@ def build(
         scale = learned * (member * tau).sum("term") + (1 - learned) * fixed
         stretch = pmd.math.sqrt(1 + information * scale**2)
         raw = pmd.ZeroSumNormal("raw", sigma=stretch, core_dims="her2")
-        effect = pmd.Deterministic("effect", raw * scale / stretch)
+        effect = pmd.Deterministic("effects", raw * scale / stretch)
         beta = (contrast * effect).sum("effect")
-        logit = (alpha + beta).transpose("cell", "her2")
+        logit = (alpha + beta).transpose("subgroup", "her2")
         share = pmd.Deterministic("share", pmd.math.softmax(logit, dim="her2"))
         multinomial("observed_counts", y, share)
         if data.sizes["set"]:
             holds = pmd.Data("holds_data", data["holds"].values, dims=("set", "her2"))
             inside = (share * holds).sum("her2")
-            n = pmd.Data("partial_data", data["partial"].values, dims=("cell", "set"))
+            n = pmd.Data("partial_data", data["partial"].values, dims=("subgroup", "set"))
             pmd.Binomial("partial", n=n, p=inside, observed=n)
     return model
