@@ -1,4 +1,4 @@
-"""Conclusions on shares of HER2 classes: a model for each table, other priors, models, counts.
+"""Conclusions on shares of HER2 classes: other priors, models and counts, of printed or own data.
 
 Moving a fraction of one class to its neighbour in every subgroup stands for another reading of the
 boundary between them (IHC 0 against 1+, IHC 2+ against ISH).
@@ -7,6 +7,7 @@ boundary between them (IHC 0 against 1+, IHC 2+ against ISH).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,11 @@ import xarray as xr
 
 from her2bayes.bayes.levels import design, parents
 from her2bayes.bayes.prior import Prior, prior
-from her2bayes.distribution.draws import combined
+from her2bayes.distribution import her2_distribution_crossed
+from her2bayes.distribution.cells import KINDS as TERM_KINDS
+from her2bayes.distribution.cells import design as cell_design
+from her2bayes.distribution.cells import split
+from her2bayes.distribution.draws import Crossed, Partition, Table, some_draws
 from her2bayes.distribution.estimates import MODELS
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.conclusions import Conclusion
@@ -25,6 +30,7 @@ from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, 
 from her2bayes.sensitivity.target import Target
 
 if TYPE_CHECKING:
+    from her2bayes.distribution.fitted import FittedDistribution
     from her2bayes.evidence.printed.study import Study
 
 KINDS = ("share", "share_difference", "share_ratio")
@@ -32,6 +38,8 @@ SCALES = (0.25, 0.5, 2.0, 4.0)
 MOVED = (-0.2, -0.1, 0.1, 0.2)
 OVERALL, SPREAD = "prior scale of overall shares", "prior scale of differences between levels"
 MODEL, POOLING, OUT = "model", "pooling", "left out"
+SETS, UNKNOWN, PAIRS = "readings of several classes", "unknown status", "pairs of factors"
+MOST_LEFT = 40
 ORDERED = "ordered"
 RECEPTORS = {"hr", "er", "pr", "hormone", "receptor", "oestrogen", "estrogen", "progesterone"}
 """Parts of the names of factors that ``her2_distribution_ordered`` says it is wrong for."""
@@ -69,6 +77,156 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
         )
         for table, asked in found.items()
     ]
+
+
+def targets_of_fit(fit: FittedDistribution, conclusions: Sequence[Conclusion]) -> list[Target]:
+    """One target for each fitted table that answers some of the conclusions."""
+    found: list[Target] = []
+    left = list(conclusions)
+    for analysis in fit.analyses:
+        table = analysis.table
+        known = some_draws(analysis.fit.prior, table, [one.estimand for one in left])
+        asked = tuple(one for one in left if one.estimand in known)
+        left = [one for one in left if one.estimand not in known]
+        if asked and isinstance(table, Crossed):
+            name = f"HER2 status of {fit.name}"
+            found.append(Target("distribution", name, asked, crossed_axes(table), {"table": table}))
+        elif asked and isinstance(table, Partition):
+            tables = {f: t for f, t in fit.counts.items() if f == table.factor}
+            data = {
+                "factor": table.factor, "parent": table.parent, "counts": table.counts,
+                "others": {},
+            }  # fmt: skip
+            name = f"HER2 status by {table.factor}" if table.factor else "HER2 status"
+            found.append(Target("distribution", name, asked, axes(tables, table.factor), data))
+    return found
+
+
+def crossed_axes(table: Crossed) -> tuple[Axis, ...]:
+    """Axes of the model of crossed cells."""
+    found = [Axis(OVERALL, PRIOR, 1.0, SCALES, "scale of the prior of the overall shares, times")]
+    if table.places:
+        words = "scale of the priors of effects of factors, pairs and groups, times"
+        found.append(Axis(SPREAD, PRIOR, 1.0, SCALES, words))
+    for below, above in pairwise(table.classes):
+        words = f"share of the single readings {below} counted as {above}; below 0, the other way"
+        found.append(Axis(boundary(below, above), DATA, 0.0, MOVED, words))
+    data = split(table.cells)
+    if data.sizes["set"]:
+        words = "what readings of several classes count as"
+        found.append(Axis(SETS, DATA, "sets", ("left out", "lowest class", "highest class"), words))
+    if int(data["unknown"].sum()):
+        each = tuple(f"all {her2}" for her2 in table.classes)
+        words = "what patients of unknown status are taken to be"
+        found.append(Axis(UNKNOWN, DATA, "missing at random", each, words))
+    left = tuple(
+        f"{factor}={level}"
+        for factor, levels in table.levels.items()
+        if len(levels) > 2
+        for level in levels
+    )
+    if left:
+        found.append(Axis(OUT, DATA, "nobody", left[:MOST_LEFT], "patients left out"))
+    if any(term.kind == "interaction" for term in table.places):
+        found.append(Axis(PAIRS, STRUCTURE, "with", ("without",), "effects of pairs of factors"))
+    return tuple(found)
+
+
+def scenario_table(table: Crossed, of: Scenario) -> Crossed:
+    """Cells of a scenario, and the terms of its model."""
+    cells = table.cells
+    out = str(of.get(OUT, "nobody"))
+    if out != "nobody":
+        factor, _, level = out.partition("=")
+        cells = cells.isel(subgroup=np.flatnonzero(cells[factor].to_numpy() != level))
+    data = split(cells)
+    exact = _counted_otherwise(data["exact"].to_numpy(), table.classes, of)
+    partial = data["partial"].to_numpy().copy()
+    choice = str(of.get(SETS, "sets"))
+    if choice.endswith("class"):
+        for k, holds in enumerate(data["holds"].to_numpy()):
+            inside = np.flatnonzero(holds)
+            exact[:, inside[0] if choice.startswith("lowest") else inside[-1]] += partial[:, k]
+    if choice != "sets":
+        partial[:] = 0
+    unknown = data["unknown"].to_numpy().copy()
+    her2 = str(of.get(UNKNOWN, "")).removeprefix("all ")
+    if her2 in table.classes:
+        exact[:, table.classes.index(her2)] += unknown
+        unknown[:] = 0
+    readings = [*table.classes, *(str(s) for s in data["set"].to_numpy()), "unknown"]
+    holds = np.vstack([np.eye(len(table.classes)), data["holds"].to_numpy(),
+                       np.ones(len(table.classes))])  # fmt: skip
+    changed = xr.Dataset(
+        {
+            "counts": (("subgroup", "reading"), np.column_stack([exact, partial, unknown])),
+            "incidence": (("reading", "her2"), holds.astype(bool)),
+        },
+        coords={n: c for n, c in cells.coords.items() if c.dims == ("subgroup",)}
+        | {"reading": readings, "her2": table.classes},
+        attrs=cells.attrs,
+    )
+    pairs = table.interactions and of.get(PAIRS, "with") == "with"
+    return replace(table, cells=changed, interactions=pairs)
+
+
+def _crossed_specification(target: Target, of: Scenario) -> Specification:
+    table = scenario_table(target.data["table"], of)
+    default = dict(her2_distribution_crossed.DEFAULT_PRIORS)
+    priors = _priors(default, of.get(OVERALL, 1.0), of.get(SPREAD, 1.0))
+    options: dict[str, Any] = {"exchangeable": table.exchangeable} if table.exchangeable else {}
+    options |= {} if table.interactions else {"interactions": False}
+    data = cell_design(table.cells, table.exchangeable, interactions=table.interactions)
+    used = (data["member"] * data["learned"]).sum("effect").to_numpy()
+
+    def transport(draws: xr.Dataset, other: Specification) -> xr.Dataset:
+        scale, before = (_fixed_scales(data, p) for p in (priors, other.priors))
+        fixed = (data["learned"].to_numpy() == 0) & (data["information"].to_numpy() > 0)
+        sigma = [np.array([p[_PRIOR_OF[k]]["sigma"] for k in data["kind"].to_numpy()], float)
+                 for p in (priors, other.priors)]  # fmt: skip
+        ratio = sigma[0] / sigma[1]
+        return _moved_draws(
+            draws,
+            (scale, before, fixed, data["information"].to_numpy()),
+            (used == 0, ratio),
+            "term",
+        )
+
+    return Specification(
+        her2_distribution_crossed.build, table.cells, priors, options,
+        ("alpha", "tau" if used.any() else "raw"), transport,
+        prior_key=repr((sorted(priors.items()), options, list(data["subgroup"].to_numpy()))),
+    )  # fmt: skip
+
+
+_PRIOR_OF = dict(enumerate({"main": "tau", "interaction": "interaction",
+                            "exchangeable": "exchangeable"}[kind] for kind in TERM_KINDS))  # fmt: skip
+
+
+def _fixed_scales(data: xr.Dataset, priors: Mapping[str, Prior]) -> np.ndarray:
+    interacts = data["interacts"].to_numpy()
+    one, two = (float(priors[n]["value"]) for n in ("fixed_tau", "fixed_interaction"))
+    return np.asarray(one * (1 - interacts) + two * interacts)
+
+
+def _moved_draws(
+    draws: xr.Dataset,
+    effects: tuple[Any, Any, np.ndarray, np.ndarray],
+    spreads: tuple[np.ndarray, Any],
+    dim: str,
+) -> xr.Dataset:
+    """Draws where they mean the same effects under other fixed scales and prior-only spreads.
+
+    ``effects``: scale, scale before, which are fixed, information; ``spreads``: which are not
+    informed by data, and their ratio of prior scales.
+    """
+    scale, before, fixed, information = effects
+    stretch = [np.sqrt(1 + information * value**2) for value in (scale, before)]
+    factor = np.where(fixed, before / stretch[1] * stretch[0] / scale, 1.0)
+    unused, ratio = spreads
+    raw = draws["raw"] * xr.DataArray(factor, dims="effect")
+    tau = draws["tau"] * xr.DataArray(np.where(unused, ratio, 1.0), dims=dim)
+    return draws.assign(raw=raw.transpose(*draws["raw"].dims), tau=tau)
 
 
 def factor_of(estimand: Estimand) -> str | None:
@@ -157,6 +315,8 @@ def _class(estimand: Estimand) -> str:
 
 def specification(target: Target, of: Scenario) -> Specification:
     """Model and data of a scenario."""
+    if "table" in target.data:
+        return _crossed_specification(target, of)
     name = _MODELS[of.get(MODEL, _WORDS[MODELS[0]])]
     build: Callable[..., Any] = import_module(f"her2bayes.distribution.{name}").build
     pooling = str(of.get(POOLING, "partial"))
@@ -195,21 +355,23 @@ def specification(target: Target, of: Scenario) -> Specification:
 
 def _priors(defaults: Mapping[str, Prior], overall: float, spread: float) -> dict[str, Prior]:
     """Default priors with scales multiplied; a concentration shrinks where a spread grows."""
-    found = dict(defaults)
-    for name in ("alpha",):
-        if name in found:
-            found[name] = found[name].scaled(overall)
-    for name in ("mean", "baseline"):
-        if name in found:
-            found[name] = prior("Dirichlet", concentration=found[name]["concentration"] / overall)
-    if "tau" in found:
-        found["tau"] = found["tau"].scaled(spread)
-        found["fixed_tau"] = prior("Constant", value=found["fixed_tau"]["value"] * spread)
-    for name in ("concentration", "parent_concentration"):
-        if name in found:
-            mu = found[name]["mu"] - 2 * float(np.log(spread))
-            found[name] = prior("LogNormal", mu=mu, sigma=found[name]["sigma"])
-    return found
+    return {name: _scaled(name, one, overall, spread) for name, one in defaults.items()}
+
+
+def _scaled(name: str, one: Prior, overall: float, spread: float) -> Prior:
+    match name:
+        case "alpha":
+            return one.scaled(overall)
+        case "mean" | "baseline":
+            return prior("Dirichlet", concentration=one["concentration"] / overall)
+        case "tau" | "interaction" | "exchangeable":
+            return one.scaled(spread)
+        case "fixed_tau" | "fixed_interaction":
+            return prior("Constant", value=one["value"] * spread)
+        case "concentration" | "parent_concentration":
+            mu = one["mu"] - 2 * float(np.log(spread))
+            return prior("LogNormal", mu=mu, sigma=one["sigma"])
+    return one
 
 
 def _transported(
@@ -226,13 +388,9 @@ def _transported(
     scale, before = (float(p["fixed_tau"]["value"]) for p in (priors, other))
     information = learned["information"]
     fixed = (learned["learned"] == 0) & (information > 0)
-    stretch = [np.sqrt(1 + information * value**2) for value in (scale, before)]
-    factor = np.where(fixed, before / stretch[1] * stretch[0] / scale, 1.0)
-    raw = draws["raw"] * xr.DataArray(factor, dims="effect")
-    unused = learned["families"] == 0
     ratio = float(priors["tau"]["sigma"]) / float(other["tau"]["sigma"])
-    tau = draws["tau"] * xr.DataArray(np.where(unused, ratio, 1.0), dims="family")
-    return draws.assign(raw=raw.transpose(*draws["raw"].dims), tau=tau)
+    unused = learned["families"] == 0
+    return _moved_draws(draws, (scale, before, fixed, information), (unused, ratio), "family")
 
 
 def scenario_counts(target: Target, of: Scenario) -> xr.DataArray:
@@ -247,8 +405,12 @@ def scenario_counts(target: Target, of: Scenario) -> xr.DataArray:
             other = target.data["others"][factor]
             at = int(np.flatnonzero(other["level"].to_numpy() == level)[0])
             counts = counts - other.isel(subgroup=at, drop=True).reset_coords(drop=True)
-    values = counts.to_numpy().copy()
     classes = [str(name) for name in counts["her2"].to_numpy()]
+    return counts.copy(data=_counted_otherwise(counts.to_numpy(), classes, of))
+
+
+def _counted_otherwise(values: np.ndarray, classes: Sequence[str], of: Scenario) -> np.ndarray:
+    """Counts (row, class) with shares of one class in its neighbour, rounded half up."""
     moves = np.zeros_like(values)
     for place, (below, above) in enumerate(pairwise(classes)):
         share = float(of.get(boundary(below, above), 0.0))
@@ -256,11 +418,13 @@ def scenario_counts(target: Target, of: Scenario) -> xr.DataArray:
         moved = np.floor(abs(share) * values[:, source] + 0.5).astype(values.dtype)
         moves[:, source] -= moved
         moves[:, to] += moved
-    return counts.copy(data=values + moves)
+    return values + moves
 
 
 def apart(target: Target, of: Scenario, estimand: Estimand) -> str:
     """Why a scenario is no answer to a question on an estimand; empty where it is one."""
+    if "table" in target.data:
+        return _crossed_apart(target.data["table"], of, estimand)
     factor = target.data["factor"]
     if of.get(MODEL, "") == ORDERED and RECEPTORS & set(factor.split("_")):
         return "ordered logits do not fit receptors, where one group gathers in the middle"
@@ -277,6 +441,25 @@ def apart(target: Target, of: Scenario, estimand: Estimand) -> str:
     return f"leaves out half or more of {contrast.factor}={', '.join(halved)}" if halved else ""
 
 
+def _crossed_apart(table: Crossed, of: Scenario, estimand: Estimand) -> str:
+    contrast = estimand.contrast
+    if contrast is None or contrast.factor not in table.levels or OUT not in dict(of.changes):
+        return ""
+    after = scenario_table(table, of)
+    halved = []
+    for level in (contrast.a, contrast.b):
+        now, before = (
+            sum(
+                n
+                for at, n in zip(t.level_of[contrast.factor], t.patients, strict=True)
+                if at == level
+            )
+            for t in (after, table)
+        )
+        halved += [level] if 2 * now <= before else []
+    return f"leaves out half or more of {contrast.factor}={', '.join(halved)}" if halved else ""
+
+
 def _patients(counts: xr.DataArray, factor: str, table: str) -> dict[str, int]:
     """Patients by level of the table's factor, or of the one it is nested in."""
     number = counts.sum("her2").to_numpy()
@@ -286,28 +469,11 @@ def _patients(counts: xr.DataArray, factor: str, table: str) -> dict[str, int]:
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
     """Draws (chain, draw) of each estimand; those whose level was left out are missing."""
-    counts = scenario_counts(target, of)
-    share = draws["share"].transpose("chain", "draw", "subgroup", "her2")
-    by = {target.data["factor"]: share.rename(subgroup="level")}
-    if target.data["parent"]:
-        both = combined(share, counts.sum("her2"), parents(counts))
-        by[target.data["parent"]] = both.rename(group="level")
-    found = {}
-    for text, conclusion in {str(c.estimand): c for c in target.conclusions}.items():
-        value = _quantity(conclusion.estimand, by)
-        if value is not None:
-            found[text] = value
-    return found
-
-
-def _quantity(estimand: Estimand, by: Mapping[str, xr.DataArray]) -> xr.DataArray | None:
-    share = by[factor_of(estimand) or ""].sel(her2=_class(estimand), drop=True)
-    known = set(map(str, share["level"].to_numpy()))
-    if estimand.contrast is None:
-        level = next((level for _, level in estimand.given), "all")
-        return share.sel(level=level, drop=True) if level in known else None
-    a, b = estimand.contrast.a, estimand.contrast.b
-    if not {a, b} <= known:
-        return None
-    one, other = (share.sel(level=level, drop=True) for level in (a, b))
-    return one / other if estimand.kind == "share_ratio" else one - other
+    table: Table
+    if "table" in target.data:
+        table = scenario_table(target.data["table"], of)
+    else:
+        counts = scenario_counts(target, of)
+        table = Partition(target.data["factor"], target.data["parent"], counts)
+    asked = [conclusion.estimand for conclusion in target.conclusions]
+    return {str(name): value for name, value in some_draws(draws, table, asked).items()}
