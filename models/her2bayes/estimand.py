@@ -119,7 +119,8 @@ _KINDS = {
 }
 
 _ANSWERS = {
-    "distribution": "share share_difference share_ratio heterogeneity",
+    "distribution": "share share_difference share_ratio standardised_share "
+    "standardised_difference association heterogeneity",
     "transition": "transition flow flow_difference discordance discordance_difference gain loss "
     "agreement true_discordance unchanged_given_observed_change",
     "survival": "survival survival_difference cumulative_incidence hazard cumulative_hazard "

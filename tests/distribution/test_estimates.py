@@ -156,13 +156,9 @@ def test_bad_input_is_refused_before_the_first_fit(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(estimates, "fit", never)
     with pytest.raises(BadInput, match="no such model"):
-        estimates.run(SHI, None, Sampling(), model="her2")
+        estimates.run(SHI, None, Sampling(), how=estimates.How(model="her2"))
+    nonsense = {"nonsense": prior("Normal", mu=0.0, sigma=1.0)}
+    how = estimates.How(priors=nonsense, options={"pooling": "some"})
     with pytest.raises(BadInput) as raised:
-        estimates.run(
-            SHI,
-            None,
-            Sampling(),
-            priors={"nonsense": prior("Normal", mu=0.0, sigma=1.0)},
-            options={"pooling": "some"},
-        )
+        estimates.run(SHI, None, Sampling(), how=how)
     assert len(raised.value.faults) == 2

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +35,10 @@ from her2bayes.evidence.printed.study import Study, load_study, study_folder
 
 @dataclass(frozen=True)
 class Kind:
-    """How a model is calibrated: simulator, answers, design, size of steps, draws a chain."""
+    """How a model is calibrated: simulator, answers, design, size of steps, draws a chain, options.
+
+    ``options`` are those of the model's ``build``.
+    """
 
     draw: Callable[[np.random.Generator, Design], Simulated]
     answers: Callable[[Design, Any, xr.Dataset], Draws]
@@ -44,6 +47,7 @@ class Kind:
     study: str = "shi2023"
     by: str = "site"
     draws: int = 1000
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 ROOMS = ("distribution", "transition", "survival", "rates")

@@ -51,7 +51,7 @@ def simulate(
     sampling = replace(sampling, target_accept=accept, draws=min(sampling.draws, kind.draws))
     made = kind.draw(rng, design)
     with engine.compiler_flags():
-        model = design.build(made.data)
+        model = design.build(made.data, **kind.options)
         posterior, run, seconds = engine.sample(model, sampling, cores=1)
     answers = kind.answers(design, made.data, posterior)
     found = {

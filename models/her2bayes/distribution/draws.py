@@ -14,7 +14,7 @@ else as in that population (direct standardisation); differences likewise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,8 +23,8 @@ from scipy.special import softmax
 
 from her2bayes.bayes.levels import parents
 from her2bayes.distribution import cells as cell_tables
-from her2bayes.errors import Fault, raise_if, suggestion
-from her2bayes.estimand import Estimand
+from her2bayes.errors import Fault, raise_if
+from her2bayes.estimand import Estimand, not_answered
 from her2bayes.inference import estimates as contrasts
 
 ORDER = ("chain", "draw")
@@ -155,14 +155,13 @@ def some_draws(
 
 
 def unanswered(estimand: Estimand, tables: Sequence[Table]) -> Fault:
-    """Say that a fit does not answer an estimand, and what it does."""
+    """Say that a fit does not answer an estimand, and what it does, with levels and classes."""
     exists = list(dict.fromkeys(text for table in tables for text in available(table)))
+    fault = not_answered(estimand, "distribution", exists)
     levels = {f: v for table in tables for f, v in table.levels.items()}
-    text = "; ".join(exists[:8]) + ("; ..." if len(exists) > 8 else "")
-    text += "".join(f"; {f}: {', '.join(v[:12])}" for f, v in levels.items())
-    text += f"; classes: {', '.join(tables[0].classes)}"
-    remedy = suggestion(str(estimand), exists)
-    return Fault("not answered by this fit", None, None, None, str(estimand), text, remedy)
+    text = "".join(f"; {f}: {', '.join(v[:12])}" for f, v in levels.items())
+    text += f"; her2: {', '.join(tables[0].classes)}"
+    return replace(fault, allowed=(fault.allowed or "") + text)
 
 
 def available(table: Table) -> Iterator[str]:

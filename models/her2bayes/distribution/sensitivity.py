@@ -199,8 +199,10 @@ def _crossed_specification(target: Target, of: Scenario) -> Specification:
     )  # fmt: skip
 
 
-_PRIOR_OF = dict(enumerate({"main": "tau", "interaction": "interaction",
-                            "exchangeable": "exchangeable"}[kind] for kind in TERM_KINDS))  # fmt: skip
+_PRIOR_OF = {TERM_KINDS.index("main"): "tau"} | {
+    TERM_KINDS.index(name): name for name in ("interaction", "exchangeable")
+}
+"""Prior of the spread of a term, by its kind."""
 
 
 def _fixed_scales(data: xr.Dataset, priors: Mapping[str, Prior]) -> np.ndarray:

@@ -24,8 +24,8 @@ UNINFORMATIVE = {
 ``events`` of a survival model are checked by Kaplan–Meier curves (``predictive_survival``).
 """
 
-SELECTED = {"pairs": "partial"}
-"""Counts that are not checked beside others: pairs of single classes are those not read as sets of
+SELECTED = {"pairs": "partial", "observed_counts": "partial"}
+"""Counts not checked beside others: readings of single classes are those not read as sets of
 classes, and how often that happens differs by class (never for positive), which no model here says.
 """
 
