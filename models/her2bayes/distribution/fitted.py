@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +29,7 @@ from her2bayes.results.fitted import Asked, Figures, Fitted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from her2bayes.page.report import Part
     from her2bayes.page.section import Section
 
 By = str | Sequence[str] | Mapping[str, Sequence[str] | None]
@@ -41,7 +43,8 @@ class FittedDistribution(Fitted):
     """Shares of HER2 classes, fitted: what ``fit_distribution`` returns.
 
     ``counts`` holds tables ``(subgroup, her2)`` of readings of one class by factor, ``labels`` the
-    factors in words; ``analyses`` one table and fit each. ``facts`` says who was counted.
+    factors in words; ``analyses`` one table and fit each. ``facts`` says who was counted, ``flow``
+    what became of every row of a mapped file, ``about`` whose data they are.
     """
 
     family: ClassVar[str] = "distribution"
@@ -51,6 +54,8 @@ class FittedDistribution(Fitted):
     counts: Mapping[str, xr.DataArray]
     analyses: tuple[Analysis, ...]
     facts: tuple[str, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    flow: pd.DataFrame | None = None
     _kept: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -160,6 +165,39 @@ class FittedDistribution(Fitted):
             return section.crossed_section(self)
         return section.section(self.result())
 
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """``classical`` with every interval and test, and what became of the rows of a file."""
+        flow = {"flow": self.flow} if self.flow is not None else {}
+        return {"classical": self.classical(every=True), **flow}
+
+    def part(self, *, suppress_below: int = 0) -> Part:
+        """This analysis as a part of a report; to share, without anything that is counted."""
+        from her2bayes.distribution import section
+        from her2bayes.page.report import Part, slug
+        from her2bayes.page.small_cells import conceal_flow
+
+        own = any(isinstance(a.table, Crossed) for a in self.analyses)
+        about = {"id": slug(self.name), "title": self.title, **self.about}
+        kind = "patients" if own else ""
+        cohort = section.cohort_section(self, suppress_below)
+        if not suppress_below:
+            return Part(
+                self.family, (self.section(),), self.estimates(), self.classical(), about=about,
+                cohort=cohort, tables=self.tables, evidence_kind=kind, methods=section.METHODS,
+            )  # fmt: skip
+        if not own:
+            remedy = "give patients, or counts with one column for each factor"
+            problem = "tables of one factor each have no form to share"
+            raise BadInput(Fault(problem, value=self.name, remedy=remedy))
+        about |= {"title": f"HER2 status of {self.name}"}
+        flow = {} if self.flow is None else {"flow": conceal_flow(self.flow, suppress_below)}
+        return Part(
+            self.family, (section.crossed_section(self, shared=True),),
+            section.bare(self.estimates()), about=about, cohort=cohort, tables=flow,
+            evidence_kind=kind, methods=section.METHODS,
+        )  # fmt: skip
+
     def result(self) -> rows_of.Result:
         """The same as a report of a study takes it."""
         return rows_of.Result(self.name, self.labels, self.counts, self.analyses, self.estimates())
@@ -186,7 +224,8 @@ class FittedDistribution(Fitted):
         tree = xr.DataTree.from_dict(groups)
         record = {
             "name": self.name, "labels": dict(self.labels), "factors": list(self.counts),
-            "facts": list(self.facts), "analyses": said,
+            "facts": list(self.facts), "analyses": said, "about": dict(self.about),
+            "flow": None if self.flow is None else self.flow.to_dict("list"),
             "attributes": [dict(t.attrs) for t in self.counts.values()],
         }  # fmt: skip
         tree.attrs["distribution"] = json.dumps(record)
@@ -195,6 +234,8 @@ class FittedDistribution(Fitted):
     @classmethod
     def unpacked(cls, tree: xr.DataTree) -> FittedDistribution:
         """Make the object of a ``packed`` tree."""
+        import pandas as pd
+
         said = json.loads(tree.attrs["distribution"])
         analyses = tuple(
             _unpacked(tree.children[f"fit_{number}"], tree[f"table_{number}"].to_dataset(), one)
@@ -206,7 +247,9 @@ class FittedDistribution(Fitted):
             .assign_attrs(said["attributes"][number])
             for number, factor in enumerate(said["factors"])
         }
-        return cls(said["name"], said["labels"], counts, analyses, tuple(said["facts"]))
+        flow = None if said["flow"] is None else pd.DataFrame(said["flow"])
+        facts, about = tuple(said["facts"]), said["about"]
+        return cls(said["name"], said["labels"], counts, analyses, facts, about, flow)
 
     def _answering(self, asked: Sequence[Estimand]) -> list[tuple[Analysis, list[Estimand]]]:
         """Estimands by the first analysis that answers them; ``BadInput`` for the others."""
@@ -277,13 +320,13 @@ def fit_distribution(
     if isinstance(data, Study):
         return _of_study(data, by, groups, how)
     tables, who = _tables(data, by, classes=classes, end=end)
-    named = name or who
     if isinstance(tables, dict):
-        return _of_partitions(named, tables, groups, how)
-    if not partial:
-        tables = cell_tables.singles(tables)
-    table = Crossed(tables, groups, interactions, _standard(standard, tables), _alpha(priors))
-    return _of_cells(named, table, how)
+        made = _of_partitions(name or who.name, tables, groups, how)
+    else:
+        cells = tables if partial else cell_tables.singles(tables)
+        table = Crossed(cells, groups, interactions, _standard(standard, cells), _alpha(priors))
+        made = _of_cells(name or who.name, table, how)
+    return replace(made, about=who.about, flow=who.flow)
 
 
 def _model_name(model: str) -> str:
@@ -330,7 +373,11 @@ def _of_study(study: Study, by: By | None, groups: Sequence[str], how: How) -> F
     raise_if(faults)
     result = rows_of.run(study, how.store, how.sampling, how=how, by=asked)
     kept = {"estimates": result.estimates}
-    return FittedDistribution(study.id, result.labels, result.counts, result.analyses, (), kept)
+    about = {"id": study.id, "title": study.title, "digest": study.digest}
+    about |= {key: str(study.meta.get(key, "")) for key in ("citation", "doi", "design")}
+    return FittedDistribution(
+        study.id, result.labels, result.counts, result.analyses, about=about, _kept=kept
+    )
 
 
 def _of_partitions(
@@ -467,26 +514,42 @@ def _unpacked(tree: xr.DataTree, table: xr.Dataset, said: dict[str, Any]) -> Ana
 Tables = dict[str, xr.DataArray] | xr.Dataset
 
 
+@dataclass(frozen=True)
+class _Who:
+    """What a source is called, whose it is, what became of its rows."""
+
+    name: str
+    about: Mapping[str, str] = field(default_factory=dict)
+    flow: pd.DataFrame | None = None
+
+
 def _tables(
     data: Any, by: By | None, *, classes: Sequence[str] | None, end: str
-) -> tuple[Tables, str]:
+) -> tuple[Tables, _Who]:
     """Contracts of what the user gave, and what to call it."""
     if isinstance(data, xr.DataArray):
-        return {_factor_of(data): data}, "counts"
+        return {_factor_of(data): data}, _Who("counts")
     if isinstance(data, Mapping) and all(isinstance(v, xr.DataArray) for v in data.values()):
-        return _chosen(dict(data), by), "counts"
+        return _chosen(dict(data), by), _Who("counts")
     if isinstance(data, xr.Dataset):
-        return _with_levels(data, by), "counts"
-    from her2bayes.evidence.patients.aggregate import status_counts
-    from her2bayes.evidence.patients.patients import read_patients
+        return _with_levels(data, by), _Who("counts")
+    doors: Any = import_module("her2bayes.evidence.patients.patients")
+    status_counts: Any = import_module("her2bayes.evidence.patients.aggregate").status_counts
 
-    patients = read_patients(data, classes=classes)
-    if "n" in patients.columns and not patients.cohort:
-        return _counted(patients, by, classes), patients.name
+    patients = doors.read_patients(data, classes=classes)
+    cohort = patients.cohort
+    about = {"title": patients.name, "citation": patients.file, "digest": patients.digest}
+    who = _Who(patients.name, about)
+    if cohort is not None:
+        about |= {"id": cohort.id, "design": "patient data",
+                  "citation": cohort.source.get("citation", "")}  # fmt: skip
+        who = _Who(cohort.title, about, cohort.flow)
+    elif "n" in patients.columns:
+        return _counted(patients, by, classes), who
     factors = by if isinstance(by, Mapping) else dict.fromkeys(_names(by) or ())
     cells = status_counts(patients, factors, classes, her2=end)
     ordered = {f: list(levels or patients.known_levels(f)) for f, levels in factors.items()}
-    return cells.assign_attrs(levels=ordered), patients.name
+    return cells.assign_attrs(levels=ordered), who
 
 
 def _factor_of(counts: xr.DataArray) -> str:

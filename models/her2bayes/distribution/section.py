@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from her2bayes.page import style
 from her2bayes.page.fit_card import fit_card, worst
 from her2bayes.page.numbers import count, interval
 from her2bayes.page.section import Figure, Section, Table
+from her2bayes.page.shared import SHARED
+from her2bayes.page.small_cells import conceal_flow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -522,3 +525,40 @@ def _crossed(fit: FittedDistribution) -> Crossed:
     if not isinstance(table, Crossed):
         raise BadInput(Fault("factors are not crossed here", remedy="give patients, or cells"))
     return table
+
+
+METHODS = (
+    "Posterior numbers come from a Bayesian model of the counts; they are medians with 95 % "
+    "equal-tailed intervals, and the same quantity under the prior stands beside them. Contraction "
+    "is one minus the ratio of posterior to prior variance: 0 where the data taught nothing, 1 "
+    "where they taught everything.",
+    "Classical shares carry Wilson intervals and count readings of one class only; the table of "
+    "classical numbers adds Clopper-Pearson and Jeffreys intervals, tests and directly "
+    "standardised shares. Differences of shares carry Newcombe's interval (method 10).",
+)
+
+
+def cohort_section(fit: FittedDistribution, below: int = 0) -> Section:
+    """Who was counted; to share, only what became of the rows, small counts hidden."""
+    flow = fit.flow
+    facts = [f"{_upper(fact)}." for fact in fit.facts] or [f"{fit.title}."]
+    tables: tuple[Table, ...] = ()
+    if flow is not None:
+        shown = conceal_flow(flow, below) if below else flow
+        tables = (Table("Flow", shown.rename(columns=str.capitalize), "What every rule did."),)
+    text = (SHARED,) if below else (" ".join(facts),)
+    return Section("cohort", "Cohort", text, tables=tables)
+
+
+def bare(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose notes say no number of patients."""
+
+    def without(note: str) -> str:
+        parts = [
+            part
+            for part in note.split("; ")
+            if not re.search(r"[0-9].*patients|unknown|left out", part)
+        ]
+        return "; ".join(parts)
+
+    return estimates.assign(note=estimates["note"].map(without))
