@@ -61,9 +61,8 @@ def main(
     if study and suppress_below:
         raise BadInput(Fault("--suppress-below is for patients", remedy="leave it out for a study"))
     check_shared(out_folder, suppress_below)
-    source = hb.load_study(study) if study else cohort or counts
-    if cohort and map_:
-        source = hb.read_patients(cohort, map=map_)
+    mapped = hb.read_patients(cohort, map=map_) if cohort and map_ else cohort
+    source = hb.load_study(study) if study else mapped or counts
     log.print(plain("fitting: HER2 status"))
     fit = hb.fit_distribution(
         source, by=by, classes=classes.split(",") if classes else None, end=end,

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -533,10 +532,10 @@ def _tables(
         return _chosen(dict(data), by), _Who("counts")
     if isinstance(data, xr.Dataset):
         return _with_levels(data, by), _Who("counts")
-    doors: Any = import_module("her2bayes.evidence.patients.patients")
-    status_counts: Any = import_module("her2bayes.evidence.patients.aggregate").status_counts
+    from her2bayes.evidence.patients.aggregate import status_counts
+    from her2bayes.evidence.patients.patients import read_patients
 
-    patients = doors.read_patients(data, classes=classes)
+    patients = read_patients(data, classes=classes)
     cohort = patients.cohort
     about = {"title": patients.name, "citation": patients.file, "digest": patients.digest}
     who = _Who(patients.name, about)
