@@ -195,7 +195,7 @@ def test_sets_of_classes_agree_with_a_random_walk_of_our_own() -> None:
 
 @pytest.mark.slow
 def test_sets_without_single_readings_leave_their_classes_to_the_prior() -> None:
-    """Zero and low are told apart by nobody: their ratio is that of the prior, symmetric about 1."""
+    """Nobody tells zero from low: their ratio is that of the prior, symmetric about 1."""
     counts = np.array([[0, 0, 30, 70, 0]])
     posterior = sampled(her2_distribution_crossed.build, cells(counts, {}), Sampling(draws=4000))
     share = posterior["share"].isel(subgroup=0)

@@ -28,8 +28,10 @@ from her2bayes.results.fitted import Asked, Figures, Fitted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from her2bayes.evidence.printed.conclusions import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
+    from her2bayes.sensitivity.target import Target
 
 By = str | Sequence[str] | Mapping[str, Sequence[str] | None]
 
@@ -208,6 +210,12 @@ class FittedDistribution(Fitted):
         return {
             name: pair for one in self.analyses for name, pair in stated_priors(one.fit).items()
         }
+
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """One target for each table that answers some of the conclusions."""
+        from her2bayes.distribution.sensitivity import targets_of_fit
+
+        return targets_of_fit(self, conclusions)
 
     def packed(self) -> xr.DataTree:
         """Fits and tables as groups, the rest as attributes."""
