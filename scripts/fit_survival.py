@@ -109,87 +109,45 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.evidence.patients.follow_up import read_follow_up
-    from her2bayes.evidence.patients.landmarks import read_landmarks
-    from her2bayes.evidence.patients.mapped_endpoint import Wanted
-    from her2bayes.inference.sampling import Sampling
-    from her2bayes.inference.store import Store
+    from her2bayes import flags
+    from her2bayes.inference.sampling import Settings
+    from her2bayes.page.report import write
     from her2bayes.page.shared import check_shared
-    from her2bayes.survival import analysis, checks
-    from her2bayes.survival import report as files
-    from her2bayes.survival.borrowing import section as borrowing
+    from her2bayes.survival.fitted import TARGET_ACCEPT, fit_survival
+    from her2bayes.survival.section import lines
 
     check_shared(out_folder, suppress_below, external or ())
 
     def say(text: str) -> None:
         log.print(plain(text))
 
-    factors = {**files.factors(by or []), **dict.fromkeys(frailty or [])}
-    wanted = Wanted(time, event, entry, cause, ignore_entry, time_unit, event_code)
-    opened = files.open_source(cohort, map_, wanted, list(factors))
-    title = opened.title
-    scheme, number = files.cuts(cuts)
-    question = analysis.Question(
-        study=files.slug(cohort.stem),
-        title=title,
-        model=model,
-        interactions=interactions,
-        nested=files.assigned(nested or [], "--nested"),
-        frailty=tuple(frailty or ()),
-        cuts=scheme,
-        intervals=number or analysis.DEFAULT_INTERVALS,
-        reference=files.assigned(reference or [], "--reference"),
-        times=tuple(files.numbers(times, "--times")),
-        priors=analysis.elicited(files.numbers(prior_median, "--prior-median")),
-        landmarks=read_landmarks(landmarks) if landmarks else None,
-    )
-    columns: dict[str, Any] = {
-        **opened.columns,
-        "patient": patient or None,
-        "time_unit": time_unit,
-        "event_code": event_code or None,
-        "censored_codes": censored_code or (),
-        "missing": files.several(missing or [], "--missing"),
-        "member": member,
-        "nonpositive": files.choice(nonpositive, "--nonpositive", ("refuse", "drop")),
-        "longest": longest,
-        "many_levels": frailty or (),
-    }
-    follow_up = read_follow_up(opened.source, by=factors, **columns)
-    asked = borrowing.Asked(robust_weight, tuple(discount or ()), trials, scheduler)
-    columns["member"] = external_member
-    elsewhere = borrowing.read(external or [], follow_up, factors, asked, question, columns)
-    for name, read in {title: follow_up, **elsewhere}.items():
-        for line in files.cohort_text(read, name):
-            say(line)
-    sampling = (
-        Sampling(draws=600, tune=400, chains=2, seed=seed, target_accept=0.95)
-        if quick
-        else Sampling(seed=seed, target_accept=0.95)
-    )
-    store = None if suppress_below else Store(out_folder / "fits")
-    result = analysis.run(follow_up, question, store, sampling, say)
-    first = next((name for name in result.levels if name), "")
+    fit = fit_survival(
+        cohort, time=time, event=event, by=flags.factors(by or []), map=map_, entry=entry,
+        cause=cause, patient=patient, model=model, cuts=cuts,
+        nested=flags.assigned(nested or [], "--nested"), frailty=frailty or (),
+        reference=flags.assigned(reference or [], "--reference"), interactions=interactions,
+        times=flags.numbers(times, "--times"), time_unit=time_unit, event_code=event_code,
+        censored_code=censored_code or (), missing=flags.several(missing or [], "--missing"),
+        ignore_entry=ignore_entry, member=member, nonpositive=nonpositive, longest=longest,
+        prior_median=flags.numbers(prior_median, "--prior-median"), landmarks=landmarks,
+        external=external or (), external_member=external_member, robust_weight=robust_weight,
+        discount=discount or (), operating_characteristics=trials, scheduler=scheduler,
+        seed=seed, quick=quick, store=None if suppress_below else out_folder / "fits", say=say,
+    )  # fmt: skip
     tables = {}
-    if not suppress_below:
-        tables["checks"] = checks.predictive_check(result, first, seed)
     if compare and not suppress_below:
-        tables["comparison"] = checks.compare_models(result, store, sampling, say)
-        for name in [*question.frailty, *([first] if first else [])][:1]:
-            tables["left_out"] = checks.leave_one_group_out(result, name, store, sampling, say)
-    borrowed = borrowing.run(result, elsewhere, asked, store, sampling, say)
-    tables |= borrowed.tables
+        tables = {"comparison": fit.compare_models(say), "left_out": fit.leave_out("", say)}
     command: dict[str, Any] = {"by": by or [], "model": model, "cuts": cuts}
     command |= {"time": time, "event": event}
     if external:
         command |= {"external": list(map(str, external)), "robust_weight": robust_weight}
-    written = files.write(
-        result, out_folder, cohort, sampling, quick, tables, command, borrowed.sections,
-        suppress_below,
-    )  # fmt: skip
-    for line in (*borrowed.summary, *written.summary):
+    settings = Settings(seed, quick, TARGET_ACCEPT)
+    part = fit.part(tables=tables, suppress_below=suppress_below)
+    written = write([part], out_folder, settings, command=command, below=suppress_below)
+    borrowed = fit.borrowed.lines if fit.borrowed else ()
+    for line in (*borrowed, *lines(fit.analysis, bool(suppress_below)), *written.lines):
         out.print(plain(line), soft_wrap=True)
-    return EXIT_NOT_CONVERGED if written.failed or borrowed.failed else None
+    return None if fit.converged else EXIT_NOT_CONVERGED
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ converge and says so.
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,8 @@ from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 if TYPE_CHECKING:
     from her2bayes.reproduce.sensitivity import Asked
-    from her2bayes.survival.analysis import Question
+    from her2bayes.survival.doors import Reading
+    from her2bayes.survival.specification import Specification
 
 
 def main(
@@ -102,9 +103,13 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
+    from her2bayes import flags
     from her2bayes.evidence.printed.study import load_study, study_folder
+    from her2bayes.page.report import slug
     from her2bayes.reproduce.sensitivity import about_study, sensitivity
     from her2bayes.sensitivity.summary import Limits
+    from her2bayes.survival.doors import Reading
+    from her2bayes.survival.specification import Specification, cut_scheme, elicited
 
     Limits(holds)
     if bool(study) == bool(cohort):
@@ -112,20 +117,21 @@ def main(
     if study:
         asked = about_study(load_study(study_folder(study)), conclusions, out_folder)
     else:
-        read = {
-            "patient": patient or None, "time_unit": time_unit, "nonpositive": nonpositive,
-            "longest": longest, "member": member, "event_code": event_code or None,
-            "missing": missing or [], "many_levels": frailty or [],
-            "censored_codes": censored_code or (),
-        }  # fmt: skip
-        fitted = {
-            "model": model, "cuts": cuts, "frailty": tuple(frailty or ()), "nested": nested or [],
-            "interactions": interactions, "priors": prior_median,
-        }  # fmt: skip
-        asked = _patients(
-            cohort, conclusions, map_, (time, event, entry, ignore_entry), by or [],
-            read, fitted, external or [],
+        how = Reading(
+            time=time, event=event, by=flags.factors(by or []), entry=entry, patient=patient,
+            time_unit=time_unit, event_code=event_code, censored_code=censored_code or (),
+            missing=flags.several(missing or [], "--missing"), ignore_entry=ignore_entry,
+            member=member, nonpositive=nonpositive, longest=longest, frailty=tuple(frailty or ()),
+            map=map_,
         )  # fmt: skip
+        scheme, intervals = cut_scheme(cuts)
+        fitted = Specification(
+            study=slug(cohort.stem) if cohort else "", model=model, cuts=scheme,
+            intervals=intervals, frailty=tuple(frailty or ()), interactions=interactions,
+            nested=flags.assigned(nested or [], "--nested"),
+            priors=elicited(flags.numbers(prior_median, "--prior-median")),
+        )  # fmt: skip
+        asked = _patients(cohort, conclusions, how, fitted, external or [])
     folder = out_folder / asked.about["id"]
     start = monotonic()
     with watching() as progress:
@@ -154,81 +160,43 @@ def main(
 def _patients(
     cohort: Path | None,
     conclusions: Path | None,
-    map_: str,
-    endpoint: tuple[str, str, str, bool],
-    by: list[str],
-    read: dict[str, Any],
-    fitted: dict[str, Any],
+    how: "Reading",
+    fitted: "Specification",
     external: list[Path],
 ) -> "Asked":
-    """Read a cohort as its report does and say who is in it; faults come before any fit.
+    """Read a cohort as its report does and say who is in it; faults come before any fit."""
+    from dataclasses import replace
 
-    ``endpoint``: columns of time, event and entry, and whether a map's entry is left out; ``read``
-    and ``fitted``: options of fit_survival.
-    """
     from her2bayes.reproduce import definitions as other
     from her2bayes.reproduce import sensitivity as files
+    from her2bayes.survival import doors
 
-    time, event, entry, ignore_entry = endpoint
     if conclusions is None or cohort is None:
         remedy = "give --conclusions FILE (format: conclusions.csv in data/README.md)"
         raise BadInput(Fault("a cohort has no conclusions of its own", remedy=remedy))
-    if map_ and not time:
+    if how.map and not how.time:
         from her2bayes.transition.report import flow_text, read_cohorts
 
-        pooled = read_cohorts([cohort], [map_])
+        pooled = read_cohorts([cohort], [how.map])
         log.print(plain(flow_text(pooled)))
-        counted = other.definitions(pooled, cohort, map_)
+        counted = other.definitions(pooled, cohort, how.map)
         return files.from_pairs(pooled, conclusions, counted)
-    if not time:
+    if not how.time:
         remedy = "give --time and --event for survival, or --map for paired readings"
         raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
-    from her2bayes.evidence.patients.external_survival import read_external
-    from her2bayes.evidence.patients.follow_up import read_follow_up
-    from her2bayes.evidence.patients.mapped_endpoint import Wanted
-    from her2bayes.survival import report
-
-    frailty = fitted["frailty"]
-    factors = {**report.factors(by), **dict.fromkeys(frailty)}
-    unit, code = str(read["time_unit"]), str(read["event_code"] or "")
-    wanted = Wanted(time, event, entry, "", ignore_entry, unit, code)
-    opened = report.open_source(cohort, map_, wanted, list(factors))
-    title = opened.title
-    cohorts = other.definitions(opened.cohort, cohort, map_) if opened.cohort else {}
-    allowed = ("refuse", "drop")
-    columns: dict[str, Any] = {
-        **opened.columns,
-        **read,
-        "missing": report.several(read["missing"], "--missing"),
-        "nonpositive": report.choice(read["nonpositive"], "--nonpositive", allowed),
-    }
-    question = _question(report.slug(cohort.stem), title, fitted)
-    follow_up = read_follow_up(opened.source, by=factors, **columns)
-    elsewhere = read_external(external, follow_up, factors, **columns) if external else {}
-    if external and frailty:
+    patients = doors.read(cohort, how)
+    own, factors = patients.follow_up, how.factors
+    cohorts = other.definitions(patients.cohort, cohort, how.map) if patients.cohort else {}
+    elsewhere = patients.elsewhere(external, factors, how.member) if external else {}
+    if external and how.frailty:
         problem = "external patients belong to none of the groups of --frailty"
-        raise BadInput(Fault(problem, value=", ".join(frailty), remedy="leave one of them out"))
-    defined = other.follow_ups(cohorts, follow_up, factors, **columns)
-    for line in report.cohort_text(follow_up, title):
+        value = ", ".join(how.frailty)
+        raise BadInput(Fault(problem, value=value, remedy="leave one of them out"))
+    for line in doors.cohort_text(own, patients.title):
         log.print(plain(line))
     return files.from_follow_up(
-        follow_up, question, conclusions, cohort,
-        elsewhere=elsewhere, definitions=defined,
-    )  # fmt: skip
-
-
-def _question(study: str, title: str, fitted: dict[str, Any]) -> "Question":
-    """What fit_survival would fit with these options."""
-    from her2bayes.survival import report as survival_files
-    from her2bayes.survival.analysis import DEFAULT_INTERVALS, Question, elicited
-
-    scheme, number = survival_files.cuts(fitted["cuts"])
-    return Question(
-        study=study, title=title, model=fitted["model"], cuts=scheme,
-        intervals=number or DEFAULT_INTERVALS, frailty=fitted["frailty"],
-        interactions=fitted["interactions"],
-        nested=survival_files.assigned(fitted["nested"], "--nested"),
-        priors=elicited(survival_files.numbers(fitted["priors"], "--prior-median")),
+        own, replace(fitted, title=patients.title), conclusions, cohort, elsewhere=elsewhere,
+        definitions=other.follow_ups(cohorts, own, factors, **patients.columns),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def main(
     import json
 
     from her2bayes.files import publish
-    from her2bayes.survival.validation import validate
+    from her2bayes.survival.calibration import validate
 
     found = validate(simulations, lambda text: log.print(plain(text)))
     command = {"call": f"bash scripts/run validate_survival --simulations {simulations}"}

@@ -28,7 +28,7 @@ LAYERS = (
     ("distribution", "transition", "survival", "rates"),
     ("cohorts",),
     ("reproduce",),
-    ("benchmark", "cli"),
+    ("benchmark", "cli", "flags"),
     ("scripts",),
 )
 """Lowest first: a file may import its own layer and those below."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from her2bayes.reproduce.sensitivity import sensitivity as sensitivity
     from her2bayes.results.comparison import compare as compare
     from her2bayes.results.saved import load_fit as load_fit
+    from her2bayes.survival.fitted import fit_survival as fit_survival
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _PUBLIC = {
     "report": "reproduce.report",
     "sensitivity": "reproduce.sensitivity",
     "compare": "results.comparison",
+    "fit_survival": "survival.fitted",
 }
 """Public name -> module that defines it."""
 

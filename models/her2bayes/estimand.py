@@ -124,7 +124,8 @@ _ANSWERS = {
     "transition": "transition flow flow_difference discordance discordance_difference gain loss "
     "agreement true_discordance unchanged_given_observed_change",
     "survival": "survival survival_difference cumulative_incidence hazard cumulative_hazard "
-    "hazard_ratio hazard_ratio_ratio median rmst rmst_difference rmst_ratio not_reached ordering "
+    "hazard_ratio hazard_ratio_ratio median median_difference rmst rmst_difference rmst_ratio "
+    "not_reached ordering "
     "heterogeneity",
     "rates": "share response_rate response_rate_difference event_rate event_rate_difference",
     "cohorts": "survival survival_difference hazard_ratio rmst median events follow_up",

@@ -19,8 +19,7 @@ from her2bayes.classical import competing, logrank
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
 from her2bayes.classical.fine_gray import fine_gray
-from her2bayes.survival.classical import classical_rows
-from her2bayes.survival.variants import variants
+from her2bayes.survival.classical import classical_rows, variants
 
 STORED = json.loads((Path(__file__).parents[1] / "reference" / "few_events.json").read_text())
 CASES = STORED["cases"]

@@ -24,7 +24,7 @@ from her2bayes.rates.borrowing import Outside
 from her2bayes.sensitivity.scenarios import BASE, scenario
 from her2bayes.sensitivity.target import WANTED, Target, not_asked
 from her2bayes.survival import sensitivity as survival
-from her2bayes.survival.analysis import Question
+from her2bayes.survival.specification import Specification as Question
 from her2bayes.transition import sensitivity as change
 from her2bayes.transition import sensitivity as left_out
 from her2bayes.transition import sensitivity_pairs as pairs

@@ -169,6 +169,7 @@ def test_survival_of_a_cohort_is_that_of_the_page(tmp_path) -> None:
     from her2bayes.evidence.patients.follow_up import read_follow_up
     from her2bayes.survival import analysis
     from her2bayes.survival import sensitivity as sensitivity_survival
+    from her2bayes.survival.specification import Specification
 
     rng = np.random.default_rng(8)
     time = np.round(rng.exponential(30, 240), 1) + 0.1  # horizons are printed in full
@@ -185,12 +186,12 @@ def test_survival_of_a_cohort_is_that_of_the_page(tmp_path) -> None:
         patients, time="os_months", event="os_event", entry="entry",
         by={"her2": ["zero", "low", "positive"], "hr_status": None},
     )  # fmt: skip
-    fits, question = Store(tmp_path), analysis.Question(intervals=6)
+    fits, question = Store(tmp_path), Specification(intervals=6)
     result = analysis.run(follow_up, question, fits, QUICK)
     rows = result.estimates[result.estimates["reading"] == ""]
     kept = rows[[parse(text).kind in sensitivity_survival.KINDS for text in rows["estimand"]]]
     asked = [c for c in as_conclusions(kept)
-             if sensitivity_survival._answerable(c.estimand, follow_up)]  # fmt: skip
+             if sensitivity_survival._answerable(c.estimand, result.cells)]  # fmt: skip
     assert {c.estimand.kind for c in asked} >= {"hazard_ratio", "survival", "rmst"}
     target = sensitivity_survival.target(follow_up, question, asked)
     assert_same(rows, base_rows([target], QUICK, fits))

@@ -20,7 +20,7 @@ from her2bayes.sensitivity.scenarios import BASE, one_at_a_time, scenario
 from her2bayes.sensitivity.target import Drawn, Target, read_drawn
 from her2bayes.sensitivity.worker import identity, key
 from her2bayes.survival import sensitivity as survival
-from her2bayes.survival.analysis import Question
+from her2bayes.survival.specification import Specification as Question
 from her2bayes.transition import sensitivity as change
 from her2bayes.transition import sensitivity_pairs as pairs
 

@@ -1,4 +1,4 @@
-"""Survival estimands over draws against numerical integration and exact identities."""
+"""One function for every estimand of survival: identities, mixtures by hand, what is refused."""
 
 from __future__ import annotations
 
@@ -6,103 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from her2bayes.errors import BadInput
+from her2bayes.estimand import parse
 from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.patients.survival_cells import survival_cells
-from her2bayes.survival import draws as hazard_ratios
-from her2bayes.survival import draws as post
-from her2bayes.survival.checks import predictive_curves
-from her2bayes.survival.draws import crossing, standardised
+from her2bayes.survival import piecewise as post
+from her2bayes.survival.draws import curve_grid, draws, mean_curves, members, partners
 
 END = [2.0, 5.0, 9.0, 20.0]
-TIMES = [0.0, 1, 2, 4, 8.5, 20, 25]
-
-
-@pytest.fixture
-def log_hazard(rng: np.random.Generator) -> xr.DataArray:
-    """Log hazards of five groups and two causes."""
-    return xr.DataArray(
-        np.log(rng.gamma(2, 0.02, (2, 3, 5, 2, 4))),
-        dims=("chain", "draw", "g", "cause", "interval"),
-        coords={
-            "g": list("abcde"),
-            "cause": ["x", "y"],
-            "interval": range(4),
-            "interval_start": ("interval", [0.0, *END[:-1]]),
-            "interval_end": ("interval", END),
-        },
-    )
-
-
-def one(log_hazard: xr.DataArray) -> xr.DataArray:
-    return log_hazard.isel(chain=0, draw=0, g=0)
-
-
-def test_survival_and_incidences_sum_to_one(log_hazard):
-    survival = post.survival(log_hazard, TIMES)
-    incidence = post.cumulative_incidence(log_hazard, TIMES)
-    np.testing.assert_allclose(survival + incidence.sum("cause"), 1, atol=1e-14)
-    assert (survival.sel(time=0) == 1).all()
-    assert (survival.diff("time") <= 0).all()
-
-
-def test_rmst_incidence_and_hazard_by_integration(log_hazard):
-    single = one(log_hazard)
-
-    def survival(t: float) -> float:
-        return float(post.survival(single, [t])[0])
-
-    area = quad(survival, 0, 12, points=[2, 5, 9])[0]
-    assert float(post.rmst(single, 12)) == pytest.approx(area, rel=1e-9)
-
-    def rate(t: float) -> float:
-        return survival(t) * float(post.hazard(single, [t]).sel(cause="x")[0])
-
-    mass = quad(rate, 0, 8.5, points=[2, 5])[0]
-    found = post.cumulative_incidence(single, [8.5]).sel(cause="x")
-    assert float(found[0]) == pytest.approx(mass, rel=1e-9)
-
-
-def test_quantile_inverts_survival_and_is_infinite_where_not_reached(log_hazard):
-    single = one(log_hazard)
-    found = float(post.quantile(single, 0.3))
-    known = brentq(lambda t: float(post.survival(single, [t])[0]) - 0.7, 0, 20)
-    assert found == pytest.approx(known)
-    assert np.isinf(float(post.quantile(single - 10)))
-    assert float(post.not_reached(single - 10, 20)) == 1
-    assert float(post.not_reached(single + 5, 20)) == 0
-
-
-def test_tiny_hazards_give_the_whole_horizon(log_hazard):
-    assert float(post.rmst(one(log_hazard) - 60, 20)) == pytest.approx(20)
-
-
-def test_intervals_are_closed_on_the_right(log_hazard):
-    single = one(log_hazard).isel(cause=0)
-    at = post.hazard(single, [2.0, 2.0001, 30])
-    np.testing.assert_allclose(np.log(at), single[[0, 1, 3]])
-
-
-def test_crossing_of_a_mixture_is_between_its_parts(log_hazard):
-    grid = np.linspace(0, 20, 2001)
-    total = log_hazard.isel(cause=0, drop=True)
-    mixture = post.survival(total, grid).mean("g")
-    found = crossing(mixture, 0.2)
-    for chain in range(2):
-        curve = mixture.isel(chain=chain, draw=1).to_numpy()
-        known = np.interp(0.8, curve[::-1], grid[::-1]) if curve[-1] <= 0.8 else np.inf
-        assert float(found.isel(chain=chain, draw=1)) == pytest.approx(known, rel=1e-4)
-
-
-def test_ordering_and_extrapolation():
-    low, high = (xr.DataArray([[1.0, 2.0]], dims=("chain", "draw")) * k for k in (1, 2))
-    assert list(post.ordered([high, low]).values[0]) == [1, 1]
-    assert list(post.ordered([low, high]).values[0]) == [0, 0]
-    with pytest.raises(BadInput, match="two values at least"):
-        post.ordered([low])
 
 
 def cells_of() -> xr.Dataset:
@@ -159,76 +72,154 @@ def test_log_hazard_is_the_sum_of_the_terms():
     assert "h" not in without.dims
 
 
+def ask(*texts: str, where: xr.Dataset | None = None) -> list[xr.DataArray]:
+    cells = cells_of() if where is None else where
+    return list(draws(draws_of(cells), cells, [parse(text) for text in texts]).values())
+
+
 def test_hazard_ratios_are_differences_of_log_hazards():
     cells = cells_of()
-    draws = draws_of(cells)
-    total = post.log_hazard(draws, cells)
-    within = hazard_ratios.ratio_within(draws, cells, "g", "b", "a", "h")
-    direct = total.sel(g="b") - total.sel(g="a")
-    drift = draws["term_g_drift"].sel(g="b") - draws["term_g_drift"].sel(g="a")
-    np.testing.assert_allclose(np.log(within), (direct - drift).isel(interval=0), rtol=1e-9)
-    over_time = hazard_ratios.ratio_at(draws, cells, "g", "b", "a", [1.0, 19.0])
-    average = np.log(hazard_ratios.ratio(draws, cells, "g", "b", "a"))
-    np.testing.assert_allclose(
-        np.log(over_time.isel(time=1)), average + drift.isel(interval=3), rtol=1e-9
+    terms = draws_of(cells)
+    total = post.log_hazard(terms, cells)
+    within, late, average = ask(
+        "hazard_ratio[t | h=y ; g: b vs a]",
+        "hazard_ratio[t ; g: b vs a @ 19 months]",
+        "hazard_ratio[t ; g: b vs a]",
     )
-    assert hazard_ratios.partners(draws, "g") == {"h": "term_g_h"}
+    direct = (total.sel(g="b") - total.sel(g="a")).sel(h="y")
+    drift = terms["term_g_drift"].sel(g="b") - terms["term_g_drift"].sel(g="a")
+    np.testing.assert_allclose(np.log(within), (direct - drift).isel(interval=0), rtol=1e-9)
+    np.testing.assert_allclose(np.log(late), np.log(average) + drift.isel(interval=3), rtol=1e-9)
+    assert partners(terms, "g") == {"h": "term_g_h"}
 
 
-def test_standardised_survival_is_the_mean_over_patients():
+def test_survival_of_a_group_is_the_mean_over_its_patients():
     cells = cells_of()
-    draws = draws_of(cells)
-    share = post.shares(cells, ["g"])
-    target = {
-        "b": share.sel(g="b", drop=True).expand_dims(g=["b"]).reindex(g=["a", "b"], fill_value=0.0)
-    }
-    found = standardised(draws, cells, target, {"s": lambda h: post.survival(h, [6.0])})["b"]["s"]
-    every = post.survival(post.log_hazard(draws, cells), [6.0]).sel(g="b")
+    (found,) = ask("survival[t | g=b @ 6 months]")
+    every = post.survival(post.log_hazard(draws_of(cells), cells), [6.0]).sel(g="b", time=6.0)
     rows = cells["rows"].sel(g="b")
     known = (every * rows).sum("h") / rows.sum("h")
-    np.testing.assert_allclose(found.transpose(*known.dims), known, rtol=1e-12)
+    np.testing.assert_allclose(found, known, rtol=1e-12)
     # never the survival at the mean log hazard
-    at_mean = post.survival(post.log_hazard(draws, cells).sel(g="b").mean("h"), [6.0])
+    at_mean = post.survival(post.log_hazard(draws_of(cells), cells).sel(g="b").mean("h"), [6.0])
     assert float(abs(found - at_mean).max()) > 1e-3
-    common = post.shares(cells, ["g"], common=True)
-    np.testing.assert_allclose(common.sum("h"), 1)
-    assert common.dims == ("h",)
 
 
-def test_extrapolation_is_flagged_by_group():
+def test_hazard_of_a_mixture_is_the_slope_of_its_log_survival():
+    step = 1e-5
+    before, after, rate, whole = ask(
+        f"survival[t | g=b @ {6 - step} months]",
+        f"survival[t | g=b @ {6 + step} months]",
+        "hazard[t | g=b @ 6 months]",
+        "cumulative_hazard[t | g=b @ 6 months]",
+    )
+    np.testing.assert_allclose(rate, (np.log(before) - np.log(after)) / (2 * step), rtol=1e-4)
+    np.testing.assert_allclose(np.exp(-whole), (before + after) / 2, rtol=1e-6)
+
+
+def test_a_median_is_where_the_mean_survival_crosses_a_half():
     cells = cells_of()
-    last = float(cells["last_time"].sel(g="b").max())
-    assert list(post.extrapolated([1.0, last + 0.1], cells, {"g": "b"})) == [False, True]
+    terms = draws_of(cells)
+    (found,) = ask("median[t | g=a]")
+    hazards = post.log_hazard(terms, cells).sel(g="a").isel(chain=0, draw=3)
+    weight = cells["rows"].sel(g="a") / cells["rows"].sel(g="a").sum()
+
+    def alive(t: float) -> float:
+        return float((post.survival(hazards, [t]).isel(time=0) * weight).sum())
+
+    known = brentq(lambda t: alive(t) - 0.5, 0, 20)
+    # between points of the grid, 0.15 months apart, the cumulative hazard is taken as linear
+    assert float(found.isel(chain=0, draw=3)) == pytest.approx(known, abs=0.005)
 
 
-def test_replicates_of_the_truth_look_like_the_data():
-    """Patients drawn from a known hazard: their own curve lies inside the replicates."""
-    rng = np.random.default_rng(8)
-    number = 800
-    time, last = rng.exponential(10, number), rng.uniform(4, 18, number)
-    table = pd.DataFrame(
-        {
-            "entry": 0.0,
-            "time": np.minimum(time, last),
-            "event": (time <= last).astype(int),
-            "g": pd.Categorical(["a"] * number),
-            "patients": 1,
-        }
+def test_contrasts_are_those_of_their_parts():
+    a, b, difference, ratio = ask(
+        "rmst[t | g=a @ 12 months]",
+        "rmst[t | g=b @ 12 months]",
+        "rmst_difference[t ; g: b vs a @ 12 months]",
+        "rmst_ratio[t ; g: b vs a @ 12 months]",
     )
-    log_rate = xr.DataArray(
-        np.full((1, 200, 1, 4), np.log(0.1)),
-        dims=("chain", "draw", "g", "interval"),
-        coords={
-            "g": ["a"],
-            "interval": range(4),
-            "interval_start": ("interval", [0.0, *END[:-1]]),
-            "interval_end": ("interval", END),
-        },
-    )
-    curves = predictive_curves(log_rate, table, "g", [2, 5, 10], seed=1, replicates=150)
-    np.testing.assert_allclose(
-        curves.mean("replicate").isel(g=0), np.exp(-0.1 * np.array([2, 5, 10])), atol=0.01
-    )
-    # spread of Kaplan-Meier over cohorts: Greenwood at 5 months about sqrt(S (1 - S) / n)
-    s = np.exp(-0.5)
-    assert float(curves.sel(time=5).std()) == pytest.approx(np.sqrt(s * (1 - s) / number), rel=0.25)
+    np.testing.assert_allclose(difference, b - a, atol=1e-12)
+    np.testing.assert_allclose(ratio, b / a, rtol=1e-12)
+    one, other, alike = ask(
+        "survival[t | g=a, h=x @ 1 years]", "survival[t | g=b, h=x @ 12 months]",
+        "survival_difference[t | h=x ; g: a vs b @ 12 months]",
+    )  # fmt: skip
+    np.testing.assert_allclose(alike, one - other, atol=1e-12)
+    first, second, falls = ask(
+        "rmst[t | g=a @ 12 months]", "rmst[t | g=b @ 12 months]",
+        "ordering[t a > b ; g @ 12 months]",
+    )  # fmt: skip
+    np.testing.assert_array_equal(falls, (first > second).astype(float))
+    median, never = ask("median[t]", "not_reached[t @ 15 months]")
+    np.testing.assert_array_equal(never, (median >= 15).astype(float))
+
+
+def test_a_table_of_estimands_is_one_pass_over_the_groups(monkeypatch):
+    """Each group's log hazard is made once, however many estimands are asked."""
+    cells, made = cells_of(), []
+    from her2bayes.survival import draws as module
+
+    real = module.log_hazard
+    monkeypatch.setattr(module, "log_hazard", lambda *a: made.append(1) or real(*a))
+    texts = [f"survival[t | g={g} @ {t} months]" for g in "ab" for t in (1, 3, 6)]
+    together = ask(*texts, "median[t]", "rmst[t @ 9 months]", where=cells)
+    assert len(made) == cells["rows"].size
+    for text, value in zip(texts, together, strict=False):
+        xr.testing.assert_allclose(ask(text, where=cells)[0], value, rtol=1e-12)
+
+
+def test_a_median_does_not_depend_on_what_else_is_asked():
+    cells = cells_of()
+    terms, asked = draws_of(cells), [parse("median[t]"), parse("survival[t @ 7.3 months]")]
+    alone = draws(terms, cells, asked[:1])[asked[0]]
+    xr.testing.assert_equal(alone, draws(terms, cells, asked)[asked[0]])
+
+
+def test_means_that_are_known_are_not_made_again(monkeypatch):
+    from her2bayes.survival import draws as module
+
+    cells = cells_of()
+    terms, grid = draws_of(cells), curve_grid(cells, [6.0])
+    wanted = {(): module.quantities("survival", 6.0, grid, on_grid=True)}
+    known = mean_curves(terms, cells, wanted)
+    monkeypatch.setattr(module, "log_hazard", lambda *_: pytest.fail("made again"))
+    asked = [parse("survival[t @ 6 months]"), parse("median[t]")]
+    assert set(draws(terms, cells, asked, grid=grid, known=known)) == set(asked)
+
+
+def test_shares_of_a_condition_sum_to_one():
+    share = members(cells_of(), (("g", "b"),))
+    assert float(share.sum()) == pytest.approx(1)
+    assert float(share.sel(g="a").sum()) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("survival[pfs @ 6 months]", "did you mean 't'"),
+        ("survival[t | g=c @ 6 months]", "no patient has g=c"),
+        ("survival[t | gg=a @ 6 months]", "did you mean 'g'"),
+        ("survival[t | g=a]", "needs a time"),
+        ("survival[t @ 6 moons]", "moons"),
+        ("survival[t ; g: a vs b @ 6 months]", "takes no contrast"),
+        ("hazard_ratio[t]", "needs a contrast"),
+        ("hazard_ratio[t=cancer ; g: a vs b]", "outcome 't=cancer'"),
+        ("share[her2=low]", "kind share"),
+        ("median[t @ 6 months]", "takes no time"),
+        ("ordering[t a ; g @ 6 months]", "two levels at least"),
+        ("heterogeneity[t spread ; g]", "no spread_g is learned"),
+        ("rmst[t @ 0 months]", "not after the first entry"),
+    ],
+)  # fmt: skip
+def test_what_has_no_answer_is_refused_with_what_has(text, told):
+    with pytest.raises(BadInput) as caught:
+        ask(text)
+    assert told in str(caught.value)
+    assert "outcome t; g: a, b; h: x, y, z" in str(caught.value)
+
+
+def test_everything_wrong_is_told_together():
+    with pytest.raises(BadInput) as caught:
+        ask("survival[t | g=c, k=1 @ 6 moons]", "median[os]")
+    assert len(caught.value.faults) == 4

@@ -14,10 +14,10 @@ from her2bayes.estimand import parse
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.patients.survival_cells import cut_points, first_entry, survival_cells
 from her2bayes.evidence.patients.time_counts import time_counts
-from her2bayes.survival import draws as post
-from her2bayes.survival.analysis import landmark_times
-from her2bayes.survival.draws import quantity
+from her2bayes.survival import piecewise as post
+from her2bayes.survival.draws import draws as draws_of
 from her2bayes.survival.estimates import given_entry
+from her2bayes.survival.specification import landmark_times
 
 # ages in years; nobody is observed before 40
 ENTRY = [40, 42, 45, 50, 41, 48, 55, 60, 43, 52]
@@ -57,13 +57,12 @@ def test_survival_median_and_restricted_mean_are_given_the_first_entry():
     draws = hazard_draws(cells, 0.03)
     log_hazard = post.log_hazard(draws, cells)
     assert post.survival(log_hazard, [40, 60]).values.ravel() == pytest.approx([1, np.exp(-0.6)])
-    assert post.quantile(log_hazard).item() == pytest.approx(40 + np.log(2) / 0.03)
     area = quad(lambda t: np.exp(-0.03 * (t - 40)), 40, 80)[0]
     assert post.rmst(log_hazard, 80).item() == pytest.approx(40 + area)
-    asked = {name: parse(name) for name in ("median[t]", "survival[t @ 60 months]")}
-    found = {name: quantity(e, draws, cells).item() for name, e in asked.items()}
-    assert found["median[t]"] == pytest.approx(40 + np.log(2) / 0.03, rel=1e-6)
-    assert found["survival[t @ 60 months]"] == pytest.approx(np.exp(-0.6))
+    asked = [parse(name) for name in ("median[t]", "survival[t @ 60 months]")]
+    median, survival = (one.item() for one in draws_of(draws, cells, asked).values())
+    assert median == pytest.approx(40 + np.log(2) / 0.03, rel=1e-6)
+    assert survival == pytest.approx(np.exp(-0.6))
 
 
 def test_incidences_of_causes_begin_at_the_first_entry():
@@ -91,8 +90,8 @@ def test_what_moves_the_first_entry_a_little_moves_survival_a_little():
     for shift in (0.0, 1e-6):
         follow_up = ages([ENTRY[0] + shift, *ENTRY[1:]])
         cells = survival_cells(follow_up, cut_points(follow_up, "equal", 5))
-        log_hazard = post.log_hazard(hazard_draws(cells, 0.03), cells)
-        values.append(post.quantile(log_hazard).item())
+        (median,) = draws_of(hazard_draws(cells, 0.03), cells, [parse("median[t]")]).values()
+        values.append(median.item())
     assert values[1] == pytest.approx(values[0], abs=1e-5)
 
 

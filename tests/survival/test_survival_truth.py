@@ -22,9 +22,9 @@ from her2bayes.evidence.simulate import cohort, true_survival
 from her2bayes.inference import engine
 from her2bayes.inference.convergence import diagnostics
 from her2bayes.inference.sampling import Sampling
-from her2bayes.survival import survival, validation
-from her2bayes.survival.draws import log_hazard, rmst
-from her2bayes.survival.draws import survival as survival_at
+from her2bayes.survival import calibration, survival
+from her2bayes.survival.piecewise import log_hazard, rmst
+from her2bayes.survival.piecewise import survival as survival_at
 
 pytestmark = pytest.mark.slow
 
@@ -134,11 +134,13 @@ def test_ignoring_delayed_entry_biases_and_handling_it_does_not():
 
 def test_drifting_ratios_cover_crossing_hazards():
     """Reduced: 12 trials; 200 gave the figures in tests/reference/nonproportional.json."""
-    found = [validation.coverage(validation.cells_of(seed, crossing=True))[0] for seed in range(12)]
+    found = [
+        calibration.coverage(calibration.trial_cells(seed, crossing=True))[0] for seed in range(12)
+    ]
     # twelve coverages with an SD of about 0.12 each: below 0.8 would be no accident
     assert np.mean(found) > 0.80
-    cells = validation.cells_of(10_001, crossing=False)
-    drifting = validation.average_sd(cells, nonproportional=("arm",))
+    cells = calibration.trial_cells(10_001, crossing=False)
+    drifting = calibration.average_sd(cells, nonproportional=("arm",))
     events = cells["events"].sum("interval").to_numpy()
     assert drifting <= 1.15 * np.sqrt((1 / events).sum())
 

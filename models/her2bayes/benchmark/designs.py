@@ -63,7 +63,7 @@ def cells_of(source: Any) -> xr.Dataset:
 
 def survival_design(cells: xr.Dataset) -> Design:
     """Hierarchical piecewise-exponential hazards of three groups."""
-    from her2bayes.survival.draws import log_hazard
+    from her2bayes.survival.piecewise import log_hazard
     from her2bayes.survival.survival import build
 
     start, end = cells["interval_start"].to_numpy(), cells["interval_end"].to_numpy()

@@ -41,7 +41,7 @@ from her2bayes.cohorts.printed.design import PAIRED, Summary
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.convergence import Diagnostics, failed
 from her2bayes.inference.estimates import estimate
-from her2bayes.survival import draws as post
+from her2bayes.survival import piecewise as post
 
 LEAPS, WARM, APART = 12, 60, 3
 

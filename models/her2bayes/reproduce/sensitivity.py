@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.evidence.printed.vocabulary import Vocabulary
     from her2bayes.results.fitted import Fitted
-    from her2bayes.survival.analysis import Question
+    from her2bayes.survival.specification import Specification
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def about_study(
 
 def from_follow_up(
     follow_up: FollowUp,
-    question: Question,
+    question: Specification,
     conclusions: Path,
     source: Path,
     *,

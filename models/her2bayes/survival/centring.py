@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xarray as xr
 
-from her2bayes.survival.survival_parts import Part
+from her2bayes.survival.parts import Part
 
 SWEEPS, NEWTON_STEPS = 8, 4
 SCALES = np.geomspace(1e-4, 3.0, 60)

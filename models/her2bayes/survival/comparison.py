@@ -5,7 +5,7 @@ The score of a patient who entered at e and left at t with event d (of cause k) 
     d log h_k(t) - (H(t) - H(e)),          H over all causes,
 
 never the Poisson probability of a cell, whose constants depend on the cuts: splitting a cell under
-an equal hazard leaves it unchanged. ExitCounts (``evidence.time_counts``) say how many patients
+an equal hazard leaves it unchanged. ExitCounts (``time_counts``) say how many patients
 have each (group, entry, exit, event); rows of one ``history`` are summed first. Leave-one-patient-
 out by Pareto-smoothed importance sampling (Vehtari, Gelman & Gabry 2017); stacking weights by Yao
 et al. 2018.
@@ -13,8 +13,9 @@ et al. 2018.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,23 @@ import xarray as xr
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from her2bayes.bayes.prior import complete
 from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
+from her2bayes.evidence.patients.time_counts import exit_counts
+from her2bayes.inference import refit
+from her2bayes.survival.analysis import Analysis, careful_fit
+from her2bayes.survival.piecewise import OWN
+from her2bayes.survival.piecewise import log_hazard as log_hazard_of
+from her2bayes.survival.specification import Specification
+from her2bayes.survival.survival import build
 
+if TYPE_CHECKING:
+    from her2bayes.evidence.patients.follow_up import FollowUp
+    from her2bayes.inference.sampling import Sampling
+    from her2bayes.inference.store import Store
+
+Say = Callable[[str], None]
 BAD_PARETO_K = 0.7
 
 
@@ -48,7 +64,7 @@ class PatientElpd:
 def log_density(log_hazard: xr.DataArray, exits: pd.DataFrame) -> np.ndarray:
     """Log density of each row of ExitCounts in each draw, (draw, row).
 
-    ``log_hazard``: draws (chain, draw, groups…, interval) as from ``posterior.survival``.
+    ``log_hazard``: draws (chain, draw, groups…, interval) as from ``piecewise.log_hazard``.
     """
     groups = [str(d) for d in log_hazard.dims if d not in ("chain", "draw", "cause", "interval")]
     stacked = log_hazard.transpose("chain", "draw", ..., *groups, "interval")
@@ -199,3 +215,83 @@ def log_predictive(log_hazard: xr.DataArray, exits: pd.DataFrame) -> tuple[float
     """
     density, patients = by_patient(log_density(log_hazard, exits), exits)
     return _total(logsumexp(density, axis=0) - np.log(len(density)), patients)
+
+
+def compare_models(
+    result: Analysis, store: Store | None, sampling: Sampling, say: Say = lambda _: None
+) -> pd.DataFrame:
+    """Proportional against drifting ratios and cut schemes against each other, by patient elpd.
+
+    All models are scored on one set of ExitCounts; see above.
+    """
+    asked = result.specification
+    if not result.piecewise:
+        remedy = f"give it a variable {OWN}: log hazard per month by group and interval"
+        raise BadInput(Fault("the model gives no density of a patient", value=asked.model,
+                             remedy=remedy))  # fmt: skip
+    wanted: dict[str, Specification] = {}
+    if asked.own is not None:
+        wanted[asked.model] = asked
+        asked = replace(asked, model="ph", own=None, priors={})
+    for model in ("ph", "nonph"):
+        if model == "ph" or _can_drift(result.follow_up):
+            wanted[f"{model}, {_cuts(asked)}"] = replace(asked, model=model)
+    if isinstance(asked.cuts, str):
+        for number in (10, 20):
+            if number != asked.intervals:
+                other = replace(asked, intervals=number, model="ph")
+                wanted[f"ph, {_cuts(other)}"] = other
+        scheme = "equal" if asked.cuts == "quantile" else "quantile"
+        wanted[f"ph, {scheme} {asked.intervals}"] = replace(asked, cuts=scheme, model="ph")
+    edges = {name: cut_points(result.follow_up, q.cuts, q.intervals) for name, q in wanted.items()}
+    exits = exit_counts(result.follow_up, np.unique(np.concatenate(list(edges.values()))))
+    scores = {}
+    for name, other in wanted.items():
+        say(f"comparing: {name}")
+        cells = survival_cells(result.follow_up, edges[name], other.nested)
+        changed = refit.Specification(
+            other.own.build if other.own else build,
+            cells,
+            complete(other.priors, other.defaults),
+            other.options(result.follow_up),
+        )
+        found = careful_fit(changed, sampling, store)
+        scores[name] = patient_elpd(log_hazard_of(found.posterior, cells), exits)
+    return compare(scores)
+
+
+def leave_one_group_out(
+    result: Analysis,
+    factor: str,
+    store: Store | None,
+    sampling: Sampling,
+    say: Say = lambda _: None,
+) -> pd.DataFrame:
+    """How well each level of a factor is predicted by a fit without its patients.
+
+    ``elpd`` is the sum over the level's patients of their log predictive density, ``with_them``
+    that of the fit which saw them. One compiled model serves all levels.
+    """
+    exits, rows = result.exits, []
+    for level in result.cells[factor].to_numpy():
+        say(f"leaving out {factor}={level}")
+        cells = without_group(result.cells, factor, str(level))
+        found = careful_fit(replace(result.model, data=cells), sampling, store)
+        inside = exits[exits[factor].astype(str) == str(level)]
+        values: Mapping[str, xr.Dataset] = {"": found.posterior, "with_": result.fit.posterior}
+        row: dict[str, Any] = {"factor": factor, "level": str(level)}
+        for prefix, draws in values.items():
+            elpd, error = log_predictive(log_hazard_of(draws, result.cells), inside)
+            row |= {f"{prefix}elpd": elpd, f"{prefix}std_error": error}
+        rows.append({**row, "patients": float(inside["patients"].sum())})
+    return pd.DataFrame(rows)
+
+
+def _can_drift(follow_up: FollowUp) -> bool:
+    return any(len(levels) > 1 for levels in follow_up.factors.values())
+
+
+def _cuts(asked: Specification) -> str:
+    if isinstance(asked.cuts, str):
+        return f"{asked.cuts} {asked.intervals}"
+    return "cuts " + " ".join(f"{cut:g}" for cut in asked.cuts)

@@ -1,9 +1,13 @@
-"""Figures of a survival result: what each one shows, taken from the result."""
+"""Figures of a survival analysis: what each one shows, and the words under it.
+
+Each is a matplotlib figure; ``page_figures`` puts the same ones on a page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,18 +15,89 @@ import xarray as xr
 from xarray.ufuncs import log
 
 from her2bayes.classical import survival as km
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.time_counts import at_risk
+from her2bayes.page import style
 from her2bayes.page.numbers import count
 from her2bayes.page.section import Figure
-from her2bayes.survival import draws as hazard_ratios
 from her2bayes.survival import figures
-from her2bayes.survival import figures as survival_forest
-from her2bayes.survival.analysis import Result
-from her2bayes.survival.estimates import Levels
-from her2bayes.survival.figures import Band, Curve, ForestRow, endpoint_name
+from her2bayes.survival.analysis import Analysis
+from her2bayes.survival.draws import first_time, last_time
+from her2bayes.survival.estimates import given_of
+from her2bayes.survival.figures import MISSING, SAID, Band, Curve, ForestRow, endpoint_name
+from her2bayes.survival.piecewise import TERM
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
 
 MOST_CURVES = 6
-MISSING = (np.nan, np.nan, np.nan)
+MOST_RATIOS = 4
+
+
+def survival(of: Analysis, factor: str = "") -> Drawing:
+    """Survival by level of a factor with 95 % bands, over Kaplan–Meier, patients at risk below."""
+    head = f"Band: {SAID[0]}; step: {SAID[1]}; dotted: {SAID[2]}"
+    curves, ticks = _curves(of, _known(of, factor)), _ticks_of(of)
+    return _shown(figures.draw_survival(curves, ticks, of.endpoint, head))
+
+
+def hazard(of: Analysis, factor: str = "") -> Drawing:
+    """Hazard of the mean survival at each level of a factor, with 95 % bands."""
+    bands, head = _hazard_bands(of, _known(of, factor)), "Posterior median and 95 % band"
+    return _shown(figures.draw_hazards(bands, _ticks_of(of), head))
+
+
+def hazard_ratio(of: Analysis, factor: str = "") -> Drawing:
+    """Hazard ratios against the reference level over time; dashed: Cox's constant ratio."""
+    name = _known(of, factor or next(iter(of.factors), ""))
+    if len(of.levels[name]) < 2:
+        raise BadInput(Fault("a hazard ratio needs a factor of two levels", value=name))
+    bands, constant = _ratio_bands(of, name)
+    head = f"Against {name} {of.reference[name]}: posterior median, 95 % band; dashed: Cox"
+    return _shown(figures.draw_ratio_over_time(bands, constant, _ticks_of(of), head))
+
+
+def forest(of: Analysis, level: str = "") -> Drawing:
+    """Hazard ratio of a level of the first factor, in all patients and in each subgroup.
+
+    Open circles: Cox regression within the subgroup; bars: posterior of the hierarchical model.
+    """
+    first = next((name for name in of.factors if len(of.levels[name]) > 1), "")
+    others = [v for v in of.levels.get(first, ()) if v != of.reference.get(first)]
+    if not others or (level and level not in others):
+        allowed = ", ".join(others) or "a fit with a factor of two levels or more"
+        raise BadInput(Fault("no hazard ratios of this level", value=level, allowed=allowed))
+    rows, base = _forest_rows(of, first, level or others[0]), of.reference[first]
+    title = f"{level or others[0]} against {base}"
+    return _shown(
+        figures.draw_forest(rows, title, f"favours {level or others[0]}", f"favours {base}")
+    )
+
+
+DRAWINGS = {
+    "survival": survival, "hazard": hazard, "hazard_ratio": hazard_ratio, "forest": forest,
+}  # fmt: skip
+"""Figures of a fit by name; each takes the analysis and a factor (or level)."""
+
+
+def _shown(figure: Drawing) -> Drawing:
+    """A figure to look at by itself: on white, at a resolution that screens and journals take."""
+    figure.patch.set_facecolor("white")
+    figure.set_dpi(144)
+    return figure
+
+
+def _svg(figure: Drawing) -> str:
+    with style.drawing():
+        return style.svg(figure)
+
+
+def _known(of: Analysis, factor: str) -> str:
+    if factor not in of.levels:
+        allowed = ", ".join(of.factors) or "no factor"
+        raise BadInput(Fault("no such factor in the fit", value=factor, allowed=allowed))
+    return factor
 
 
 def _ticks(last: float, first: float = 0.0) -> list[float]:
@@ -30,6 +105,10 @@ def _ticks(last: float, first: float = 0.0) -> list[float]:
         if (last - first) / step <= 8:
             break
     return [float(t) for t in np.arange(first // step * step, last + step * 0.999, step)]
+
+
+def _ticks_of(of: Analysis) -> list[float]:
+    return _ticks(of.follow_up.last_time, float(of.grid[0]))
 
 
 def band(draws: xr.DataArray, months: np.ndarray) -> Band:
@@ -40,60 +119,61 @@ def band(draws: xr.DataArray, months: np.ndarray) -> Band:
     return Band(months, middle.to_numpy(), low.to_numpy(), high.to_numpy())
 
 
-def curves(result: Result, found: Levels, shared: bool = False) -> list[Figure]:
+def page_curves(of: Analysis, factor: str, shared: bool = False) -> Iterator[Figure]:
     """Survival over Kaplan–Meier, and hazards, of the levels of one factor.
 
     ``shared``: nothing that comes from patients directly, the model's curves only.
     """
-    first = float(found.grid[0])
-    ticks = _ticks(result.follow_up.last_time, first)
-    by = [found.factor] if found.factor else []
-    labels = km.label(result.counts, by)
-    steps = km.curve(result.counts, by)
-    drawn: list[Curve] = []
-    for level in found.levels[:MOST_CURVES]:
-        step = steps[steps["group"] == level]
+    first, ticks = float(of.grid[0]), _ticks_of(of)
+    name, levels = factor or "all", of.levels[factor]
+    who = of.specification.title
+    who += "" if shared else f", {count(of.follow_up.patients, 'patient')}"
+    more = (
+        f" The first {MOST_CURVES} of {len(levels)} levels are drawn."
+        if len(levels) > MOST_CURVES
+        else ""
+    )
+    title = endpoint_name(of.endpoint) + (f" by {name}" if factor else ", all patients")
+    slug = name.replace("_", "-")
+    yield Figure(
+        f"survival-{slug}",
+        title,
+        figures.survival(_curves(of, factor, shared), ticks, of.endpoint),
+        f"{who}. Posterior mean survival of the patients in each group with 95 % band"
+        f"{'' if shared else ', over their Kaplan–Meier curve'}.{_from(first)}{more}",
+    )
+    yield Figure(
+        f"hazard-{slug}",
+        f"Hazard by {name}" if factor else "Hazard",
+        _svg(figures.draw_hazards(_hazard_bands(of, factor), ticks)),
+        f"{who}. Hazard of the mean survival of each group, 95 % band. Late bands are wide "
+        "because few patients are left.",
+    )
+
+
+def _curves(of: Analysis, factor: str, shared: bool = False) -> list[Curve]:
+    by = [factor] if factor else []
+    labels, steps, ticks = km.label(of.counts, by), km.curve(of.counts, by), _ticks_of(of)
+    drawn = []
+    for level in of.levels[factor][:MOST_CURVES]:
+        step, given = steps[steps["group"] == level], given_of(factor, level)
+        first = first_time(of.cells, given)
         drawn.append(
             Curve(
-                label=level if found.factor else "all patients",
-                band=band(found.draws["posterior"][level]["survival"], found.grid),
+                label=level if factor else "all patients",
+                band=band(of.curves["posterior"][given]["survival"], of.grid),
                 steps=None
                 if shared
                 else (
-                    np.append(found.first_time[level], step["time"].to_numpy()),
+                    np.append(first, step["time"].to_numpy()),
                     np.append(1.0, step["estimate"].to_numpy()),
                 ),
-                at_risk=() if shared else list(at_risk(result.counts[labels == level], ticks)),
-                last=found.last_time[level],
-                first=found.first_time[level],
+                at_risk=() if shared else list(at_risk(of.counts[labels == level], ticks)),
+                last=last_time(of.cells, given),
+                first=first,
             )
         )
-    endpoint, name = result.follow_up.endpoint, found.factor or "all"
-    who = result.question.title
-    who += "" if shared else f", {count(result.follow_up.patients, 'patient')}"
-    more = (
-        f" The first {MOST_CURVES} of {len(found.levels)} levels are drawn."
-        if len(found.levels) > MOST_CURVES
-        else ""
-    )
-    title = endpoint_name(endpoint) + (f" by {name}" if found.factor else ", all patients")
-    slug = name.replace("_", "-")
-    return [
-        Figure(
-            f"survival-{slug}",
-            title,
-            figures.survival(drawn, ticks, endpoint),
-            f"{who}. Posterior mean survival of the patients in each group with 95 % band"
-            f"{'' if shared else ', over their Kaplan–Meier curve'}.{_from(first)}{more}",
-        ),
-        Figure(
-            f"hazard-{slug}",
-            f"Hazard by {name}" if found.factor else "Hazard",
-            figures.hazards(_hazard_bands(found), ticks),
-            f"{who}. Hazard of the mean survival of each group, 95 % band. Late bands are wide "
-            "because few patients are left.",
-        ),
-    ]
+    return drawn
 
 
 def _from(first: float) -> str:
@@ -102,91 +182,82 @@ def _from(first: float) -> str:
     return f" {said}, {first:.5g} months; before it there are no data." if first > 0 else ""
 
 
-def _hazard_bands(found: Levels) -> dict[str, Band]:
+def _hazard_bands(of: Analysis, factor: str) -> dict[str, Band]:
     """Hazard between the points of the grid: minus the slope of log survival."""
     bands = {}
-    for level in found.levels[:MOST_CURVES]:
-        survival = found.draws["posterior"][level]["survival"]
-        inside = found.grid <= found.last_time[level]
-        log_survival = log(survival.isel(time=np.flatnonzero(inside)).clip(min=1e-300))
-        slope = -log_survival.diff("time") / np.diff(found.grid[inside])
-        months = found.grid[inside][:-1]
-        bands[level if found.factor else "all patients"] = band(slope, months)
+    for level in of.levels[factor][:MOST_CURVES]:
+        given = given_of(factor, level)
+        survival_ = of.curves["posterior"][given]["survival"]
+        inside = of.grid <= last_time(of.cells, given)
+        log_survival = log(survival_.isel(time=np.flatnonzero(inside)).clip(min=1e-300))
+        slope = -log_survival.diff("time") / np.diff(of.grid[inside])
+        months = of.grid[inside][:-1]
+        bands[level if factor else "all patients"] = band(slope, months)
     return bands
 
 
-def over_time(result: Result, reported: list[str]) -> list[Figure]:
+def page_ratios(of: Analysis) -> Iterator[Figure]:
     """Hazard ratios over time of factors whose ratios may change."""
-    drifting = [name for name in reported if f"term_{name}_drift" in result.fit.posterior]
-    found = []
-    for factor in drifting:
-        grid = result.cells["interval_end"].to_numpy()
-        base = result.reference[factor]
-        others = [level for level in result.levels[factor].levels if level != base][:4]
-        bands, constant = {}, {}
-        classical = result.classical.set_index("estimand")["reproduced"]
-        for level in others:
-            draws = hazard_ratios.ratio_at(
-                result.fit.posterior, result.cells, factor, level, base, list(grid)
-            )
-            months = result.cells["interval_start"].to_numpy()
-            one = band(draws, months)
-            bands[level] = Band(
-                np.append(months, grid[-1]),
-                *(np.append(v, v[-1]) for v in (one.median, one.lower, one.upper)),
-            )
-            key = f"hazard_ratio[{result.follow_up.endpoint} ; {factor}: {level} vs {base}]"
-            constant[level] = float(classical.get(key, np.nan))
-        found.append(
-            Figure(
+    for factor in of.factors:
+        if f"{TERM}{factor}_drift" in of.fit.posterior:
+            yield Figure(
                 f"ratio-{factor.replace('_', '-')}",
-                f"Hazard ratio over time: {factor} against {base}",
-                figures.ratio_over_time(
-                    bands, constant, _ticks(result.follow_up.last_time, result.levels[""].grid[0])
-                ),
+                f"Hazard ratio over time: {factor} against {of.reference[factor]}",
+                _svg(figures.draw_ratio_over_time(*_ratio_bands(of, factor), _ticks_of(of))),
                 "Posterior median and 95 % band; the dashed lines are Cox's constant ratios.",
             )
+
+
+def _ratio_bands(of: Analysis, factor: str) -> tuple[dict[str, Band], dict[str, float]]:
+    """Ratios of levels against the reference in every interval, and Cox's constant ones."""
+    start, end = (of.cells[f"interval_{side}"].to_numpy() for side in ("start", "end"))
+    base = of.reference[factor]
+    others = [level for level in of.levels[factor] if level != base][:MOST_RATIOS]
+    known = of.classical.set_index("estimand")["reproduced"]
+    bands, constant = {}, {}
+    for level in others:
+        average = Estimand("hazard_ratio", of.endpoint, (), Contrast(factor, level, base))
+        asked = [replace(average, time=float(t), time_unit="months") for t in end]
+        found = of.draws(asked)
+        over_time = xr.concat([found[one] for one in asked], pd.Index(end, name="time"))
+        one = band(over_time, start)
+        bands[level] = Band(
+            np.append(start, end[-1]),
+            *(np.append(v, v[-1]) for v in (one.median, one.lower, one.upper)),
         )
-    return found
+        constant[level] = float(known.get(str(average), np.nan))
+    return bands, constant
 
 
-def forests(result: Result, reported: list[str], shared: bool = False) -> list[Figure]:
+def page_forests(of: Analysis, shared: bool = False) -> Iterator[Figure]:
     """One forest a contrast of the first factor: all patients, then each level of the others.
 
     ``shared``: the model's ratios only, without events and patients.
     """
-    if not reported or len(result.levels[reported[0]].levels) < 2:
-        return []
-    first = reported[0]
-    base = result.reference[first]
-    found = []
-    for level in result.levels[first].levels:
+    if not of.factors or len(of.levels[of.factors[0]]) < 2:
+        return
+    first = of.factors[0]
+    base = of.reference[first]
+    for level in of.levels[first]:
         if level == base:
             continue
-        rows = _forest_rows(result, first, level, base, reported[1:])
+        rows = _forest_rows(of, first, level, shared)
         raw = "Raw: Cox regression within each group (Efron ties, Wald interval). "
         if shared:
             rows, raw = [replace(row, detail="", raw=MISSING) for row in rows], ""
-        found.append(
-            Figure(
-                f"forest-{first}-{level}".replace("_", "-").replace(" ", "-"),
-                f"Subgroups: {first} {level} against {base}",
-                survival_forest.forest(
-                    rows, f"{level} against {base}", f"favours {level}", f"favours {base}"
-                ),
-                f"{raw}Pooled: posterior of the hierarchical model, in which effects of subgroups "
-                "shrink towards their average.",
-            )
+        yield Figure(
+            f"forest-{first}-{level}".replace("_", "-").replace(" ", "-"),
+            f"Subgroups: {first} {level} against {base}",
+            figures.forest(rows, f"{level} against {base}", f"favours {level}", f"favours {base}"),
+            f"{raw}Pooled: posterior of the hierarchical model, in which effects of subgroups "
+            "shrink towards their average.",
         )
-    return found
 
 
-def _forest_rows(
-    result: Result, first: str, level: str, base: str, others: list[str]
-) -> list[ForestRow]:
-    endpoint = result.follow_up.endpoint
-    pooled = result.estimates.set_index("estimand")
-    raw = result.classical.set_index("estimand")
+def _forest_rows(of: Analysis, first: str, level: str, shared: bool = False) -> list[ForestRow]:
+    base = of.reference[first]
+    pooled = of.estimates.set_index("estimand")
+    raw = (of.classical.iloc[:0] if shared else of.classical).set_index("estimand")
 
     def values(table: pd.DataFrame, key: str, names: tuple[str, ...]) -> tuple[float, float, float]:
         if key not in table.index:
@@ -194,8 +265,9 @@ def _forest_rows(
         low, middle, high = (float(table[name].to_dict()[key]) for name in names)
         return middle, low, high
 
-    def row(label: str, detail: str, given: str, heading: bool) -> ForestRow:
-        key = f"hazard_ratio[{endpoint}{given} ; {first}: {level} vs {base}]"
+    def row(label: str, detail: str, given: Mapping[str, str], heading: bool) -> ForestRow:
+        contrast = Contrast(first, level, base)
+        key = str(Estimand("hazard_ratio", of.endpoint, tuple(given.items()), contrast))
         return ForestRow(
             label,
             detail,
@@ -204,20 +276,21 @@ def _forest_rows(
             heading,
         )
 
-    rows = [row("all patients", _events(result, {}, first, (level, base)), "", True)]
-    for other in others:
+    rows = [row("all patients", _events(of.counts, {}, first, (level, base)), {}, True)]
+    for other in of.factors[1:]:
         if f" | {other}=" not in " ".join(pooled.index):
             continue
         rows.append(ForestRow(other, "", MISSING, MISSING, True))
-        for value in result.levels[other].levels:
-            detail = _events(result, {other: value}, first, (level, base))
-            rows.append(row(value, detail, f" | {other}={value}", False))
+        for value in of.levels[other]:
+            detail = _events(of.counts, {other: value}, first, (level, base))
+            rows.append(row(value, detail, {other: value}, False))
     return rows
 
 
-def _events(result: Result, given: Mapping[str, str], first: str, levels: tuple[str, str]) -> str:
+def _events(
+    counts: pd.DataFrame, given: Mapping[str, str], first: str, levels: tuple[str, str]
+) -> str:
     """Events / patients of the two levels compared."""
-    counts = result.counts
     for name, value in given.items():
         counts = counts[counts[name] == value]
     parts = []

@@ -1,208 +1,462 @@
-"""Survival, hazards and their contrasts as draws: pure xarray on a piecewise-constant log hazard.
+"""Draws of every estimand of survival, from draws of the terms of a piecewise-constant log hazard.
 
-Every function takes ``log_hazard`` with a dim ``interval`` (coordinates ``interval_start`` and
-``interval_end``, months) and returns draws with the other dims kept. With h_j the hazard and w_j(t)
-the months spent in interval j by time t:
+``draws`` answers a whole table of estimands in one pass over the groups of the cells.
 
-    H(t) = sum_j h_j w_j(t)        S(t) = exp(-H(t))        RMST(t*) = integral of S from 0 to t*
-    F_k(t) = sum_j (h_jk / h_j) (S(start_j) - S(min(end_j, t)))     (cause k; h_j over causes)
+Survival of a set of patients is the mean of S_i(t) over them, never S at their mean hazard; so are
+their restricted mean and incidences. Their median is where that mean crosses a half, their hazard
+its f(t) / S(t). A hazard ratio is that of the model: given all other factors, averaged over the
+events where it changes with time.
 
-Time runs from the start of the first interval, which is the first entry: with delayed entry S, F
-and quantiles are conditional on no event by then, and RMST is the mean of min(T, t*) given that.
-Beyond the last interval its hazard goes on: such values are extrapolations (``extrapolated``).
-
-Hazard ratios of a survival model as draws, from the terms of its log hazard.
-
-Means over patients of a quantity by group, one group at a time, so that memory stays small.
-
-Survival of a subgroup is the mean of S_i(t) over its patients, never S at their mean hazard. Each
-*target* is a set of patients: its share of each group of the cells (summing to 1).
-
-Draws of one estimand of a survival model, from draws of the terms of its log hazard.
+Time runs from the start of the first interval, which is the first entry: with delayed entry
+survival, incidences and medians are conditional on no event by then, and a restricted mean is that
+of min(T, t*) given that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from operator import sub, truediv
 
 import numpy as np
 import xarray as xr
-from xarray.ufuncs import exp, expm1, log
+from xarray.ufuncs import exp, log
 
-from her2bayes.errors import BadInput, Fault
-from her2bayes.estimand import Estimand
+from her2bayes.errors import Fault, raise_if
+from her2bayes.estimand import FITTED_BY, Contrast, Estimand, quoted
+from her2bayes.estimand import KINDS as KNOWN
+from her2bayes.survival.parts import event_weights
+from her2bayes.survival.piecewise import (
+    OWN,
+    TERM,
+    crossing,
+    cumulative_incidence,
+    hazard,
+    log_hazard,
+    ordered,
+    rmst,
+    survival,
+)
 
-TERM = "term_"
+CURVE_POINTS = 121
+Given = tuple[tuple[str, str], ...]
+Curves = Mapping[str, xr.DataArray]
+"""Means over a set of patients by name: ``survival`` over the grid, ``rmst 60``, ..."""
+
+UNITS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}
+CURVE_KINDS = ("survival", "rmst", "cumulative_incidence", "hazard", "cumulative_hazard")
+CONTRASTS = {
+    "survival_difference": ("survival", sub),
+    "rmst_difference": ("rmst", sub),
+    "rmst_ratio": ("rmst", truediv),
+    "median_difference": ("median", sub),
+}
+RATIOS = ("hazard_ratio", "hazard_ratio_ratio")
+OF_CAUSE = (*RATIOS, "cumulative_incidence", "hazard")
+SPREADS = ("spread", "interaction", "drift", "frailty")
+KINDS = (*CURVE_KINDS, "median", "not_reached", *CONTRASTS, *RATIOS, "ordering",
+         "heterogeneity")  # fmt: skip
+TIMED = (*CURVE_KINDS, "not_reached", "ordering", "survival_difference", "rmst_difference",
+         "rmst_ratio")  # fmt: skip
 
 
-def log_hazard(
-    draws: xr.Dataset,
+def curve_grid(cells: xr.Dataset, times: Sequence[float] = ()) -> np.ndarray:
+    """Months at which curves are drawn and between which medians are read; holds ``times``."""
+    last, first = float(cells["last_time"].max()), float(cells["interval_start"][0])
+    return np.unique(np.concatenate([np.linspace(first, last, CURVE_POINTS), list(times)]))
+
+
+def draws(
+    posterior: xr.Dataset,
     cells: xr.Dataset,
-    where: Mapping[str, str] | None = None,
-    without: Sequence[str] = (),
-) -> xr.DataArray:
-    """Log hazard per month: the sum of the model's terms, at the levels of ``where``.
+    asked: Iterable[Estimand],
+    *,
+    grid: np.ndarray | None = None,
+    known: Mapping[Given, Curves] | None = None,
+) -> dict[Estimand, xr.DataArray]:
+    """Draws (chain, draw) of each estimand, on the natural scale of its kind, in one pass.
 
-    ``without`` leaves terms out: a frailty left out is that of the typical group (a conditional
-    result); averaging survival over its levels gives the marginal one. Dims (chain, draw, groups…,
-    interval).
+    ``posterior`` holds draws of the model's terms (or of its prior), ``cells`` the SurvivalCells it
+    was fitted to. Shares are between 0 and 1, times in months, hazards per month. A median that is
+    not reached within the cells is infinite; ``not_reached`` and ``ordering`` are 1 or 0. Medians
+    are read between the points of ``grid`` (``curve_grid``); ``known`` are means over patients that
+    need not be computed again. Raises ``BadInput`` with every estimand that has no answer here.
     """
-    start = "interval_log_hazard" if "interval_log_hazard" in draws else "reference_log_hazard"
-    known = {str(dim) for dim in cells["events"].dims}
-    chosen = {dim: level for dim, level in (where or {}).items() if dim in known}
-    total = draws[start].sel({d: v for d, v in chosen.items() if d in draws[start].dims})
-    for name in draws.data_vars:
-        if str(name).startswith(TERM) and str(name).removeprefix(TERM) not in without:
-            term = draws[name]
-            total = total + term.sel({d: v for d, v in chosen.items() if d in term.dims})
-    if "interval" not in total.dims:
-        total = total.expand_dims(interval=cells["interval"].values, axis=-1)
-    edges = {
-        name: ("interval", cells[name].sel(interval=total["interval"]).values)
-        for name in ("interval_start", "interval_end")
+    wanted = list(dict.fromkeys(asked))
+    raise_if([fault for one in wanted for fault in faults(one, cells, posterior)])
+    points = curve_grid(cells) if grid is None else grid
+    needed = _needed(wanted, cells, points)
+    found = {given: dict(curves) for given, curves in (known or {}).items()}
+    missing = {
+        given: {name: f for name, f in of.items() if name not in found.get(given, {})}
+        for given, of in needed.items()
     }
-    return total.assign_coords(edges)
+    for given, curves in mean_curves(posterior, cells, missing).items():
+        found[given] = {**found.get(given, {}), **curves}
+    of = _Answers(posterior, cells, points, found)
+    return {
+        one: of(one).reset_coords(drop=True).transpose("chain", "draw").astype(float)
+        for one in wanted
+    }
 
 
-def months_in(intervals: xr.DataArray, times: Sequence[float] | np.ndarray) -> xr.DataArray:
-    """Months spent in each interval by each time, (time, interval); the last one has no end."""
-    start, end = intervals["interval_start"].values, intervals["interval_end"].values.copy()
-    end[-1] = np.inf
-    at = np.asarray(times, float)[:, None]
-    spent = np.clip(np.minimum(at, end) - start, 0.0, None)
-    return xr.DataArray(
-        spent,
-        dims=("time", "interval"),
-        coords={"time": at[:, 0], "interval": intervals["interval"]},
-    )
+Quantity = Callable[[xr.DataArray], xr.DataArray]
 
 
-def cumulative_hazard(
-    log_hazard: xr.DataArray, times: Sequence[float] | np.ndarray
-) -> xr.DataArray:
-    """Cumulative hazard at months ``times`` (dim ``time``)."""
-    return xr.dot(exp(log_hazard), months_in(log_hazard, times), dim="interval")
+def mean_curves(
+    posterior: xr.Dataset,
+    cells: xr.Dataset,
+    wanted: Mapping[Given, Mapping[str, Quantity]],
+    without: Sequence[str] = (),
+) -> dict[Given, dict[str, xr.DataArray]]:
+    """Means over sets of patients of quantities of their log hazard: ``result[given][name]``.
 
-
-def survival(log_hazard: xr.DataArray, times: Sequence[float] | np.ndarray) -> xr.DataArray:
-    """Probability of no event (of any cause) by months ``times``."""
-    total = cumulative_hazard(log_hazard, times)
-    return exp(-(total.sum("cause") if "cause" in total.dims else total))
-
-
-def hazard(log_hazard: xr.DataArray, times: Sequence[float] | np.ndarray) -> xr.DataArray:
-    """Events per patient-month at months ``times``; intervals are closed on the right."""
-    end = log_hazard["interval_end"].values
-    place = np.minimum(np.searchsorted(end, times, side="left"), len(end) - 1)
-    found = exp(log_hazard).isel(interval=xr.DataArray(place, dims="time"))
-    dropped = found.drop_vars(["interval", "interval_start", "interval_end"], errors="ignore")
-    return dropped.assign_coords(time=np.asarray(times, float))
-
-
-def cumulative_incidence(
-    log_hazard: xr.DataArray, times: Sequence[float] | np.ndarray
-) -> xr.DataArray:
-    """Probability of an event of each cause (dim ``cause``) by months ``times``."""
-    rate = exp(log_hazard)
-    total = rate.sum("cause")
-    spent = months_in(log_hazard, times)
-    width = log_hazard["interval_end"] - log_hazard["interval_start"]
-    before = (total * width).cumsum("interval") - total * width
-    gone = exp(-before) * -expm1(-total * spent)
-    return xr.dot(rate / total, gone, dim="interval")
-
-
-def rmst(log_hazard: xr.DataArray, horizon: float) -> xr.DataArray:
-    """Mean of the smaller of event time and ``horizon`` months, exact for a piecewise hazard.
-
-    The months before the first interval count as lived, as under a Kaplan–Meier curve that starts
-    at 1 there.
+    A quantity maps the log hazard of one group (chain, draw, interval) to draws; it is computed
+    once a group, one group at a time, so that memory stays small.
     """
-    rate = exp(log_hazard)
-    rate = rate.sum("cause") if "cause" in rate.dims else rate
-    spent = months_in(log_hazard, [horizon]).isel(time=0, drop=True)
-    in_interval = rate * spent
-    before = in_interval.cumsum("interval") - in_interval
-    # (1 - exp(-h w)) / h -> w as h -> 0
-    area = xr.where(in_interval > 1e-12, -expm1(-in_interval) / rate, spent)
-    return (exp(-before) * area).sum("interval") + float(log_hazard["interval_start"][0])
+    functions = {name: f for of in wanted.values() for name, f in of.items()}
+    share = {given: members(cells, given) for given, of in wanted.items() if of}
+    found: dict[Given, dict[str, xr.DataArray]] = {given: {} for given in share}
+    dims = [str(dim) for dim in cells["rows"].dims]
+    for place in np.ndindex(*(cells.sizes[dim] for dim in dims)):
+        where = {dim: cells[dim].values[k] for dim, k in zip(dims, place, strict=True)}
+        weight = {given: float(of.sel(where)) for given, of in share.items()}
+        if not any(weight.values()):
+            continue
+        rates = log_hazard(posterior, cells, where, without)
+        for name, function in functions.items():
+            inside = [given for given, w in weight.items() if w and name in wanted[given]]
+            if not inside:
+                continue
+            value = function(rates).drop_vars(dims, errors="ignore")
+            for given in inside:
+                part = weight[given] * value
+                before = found[given].get(name)
+                found[given][name] = part if before is None else before + part
+    return found
 
 
-def quantile(log_hazard: xr.DataArray, share: float = 0.5) -> xr.DataArray:
-    """Months by which ``share`` have had the event; infinite where that lies beyond the cells."""
-    rate = exp(log_hazard)
-    rate = rate.sum("cause") if "cause" in rate.dims else rate
-    start, end = log_hazard["interval_start"], log_hazard["interval_end"]
-    in_interval = rate * (end - start)
-    after = in_interval.cumsum("interval")
-    needed = -np.log1p(-share)
-    reached = after >= needed
-    first = reached.argmax("interval")
-    at = first.rename("at")
-    left = needed - (after - in_interval).isel(interval=at)
-    time = start.isel(interval=at) + left / rate.isel(interval=at)
-    names = ["interval", "interval_start", "interval_end"]
-    return time.where(reached.any("interval"), np.inf).drop_vars(names, errors="ignore")
+def members(cells: xr.Dataset, given: Given) -> xr.DataArray:
+    """Share of each group of the cells among the patients of a condition, summing to 1."""
+    rows = _inside(cells, given)
+    return rows / float(rows.sum())
 
 
-def not_reached(log_hazard: xr.DataArray, horizon: float, share: float = 0.5) -> xr.DataArray:
-    """Whether fewer than ``share`` have had the event by ``horizon`` (1 or 0 in each draw)."""
-    at = survival(log_hazard, [horizon]).isel(time=0, drop=True)
-    return (at > 1 - share).astype(float)
-
-
-def log_hazard_ratio(log_hazard: xr.DataArray, factor: str, a: str, b: str) -> xr.DataArray:
-    """Log hazard of level ``a`` minus that of ``b``; keeps ``interval`` and other groups."""
-    return log_hazard.sel({factor: a}, drop=True) - log_hazard.sel({factor: b}, drop=True)
-
-
-def event_average(values: xr.DataArray, cells: xr.Dataset) -> xr.DataArray:
-    """Average over the intervals, each weighted by its events (person-months without events)."""
-    source = cells["events"] if int(cells["events"].sum()) else cells["person_months"]
-    weight = source.sum([dim for dim in source.dims if dim != "interval"])
-    return xr.dot(values, weight / float(weight.sum()), dim="interval")
-
-
-def averaged(values: xr.DataArray, share: xr.DataArray) -> xr.DataArray:
-    """Mean over patients of a value by group: sum of group values by their share of patients.
-
-    ``share`` sums to 1 over the dims averaged away; of survival this is standardised survival,
-    the mean of S_i(t), never the survival at the mean log hazard.
-    """
-    dims = [dim for dim in share.dims if dim in values.dims]
-    return xr.dot(values, share, dim=dims)
-
-
-def shares(cells: xr.Dataset, keep: Sequence[str] = (), common: bool = False) -> xr.DataArray:
-    """Share of patients in each group of the dims not kept, within each level kept.
-
-    ``common`` gives every level of the kept factors the mix of the whole cohort (standardised to
-    it), otherwise each has its own (comparable with its Kaplan–Meier curve).
-    """
+def _inside(cells: xr.Dataset, given: Given) -> xr.DataArray:
     rows = cells["rows"].astype(float)
-    if common:
-        rows = rows.sum([dim for dim in keep if dim in rows.dims])
-    others = [dim for dim in rows.dims if dim not in keep]
-    return rows / rows.sum(others)
+    for factor, level in given:
+        rows = rows.where(cells[factor].astype(str) == level, 0.0)
+    return rows
 
 
-def ordered(values: Sequence[xr.DataArray]) -> xr.DataArray:
-    """Whether the values fall strictly from first to last (1 or 0 in each draw)."""
-    falls = [before > after for before, after in pairwise(values)]
-    if not falls:
-        raise BadInput(Fault("an ordering needs two values at least", value=len(values)))
-    return xr.concat(falls, dim="pair").all("pair").astype(float)
+def levels_of(cells: xr.Dataset, factor: str) -> tuple[str, ...]:
+    """Levels of a factor that have patients, in their order; ("all",) for no factor."""
+    if not factor:
+        return ("all",)
+    found = dict.fromkeys(str(v) for v in cells[factor].to_numpy())
+    rows = cells["rows"]
+    return tuple(v for v in found if int(rows.where(cells[factor].astype(str) == v, 0).sum()))
 
 
-def extrapolated(
-    times: Sequence[float] | np.ndarray, cells: xr.Dataset, where: Mapping[str, str] | None = None
-) -> np.ndarray:
-    """Whether each time lies beyond the last time observed in the groups asked for."""
-    last = cells["last_time"].sel(
-        {d: v for d, v in (where or {}).items() if d in cells["rows"].dims}
-    )
-    return np.asarray(times, float) > float(last.max())
+def last_time(cells: xr.Dataset, given: Given) -> float:
+    """Longest follow-up, in months, of the patients of a condition."""
+    return float(cells["last_time"].where(members(cells, given) > 0).max())
+
+
+def first_time(cells: xr.Dataset, given: Given) -> float:
+    """Start of the first interval in which one of the patients of a condition is observed."""
+    spent = cells["person_months"].where(members(cells, given) > 0, 0.0)
+    months = spent.sum([dim for dim in spent.dims if dim != "interval"])
+    return float(cells["interval_start"][int((months > 0).argmax("interval"))])
+
+
+def months(estimand: Estimand) -> float:
+    """Time of an estimand in months."""
+    return float(estimand.time or 0.0) * UNITS.get(estimand.time_unit, 1.0)
+
+
+def cause_of(estimand: Estimand) -> str:
+    """Cause that an outcome names (``os=cancer``); empty for an event of any cause."""
+    return estimand.outcome.partition("=")[2]
+
+
+def factors_of(cells: xr.Dataset) -> dict[str, tuple[str, ...]]:
+    """Levels of every factor of the cells, coarser factors that others are nested in too."""
+    dims = [str(dim) for dim in cells["rows"].dims]
+    names = [name for dim in dims for name in (*parents(cells, dim), dim)]
+    return {name: levels_of(cells, name) for name in names}
+
+
+def answered(cells: xr.Dataset, posterior: xr.Dataset) -> str:
+    """What the fit answers, in words: kinds, outcome, factors with their levels."""
+    endpoint = str(cells.attrs["endpoint"])
+    causes = [str(c) for c in cells["cause"].to_numpy()] if "cause" in cells.dims else []
+    outcomes = [endpoint, *(f"{endpoint}={cause}" for cause in causes)]
+    parts = [f"{n}: {', '.join(map(quoted, of))}" for n, of in factors_of(cells).items()]
+    kinds = [k for k in KINDS if k != "cumulative_incidence" or causes]
+    return "; ".join([f"kinds {', '.join(kinds)}", f"outcome {' or '.join(outcomes)}", *parts])
+
+
+def faults(one: Estimand, cells: xr.Dataset, posterior: xr.Dataset) -> list[Fault]:
+    """Why an estimand has no answer here: kind, outcome, factors and levels, time; all of them."""
+    problems = [
+        *_kind_problems(one, cells),
+        *_level_problems(one, cells),
+        *_time_problems(one, cells),
+    ]
+    if not problems and one.kind == "heterogeneity" and _scale(one) not in posterior:
+        known = [n for n in posterior.data_vars if str(n).startswith(SPREADS)]
+        problems.append((f"no {_scale(one)} is learned; there is {', '.join(map(str, known))}", ""))
+    allowed = answered(cells, posterior)
+    return [
+        Fault(f"the survival model does not answer it: {problem}", value=str(one), allowed=allowed,
+              remedy=remedy or None)
+        for problem, remedy in problems
+    ]  # fmt: skip
+
+
+Problem = tuple[str, str]
+
+
+def _kind_problems(one: Estimand, cells: xr.Dataset) -> Iterator[Problem]:
+    if one.kind not in KINDS:
+        others = ", ".join(FITTED_BY[name] for name in KNOWN[one.kind].families)
+        yield f"kind {one.kind}", f"it is answered by {others}" if others else ""
+        return
+    endpoint = str(cells.attrs["endpoint"])
+    name = one.outcome.split(" ")[0].partition("=")[0].removesuffix(",")
+    causes = [str(c) for c in cells["cause"].to_numpy()] if "cause" in cells.dims else []
+    if name != endpoint:
+        yield f"outcome '{name}'", f"did you mean '{endpoint}'?"
+    elif one.kind in OF_CAUSE:
+        if bool(causes) != bool(cause_of(one)) or (causes and cause_of(one) not in causes):
+            wanted = " or ".join(f"{endpoint}={cause}" for cause in causes) or endpoint
+            yield f"outcome '{one.outcome}'", f"with this endpoint it is {wanted}"
+    elif cause_of(one):
+        yield f"{one.kind} of one cause", "ask for its cumulative_incidence"
+    contrasted = one.kind in (*CONTRASTS, *RATIOS)
+    if contrasted != bool(one.contrast and one.contrast.a) and one.kind not in (
+        "ordering", "heterogeneity",
+    ):  # fmt: skip
+        yield ("it needs a contrast" if contrasted else "it takes no contrast",
+               "; factor: a vs b" if contrasted else "")  # fmt: skip
+
+
+def _level_problems(one: Estimand, cells: xr.Dataset) -> Iterator[Problem]:
+    known = factors_of(cells)
+    levels = _ordered_levels(one) if one.kind == "ordering" else ()
+    if one.kind == "ordering" and len(levels) < 2:
+        yield "an ordering names two levels at least", "outcome a > b ; factor @ 60 months"
+    named = list(one.given)
+    if one.kind == "hazard_ratio_ratio":
+        inner = _inner(one)
+        if inner is None:
+            yield "it names no ratio", "outcome, factor: a vs b ; other: x vs y"
+            return
+        named += [(inner.factor, inner.a), (inner.factor, inner.b)]
+    if one.contrast and one.kind != "heterogeneity":
+        levels = levels or (one.contrast.a, one.contrast.b)
+        named += [(one.contrast.factor, level) for level in levels if level]
+    wrong = [pair for pair in named if pair[1] not in known.get(pair[0], ())]
+    for factor, level in wrong:
+        if factor not in known:
+            yield f"factor '{factor}'", _near(factor, known)
+        else:
+            yield f"no patient has {factor}={level}", _near(level, known[factor])
+    if not wrong and not float(_inside(cells, one.given).sum()):
+        yield "no patient has all these levels", ""
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
+def _time_problems(one: Estimand, cells: xr.Dataset) -> Iterator[Problem]:
+    if one.time is None:
+        if one.kind in TIMED:
+            yield f"{one.kind} needs a time", "@ 60 months"
+        return
+    first = float(cells["interval_start"][0])
+    if one.time_unit not in UNITS:
+        yield f"time in '{one.time_unit}'", ", ".join(UNITS)
+    elif one.kind not in (*TIMED, "hazard_ratio"):
+        yield f"{one.kind} takes no time", ""
+    elif months(one) <= first and (first > 0 or one.kind.startswith("rmst") or months(one) < 0):
+        # whoever is observed has had no event by then
+        yield f"a time not after the first entry, {first:g} months", "ask for a later time"
+
+
+def _scale(one: Estimand) -> str:
+    """Parameter that a heterogeneity names: ``heterogeneity[os spread ; her2]``."""
+    kind = one.outcome.partition(" ")[2] or "spread"
+    return f"{kind}_{one.contrast.factor}" if one.contrast else kind
+
+
+def _ordered_levels(one: Estimand) -> tuple[str, ...]:
+    """Levels from longest to shortest: ``ordering[os positive > low ; her2 @ 60 months]``."""
+    return tuple(part.strip() for part in one.outcome.partition(" ")[2].split(" > ") if part)
+
+
+def _inner(one: Estimand) -> Contrast | None:
+    """Contrast whose ratios are compared: ``hazard_ratio_ratio[os, her2: a vs b ; hr: x vs y]``."""
+    factor, colon, levels = one.outcome.partition(", ")[2].partition(": ")
+    a, versus, b = levels.partition(" vs ")
+    return Contrast(factor, a, b) if colon and versus else None
+
+
+def sets(one: Estimand) -> list[Given]:
+    """Sets of patients whose curves an estimand is made of."""
+    if one.kind in (*RATIOS, "heterogeneity"):
+        return []
+    if one.contrast is None:
+        return [one.given]
+    levels = _ordered_levels(one) if one.kind == "ordering" else (one.contrast.a, one.contrast.b)
+    return [_with(one.given, one.contrast.factor, level) for level in levels]
+
+
+def _with(given: Given, factor: str, level: str) -> Given:
+    return tuple(sorted((*given, (factor, level))))
+
+
+def _needed(
+    wanted: Sequence[Estimand], cells: xr.Dataset, grid: np.ndarray
+) -> dict[Given, dict[str, Quantity]]:
+    """Quantities of each set of patients that a table of estimands takes."""
+    found: dict[Given, dict[str, Quantity]] = {}
+    on_grid = set(grid.tolist())
+    for one in wanted:
+        kind = CONTRASTS.get(one.kind, (one.kind, None))[0]
+        names = quantities(kind, months(one), grid, months(one) in on_grid)
+        for given in sets(one):
+            found[given] = {**found.get(given, {}), **names}
+    return found
+
+
+def quantities(kind: str, time: float, grid: np.ndarray, on_grid: bool) -> dict[str, Quantity]:
+    """Quantities that a kind takes, by name; at a time of the grid the whole curve."""
+    at = {} if on_grid else {f"survival {time!r}": lambda h: survival(h, [time])}
+    curve: dict[str, Quantity] = {"survival": lambda h: survival(h, grid)}
+    match kind:
+        case "survival":
+            return at or curve
+        case "rmst" | "ordering":
+            return {f"rmst {time!r}": lambda h: rmst(h, time)}
+        case "cumulative_incidence" if on_grid:
+            return {"incidence": lambda h: cumulative_incidence(h, grid)}
+        case "cumulative_incidence":
+            return {f"incidence {time!r}": lambda h: cumulative_incidence(h, [time])}
+        case "hazard" | "cumulative_hazard":
+            alive: Quantity = lambda h: survival(h, [time])  # noqa: E731
+            density: Quantity = lambda h: hazard(h, [time]) * survival(h, [time])  # noqa: E731
+            extra = {f"density {time!r}": density} if kind == "hazard" else {}
+            return {f"survival {time!r}": alive, **extra}
+    return curve
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Answers from the terms' draws and from the curves of the sets of patients."""
+
+    posterior: xr.Dataset
+    cells: xr.Dataset
+    grid: np.ndarray
+    curves: Mapping[Given, Curves] = field(repr=False)
+
+    def __call__(self, one: Estimand) -> xr.DataArray:
+        """Draws of one estimand, whose faults are none."""
+        if one.kind == "hazard_ratio":
+            return self._ratio(one)
+        if one.kind == "hazard_ratio_ratio":
+            return self._ratio_of_ratios(one)
+        if one.kind == "heterogeneity":
+            return self.posterior[_scale(one)]
+        parts = [self._of(CONTRASTS.get(one.kind, (one.kind, None))[0], one, g) for g in sets(one)]
+        if one.kind == "ordering":
+            return ordered(parts)
+        if one.kind in CONTRASTS:
+            return CONTRASTS[one.kind][1](*parts)
+        return parts[0]
+
+    def _of(self, kind: str, one: Estimand, given: Given) -> xr.DataArray:
+        time, curves = months(one), self.curves[given]
+        match kind:
+            case "rmst" | "ordering":
+                return curves[f"rmst {time!r}"]
+            case "median":
+                return crossing(curves["survival"])
+            case "not_reached":
+                last = last_time(self.cells, given)
+                # the last time observed is printed to a tenth of a month
+                end = last if round(last, 1) == time else time
+                return (crossing(curves["survival"]) >= end).astype(float)
+            case "cumulative_incidence":
+                return self._at("incidence", curves, time).sel(cause=cause_of(one))
+            case "cumulative_hazard":
+                return -log(self._at("survival", curves, time, exact=True))
+            case "hazard":
+                alive = self._at("survival", curves, time, exact=True)
+                rate = self._at("density", curves, time, exact=True) / alive
+                return self._of_cause(rate, one)
+        return self._at("survival", curves, time)
+
+    def _at(self, name: str, curves: Curves, time: float, exact: bool = False) -> xr.DataArray:
+        if name in curves and time in self.grid and not exact:
+            return curves[name].sel(time=time)
+        return curves[f"{name} {time!r}"].isel(time=0, drop=True)
+
+    def _ratio_of_ratios(self, one: Estimand) -> xr.DataArray:
+        """Hazard ratio at one level of a factor over that at another."""
+        outer, outcome = one.contrast, one.outcome.partition(", ")[0]
+        assert outer is not None  # no estimand without one passes ``faults``
+        first, second = (
+            self._ratio(Estimand("hazard_ratio", outcome, _with(one.given, outer.factor, level),
+                                 _inner(one)))
+            for level in (outer.a, outer.b)
+        )  # fmt: skip
+        return first / second
+
+    def _ratio(self, one: Estimand) -> xr.DataArray:
+        """Hazard ratio: averaged over the events, within levels it differs in, or at a time."""
+        contrast = one.contrast
+        assert contrast is not None  # no estimand without one passes ``faults``
+        a, b = contrast.a, contrast.b
+        if OWN in self.posterior:
+            return self._ratio_of_whole(one, contrast)
+        levels = effect(self.posterior, self.cells, contrast.factor)
+        log_ratio = levels.sel(level=a, drop=True) - levels.sel(level=b, drop=True)
+        terms = partners(self.posterior, contrast.factor)
+        for other, level in one.given:
+            if other in terms:
+                term = self.posterior[terms[other]].sel({other: level}, drop=True)
+                log_ratio = log_ratio + _between(term, contrast.factor, a, b)
+        drift = self.posterior.get(f"{TERM}{contrast.factor}_drift")
+        if one.time is not None and drift is not None:
+            edges = {
+                name: ("interval", self.cells[name].to_numpy())
+                for name in ("interval_start", "interval_end")
+            }
+            moved = (log_ratio + _between(drift, contrast.factor, a, b)).assign_coords(edges)
+            return self._of_cause(hazard(moved, [months(one)]).isel(time=0, drop=True), one)
+        return self._of_cause(exp(log_ratio), one)
+
+    def _ratio_of_whole(self, one: Estimand, contrast: Contrast) -> xr.DataArray:
+        """Ratio of a log hazard given as a whole, evenly over the levels of other factors."""
+        total = log_hazard(self.posterior, self.cells, dict(one.given))
+        ratio = _between(total, contrast.factor, contrast.a, contrast.b)
+        others = [str(dim) for dim in self.cells["rows"].dims if dim in ratio.dims]
+        ratio = ratio.mean(others)
+        if one.time is not None:
+            return self._of_cause(hazard(ratio, [months(one)]).isel(time=0, drop=True), one)
+        return self._of_cause(exp(xr.dot(ratio, event_weights(self.cells), dim="interval")), one)
+
+    def _of_cause(self, value: xr.DataArray, one: Estimand) -> xr.DataArray:
+        return value.sel(cause=cause_of(one)) if "cause" in value.dims else value
+
+
+def _between(term: xr.DataArray, factor: str, a: str, b: str) -> xr.DataArray:
+    return term.sel({factor: a}, drop=True) - term.sel({factor: b}, drop=True)
 
 
 def effect(draws: xr.Dataset, cells: xr.Dataset, factor: str) -> xr.DataArray:
@@ -229,12 +483,6 @@ def parents(cells: xr.Dataset, dim: str) -> list[str]:
     return [str(name) for name, c in cells.coords.items() if c.dims == (dim,) and name != dim]
 
 
-def ratio(draws: xr.Dataset, cells: xr.Dataset, factor: str, a: str, b: str) -> xr.DataArray:
-    """Hazard ratio of level ``a`` against ``b``."""
-    levels = effect(draws, cells, factor)
-    return exp(levels.sel(level=a, drop=True) - levels.sel(level=b, drop=True))
-
-
 def partners(draws: xr.Dataset, factor: str) -> dict[str, str]:
     """Factors a factor interacts with, and the term that says how."""
     found = {}
@@ -243,139 +491,3 @@ def partners(draws: xr.Dataset, factor: str) -> dict[str, str]:
         if str(name).startswith(TERM) and factor in term.dims and others not in ([], ["interval"]):
             found[others[0]] = str(name)
     return found
-
-
-def ratio_within(
-    draws: xr.Dataset, cells: xr.Dataset, factor: str, a: str, b: str, other: str
-) -> xr.DataArray:
-    """Hazard ratio within each level of a factor it interacts with (dim ``other``)."""
-    term = draws[partners(draws, factor)[other]]
-    change = term.sel({factor: a}, drop=True) - term.sel({factor: b}, drop=True)
-    levels = effect(draws, cells, factor)
-    return exp(levels.sel(level=a, drop=True) - levels.sel(level=b, drop=True) + change)
-
-
-def ratio_at(
-    draws: xr.Dataset, cells: xr.Dataset, factor: str, a: str, b: str, times: Sequence[float]
-) -> xr.DataArray:
-    """Hazard ratio at given months (dim ``time``); constant where the factor has no drift."""
-    levels = effect(draws, cells, factor)
-    log_ratio = levels.sel(level=a, drop=True) - levels.sel(level=b, drop=True)
-    drift = draws.get(f"{TERM}{factor}_drift")
-    if drift is None:
-        drift = xr.DataArray(0.0).expand_dims(interval=cells["interval"].to_numpy())
-    else:
-        drift = drift.sel({factor: a}, drop=True) - drift.sel({factor: b}, drop=True)
-    edges = {n: ("interval", cells[n].to_numpy()) for n in ("interval_start", "interval_end")}
-    return hazard((log_ratio + drift).assign_coords(edges), times)
-
-
-Quantity = Callable[[xr.DataArray], xr.DataArray]
-
-
-def standardised(
-    draws: xr.Dataset,
-    cells: xr.Dataset,
-    targets: Mapping[str, xr.DataArray],
-    quantities: Mapping[str, Quantity],
-    without: Sequence[str] = (),
-) -> dict[str, dict[str, xr.DataArray]]:
-    """Draws of each quantity for each target: ``result[target][quantity]``.
-
-    ``targets`` give shares over the groups of the cells; a quantity maps the log hazard of one
-    group (chain, draw, interval) to draws. Quantities must be means over patients (survival, RMST,
-    cumulative incidence), not medians: those follow from the survival curve (``crossing``).
-    """
-    dims = [str(dim) for dim in cells["rows"].dims]
-    found: dict[str, dict[str, xr.DataArray]] = {name: {} for name in targets}
-    for place in np.ndindex(*(cells.sizes[dim] for dim in dims)):
-        where = {dim: cells[dim].values[k] for dim, k in zip(dims, place, strict=True)}
-        weights = {
-            name: float(share.sel({d: v for d, v in where.items() if d in share.dims}))
-            for name, share in targets.items()
-        }
-        if not any(weights.values()):
-            continue
-        hazard = log_hazard(draws, cells, where, without)
-        for quantity, function in quantities.items():
-            value = function(hazard).drop_vars(dims, errors="ignore")
-            for name, weight in weights.items():
-                if weight:
-                    known = found[name].get(quantity)
-                    part = weight * value
-                    found[name][quantity] = part if known is None else known + part
-    return found
-
-
-def crossing(survival: xr.DataArray, share: float = 0.5) -> xr.DataArray:
-    """Months at which survival (dim ``time``, falling) has dropped by ``share``; infinite if never.
-
-    Between the times given the cumulative hazard is taken as linear.
-    """
-    fallen = survival <= 1 - share
-    first = fallen.argmax("time").clip(min=1)
-    time = survival["time"]
-    cumulative = -log(survival.clip(min=1e-300))
-    before, after = cumulative.isel(time=first - 1), cumulative.isel(time=first)
-    start, end = time.isel(time=first - 1), time.isel(time=first)
-    needed = -np.log1p(-share)
-    width = xr.where(after > before, after - before, 1.0)
-    found = start + (end - start) * (needed - before) / width
-    return found.where(fallen.any("time"), np.inf).drop_vars("time", errors="ignore")
-
-
-CURVE_POINTS = 241
-
-
-def quantity(estimand: Estimand, draws: xr.Dataset, cells: xr.Dataset) -> xr.DataArray:
-    """Hazard ratio, survival, RMST, median or a contrast of these, as dims (chain, draw).
-
-    A median that is not reached within the cells is infinite. With delayed entry all but hazard
-    ratios are conditional on no event by the first entry, where the cells begin.
-    """
-    contrast = estimand.contrast
-    if estimand.kind == "hazard_ratio" and contrast is not None:
-        return _ratio(estimand, draws, cells)
-    months = float(estimand.time or 0.0)
-    if contrast is None:
-        factor, level = estimand.given[0] if estimand.given else ("", "")
-        return _mean(estimand.kind, draws, cells, factor, level, months)
-    kind = estimand.kind.partition("_")[0]
-    a, b = (
-        _mean(kind, draws, cells, contrast.factor, level, months)
-        for level in (contrast.a, contrast.b)
-    )
-    return a / b if estimand.kind.endswith("ratio") else a - b
-
-
-def _ratio(estimand: Estimand, draws: xr.Dataset, cells: xr.Dataset) -> xr.DataArray:
-    contrast = estimand.contrast
-    assert contrast is not None  # checked when the target was made
-    names = (contrast.factor, contrast.a, contrast.b)
-    for other, level in estimand.given:
-        if other in partners(draws, contrast.factor):
-            within = ratio_within(draws, cells, *names, other)
-            return within.sel({other: level}, drop=True)
-    if estimand.time is not None:
-        return ratio_at(draws, cells, *names, [estimand.time]).isel(time=0, drop=True)
-    return ratio(draws, cells, *names)
-
-
-def _mean(
-    kind: str, draws: xr.Dataset, cells: xr.Dataset, factor: str, level: str, months: float
-) -> xr.DataArray:
-    """Survival, restricted mean or median of the patients at a level, of all where empty."""
-    rows = cells["rows"].astype(float)
-    inside = rows.where(cells[factor].astype(str) == level, 0.0) if factor else rows
-    share = inside / float(inside.sum())
-    if kind == "median":
-        first, last = float(cells["interval_start"][0]), float(cells["interval_end"][-1])
-        grid = np.linspace(first, last, CURVE_POINTS)
-        curve = {kind: lambda hazard: survival(hazard, grid)}
-        return crossing(standardised(draws, cells, {"all": share}, curve)["all"][kind])
-    if kind == "survival":
-        at = np.array([months])
-        functions = {kind: lambda hazard: survival(hazard, at).isel(time=0, drop=True)}
-    else:
-        functions = {kind: lambda hazard: rmst(hazard, months)}
-    return standardised(draws, cells, {"all": share}, functions)["all"][kind]

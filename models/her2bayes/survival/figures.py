@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from her2bayes.page import style
 from her2bayes.page.numbers import interval
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _WIDTH, _PLOT, _FOOT, _LINE = 560, 300, 46, 17  # px
-_LEFT, _RIGHT = 62, 118
+_LEFT, _RIGHT, _HEAD = 62, 118, 18
 _BESIDE = 14  # from the axes' end to what stands beside it, clear of a number at the last tick
 
 
@@ -50,19 +53,34 @@ def endpoint_name(endpoint: str) -> str:
     return f"rw{endpoint[2:].upper()}" if endpoint.startswith("rw") else endpoint.upper()
 
 
+SAID = ("posterior median, 95 %", "Kaplan–Meier", "extrapolated")
+"""What the legend says of bands, steps and dotted parts."""
+
+
 def survival(
-    curves: Sequence[Curve], ticks: Sequence[float], endpoint: str,
-    said: tuple[str, str, str] = ("posterior median, 95 %", "Kaplan–Meier", "extrapolated"),
-) -> str:  # fmt: skip
+    curves: Sequence[Curve],
+    ticks: Sequence[float],
+    endpoint: str,
+    said: tuple[str, str, str] = SAID,
+) -> str:
+    """``draw_survival`` as SVG under its legend."""
+    with style.drawing():
+        figure = draw_survival(curves, ticks, endpoint)
+        return style.svg(figure, key=_key(said, any(curve.steps for curve in curves)))
+
+
+def draw_survival(
+    curves: Sequence[Curve], ticks: Sequence[float], endpoint: str, head: str = ""
+) -> Figure:
     """Bands over Kaplan–Meier steps, patients at risk below; dotted before first and after last.
 
-    ``said`` is what the legend says of bands, steps and dotted parts.
+    ``head`` is a line above the axes.
     """
     counted = any(curve.at_risk for curve in curves)
     height = _PLOT + _FOOT + (_LINE * (len(curves) + 1) if counted else 0) + 10
     paint = style.colours([curve.label for curve in curves])
     with style.drawing():
-        figure, axes = _axes(height)
+        figure, axes = _axes(height, head)
         for curve in curves:
             _draw(axes, curve, paint[curve.label])
         _months(axes, ticks)
@@ -73,15 +91,15 @@ def survival(
         _end_labels(axes, curves, paint)
         if counted:
             _risk_table(figure, axes, curves, ticks, height)
-        return style.svg(figure, key=_key(said, any(curve.steps for curve in curves)))
+    return figure
 
 
-def hazards(bands: Mapping[str, Band], ticks: Sequence[float], kaplan: str = "") -> str:
+def draw_hazards(bands: Mapping[str, Band], ticks: Sequence[float], head: str = "") -> Figure:
     """Hazard per 100 patient-months of each group, as steps with 95 % bands."""
     paint = style.colours(list(bands))
     top = max(float(np.nanquantile(band.upper, 0.95)) for band in bands.values())
     with style.drawing():
-        figure, axes = _axes(_PLOT + _FOOT + 10)
+        figure, axes = _axes(_PLOT + _FOOT + 10, head)
         labels = []
         for name, band in bands.items():
             low, middle, high = (100 * v for v in (band.lower, band.median, band.upper))
@@ -95,12 +113,15 @@ def hazards(bands: Mapping[str, Band], ticks: Sequence[float], kaplan: str = "")
         axes.set_ylabel("events per 100 patient-months")
         axes.grid(axis="y")
         _place_labels(axes, labels, paint, 110 * top)
-        return style.svg(figure)
+    return figure
 
 
-def ratio_over_time(
-    bands: Mapping[str, Band], constant: Mapping[str, float], ticks: Sequence[float]
-) -> str:
+def draw_ratio_over_time(
+    bands: Mapping[str, Band],
+    constant: Mapping[str, float],
+    ticks: Sequence[float],
+    head: str = "",
+) -> Figure:
     """Hazard ratio over time on a log scale, and Cox's constant one as a dashed line."""
     names = list(bands)
     paint = dict(
@@ -109,7 +130,7 @@ def ratio_over_time(
     low = min(float(np.nanquantile(b.lower, 0.05)) for b in bands.values())
     high = max(float(np.nanquantile(b.upper, 0.95)) for b in bands.values())
     with style.drawing():
-        figure, axes = _axes(_PLOT + _FOOT + 10)
+        figure, axes = _axes(_PLOT + _FOOT + 10, head)
         axes.set_yscale("log")
         axes.axhline(1, color=style.MUTED, linewidth=1)
         labels = []
@@ -132,16 +153,19 @@ def ratio_over_time(
         axes.set(ylim=(low / 1.1, high * 1.1))
         axes.set_ylabel("hazard ratio")
         _place_labels(axes, labels, paint, None)
-        return style.svg(figure)
+    return figure
 
 
-def _axes(height: float) -> tuple[Any, Any]:
-    figure, axes = style.new_figure(_WIDTH, height)
+def _axes(height: float, head: str = "") -> tuple[Any, Any]:
+    total = height + (_HEAD if head else 0)
+    figure, axes = style.new_figure(_WIDTH, total)
     figure.set_layout_engine("none")
     bottom = height - _PLOT - 10
     axes.set_position(
-        (_LEFT / _WIDTH, bottom / height, 1 - (_LEFT + _RIGHT) / _WIDTH, _PLOT / height)
+        (_LEFT / _WIDTH, bottom / total, 1 - (_LEFT + _RIGHT) / _WIDTH, _PLOT / total)
     )
+    if head:
+        figure.text(8 / _WIDTH, 1 - 11 / total, head, size=10.5, color=style.MUTED, va="center")
     return figure, axes
 
 
@@ -199,6 +223,7 @@ def _risk_table(
 ) -> None:
     top = height - _PLOT - 10 - _FOOT
     span = _WIDTH - _LEFT - _RIGHT
+    height = figure.get_figheight() * 72  # with the line above the axes
     figure.text(8 / _WIDTH, top / height, "at risk", size=10.5, color=style.MUTED, va="center")
     for line, curve in enumerate(curves, start=1):
         y = (top - _LINE * line) / height
@@ -254,8 +279,19 @@ class ForestRow:
 
 
 def forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -> str:
+    """``draw_forest`` as SVG under its legend."""
+    with style.drawing():
+        figure = draw_forest(rows, title, below, above)
+        return style.svg(figure, key=_forest_key(_printed(rows)))
+
+
+def _printed(rows: Sequence[ForestRow]) -> bool:
+    return any(np.isfinite(row.published[0]) for row in rows)
+
+
+def draw_forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -> Figure:
     """Hazard ratios raw (within the subgroup), pooled and as published, with their numbers."""
-    printed = any(np.isfinite(row.published[0]) for row in rows)
+    printed = _printed(rows)
     row_height, width = 46 if printed else 36, 760
     height = row_height * len(rows) + 92
     values = [
@@ -283,8 +319,8 @@ def forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -> str
                 figure, axes, row, row_height * k, (low, high), (height, row_height, width, right)
             )
         axes.set_xlabel(f"hazard ratio, {title}")
-        _sides(figure, left, right, width, height, below, above)
-        return style.svg(figure, key=_forest_key(printed))
+        _sides(figure, (left, right, width, height), below, above)
+    return figure
 
 
 def _forest_row(
@@ -352,9 +388,8 @@ def _marker(value: float, point: str) -> str:
     return "<"
 
 
-def _sides(
-    figure: Any, left: float, right: float, width: float, height: float, below: str, above: str
-) -> None:
+def _sides(figure: Any, sizes: tuple[float, float, float, float], below: str, above: str) -> None:
+    left, right, width, height = sizes
     middle = 8 / height
     figure.text(left / width, middle, f"← {below}", size=10, color=style.MUTED, va="bottom")
     figure.text(

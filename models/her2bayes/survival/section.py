@@ -1,35 +1,91 @@
-"""Report on survival across subgroups: text, figures, tables and the fit behind them."""
+"""Survival across subgroups in a report: section, rows, tables, and what a terminal is told."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from her2bayes.classical import survival as km
+from her2bayes.estimand import parse
 from her2bayes.evidence.patients.time_counts import at_risk
-from her2bayes.page.evidence_table import join_unprinted
 from her2bayes.page.fit_card import fit_card
 from her2bayes.page.numbers import count, interval, number, p_value, probability, survival_time
+from her2bayes.page.report import Part
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import HIDDEN, SHARED, survival_counts
 from her2bayes.page.small_cells import conceal
 from her2bayes.survival import drawings
-from her2bayes.survival.analysis import Result
+from her2bayes.survival.analysis import Analysis
 from her2bayes.survival.estimates import given_entry, pairs
 from her2bayes.survival.figures import endpoint_name
 
+TOLD = ("median", "association", "hazard_ratio")  # kinds of classical numbers in the terminal
 FEW = 10  # patients at risk; below, a Kaplan–Meier step is over a tenth
 
+METHODS = (
+    "Numbers marked reproduced are classical: Kaplan–Meier with Greenwood's variance and log "
+    "interval, medians by R's rule, Cox regression with Efron's ties and Wald intervals (adjusted "
+    "for the other factors), restricted means under the Kaplan–Meier curve. Where the likelihood "
+    "of a hazard ratio rises without end the ratio is infinite or 0; its interval is that of the "
+    "profile likelihood and its P that of the likelihood-ratio test. With competing causes: "
+    "Aalen–Johansen cumulative incidence with log interval, Gray's test, cause-specific Cox "
+    "regression. classical.csv holds the other variants. Posterior numbers are medians with "
+    "95 % equal-tailed intervals, and the same quantity under the prior stands beside them. "
+    "Contraction is one minus the ratio of posterior to prior variance.",
+    "Patients enter the models as events and person-months by group and interval, which hold all "
+    "that a piecewise-constant hazard can learn from them (Holford 1980; Laird & Olivier 1981). A "
+    "median that some draws do not reach within follow-up has no upper limit here; the "
+    "probability that it is not reached is a row of its own.",
+)
 
-def evidence(result: Result) -> pd.DataFrame:
-    """Estimates and classical rows in the columns of the evidence table."""
-    table = join_unprinted(result.question.study, result.estimates, result.classical)
-    return table.assign(evidence_kind="patients")
+
+def part(
+    result: Analysis,
+    about: Mapping[str, str],
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    further: Sequence[Section] = (),
+    below: int = 0,
+) -> Part:
+    """One survival analysis as a part of a report; ``about`` says whose data they are.
+
+    ``further`` sections follow that on survival, which shows the ``tables`` it knows. With
+    ``below`` for a report to share: counts below it hidden, nothing that comes from patients.
+    """
+    tables = tables or {}
+    return Part(
+        "survival",
+        (section(result, tables, below), *further),
+        result.estimates,
+        result.classical.iloc[:0] if below else result.classical,
+        about={
+            "id": result.specification.study, "title": result.specification.title,
+            "design": "patient data", "doi": "", **about,
+        },
+        cohort=cohort_section(result, below),
+        tables={} if below else {"classical": result.variants, **tables},
+        evidence_kind="patients",
+        methods=METHODS[1:] if below else METHODS,
+    )  # fmt: skip
 
 
-def cohort_section(result: Result, below: int = 0) -> Section:
+def lines(result: Analysis, shared: bool = False) -> Iterator[str]:
+    """The answer in lines for a terminal: entry, medians, hazard ratios, classical numbers."""
+    if result.follow_up.has_entry:
+        yield entry_text(result)
+    chosen = result.estimates["estimand"].str.startswith(("hazard_ratio[", "median["))
+    for row in result.estimates[chosen].to_dict("records"):
+        values = (row["posterior_median"], row["posterior_lower"], row["posterior_upper"])
+        median = row["estimand"].startswith("median[")
+        text = survival_time(*values) if median else interval(*values, unit=row["unit"])
+        chance = probability(row["posterior_probability"])
+        yield f"{row['estimand']} {text}" + (f", P(HR < 1) {chance}" if chance else "")
+    if not shared:
+        yield from _classical_lines(result.classical)
+
+
+def cohort_section(result: Analysis, below: int = 0) -> Section:
     """Patients, events and follow-up by level of each factor, and what was left out.
 
     With ``below`` for a report that is shared: counts only, small ones hidden.
@@ -39,7 +95,7 @@ def cohort_section(result: Result, below: int = 0) -> Section:
     follow_up = result.follow_up
     left_out = "; ".join(f"{reason}: {n}" for reason, n in follow_up.left_out.items())
     text = [
-        f"{result.question.title}: {count(follow_up.patients, 'patient')}, "
+        f"{result.specification.title}: {count(follow_up.patients, 'patient')}, "
         f"{count(follow_up.events, 'event')}, longest follow-up {follow_up.last_time:.1f} months"
         + (", with delayed entry" if follow_up.has_entry else "")
         + "."
@@ -51,10 +107,10 @@ def cohort_section(result: Result, below: int = 0) -> Section:
     return Section("cohort", "Cohort", tuple(text), tables=(Table("Patients", flow, caption),))
 
 
-def _shared_cohort(result: Result, below: int) -> Section:
-    texts = survival_counts(result.counts, [name for name in result.levels if name], below)
+def _shared_cohort(result: Analysis, below: int) -> Section:
+    texts = survival_counts(result.counts, result.factors, below)
     patients, events = texts[0][2:]
-    text = [f"{result.question.title}: {patients} patients, {events} events.", SHARED]
+    text = [f"{result.specification.title}: {patients} patients, {events} events.", SHARED]
     hidden = [
         f"{reason}: {conceal([n], (), below)[0]}" for reason, n in result.follow_up.left_out.items()
     ]
@@ -65,19 +121,19 @@ def _shared_cohort(result: Result, below: int) -> Section:
 
 
 def section(
-    result: Result, tables: Mapping[str, pd.DataFrame] | None = None, below: int = 0
+    result: Analysis, tables: Mapping[str, pd.DataFrame] | None = None, below: int = 0
 ) -> Section:
     """Report one survival analysis; ``tables`` are further ones (checks, comparison, left_out).
 
     With ``below`` for a report that is shared: the model's curves without Kaplan–Meier steps,
     without patients at risk and without classical estimates.
     """
-    reported = [name for name in result.levels if name]
+    reported, shared = result.factors, bool(below)
     found: list[Figure] = []
     for name in reported or [""]:
-        found += drawings.curves(result, result.levels[name], shared=bool(below))
-    found += drawings.over_time(result, reported)
-    found += drawings.forests(result, reported, shared=bool(below))
+        found += drawings.page_curves(result, name, shared)
+    found += drawings.page_ratios(result)
+    found += drawings.page_forests(result, shared)
     more = () if below else (*_further(tables or {}), _variants_table(result))
     return Section(
         id="survival",
@@ -89,14 +145,14 @@ def section(
     )
 
 
-def _cohort_table(result: Result) -> pd.DataFrame:
+def _cohort_table(result: Analysis) -> pd.DataFrame:
     rows = []
     for name in result.levels:
         by = [name] if name else []
         median = km.quantile(result.counts, by).set_index("group")
         follow = km.quantile(result.counts, by, reverse=True).set_index("group")["estimate"]
         labels = km.label(result.counts, by)
-        for group in result.levels[name].levels:
+        for group in result.levels[name]:
             inside = result.counts[labels == group]
             row = median.loc[group]
             rows.append(
@@ -119,9 +175,9 @@ def _cohort_table(result: Result) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _paragraphs(result: Result, reported: list[str], below: int) -> tuple[str, ...]:
-    question = result.question
-    walk = "change over time" if question.model == "nonph" else "are constant over time"
+def _paragraphs(result: Analysis, reported: list[str], below: int) -> tuple[str, ...]:
+    asked = result.specification
+    walk = "change over time" if asked.model == "nonph" else "are constant over time"
     cells = result.cells
     texts = [
         f"Piecewise-exponential hazards on {cells.sizes['interval']} intervals, smoothed by a "
@@ -145,7 +201,7 @@ def _paragraphs(result: Result, reported: list[str], below: int) -> tuple[str, .
     return tuple(texts)
 
 
-def entry_text(result: Result) -> str:
+def entry_text(result: Analysis) -> str:
     """What survival is conditional on where patients enter late, and on how few it rests there."""
     first, counts = float(result.cells["interval_start"][0]), result.counts
     times = counts.loc[counts["event"] == 1, "time"]
@@ -162,7 +218,7 @@ def entry_text(result: Result) -> str:
     return f"{text} At the first event, at {times.min():.5g} months, {number} are at risk{few}."
 
 
-def _prior_text(result: Result) -> str:
+def _prior_text(result: Analysis) -> str:
     """The prior of the hazard read back as what it says of this endpoint."""
     endpoint, table = result.follow_up.endpoint, result.estimates.set_index("estimand")
     row = table.loc[f"median[{endpoint}]"].to_dict()
@@ -200,11 +256,11 @@ def _further(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
     ]
 
 
-def _sentences(result: Result, factor: str) -> list[str]:
+def _sentences(result: Analysis, factor: str) -> list[str]:
     table = result.estimates.set_index("estimand")
     endpoint = result.follow_up.endpoint
     sentences = []
-    for a, b in pairs(result.levels[factor].levels, result.reference[factor]):
+    for a, b in pairs(result.levels[factor], result.reference[factor]):
         key = f"hazard_ratio[{endpoint} ; {factor}: {a} vs {b}]"
         if key not in table.index:
             continue
@@ -226,7 +282,7 @@ def _sentences(result: Result, factor: str) -> list[str]:
     return [" ".join(sentences)] if sentences else []
 
 
-def _main_table(result: Result) -> Table:
+def _main_table(result: Analysis) -> Table:
     kinds = {"survival", "median", "not_reached", "rmst", "rmst_difference", "hazard_ratio"}
     kinds |= {"cumulative_incidence", "ordering", "heterogeneity"}
     table = result.estimates
@@ -253,7 +309,36 @@ def _interval(row: Mapping[Any, Any], name: str) -> str:
     return interval(median, lower, upper, unit=str(row["unit"]))
 
 
-def _variants_table(result: Result) -> Table:
+def _variants_table(result: Analysis) -> Table:
     table = result.variants.assign(p_value=[p_value(p) for p in result.variants["p_value"]])
     caption = "Every row names its variant; times in months."
     return Table("Classical methods, all variants", table, caption)
+
+
+def _classical_lines(classical: pd.DataFrame) -> Iterator[str]:
+    """Medians, tests of all groups and ratios of all patients, each with its P and its note."""
+    rows = [row for row in classical.to_dict("records") if _told_rows(str(row["estimand"]))]
+    if rows:
+        yield "Classical (Kaplan-Meier, tests of all groups, Cox); all variants in classical.csv:"
+    for row in rows:
+        yield f"  {row['estimand']} {_text(row)}"
+
+
+def _told_rows(estimand: str) -> bool:
+    asked = parse(estimand)
+    return asked.kind in TOLD and not (asked.kind == "hazard_ratio" and asked.given)
+
+
+def _text(row: Mapping[Any, Any]) -> str:
+    """Number with its interval, P, and the note; of a test its method stands for the number."""
+    unreached = "not reached" if row["unit"] == "months" else ""
+    text = interval(
+        row["reproduced"], row["reproduced_lower"], row["reproduced_upper"], unit=row["unit"],
+        unreached=unreached,
+    )  # fmt: skip
+    if row["statistic"] == "p_value":
+        text = str(row["method"])
+    p = p_value(row["reproduced_p"])
+    text = text.replace("∞", "infinite")
+    parts = (text, f"P {p if p[0] == '<' else f'= {p}'}" if p else "", str(row["note"]))
+    return ", ".join(part for part in parts if part)

@@ -9,6 +9,7 @@ another definition of a class its patients are counted anew.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,23 +18,26 @@ import xarray as xr
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.patients.external_survival import external_cells
-from her2bayes.evidence.patients.survival_cells import cut_points, first_entry, survival_cells
+from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
 from her2bayes.evidence.printed.conclusions import Conclusion
-from her2bayes.inference.refit import Specification
+from her2bayes.inference import refit
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import Drawn, Target
-from her2bayes.survival import analysis
+from her2bayes.survival.analysis import careful_fit
 from her2bayes.survival.borrowing import survival_borrowing
-from her2bayes.survival.draws import quantity
+from her2bayes.survival.draws import draws as draws_of
+from her2bayes.survival.draws import faults
 from her2bayes.survival.survival import DEFAULT_PRIORS, build
 
 if TYPE_CHECKING:
     from her2bayes.evidence.patients.follow_up import FollowUp
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
-    from her2bayes.survival.analysis import Question
+    from her2bayes.survival.fitted import FittedSurvival
+    from her2bayes.survival.specification import Specification
 
-KINDS = ("hazard_ratio", "survival", "survival_difference", "rmst", "rmst_difference", "rmst_ratio")
+KINDS = ("hazard_ratio", "survival", "survival_difference", "rmst", "rmst_difference", "rmst_ratio",
+         "hazard", "cumulative_hazard")  # fmt: skip
 RATIO, SMOOTHING, INTERACTION, REFERENCE = (
     "prior scale of log hazard ratios",
     "prior scale of smoothing",
@@ -61,7 +65,7 @@ _SCALED = {
 
 def target(
     follow_up: FollowUp,
-    question: Question,
+    asked: Specification,
     conclusions: Sequence[Conclusion],
     *,
     elsewhere: Mapping[str, FollowUp] | None = None,
@@ -72,48 +76,56 @@ def target(
     ``elsewhere``: patients of other studies by name. ``definitions``: the same patients under
     another definition of their classes.
     """
-    raise_if(
-        [
-            Fault(
-                "this cohort's model does not answer the conclusion", None, None, c.id, str(c),
-                ", ".join(available(follow_up)),
-            )
-            for c in conclusions if not _answerable(c.estimand, follow_up)
-        ]
-    )  # fmt: skip
-    schemes = {AS_ASKED: (question.cuts, question.intervals), **SCHEMES}
+    schemes = {AS_ASKED: (asked.cuts, asked.intervals), **SCHEMES}
     cells: dict[str, xr.Dataset] = {}
     for name, (cuts, number) in schemes.items():
         points = cut_points(follow_up, cuts, number, 0.0)
-        made = survival_cells(follow_up, points, question.nested)
+        made = survival_cells(follow_up, points, asked.nested)
         if not any(made.equals(other) for other in cells.values()):
             cells[name] = made
+    first = next(iter(cells.values()))
+    raise_if([
+        Fault("this cohort's model does not answer the conclusion", None, None, c.id, str(c),
+              ", ".join(available(follow_up)))
+        for c in conclusions if not _answerable(c.estimand, first)
+    ])  # fmt: skip
     data = {
         "cells": cells,
         "external": {
-            name: external_cells(elsewhere, made, question.nested).cells
+            name: external_cells(elsewhere, made, asked.nested).cells
             for name, made in cells.items()
             if elsewhere
         },
-        "defined": _defined(cells, definitions or {}, question),
-        "frailty": tuple(question.frailty),
+        "defined": _defined(cells, definitions or {}, asked),
+        "frailty": tuple(asked.frailty),
         "options": {
-            (model, crossed): analysis.model_options(follow_up, _changed(question, model, crossed))
+            (model, crossed): _changed(asked, model, crossed).options(follow_up)
             for model in ("ph", "nonph")
             for crossed in ("yes", "no")
         },
-        "model": question.model,
-        "crossed": "yes" if question.interactions else "no",
-        "priors": {**DEFAULT_PRIORS, **question.priors},
+        "model": asked.model,
+        "crossed": "yes" if asked.interactions else "no",
+        "priors": {**DEFAULT_PRIORS, **asked.priors},
         "factors": {n: list(map(str, v)) for n, v in follow_up.factors.items()},
     }
-    return Target("survival", f"survival: {question.title}", tuple(conclusions), _axes(data), data)
+    return Target("survival", f"survival: {asked.title}", tuple(conclusions), _axes(data), data)
 
 
-def _changed(question: Question, model: str, crossed: str) -> Question:
-    from dataclasses import replace
+def targets_of_fit(fit: FittedSurvival, conclusions: Sequence[Conclusion]) -> list[Target]:
+    """The fitted cohort's model, with patients elsewhere where the fit borrowed; [] for one's own.
 
-    return replace(question, model=model, interactions=crossed == "yes")
+    Conclusions that the model does not answer are left for other fits.
+    """
+    of = fit.analysis
+    asked = [c for c in conclusions if _answerable(c.estimand, of.cells)]
+    if not asked or of.specification.own is not None:
+        return []
+    elsewhere = fit.borrowed.external.follow_ups if fit.borrowed else None
+    return [target(of.follow_up, of.specification, asked, elsewhere=elsewhere)]
+
+
+def _changed(asked: Specification, model: str, crossed: str) -> Specification:
+    return replace(asked, model=model, interactions=crossed == "yes")
 
 
 def _axes(data: Mapping[str, Any]) -> tuple[Axis, ...]:
@@ -174,7 +186,7 @@ def _outside_axes(data: Mapping[str, Any]) -> Iterator[Axis]:
 
 
 def _defined(
-    cells: Mapping[str, xr.Dataset], others: Mapping[str, FollowUp], question: Question
+    cells: Mapping[str, xr.Dataset], others: Mapping[str, FollowUp], asked: Specification
 ) -> dict[str, dict[str, xr.Dataset]]:
     """Cells of every scheme under each definition that changes some."""
     found = {}
@@ -183,7 +195,7 @@ def _defined(
         for name, own in cells.items():
             edges = [*own["interval_start"].to_numpy(), max(float(own["interval_end"][-1]),
                                                             other.last_time)]  # fmt: skip
-            made[name] = survival_cells(other, edges, question.nested)
+            made[name] = survival_cells(other, edges, asked.nested)
         if any(not made[name].equals(own) for name, own in cells.items()):
             found[text] = made
     return found
@@ -201,20 +213,12 @@ def available(follow_up: FollowUp) -> Iterator[str]:
             yield f"rmst_difference[{end} ; {name}: {a} vs {b} @ 24 months]"
 
 
-def _answerable(estimand: Estimand, follow_up: FollowUp) -> bool:
-    if estimand.kind not in KINDS or estimand.outcome != follow_up.endpoint or follow_up.causes:
-        return False
-    if estimand.kind != "hazard_ratio":
-        timed = estimand.time is not None and estimand.time_unit == "months"
-        if timed and float(estimand.time or 0.0) <= first_entry(follow_up):
-            return False  # whoever is observed has had no event by then
-        if not timed or (estimand.contrast and estimand.given) or len(estimand.given) > 1:
-            return False
-    contrasted = estimand.kind not in ("survival", "rmst")
-    return contrasted == bool(estimand.contrast and estimand.contrast.a)
+def _answerable(estimand: Estimand, cells: xr.Dataset) -> bool:
+    known = estimand.kind in KINDS and "cause" not in cells.dims
+    return known and not faults(estimand, cells, xr.Dataset())
 
 
-def specification(target: Target, of: Scenario) -> Specification:
+def specification(target: Target, of: Scenario) -> refit.Specification:
     """Model and data of a scenario."""
     data = target.data
     priors = dict(data["priors"])
@@ -230,10 +234,10 @@ def specification(target: Target, of: Scenario) -> Specification:
     scales += tuple(f"frailty_{name}" for name in data["frailty"])
     weight, external = _borrowed(target, of)
     if not weight:
-        return Specification(build, cells, priors, options, (*top, *scales))
+        return refit.Specification(build, cells, priors, options, (*top, *scales))
     both = {"own": cells, "external": external}
     chosen = {**options, "power": weight}
-    return Specification(survival_borrowing.build, both, priors, chosen, (*top, *scales))
+    return refit.Specification(survival_borrowing.build, both, priors, chosen, (*top, *scales))
 
 
 def _borrowed(target: Target, of: Scenario) -> tuple[float, xr.Dataset]:
@@ -288,7 +292,7 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
     from her2bayes.sensitivity.worker import of_fit
 
     spec = specification(target, BASE)
-    fitted = analysis.careful_fit(spec.data, spec.options, spec.priors, sampling, store, 1)
+    fitted = careful_fit(spec, sampling, store, 1)
     return of_fit(target, spec, fitted)
 
 
@@ -309,16 +313,11 @@ def _patients(cells: xr.Dataset, factor: str) -> dict[str, int]:
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
     """Draws (chain, draw) of each estimand; those that need a level left out are missing."""
-    cells = scenario_cells(target, of)
-    out = str(of.get(OUT, "nobody")).partition("=")
-    found = {}
-    for text, conclusion in {str(c.estimand): c for c in target.conclusions}.items():
-        estimand = conclusion.estimand
-        if out[0] != "nobody" and (out[0], out[2]) in _levels(estimand):
-            continue
-        value = quantity(estimand, draws, cells)
-        found[text] = value.reset_coords(drop=True).transpose("chain", "draw")
-    return found
+    factor, _, level = str(of.get(OUT, "nobody")).partition("=")
+    asked = dict.fromkeys(c.estimand for c in target.conclusions)
+    kept = [one for one in asked if (factor, level) not in _levels(one)]
+    found = draws_of(draws, scenario_cells(target, of), kept)
+    return {str(one): value for one, value in found.items()}
 
 
 def _levels(estimand: Estimand) -> set[tuple[str, str]]:

@@ -4,7 +4,7 @@ In cell (groups g, interval j) with T person-months (Holford 1980; Laird & Olivi
 
     events[g,j]      ~ Poisson(T[g,j] hazard[g,j])
     log hazard[g,j]  = reference_log_hazard + term_baseline[j] + sum of the terms of the factors
-    term             = basis . coefficient          (``survival_parts``: what each basis means)
+    term             = basis . coefficient          (``parts``: what each basis means)
     coefficient[k]   ~ Normal(0, scale)
 
     baseline         walks over the intervals: increments Normal(0, smoothing^2 delta / t_max)
@@ -33,7 +33,7 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.survival.centring import centred
-from her2bayes.survival.survival_parts import parts, term, variable
+from her2bayes.survival.parts import parts, term, variable
 
 DEFAULT_PRIORS = {
     "reference_log_hazard": prior(
@@ -88,7 +88,7 @@ NOBODY = 1e-100  # person-months of a cell nobody entered: adds nothing, keeps t
 def build(data: Any, priors: Mapping[str, Prior] | None = None, **options: Any) -> Any:
     """Model of SurvivalCells, or of a mapping ``{"cells": ..., "landmarks": ...}``.
 
-    ``options``: those of ``survival_parts.parts``; with ``baseline="independent"`` the log hazard
+    ``options``: those of ``parts.parts``; with ``baseline="independent"`` the log hazard
     of each interval is free (and of each cell of the factors in ``strata``). Raises ``BadInput``.
     """
     import pymc as pm

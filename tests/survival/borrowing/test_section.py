@@ -17,7 +17,9 @@ from her2bayes.inference.store import Store
 from her2bayes.survival import analysis
 from her2bayes.survival.borrowing import choices as borrowing
 from her2bayes.survival.borrowing import section as report
-from her2bayes.survival.borrowing.operating import Design, operating_characteristics
+from her2bayes.survival.borrowing.choices import Borrowing
+from her2bayes.survival.borrowing.exact import Design, operating_characteristics
+from her2bayes.survival.specification import Specification
 
 COLUMNS: dict[str, Any] = {"time": "os_months", "event": "e"}
 
@@ -82,14 +84,13 @@ def borrowed(tmp_path_factory: pytest.TempPathFactory) -> borrowing.Borrowed:
     files = [patients(folder, f"study {k}", 1 + k, 90, 20.0) for k in (1, 2)]
     elsewhere = read_external(files, own, {"her2": None}, **COLUMNS)
     short = Sampling(draws=200, tune=250, chains=2, target_accept=0.95)
-    question = analysis.Question(intervals=3, times=(12.0, 24.0), reference={"her2": "low"})
-    result = analysis.run(own, question, None, short)
+    asked = Specification(intervals=3, times=(12.0, 24.0), reference={"her2": "low"})
+    result = analysis.run(own, asked, None, short)
     store = Store(folder / "fits")
-    found = borrowing.borrow(result, elsewhere, store, short, robust_weight=0.5, number=4)
+    how = Borrowing(robust_weight=0.5, number=4)
+    found = borrowing.borrow(result, elsewhere, how, store, short)
     said: list[str] = []
-    again = borrowing.borrow(
-        result, elsewhere, store, short, said.append, robust_weight=0.5, number=4
-    )
+    again = borrowing.borrow(result, elsewhere, how, store, short, said.append)
     assert said == []  # every run is read back
     pd.testing.assert_frame_equal(found.table, again.table)
     return found

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from her2bayes.bayes.prior import complete
+from her2bayes.classical import survival as km
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
-from her2bayes.evidence.patients.external_survival import External, external_cells
+from her2bayes.evidence.patients.external_survival import External, external_cells, read_external
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
-from her2bayes.survival import survival
-from her2bayes.survival.analysis import Question, Result, model_options
+from her2bayes.inference.workers import cluster
+from her2bayes.page.failures import failures
+from her2bayes.survival.analysis import Analysis
 from her2bayes.survival.borrowing import rows, survival_borrowing
-from her2bayes.survival.borrowing.rows import Mixture
+from her2bayes.survival.borrowing.exact import Design, operating_characteristics
+from her2bayes.survival.borrowing.rows import Choice, Mixture
 from her2bayes.survival.borrowing.sweep import (
     Model,
     Nodes,
@@ -36,6 +39,7 @@ from her2bayes.survival.borrowing.sweep import (
     weight_posterior,
 )
 from her2bayes.survival.estimates import ORDER, pairs
+from her2bayes.survival.specification import Specification
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,28 +53,29 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One way to borrow: mixtures of runs with and without the own patients.
+class Borrowing:
+    """How to borrow: weight of the robust prior's informed part, weights of power priors shown.
 
-    ``worth`` (events; what the choice adds to the prior) and ``conflict`` (two-sided predictive
-    probability of the own events before they were seen); ``learned`` says in words what the data
-    made of the weight.
+    ``robust_weight`` has no default: it is a judgement. ``trials`` simulated for each choice and
+    true hazard, 0 for none, on the dask ``scheduler`` or on workers of this machine. ``number`` of
+    nodes of the learned weight.
     """
 
-    name: str
-    label: str
-    after: Mixture
-    before: Mixture
-    worth: float
-    conflict: float
-    learned: str = ""
+    robust_weight: float | None = None
+    discounts: tuple[float, ...] = ()
+    trials: int = 0
+    scheduler: str = ""
+    number: int = NODES
 
 
 @dataclass(frozen=True)
 class Borrowed:
-    """Every choice, in ``table`` by estimand; ``tipping`` over the weights of two priors."""
+    """Every choice, in ``table`` by estimand; ``tipping`` over the weights of two priors.
 
-    result: Result
+    ``trials``, where asked for, are those of ``design``.
+    """
+
+    result: Analysis
     external: External
     choices: tuple[Choice, ...]
     asked: tuple[Estimand, ...]
@@ -80,50 +85,97 @@ class Borrowed:
     missing: tuple[str, ...]
     fit_id: str
     about: Mapping[str, str]
+    design: Design
+    trials: pd.DataFrame | None = None
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Tables of a report by the names of their files."""
+        found = {"borrowing": self.table, "tipping": self.tipping}
+        return found if self.trials is None else found | {"operating_characteristics": self.trials}
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """What did not converge, in words."""
+        return failures(self.table)
+
+    @property
+    def lines(self) -> list[str]:
+        """Lines for the terminal: the first estimand under every choice, what did not converge."""
+        asked = str(self.asked[0])
+        found = [f"Borrowing from {', '.join(self.external.follow_ups)}: {asked}"]
+        for row in self.table[self.table["estimand"] == asked].to_dict("records"):
+            found.append(f"  {row['label']:<22} {rows.shown({str(k): v for k, v in row.items()})}")
+        return [*found, *self.missing, *(f"Borrowing: {line}" for line in self.failed)]
+
+
+def read(
+    files: Sequence[Path],
+    own: FollowUp,
+    by: Mapping[str, Any],
+    how: Borrowing,
+    asked: Specification,
+    columns: Mapping[str, Any],
+) -> dict[str, FollowUp]:
+    """Patients of other studies; ``BadInput`` for them, and for what cannot be borrowed."""
+    if not files:
+        given = {
+            "--robust-weight": how.robust_weight, "--discount": how.discounts or None,
+            "--operating-characteristics": how.trials or None,
+        }  # fmt: skip
+        raise_if(
+            [
+                Fault(f"{name} needs patients of another study", value=value,
+                      remedy="give --external FILE")
+                for name, value in given.items() if value is not None
+            ]
+        )  # fmt: skip
+        return {}
+    raise_if(faults(asked, own, how))
+    return read_external(files, own, by, **columns)
 
 
 def borrow(
-    result: Result,
+    result: Analysis,
     follow_ups: Mapping[str, FollowUp],
+    how: Borrowing,
     store: Store | None,
     sampling: Sampling,
     say: Say = lambda _: None,
-    *,
-    robust_weight: float | None = None,
-    discounts: Sequence[float] = DISCOUNTS,
-    number: int = NODES,
 ) -> Borrowed:
     """Analyse the own patients of ``result`` under every choice of borrowing.
 
-    ``robust_weight`` is that of the commensurate part of the robust prior. Raises ``BadInput``.
+    Raises ``BadInput``.
     """
-    raise_if(faults(result.question, result.follow_up, robust_weight, discounts))
-    external = external_cells(follow_ups, result.cells, result.question.nested)
-    priors = complete(result.question.priors, survival.DEFAULT_PRIORS)
-    options = model_options(result.follow_up, result.question)
-    model = Model(result.cells, external, {**survival_borrowing.DEFAULT_PRIORS, **priors}, options)
-    found = nodes(number)
+    asked, own = result.specification, result.follow_up
+    raise_if(faults(asked, own, how))
+    robust_weight, discounts = how.robust_weight, how.discounts or DISCOUNTS
+    external = external_cells(follow_ups, result.cells, asked.nested)
+    priors = {**survival_borrowing.DEFAULT_PRIORS, **result.model.priors}
+    model = Model(result.cells, external, priors, asked.options(own), result.grid)
+    found = nodes(how.number)
     powers = sorted({*TRACED, *discounts, *map(float, found.power)})
     ways = [Setting(1.0, power) for power in powers]
     ways += [Setting(1.0, 1.0, learned=1.0), Setting(1.0, 1.0, fixed=1.0)]
     settings = [*ways, *(_before(way) for way in ways)]
-    asked = estimands(result)
-    runs = sweep(model, settings, asked, sampling, store, say)
+    wanted = estimands(result)
+    runs = sweep(model, settings, wanted, sampling, store, say)
     weight = learned_weight(found, runs)
     choices = _choices(model, runs, weight, robust_weight, discounts)
     about = {
         "data": digest.data_digest(model.data), "source": meaning(borrow),
         "sampling": sampling, "robust": robust_weight, "discounts": list(discounts),
-        "nodes": number, "priors": {k: str(v) for k, v in sorted(model.priors.items())},
+        "nodes": how.number, "priors": {k: str(v) for k, v in sorted(model.priors.items())},
     }  # fmt: skip
     fit_id = digest.key(about)
+    design = _design(result, external, how)
     return Borrowed(
         result,
         external,
         tuple(choices),
-        tuple(asked),
-        rows.table(choices, asked, runs, fit_id),
-        rows.tipping(runs, powers, asked, rows.commensurate_odds(model, runs, own=1.0)),
+        tuple(wanted),
+        rows.table(choices, wanted, runs, fit_id),
+        rows.tipping(runs, powers, wanted, rows.commensurate_odds(model, runs, own=1.0)),
         weight,
         () if robust_weight is not None else (NO_WEIGHT,),
         fit_id,
@@ -134,7 +186,31 @@ def borrow(
             "sampling": str(sampling),
             "data": digest.data_digest(model.data)[:16],
         },
+        design,
+        _simulated(design, how, sampling.seed, say) if how.trials else None,
     )
+
+
+def _design(result: Analysis, external: External, how: Borrowing) -> Design:
+    """Trials like the own study, for the operating characteristics."""
+    own, reference = result.follow_up, result.model.priors["reference_log_hazard"]
+    followed = km.quantile(result.counts, [], reverse=True)["estimate"]
+    months = float(followed.iloc[0])
+    return Design(
+        own.patients,
+        months if months == months else own.last_time,  # NaN: hardly anybody was censored
+        external.events,
+        external.months,
+        reference["mu"],
+        reference["sigma"],
+        how.robust_weight,
+        how.discounts or DISCOUNTS,
+    )
+
+
+def _simulated(design: Design, how: Borrowing, seed: int, say: Say) -> pd.DataFrame:
+    with cluster(how.scheduler) as client:
+        return operating_characteristics(design, how.trials, client, seed, say)
 
 
 NO_WEIGHT = (
@@ -143,21 +219,25 @@ NO_WEIGHT = (
 )
 
 
-def faults(
-    question: Question, own: FollowUp, robust: float | None, discounts: Sequence[float]
-) -> list[Fault]:
+def faults(asked: Specification, own: FollowUp, how: Borrowing) -> list[Fault]:
     """What cannot be borrowed: wrong weights, models that external patients do not fit in."""
     found = [
         Fault(f"{name} is no share", value=value, allowed="0 to 1")
-        for name, values in (("--robust-weight", [robust]), ("--discount", discounts))
+        for name, values in (
+            ("--robust-weight", [how.robust_weight]),
+            ("--discount", how.discounts),
+        )
         for value in values
         if value is not None and not 0 <= value <= 1
     ]
-    if question.frailty:
+    if asked.own is not None:
+        problem = "external patients cannot be borrowed in a model of one's own"
+        found.append(Fault(problem, value=asked.model, allowed="ph, nonph"))
+    if asked.frailty:
         problem = "external patients cannot be borrowed in a model with frailties"
         remedy = "external patients belong to none of these groups; leave --frailty out"
-        found.append(Fault(problem, value=", ".join(question.frailty), remedy=remedy))
-    if question.landmarks is not None:
+        found.append(Fault(problem, value=", ".join(asked.frailty), remedy=remedy))
+    if asked.landmarks is not None:
         problem = "either external patients or survival known from elsewhere, not both"
         found.append(Fault(problem, value="--external, --landmarks"))
     if own.causes:
@@ -170,12 +250,12 @@ def _before(way: Setting) -> Setting:
     return Setting(0.0, way.power, way.fixed, way.learned)
 
 
-def estimands(result: Result) -> list[Estimand]:
+def estimands(result: Analysis) -> list[Estimand]:
     """Ratios of the first factor, then median, restricted mean and survival by its levels."""
     endpoint = result.follow_up.endpoint
-    first = next((name for name in result.levels if name), "")
+    first = next(iter(result.factors), "")
     found = []
-    levels = result.levels[first].levels if first else ()
+    levels = result.levels[first] if first else ()
     if len(levels) > 1:
         for a, b in pairs(levels, result.reference[first]):
             found.append(Estimand("hazard_ratio", endpoint, (), Contrast(first, a, b)))
@@ -245,13 +325,3 @@ def _choices(
         found.append(choice(f"power_{a:g}", f"power, weight {a:g}", *power(a)))
     found.append(choice("full", "full (pooled)", *power(1.0)))
     return found
-
-
-def summary(borrowed: Borrowed) -> list[str]:
-    """Lines for the terminal: the first estimand under every choice."""
-    asked = str(borrowed.asked[0])
-    lines = [f"Borrowing from {', '.join(borrowed.external.follow_ups)}: {asked}"]
-    table: Any = borrowed.table[borrowed.table["estimand"] == asked]
-    for row in table.to_dict("records"):
-        lines.append(f"  {row['label']:<22} {rows.shown(row)}")
-    return [*lines, *borrowed.missing]

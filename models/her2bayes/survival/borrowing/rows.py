@@ -9,6 +9,7 @@ differ by offsets, given the size tau of these.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,6 @@ from her2bayes.survival.borrowing.sweep import Model, Run, Setting, bridge
 if TYPE_CHECKING:
     import pandas as pd
 
-    from her2bayes.survival.borrowing.choices import Choice
-
 Mixture = Mapping[Setting, float]
 LEAST = 0.01  # share of a mixture below which a run that did not converge does not matter
 POWER, ROBUST = "power prior", "robust prior"
@@ -35,6 +34,24 @@ COLUMNS = ("choice", "label", "estimand", "posterior_median", "posterior_lower",
            "posterior_probability", "before_median", "before_lower", "before_upper",
            "before_probability", "unit", "note", "worth_events", "conflict", "learned", "fit_id",
            "convergence")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to borrow: mixtures of runs with and without the own patients.
+
+    ``worth`` (events; what the choice adds to the prior) and ``conflict`` (two-sided predictive
+    probability of the own events before they were seen); ``learned`` says in words what the data
+    made of the weight.
+    """
+
+    name: str
+    label: str
+    after: Mixture
+    before: Mixture
+    worth: float
+    conflict: float
+    learned: str = ""
 
 
 def table(

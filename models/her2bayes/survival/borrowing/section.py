@@ -1,46 +1,36 @@
-"""Report on survival with patients from elsewhere: every choice beside the others.
+"""Survival with patients from elsewhere on the page: every choice beside the others.
 
-What ``fit_survival --external`` reads and writes: other studies in, tables and a section out.
+Forest of choices, curves over the weight, tables, and what each choice does over repeated trials.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from her2bayes.bayes.prior import complete
-from her2bayes.classical import survival as km
-from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand, parse
-from her2bayes.evidence.patients.external_survival import read_external
-from her2bayes.evidence.patients.follow_up import FollowUp
-from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.store import Store
-from her2bayes.inference.workers import cluster
-from her2bayes.page.failures import failures
+from her2bayes.page import style
 from her2bayes.page.fit_card import worst
 from her2bayes.page.numbers import count, interval, number, probability, survival_time
 from her2bayes.page.section import Figure, FitCard, Section, Table
-from her2bayes.survival.analysis import Question, Result
-from her2bayes.survival.borrowing import choices as analysis
-from her2bayes.survival.borrowing import figures, survival_borrowing
+from her2bayes.survival.borrowing import survival_borrowing
 from her2bayes.survival.borrowing.choices import Borrowed
-from her2bayes.survival.borrowing.operating import Design, operating_characteristics
+from her2bayes.survival.borrowing.exact import Design
 from her2bayes.survival.borrowing.rows import POWER, ROBUST
 from her2bayes.survival.figures import endpoint_name
-from her2bayes.survival.survival import DEFAULT_PRIORS
 
+_WIDTH, _ROW, _HEAD, _FOOT = 400, 34, 34, 40  # px
 MOST_PANELS = 4
 CHANCES = (0.5, 0.975)  # probabilities whose crossing is told
 
 
-def section(borrowed: Borrowed, further: tuple[Table, ...] = ()) -> Section:
-    """Forest of choices, tipping curves, table of every estimand, and ``further`` tables."""
+def section(borrowed: Borrowed) -> Section:
+    """Forest of choices, tipping curves, tables of every estimand and of simulated trials."""
+    further = [] if borrowed.trials is None else [_trials(borrowed.trials, borrowed.design)]
     return Section(
         id="borrowing",
         title="Borrowing from patients elsewhere",
@@ -135,11 +125,11 @@ def _panels(one: Borrowed) -> list[Estimand]:
 
 def _forest(one: Borrowed) -> Figure:
     worth = {choice.name: choice.worth for choice in one.choices}
-    panels: dict[str, list[figures.Row]] = {}
+    panels: dict[str, list[Bar]] = {}
     for estimand in _panels(one):
         rows = one.table[one.table["estimand"] == str(estimand)].to_dict("records")
         panels[_title(estimand)] = [
-            figures.Row(
+            Bar(
                 str(row["label"]),
                 f"worth {number(max(worth[str(row['choice'])], 0.0), 0)}",
                 _three(row),
@@ -151,7 +141,7 @@ def _forest(one: Borrowed) -> Figure:
     return Figure(
         "figure-borrowing-survival",
         f"{end} under every choice of borrowing",
-        figures.forest(panels, ratios, f"{end}, %"),
+        draw_forest(panels, ratios, f"{end}, %"),
         "Posterior median with 95 % interval. “Worth”: what the choice adds to the prior of the "
         "level of the hazard, in events.",
         "; ".join(f"{row.label} {number(row.values[0], 2)}" for row in next(iter(panels.values()))),
@@ -177,7 +167,7 @@ def _tipping(one: Borrowed) -> Figure:
     return Figure(
         "figure-tipping-survival",
         "How the answer depends on the weight of the external patients",
-        figures.tipping(panels, ratios, f"{end} %", names),
+        draw_tipping(panels, ratios, f"{end} %", names),
         "Posterior median with 95 % interval over the weight: of the power prior (band) and of "
         "the commensurate part of the robust prior (dashed limits). At its weight 0 the shape of "
         "the hazard over time is still common, and the level worth one event.",
@@ -191,9 +181,9 @@ def _trace_rows(one: Borrowed, estimand: Estimand, prior: str) -> pd.DataFrame:
     return chosen.sort_values("weight")
 
 
-def _trace(rows: pd.DataFrame) -> figures.Trace:
+def _trace(rows: pd.DataFrame) -> Trace:
     names = ("weight", "posterior_median", "posterior_lower", "posterior_upper")
-    return figures.Trace(*(rows[name].to_numpy(float) for name in names))
+    return Trace(*(rows[name].to_numpy(float) for name in names))
 
 
 def _choices(one: Borrowed) -> Table:
@@ -271,102 +261,6 @@ def _studies(one: Borrowed) -> Table:
     return Table("External studies", pd.DataFrame(found), "Within the own follow-up.")
 
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Options of borrowing: see ``scripts/fit_survival.py``."""
-
-    robust_weight: float | None = None
-    discounts: tuple[float, ...] = ()
-    trials: int = 0
-    scheduler: str = ""
-
-
-@dataclass(frozen=True)
-class Written:
-    """Tables to write, sections of the page, lines for the user."""
-
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    sections: tuple[Section, ...] = ()
-    summary: tuple[str, ...] = ()
-    failed: bool = False
-
-
-def read(
-    files: Sequence[Path],
-    own: FollowUp,
-    by: Mapping[str, Any],
-    asked: Asked,
-    question: Question,
-    columns: Mapping[str, Any],
-) -> dict[str, FollowUp]:
-    """Patients of other studies; ``BadInput`` for them, and for what cannot be borrowed."""
-    if not files:
-        given = {
-            "--robust-weight": asked.robust_weight, "--discount": asked.discounts or None,
-            "--operating-characteristics": asked.trials or None,
-        }  # fmt: skip
-        raise_if(
-            [
-                Fault(f"{name} needs patients of another study", value=value,
-                      remedy="give --external FILE")
-                for name, value in given.items() if value is not None
-            ]
-        )  # fmt: skip
-        return {}
-    raise_if(analysis.faults(question, own, asked.robust_weight, asked.discounts))
-    return read_external(files, own, by, **columns)
-
-
-def run(
-    result: Result,
-    elsewhere: Mapping[str, FollowUp],
-    asked: Asked,
-    store: Store | None,
-    sampling: Sampling,
-    say: Say,
-) -> Written:
-    """Borrow, simulate trials where asked for, and put both into tables and a section."""
-    if not elsewhere:
-        return Written()
-    found = analysis.borrow(
-        result, elsewhere, store, sampling, say,
-        robust_weight=asked.robust_weight, discounts=asked.discounts or analysis.DISCOUNTS,
-    )  # fmt: skip
-    tables = {"borrowing": found.table, "tipping": found.tipping}
-    further: tuple[Table, ...] = ()
-    if asked.trials:
-        with cluster(asked.scheduler) as client:
-            trials = operating_characteristics(
-                design(found, asked), asked.trials, client, sampling.seed, say
-            )
-        tables["operating_characteristics"] = trials
-        further = (_trials(trials, design(found, asked)),)
-    failed = failures(found.table)
-    lines = (*analysis.summary(found), *(f"Borrowing: {line}" for line in failed))
-    return Written(tables, (section(found, further),), lines, bool(failed))
-
-
-def design(found: analysis.Borrowed, asked: Asked) -> Design:
-    """Trials like the own study, for the operating characteristics."""
-    own = found.result.follow_up
-    followed = km.quantile(found.result.counts, [], reverse=True)["estimate"]
-    months = float(followed.iloc[0])
-    prior = complete(found.result.question.priors, DEFAULT_PRIORS)["reference_log_hazard"]
-    return Design(
-        own.patients,
-        months if months == months else own.last_time,  # NaN: hardly anybody was censored
-        found.external.events,
-        found.external.months,
-        prior["mu"],
-        prior["sigma"],
-        asked.robust_weight,
-        asked.discounts or analysis.DISCOUNTS,
-    )
-
-
 def _trials(trials: pd.DataFrame, of: Design) -> Table:
     rows = [
         {
@@ -390,3 +284,106 @@ def _trials(trials: pd.DataFrame, of: Design) -> Table:
         "the log hazard; coverage in percent."
     )
     return Table("What each choice does over repeated trials", pd.DataFrame(rows), caption)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One choice: label, what it is worth, and median with limits (NaN where not reached)."""
+
+    label: str
+    detail: str
+    values: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """An estimate over the weight: ``weight``, ``median``, ``lower`` and ``upper``."""
+
+    weight: np.ndarray
+    median: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def draw_forest(panels: Mapping[str, Sequence[Bar]], ratios: Sequence[str], axis: str) -> str:
+    """Draw one panel an estimand; those of ``ratios`` on a logarithmic axis with a line at 1."""
+    with style.drawing():
+        return style.svg(*(_forest_panel(n, rows, n in ratios, axis) for n, rows in panels.items()))
+
+
+def _forest_panel(name: str, rows: Sequence[Bar], ratio: bool, axis: str) -> Any:
+    total = _ROW * len(rows)
+    height = _HEAD + total + _FOOT
+    figure, axes = style.new_figure(_WIDTH, height)
+    figure.set_layout_engine("none")
+    axes.set_position((14 / _WIDTH, _FOOT / height, 1 - 28 / _WIDTH, total / height))
+    known = np.array([row.values for row in rows])
+    low, high = float(np.nanmin(known)), float(np.nanmax(known))
+    if ratio:
+        axes.set_xscale("log")
+        low, high = min(low, 0.9) / 1.1, max(high, 1.1) * 1.1
+        axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
+        ticks = [t for t in (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if low <= t <= high]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+    else:
+        low, high = 0.0, 100.0
+    axes.set(xlim=(low, high), ylim=(total, 0), yticks=())
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("hazard ratio" if ratio else axis)
+    figure.text(8 / _WIDTH, 1 - 14 / height, name, weight="bold", size=12, va="center")
+    decimals = 2 if ratio else 1
+    for place, row in enumerate(rows):
+        top = _ROW * place
+        middle, lower, upper = row.values
+        text = axes.get_yaxis_transform()  # x in the axes, y in rows
+        axes.text(0, top + 10, row.label, va="center", size=10.5, transform=text)
+        shown = f"{row.detail} · {number(middle, decimals)}"
+        axes.text(1, top + 10, shown, va="center", ha="right", size=10, color=style.MUTED,
+                  transform=text)  # fmt: skip
+        axes.plot((lower, upper), (top + 24, top + 24), color=style.GREEN, linewidth=3)
+        axes.plot(middle, top + 24, "o", markersize=6.5, color=style.GREEN,
+                  markeredgecolor=style.PAPER, markeredgewidth=1.2, clip_on=False)  # fmt: skip
+    return figure
+
+
+def draw_tipping(
+    panels: Mapping[str, tuple[Trace, Trace]],
+    ratios: Sequence[str],
+    axis: str,
+    names: Sequence[str],
+) -> str:
+    """Draw each estimand over the weight of two priors: a band and a line, and dashed lines."""
+    with style.drawing():
+        figures = []
+        for name, (power, robust) in panels.items():
+            figure, axes = style.new_figure(_WIDTH, 240)
+            axes.fill_between(power.weight, power.lower, power.upper, color=style.BLUE,
+                              alpha=0.25, linewidth=0)  # fmt: skip
+            axes.plot(power.weight, power.median, color=style.BLUE, linewidth=2)
+            axes.plot(robust.weight, robust.median, color=style.ORANGE, linewidth=1.8)
+            for edge in (robust.lower, robust.upper):
+                axes.plot(robust.weight, edge, color=style.ORANGE, linewidth=1,
+                          linestyle=(0, (3, 2)))  # fmt: skip
+            if name in ratios:
+                axes.axhline(1, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)))
+            else:
+                axes.set_ylim(0, 100)
+            axes.set(xlim=(0, 1))
+            axes.set_xlabel("weight")
+            axes.set_title(name if name in ratios else f"{name}, {axis}")
+            figures.append(figure)
+        return style.svg(*figures, key=_tipping_key(names))
+
+
+def _tipping_key(names: Sequence[str]) -> Any:
+    figure, axes = style.new_figure(style.PANEL_WIDTH, 20 * len(names))
+    figure.set_layout_engine("none")
+    axes.set_position((0, 0, 1, 1))
+    axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(20 * len(names), 0))
+    axes.set_axis_off()
+    for place, (name, colour) in enumerate(zip(names, (style.BLUE, style.ORANGE), strict=True)):
+        y = 20 * place + 10
+        axes.plot((8, 32), (y, y), color=colour, linewidth=3)
+        axes.text(40, y, name, va="center", size=10.5)
+    return figure

@@ -32,7 +32,7 @@ import xarray as xr
 from her2bayes.bayes.crossing import number
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.survival.centring import centred
-from her2bayes.survival.survival_parts import (
+from her2bayes.survival.parts import (
     contrast,
     event_weights,
     factors,
@@ -66,7 +66,7 @@ def build(
 ) -> Any:
     """Model of SurvivalCells ``data["own"]`` and ``data["external"]`` (leading dim ``study``).
 
-    ``priors`` are those of ``survival``, and ``tau``; ``options`` those of ``survival_parts``.
+    ``priors`` are those of ``survival``, and ``tau``; ``options`` those of ``parts``.
     Raises ``BadInput``.
     """
     import pymc as pm

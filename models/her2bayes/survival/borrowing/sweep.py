@@ -29,7 +29,8 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.survival.analysis import CAREFUL
 from her2bayes.survival.borrowing.survival_borrowing import build
-from her2bayes.survival.draws import log_hazard, quantity
+from her2bayes.survival.draws import draws as answers
+from her2bayes.survival.piecewise import log_hazard
 
 NAME = "survival_borrowing"
 SMALLER_STEPS = (CAREFUL, 0.998)  # where a run has divergences: one of 42 would mark half a table
@@ -38,7 +39,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Setting:
-    """Numbers of one run: see ``bayes.survival_borrowing``."""
+    """Numbers of one run: see ``survival_borrowing``."""
 
     own: float
     power: float
@@ -48,12 +49,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Model:
-    """What all runs share: own cells, external ones, priors and options of the model."""
+    """What all runs share: own cells, external ones, priors and options of the model.
+
+    ``grid``: months between which medians are read, those of the own analysis.
+    """
 
     cells: xr.Dataset
     external: External
     priors: Mapping[str, Prior]
     options: Mapping[str, Any]
+    grid: np.ndarray | None = None
 
     @property
     def data(self) -> dict[str, xr.Dataset]:
@@ -100,6 +105,7 @@ def sweep(
         "priors": {name: str(value) for name, value in sorted(model.priors.items())},
         "options": {name: repr(value) for name, value in sorted(model.options.items())},
         "asked": names,
+        "grid": None if model.grid is None else model.grid.tolist(),
         "sampling": asdict(sampling),
         "versions": digest.versions(),
     }
@@ -147,7 +153,8 @@ def _run(
         name: (value + 0.0 * spent).sum(groups) if name != "level" else value.sum(groups)
         for name, value in found.items()
     }
-    totals |= {f"q{place}": quantity(one, draws, cells) for place, one in enumerate(asked)}
+    numbers = answers(draws, cells, asked, grid=model.grid)
+    totals |= {f"q{place}": numbers[one] for place, one in enumerate(asked)}
     kept = {name: _bare(value) for name, value in totals.items()}
     kept["offset"] = _bare(offset)
     return xr.Dataset(kept), diagnostics(stats)

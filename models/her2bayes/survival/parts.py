@@ -1,16 +1,16 @@
-"""Parts of a log hazard as matrices: baseline walk, group effects, interactions, drifts, frailties.
+"""Parts of a log hazard: baseline walk, group effects, interactions, drifts, frailties.
 
 Every part is ``basis @ coefficient`` with independent coefficients of sd ``scale``. The basis fixes
 what the part means; it is rotated along the information in the events, which changes no prior
 (any orthonormal mixture of equal independent normals is the same) but leaves coefficients nearly
-independent a posteriori. ``centring`` is the share of a coefficient's precision that comes from
-the data: 1 samples it as it is, 0 as a multiple of its scale (Papaspiliopoulos, Roberts & Skold
-2007), so that ten patients and ten million are sampled equally well (``survival_centring``).
+independent a posteriori.
 
-Terms of a log hazard as PyMC variables: what every survival model builds from its parts.
+``centring`` is the share of a coefficient's precision that comes from the data: 1 samples it as it
+is, 0 as a multiple of its scale (Papaspiliopoulos, Roberts & Skold 2007), so that ten patients and
+ten million are sampled equally well (module ``centring``).
 
-Parameters of priors and bases are data variables, so that models which differ in them alone share
-one compiled graph.
+``term`` makes a part a PyMC variable. Parameters of priors and bases are data variables, so that
+models which differ in them alone share one compiled graph.
 """
 
 from __future__ import annotations
