@@ -36,12 +36,15 @@ from her2bayes.survival.borrowing import choices
 from her2bayes.survival.borrowing import section as borrowing_section
 from her2bayes.survival.borrowing.choices import Borrowed, Borrowing
 from her2bayes.survival.doors import Reading, cohort_text, read
+from her2bayes.survival.sensitivity import target
 from her2bayes.survival.specification import Specification, cut_scheme, elicited
 from her2bayes.survival.survival import build
 
 if TYPE_CHECKING:
+    from her2bayes.evidence.printed.conclusions import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
+    from her2bayes.sensitivity.target import Target
     from her2bayes.survival.comparison import PatientElpd
 
 TARGET_ACCEPT = 0.95
@@ -327,6 +330,15 @@ class FittedSurvival(Fitted):
         known = [*self.analysis.specification.frailty, *self.analysis.factors]
         name = factor or next(iter(known), "")
         return comparison.leave_one_group_out(self.analysis, name, self.store, self.sampling, say)
+
+    def targets(self, conclusions: Sequence[Conclusion]) -> list[Target]:
+        """The fitted cohort's model with its choices, those of the patients elsewhere too."""
+        of = self.analysis
+        if of.specification.own is not None:
+            problem = "a model of one's own declares no choices"
+            raise BadInput(Fault(problem, value=of.specification.model, allowed="ph, nonph"))
+        elsewhere = self.borrowed.external.follow_ups if self.borrowed else None
+        return [target(of.follow_up, of.specification, conclusions, elsewhere=elsewhere)]
 
     def packed(self) -> xr.DataTree:
         """The fit's groups, the patients as counted rows, and what was asked as attributes."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from her2bayes.evidence.patients.follow_up import FollowUp
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
-    from her2bayes.survival.fitted import FittedSurvival
     from her2bayes.survival.specification import Specification
 
 KINDS = ("hazard_ratio", "survival", "survival_difference", "rmst", "rmst_difference", "rmst_ratio",
@@ -109,19 +108,6 @@ def target(
         "factors": {n: list(map(str, v)) for n, v in follow_up.factors.items()},
     }
     return Target("survival", f"survival: {asked.title}", tuple(conclusions), _axes(data), data)
-
-
-def targets_of_fit(fit: FittedSurvival, conclusions: Sequence[Conclusion]) -> list[Target]:
-    """The fitted cohort's model, with patients elsewhere where the fit borrowed; [] for one's own.
-
-    Conclusions that the model does not answer are left for other fits.
-    """
-    of = fit.analysis
-    asked = [c for c in conclusions if _answerable(c.estimand, of.cells)]
-    if not asked or of.specification.own is not None:
-        return []
-    elsewhere = fit.borrowed.external.follow_ups if fit.borrowed else None
-    return [target(of.follow_up, of.specification, asked, elsewhere=elsewhere)]
 
 
 def _changed(asked: Specification, model: str, crossed: str) -> Specification:
