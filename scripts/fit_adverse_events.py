@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from her2bayes.cli import log, out, plain, run
-from her2bayes.errors import EXIT_NOT_CONVERGED, Fault, raise_if
+from her2bayes.errors import EXIT_NOT_CONVERGED
 
 
 def main(
@@ -38,28 +38,23 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.inference.sampling import Settings
-    from her2bayes.rates import report as files
+    from her2bayes.page.report import write
+    from her2bayes.rates.fitted import fit_adverse_events
 
-    percent = {"--threshold": threshold, "--severe-threshold": severe_threshold}
-    raise_if(
-        [
-            Fault(f"{name} is no rate", value=value, allowed="above 0 and below 100, percent")
-            for name, value in percent.items()
-            if not 0 < value < 100
-        ]
-    )
-    written = files.write_adverse_events(
+    fit = fit_adverse_events(
         table,
-        out_folder,
-        (threshold / 100, severe_threshold / 100),
-        Settings(seed, quick),
-        lambda text: log.print(plain(f"fitting: {text}")),
-        external or [],
+        threshold=threshold,
+        severe_threshold=severe_threshold,
+        external=external or (),
+        quick=quick,
+        seed=seed,
+        store=out_folder / "fits",
+        say=lambda text: log.print(plain(f"fitting: {text}")),
     )
-    for line in written.summary:
+    outcome = write([fit.part()], out_folder, fit.settings, command={})
+    for line in (*fit.notes, *fit.told(), *outcome.lines):
         out.print(plain(line), soft_wrap=True)
-    return EXIT_NOT_CONVERGED if written.failed else None
+    return EXIT_NOT_CONVERGED if outcome.failed else None
 
 
 if __name__ == "__main__":

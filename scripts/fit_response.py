@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from her2bayes.cli import log, out, plain, run
-from her2bayes.errors import EXIT_NOT_CONVERGED, Fault, raise_if
+from her2bayes.errors import EXIT_NOT_CONVERGED
 
 
 def main(
@@ -44,30 +44,25 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes.inference.sampling import Settings
-    from her2bayes.rates import report as files
+    from her2bayes.page.report import write
+    from her2bayes.rates.fitted import fit_response
 
-    percent = {"--threshold": threshold, "--typical": typical}
-    raise_if(
-        [
-            Fault(f"{name} is no rate", value=value, allowed="above 0 and below 100, percent")
-            for name, value in percent.items()
-            if value is not None and not 0 < value < 100
-        ]
-    )
-    written = files.write_response(
+    fit = fit_response(
         table,
-        out_folder,
-        external,
-        tuple(weight or ()),
-        None if threshold is None else threshold / 100,
-        files.priors(typical / 100, exchangeable),
-        Settings(seed, quick),
-        lambda text: log.print(plain(f"fitting: {text}")),
+        external=external,
+        weight=weight,
+        threshold=threshold,
+        typical=typical,
+        exchangeable=exchangeable,
+        quick=quick,
+        seed=seed,
+        store=out_folder / "fits",
+        say=lambda text: log.print(plain(f"fitting: {text}")),
     )
-    for line in written.summary:
+    outcome = write([fit.part()], out_folder, fit.settings, command={})
+    for line in (*fit.notes, *fit.told(), *outcome.lines):
         out.print(plain(line), soft_wrap=True)
-    return EXIT_NOT_CONVERGED if written.failed else None
+    return EXIT_NOT_CONVERGED if outcome.failed else None
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from her2bayes.evidence.patients.patients import read_patients as read_patients
     from her2bayes.evidence.printed.study import load_study as load_study
     from her2bayes.inference.sampling import Sampling as Sampling
+    from her2bayes.rates.fitted import fit_adverse_events as fit_adverse_events
+    from her2bayes.rates.fitted import fit_response as fit_response
     from her2bayes.reproduce.report import report as report
     from her2bayes.reproduce.sensitivity import sensitivity as sensitivity
     from her2bayes.results.comparison import compare as compare
@@ -41,6 +43,8 @@ _PUBLIC = {
     "Estimand": "estimand",
     "fit_distribution": "distribution.fitted",
     "Sampling": "inference.sampling",
+    "fit_response": "rates.fitted",
+    "fit_adverse_events": "rates.fitted",
     "load_fit": "results.saved",
     "report": "reproduce.report",
     "sensitivity": "reproduce.sensitivity",

@@ -127,7 +127,8 @@ _ANSWERS = {
     "hazard_ratio hazard_ratio_ratio median median_difference rmst rmst_difference rmst_ratio "
     "not_reached ordering "
     "heterogeneity",
-    "rates": "share response_rate response_rate_difference event_rate event_rate_difference",
+    "rates": "share share_difference share_ratio response_rate response_rate_difference event_rate "
+    "event_rate_difference ordering heterogeneity",
     "cohorts": "survival survival_difference hazard_ratio rmst median events follow_up",
 }
 

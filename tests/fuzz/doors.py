@@ -286,13 +286,13 @@ def read_outside(folder: Path) -> None:
 def read_events(folder: Path) -> None:
     from her2bayes.evidence.printed.adverse_events import read_adverse_events
     from her2bayes.evidence.printed.count_tables import read_event_table
-    from her2bayes.rates import two_arm_estimates
+    from her2bayes.rates import events
 
     rows = read_event_table(folder / "t.csv")
     assert (rows["count"] >= 0).all()
     assert (rows["count"] <= rows["patients"]).all()
     if len(set(rows["arm"])) > 1:
-        two_arm_estimates.read(rows, folder / "t.csv")
+        events.read(rows, folder / "t.csv")
         return
     counts = read_adverse_events(rows, folder / "t.csv").counts
     assert (counts["severe"] <= counts["any"]).all()

@@ -9,23 +9,30 @@ from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.inference.sampling import Sampling
 from her2bayes.page.evidence_table import join
 from her2bayes.page.section import Section
-from her2bayes.rates import borrowed_rates, event_estimates, response_estimates
-from her2bayes.rates import section_events as adverse_events_report
-from her2bayes.rates import section_response as response_report
-from her2bayes.rates.conversion import conversion, predict
+from her2bayes.rates import borrowed_rates
+from her2bayes.rates.borrowed_rates import conversion, predict
+from her2bayes.rates.fitted import (
+    AdverseEventFit,
+    ResponseFit,
+    fit_adverse_events,
+    fit_response,
+)
+from her2bayes.rates.section_events import ordered
 
 QUICK = Sampling(draws=600, tune=400, chains=2)
 NI = load_study(published_folder() / "ni2025")
 
 
 @pytest.fixture(scope="module")
-def result() -> response_estimates.Result:
-    return response_estimates.run(NI, None, QUICK)
+def result() -> ResponseFit:
+    return fit_response(NI, sampling=QUICK)
 
 
 @pytest.fixture(scope="module")
-def events() -> event_estimates.Result:
-    return event_estimates.run(NI, None, QUICK)
+def events() -> AdverseEventFit:
+    found = fit_adverse_events(NI, sampling=QUICK)
+    assert isinstance(found, AdverseEventFit)
+    return found
 
 
 def check(section: Section, estimates: pd.DataFrame) -> None:
@@ -42,9 +49,9 @@ def check(section: Section, estimates: pd.DataFrame) -> None:
 
 
 @pytest.mark.slow
-def test_section_on_response(result: response_estimates.Result) -> None:
-    section = response_report.section(result)
-    check(section, result.estimates)
+def test_section_on_response(result: ResponseFit) -> None:
+    section = result.section()
+    check(section, result.estimates())
     titles = [figure.title for figure in section.figures]
     assert titles[0] == "Best response"
     assert any(figure.id == "figure-tipping-orr" for figure in section.figures)
@@ -67,14 +74,12 @@ def test_section_on_response(result: response_estimates.Result) -> None:
 
 
 @pytest.mark.slow
-def test_every_printed_rate_has_a_posterior(
-    result: response_estimates.Result, events: event_estimates.Result
-) -> None:
+def test_every_printed_rate_has_a_posterior(result: ResponseFit, events: AdverseEventFit) -> None:
     audited = NI.ledger[["claim_id", "estimand", "statistic", "unit", "reading"]].assign(
         reproduced=float("nan"), evidence_kind="recomputed", note="", method=""
     )
-    estimates = pd.concat([result.estimates, events.estimates], ignore_index=True)
-    classical = pd.concat([result.classical, events.classical], ignore_index=True)
+    estimates = pd.concat([result.estimates(), events.estimates()], ignore_index=True)
+    classical = pd.concat([result.classical(), events.classical()], ignore_index=True)
     table = join(NI, audited, estimates, classical)
     printed = table[table["claim_id"] != ""]
     kinds = printed["estimand"].str.partition("[")[0]
@@ -90,15 +95,15 @@ def test_every_printed_rate_has_a_posterior(
 
 
 @pytest.mark.slow
-def test_section_on_adverse_events(events: event_estimates.Result) -> None:
-    section = adverse_events_report.section(events)
-    check(section, events.estimates)
+def test_section_on_adverse_events(events: AdverseEventFit) -> None:
+    section = events.section()
+    check(section, events.estimates())
     assert "between 6 and 21 of 64 patients, printed 9" in " ".join(section.paragraphs)
-    systems = [row for row, _ in adverse_events_report.ordered(events)]
+    systems = [row for row, _ in ordered(events)]
     assert systems[0] == "gastrointestinal"
     assert len(section.tables[0].frame) == 32
-    rates = events.estimates.set_index("estimand")["posterior_median"]
-    for event in map(str, events.events.counts["event"].values):
+    rates = events.estimates().set_index("estimand")["posterior_median"]
+    for event in map(str, events.data.counts["event"].values):
         low, high = (rates[f"event_rate[{event} | severity={s}]"] for s in ("grade 3-4", "any"))
         # febrile neutropenia is severe by definition: one rate at both severities
         assert (low == high) if event == "febrile neutropenia" else (low < high)
@@ -126,4 +131,4 @@ def test_conversion_is_a_column_of_the_transition_table() -> None:
 
 def test_borrowing_of_nobody_is_refused() -> None:
     with pytest.raises(Exception, match="more responders than patients"):
-        borrowed_rates.borrow("orr", 5, 4, borrowed_rates.Outside((1,), (2,)), "x")
+        borrowed_rates.borrow("orr", (5, 4), borrowed_rates.Outside((1,), (2,)), "x")

@@ -17,8 +17,8 @@ from her2bayes.inference import engine
 from her2bayes.inference.convergence import Diagnostics, diagnostics
 from her2bayes.inference.sampling import Sampling
 from her2bayes.rates import adverse_events, adverse_events_two_arms, best_response, response
+from her2bayes.rates.draws import group_rate, rates
 from her2bayes.rates.rate_exact import Hyper, hierarchical
-from her2bayes.rates.response_rates import group_rate, rates
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from her2bayes.inference import densities, engine
 from her2bayes.inference.refit import Specification, without_padding
 from her2bayes.inference.sampling import Sampling
 from her2bayes.rates import sensitivity as rates
-from her2bayes.rates import sensitivity_borrowed as borrowed
+from her2bayes.rates import sensitivity_binomial as borrowed
 from her2bayes.rates.borrowing import Outside
 from her2bayes.sensitivity.scenarios import BASE, scenario
 from her2bayes.sensitivity.target import WANTED, Target, not_asked
@@ -80,10 +80,10 @@ def test_response_with_destiny_breast04(
 
 def test_one_of_several_studies_elsewhere_is_left_out() -> None:
     outside = Outside((20, 3), (40, 10))
-    axis = borrowed.axes(outside)[-1]
+    axis = borrowed.borrowed_axes(outside)[-1]
     assert axis.name == borrowed.STUDY
     of = scenario([axis], {borrowed.STUDY: axis.values[1]})
-    prior = borrowed.prior(outside, of, 64, 1.0)
+    prior = borrowed.borrowed(outside, of, 64, 1.0)
     assert prior is not None
     assert prior.mean() == pytest.approx(21 / 42, abs=1e-4)
 

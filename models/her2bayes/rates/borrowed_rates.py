@@ -1,9 +1,17 @@
-"""A response rate with evidence from outside: named choices side by side, and how far each tips.
+"""What other studies say of a response rate, under every choice of borrowing, and of conversion.
 
 Only external numbers that carry their own weight are used: responders of patients. A median without
 interval or number of events says nothing of its precision; it is shown and refused with the reason.
 No single choice is recommended: the weight of a robust prior is a judgement, and the whole range of
 weights is reported.
+
+HER2 conversion in a cohort chosen for being HER2-low stands beside what printed transitions
+predict. Patients of such a cohort are those whose last sample is low, so that the share converted
+from zero is the probability of a zero primary given a low recurrence: a column of the transition
+table, not a row. With zero->low and low->low counts z and l of another study (patients positive at
+the primary left out, as such a cohort has none) that share has a Beta(1 + z, 1 + l) posterior, and
+the number among n new patients is beta-binomial. Selection by site, therapy and assay may differ:
+the prediction judges whether the two studies look alike, not which is right.
 """
 
 from __future__ import annotations
@@ -13,19 +21,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 from her2bayes.inference.fit import ExactFit
 from her2bayes.rates import borrowing as priors
 from her2bayes.rates.borrowing import Outside, performance
-from her2bayes.rates.exact_rows import exact_row
+from her2bayes.rates.draws import POSTERIOR, Drawn, Part, of_distributions, rate_row
 from her2bayes.rates.lattice import Rate, effective_sample_size
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from her2bayes.evidence.printed.study import Study
+    from her2bayes.inference.sampling import Sampling
 
 READING = "borrowing_"
 WEIGHTS = np.linspace(0, 1, 41)
@@ -145,20 +155,21 @@ def _missing(value: Any) -> bool:
 
 def borrow(
     group: str,
-    responders: int,
-    patients: int,
+    cell: tuple[int, int],
     outside: Outside,
     source: str,
     *,
     threshold: float | None = None,
     weights: tuple[float, ...] = SHOWN_WEIGHTS,
 ) -> Borrowing:
-    """Analyse ``responders`` of ``patients`` under every choice.
+    """Analyse ``cell``, responders and patients, under every choice.
 
     ``threshold`` (default: the outside rate, which the new patients may or may not reach) is a
     fraction. ``weights`` are those of the informative part of the robust priors shown.
     """
-    raise_faults(responders, patients)
+    responders, patients = cell
+    if not 0 <= responders <= patients or patients < 1:
+        raise BadInput(Fault("more responders than patients", value=cell))
     y, n = outside.total
     threshold = y / n if threshold is None else threshold
     places = priors.places(patients, n)
@@ -209,12 +220,6 @@ def borrow(
                      ExactFit("borrowing", inputs))  # fmt: skip
 
 
-def raise_faults(responders: int, patients: int) -> None:
-    """Refuse more responders than patients."""
-    if not 0 <= responders <= patients or patients < 1:
-        raise BadInput(Fault("more responders than patients", value=(responders, patients)))
-
-
 def operating_characteristics(
     choices: tuple[Choice, ...], patients: int, outside_rate: float
 ) -> pd.DataFrame:
@@ -234,7 +239,19 @@ def operating_characteristics(
     return pd.concat(tables, ignore_index=True)
 
 
-def rows(borrowing: Borrowing) -> Iterator[dict[str, Any]]:
+def part(borrowing: Borrowing, choice: Choice, sampling: Sampling) -> Part:
+    """Rate under one choice, with a reading of its own."""
+    asked = Estimand("response_rate", borrowing.group)
+    pair = choice.posterior, choice.prior
+
+    def made(group: str) -> Drawn:
+        return of_distributions({asked: pair[group != POSTERIOR]}, sampling, group)
+
+    reading = f"{READING}{choice.name}"
+    return Part(borrowing.fit, (asked,), made, {asked: pair}, reading=reading)
+
+
+def rows(borrowing: Borrowing, sampling: Sampling) -> Iterator[dict[str, Any]]:
     """Estimates by choice: the rate, and the probability that it is below the threshold."""
     limit = borrowing.threshold
     y, n = borrowing.outside.total
@@ -243,12 +260,87 @@ def rows(borrowing: Borrowing) -> Iterator[dict[str, Any]]:
             f"{choice.label}: {y} of {n} outside ({borrowing.source}); "
             f"P(rate < {100 * limit:.3g} %); prior worth {choice.patients_worth:.0f} patients"
         )
-        yield exact_row(
-            Estimand("response_rate", borrowing.group),
-            choice.posterior,
-            choice.prior,
-            borrowing.fit,
-            event=lambda rate: float(rate.cdf(limit)),
-            note="; ".join(part for part in (note, choice.learned) if part),
-            reading=f"{READING}{choice.name}",
-        )
+        one = part(borrowing, choice, sampling)
+        said = "; ".join(text for text in (note, choice.learned) if text)
+        yield rate_row(one, one.asked[0], below=limit, note=said)
+
+
+_ZERO, _LOW = "zero->low", "low->low"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Converted patients seen and predicted (95 % interval of the number)."""
+
+    source: str
+    converted: int
+    patients: int
+    from_zero: int
+    from_low: int
+    expected: float
+    lower: int
+    upper: int
+    tail: float
+
+
+def predict(
+    converted: int, patients: int, from_zero: int, from_low: int, source: str
+) -> Prediction:
+    """Beta-binomial prediction of the number converted; ``tail`` is its two-sided probability."""
+    law = stats.betabinom(patients, 1 + from_zero, 1 + from_low)
+    counts = np.arange(patients + 1)
+    chance = law.pmf(counts)
+    tail = float(chance[chance <= law.pmf(converted) * (1 + 1e-9)].sum())
+    return Prediction(
+        source, converted, patients, from_zero, from_low, float(law.mean()),
+        int(law.ppf(0.025)), int(law.ppf(0.975)), min(1.0, tail),
+    )  # fmt: skip
+
+
+def conversion(study: Study) -> tuple[Prediction, ...]:
+    """Predictions for ``her2_origin=converted`` of ``study`` from shipped studies with pairs.
+
+    Studies whose printed pairs leave the two cells open are passed over.
+    """
+    from her2bayes.evidence.printed.study import load_study, published_folder
+
+    row = study.ledger[study.ledger["estimand"] == "share[her2_origin=converted]"]
+    row = row[row["numerator"].notna() & row["denominator"].notna()]
+    if row.empty:
+        return ()
+    converted, patients = int(row["numerator"].iloc[0]), int(row["denominator"].iloc[0])
+    found = []
+    for folder in sorted(published_folder().iterdir()):
+        if folder.resolve() == study.folder.resolve() or not (folder / "study.toml").exists():
+            continue
+        try:
+            other = load_study(folder)
+        except BadInput:
+            continue  # another study's faults are told where that study is reported
+        cells = _cells(other)
+        if cells:
+            found.append(predict(converted, patients, *cells, other.meta["citation"]))
+    return tuple(found)
+
+
+def _cells(study: Study) -> tuple[int, int] | None:
+    """Zero->low and low->low of all patients, where both are printed.
+
+    Of two printed numbers the one that fits the margin *->low is taken.
+    """
+    facts = study.transition_facts
+    facts = facts[(facts["factor"] == "") & (facts["relation"] == "=")]
+    values = {cell: sorted({int(v) for v in facts.loc[facts["cells"] == cell, "value"]})
+              for cell in (_ZERO, _LOW, "positive->low", "*->low")}  # fmt: skip
+    if not values[_ZERO] or not values[_LOW]:
+        return None
+    total, rest = values["*->low"], values["positive->low"]
+    for zero in values[_ZERO]:
+        for low in values[_LOW]:
+            if total and rest and zero + low + rest[0] == total[0]:
+                return zero, low
+    return (
+        None
+        if len(values[_ZERO]) > 1 or len(values[_LOW]) > 1
+        else (values[_ZERO][0], values[_LOW][0])
+    )

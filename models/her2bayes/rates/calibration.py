@@ -1,7 +1,4 @@
-"""Calibration of the models of responses: rates and best responses from their stated priors.
-
-Calibration of the models of adverse events: rates from their stated priors, patients counted.
-"""
+"""Calibration of the models of rates: truth from their stated priors, patients counted."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from scipy.special import expit, logit
 from her2bayes.calibration.designs import Design, Draws, Simulated, Truth, effects
 from her2bayes.calibration.kinds import Kind, by_event, by_response
 from her2bayes.evidence.simulate import status_counts
-from her2bayes.rates.response_rates import group_rate, rates
+from her2bayes.rates.draws import group_rate, rates
 
 BEST = ("CR", "PR", "SD", "PD")
 GROUPS = {"orr": BEST[:2], "dcr": BEST[:3]}

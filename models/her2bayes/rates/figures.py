@@ -1,18 +1,22 @@
-"""Figures of response rates: bars of best response, forest of rates, tipping over the weight.
+"""Figures of rates: events at two severities, forests, best response, tipping over the weight.
 
-Dot plot of adverse events at both severities, ordered by body system.
+Each function gives one matplotlib figure; ``svg`` puts them on a page, under their key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from her2bayes.page import style
 from her2bayes.page.numbers import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _EVENT_WIDTH, _EVENT_ROW, _EVENT_HEAD, _EVENT_FOOT, _LEFT = 640, 30, 30, 40, 190  # px
 _RING: dict[str, Any] = {
@@ -22,6 +26,12 @@ _RING: dict[str, Any] = {
     "clip_on": False,
 }
 COLOURS = (style.BLUE, style.VERMILLION)
+
+
+def svg(*figures: Figure, key: Figure | None = None) -> str:
+    """Drawing of a page: figures side by side, under their key."""
+    with style.drawing():
+        return style.svg(*figures, key=key)
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Event:
     dots: Sequence[Dot]
 
 
-def dots(events: Sequence[Event], severities: Sequence[str]) -> str:
+def dots(events: Sequence[Event]) -> Figure:
     """Draw one row an event under its body system; hollow as counted, filled shrunken."""
     tops, headings = _places(events)
     total = tops[-1] + _EVENT_ROW
@@ -67,7 +77,7 @@ def dots(events: Sequence[Event], severities: Sequence[str]) -> str:
         for event, top in zip(events, tops, strict=True):
             _left(figure, height, top + _EVENT_ROW / 2, event.name)
             _event(axes, event, top)
-        return style.svg(figure, key=_event_key(severities))
+    return figure
 
 
 def _places(events: Sequence[Event]) -> tuple[list[float], Mapping[str, float]]:
@@ -84,7 +94,7 @@ def _places(events: Sequence[Event]) -> tuple[list[float], Mapping[str, float]]:
     return tops, headings
 
 
-def _left(figure: Any, height: float, y: float, text: str, *, bold: bool = False) -> None:
+def _left(figure: Figure, height: float, y: float, text: str, *, bold: bool = False) -> None:
     figure.text(
         (8 if bold else 18) / _EVENT_WIDTH,
         1 - (_EVENT_HEAD + y) / height,
@@ -95,7 +105,7 @@ def _left(figure: Any, height: float, y: float, text: str, *, bold: bool = False
     )
 
 
-def _event(axes: Any, event: Event, top: float) -> None:
+def _event(axes: Axes, event: Event, top: float) -> None:
     for place, dot in enumerate(event.dots):
         y = top + 10 + 10 * place
         colour = COLOURS[place % len(COLOURS)]
@@ -107,20 +117,24 @@ def _event(axes: Any, event: Event, top: float) -> None:
         )
 
 
-def _event_key(severities: Sequence[str]) -> Any:
-    figure, axes = style.new_figure(style.PANEL_WIDTH, 40)
-    figure.set_layout_engine("none")
-    axes.set_position((0, 0, 1, 1))
-    axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(40, 0))
-    axes.set_axis_off()
-    for place, name in enumerate(severities):
-        x = 8 + 200 * place
-        axes.plot((x, x + 24), (10, 10), color=COLOURS[place % 2], linewidth=2.4)
-        axes.plot(x + 12, 10, "o", markersize=5.5, color=COLOURS[place % 2],
-                  markeredgecolor=style.PAPER)  # fmt: skip
-        axes.text(x + 30, 10, "any severity" if name == "any" else name, va="center", size=10.5)
-    axes.plot(20, 30, "o", markersize=8, **_RING)
-    axes.text(38, 30, "as counted; filled: posterior with 95 % interval", va="center", size=10.5)
+def event_key(severities: Sequence[str]) -> Figure:
+    """Key of ``dots``: colours of the severities, hollow as counted."""
+    with style.drawing():
+        figure, axes = style.new_figure(style.PANEL_WIDTH, 40)
+        figure.set_layout_engine("none")
+        axes.set_position((0, 0, 1, 1))
+        axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(40, 0))
+        axes.set_axis_off()
+        for place, name in enumerate(severities):
+            x = 8 + 200 * place
+            axes.plot((x, x + 24), (10, 10), color=COLOURS[place % 2], linewidth=2.4)
+            axes.plot(x + 12, 10, "o", markersize=5.5, color=COLOURS[place % 2],
+                      markeredgecolor=style.PAPER)  # fmt: skip
+            axes.text(x + 30, 10, "any severity" if name == "any" else name, va="center", size=10.5)
+        axes.plot(20, 30, "o", markersize=8, **_RING)
+        axes.text(
+            38, 30, "as counted; filled: posterior with 95 % interval", va="center", size=10.5
+        )
     return figure
 
 
@@ -148,38 +162,33 @@ class Row:
 
 
 def forest(
-    panels: Mapping[str, Sequence[Row]],
-    reference: Mapping[str, float],
-    key: Mapping[str, str],
+    name: str,
+    rows: Sequence[Row],
+    reference: float | None = None,
     axis: str = "patients with a response, %",
-) -> str:
-    """Draw one panel of rates for each name; ``key`` maps words to colours of the marks."""
+) -> Figure:
+    """Draw one panel of rates; ``reference`` is a dotted line."""
     with style.drawing():
-        figures = [_panel(name, rows, reference.get(name), axis) for name, rows in panels.items()]
-        return style.svg(*figures, key=_key(key))
-
-
-def _panel(name: str, rows: Sequence[Row], reference: float | None, axis: str) -> Any:
-    heights = [_ROW if row.marks else 24 for row in rows]
-    total = sum(heights)
-    height = _HEAD + total + _FOOT
-    figure, axes = style.new_figure(_WIDTH, height)
-    figure.set_layout_engine("none")
-    axes.set_position((14 / _WIDTH, _FOOT / height, 1 - 28 / _WIDTH, total / height))
-    axes.set(xlim=(0, 100), ylim=(total, 0), yticks=())
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel(axis)
-    figure.text(8 / _WIDTH, 1 - 14 / height, name, weight="bold", size=12, va="center")
-    if reference is not None:
-        axes.axvline(reference, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
-    top = 0.0
-    for row, space in zip(rows, heights, strict=True):
-        _draw_row(axes, row, top)
-        top += space
+        heights = [_ROW if row.marks else 24 for row in rows]
+        total = sum(heights)
+        height = _HEAD + total + _FOOT
+        figure, axes = style.new_figure(_WIDTH, height)
+        figure.set_layout_engine("none")
+        axes.set_position((14 / _WIDTH, _FOOT / height, 1 - 28 / _WIDTH, total / height))
+        axes.set(xlim=(0, 100), ylim=(total, 0), yticks=())
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(axis)
+        figure.text(8 / _WIDTH, 1 - 14 / height, name, weight="bold", size=12, va="center")
+        if reference is not None:
+            axes.axvline(reference, color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
+        top = 0.0
+        for row, space in zip(rows, heights, strict=True):
+            _draw_row(axes, row, top)
+            top += space
     return figure
 
 
-def _draw_row(axes: Any, row: Row, top: float) -> None:
+def _draw_row(axes: Axes, row: Row, top: float) -> None:
     heading = not row.marks
     axes.text(
         0,
@@ -204,24 +213,26 @@ def _draw_row(axes: Any, row: Row, top: float) -> None:
                   markeredgewidth=1.2, clip_on=False)  # fmt: skip
 
 
-def _key(key: Mapping[str, str]) -> Any:
-    height = 20 * len(key)
-    figure, axes = style.new_figure(style.PANEL_WIDTH, height)
-    figure.set_layout_engine("none")
-    axes.set_position((0, 0, 1, 1))
-    axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(height, 0))
-    axes.set_axis_off()
-    for place, (words, colour) in enumerate(key.items()):
-        y = 20 * place + 10
-        hollow = colour == RAW
-        axes.plot((8, 32), (y, y), color=colour, linewidth=1.2 if hollow else 3)
-        axes.plot(20, y, "o", markersize=6.5, color=style.PAPER if hollow else colour,
-                  markeredgecolor=colour if hollow else style.PAPER)  # fmt: skip
-        axes.text(40, y, words, va="center", size=10.5)
+def forest_key(key: Mapping[str, str]) -> Figure:
+    """Key of ``forest``: words by the colour of their marks; raw ones are hollow."""
+    with style.drawing():
+        height = 20 * len(key)
+        figure, axes = style.new_figure(style.PANEL_WIDTH, height)
+        figure.set_layout_engine("none")
+        axes.set_position((0, 0, 1, 1))
+        axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(height, 0))
+        axes.set_axis_off()
+        for place, (words, colour) in enumerate(key.items()):
+            y = 20 * place + 10
+            hollow = colour == RAW
+            axes.plot((8, 32), (y, y), color=colour, linewidth=1.2 if hollow else 3)
+            axes.plot(20, y, "o", markersize=6.5, color=style.PAPER if hollow else colour,
+                      markeredgecolor=colour if hollow else style.PAPER)  # fmt: skip
+            axes.text(40, y, words, va="center", size=10.5)
     return figure
 
 
-def bars(rows: Mapping[str, Mapping[str, int]]) -> str:
+def bars(rows: Mapping[str, Mapping[str, int]]) -> Figure:
     """Draw counts of categories (best first) as stacked bars of 100 %, one bar a row."""
     categories = list(next(iter(rows.values())))
     colour = dict(zip(categories, _shades(len(categories)), strict=True))
@@ -241,11 +252,11 @@ def bars(rows: Mapping[str, Mapping[str, int]]) -> str:
             y = 1 - 14 / height
             figure.text(x, y, "■", color=colour[name], va="center", size=13)
             figure.text(x + 16 / _WIDTH, y, name, va="center", size=10.5)
-        return style.svg(figure)
+    return figure
 
 
 def _bar(
-    axes: Any, label: str, counts: Mapping[str, int], colour: Mapping[str, str], top: float
+    axes: Axes, label: str, counts: Mapping[str, int], colour: Mapping[str, str], top: float
 ) -> None:
     total = sum(counts.values())
     axes.text(0, top + 9, f"{label}, n = {total}", va="center", size=10.5)
@@ -266,10 +277,10 @@ def _shades(count: int) -> list[str]:
     return (shades * (count // len(shades) + 1))[:count]
 
 
-def tipping(table: Mapping[str, np.ndarray], threshold: float) -> str:
-    """Draw the rate and the probability of falling short of ``threshold`` over the weight."""
+def tipping(table: Mapping[str, np.ndarray], threshold: float) -> Figure:
+    """Draw the rate over the weight of the outside evidence; dotted: the threshold."""
     with style.drawing():
-        rate, axes = style.new_figure(_WIDTH, 230)
+        figure, axes = style.new_figure(_WIDTH, 230)
         weight = table["weight"]
         axes.fill_between(weight, 100 * table["lower"], 100 * table["upper"], color=style.BLUE,
                           alpha=0.25, linewidth=0)  # fmt: skip
@@ -278,7 +289,17 @@ def tipping(table: Mapping[str, np.ndarray], threshold: float) -> str:
         axes.set(xlim=(0, 1), ylim=(0, 100))
         axes.set_title("Response rate, %")
         axes.set_xlabel("prior weight of the outside data")
-        chance, axes = style.new_figure(_WIDTH, 230)
+    return figure
+
+
+def tipping_probability(table: Mapping[str, np.ndarray], threshold: float) -> Figure:
+    """Draw the probability of falling short of ``threshold`` over the weight, and what is learned.
+
+    Grey: the weight of the outside evidence after the data.
+    """
+    with style.drawing():
+        figure, axes = style.new_figure(_WIDTH, 230)
+        weight = table["weight"]
         axes.plot(weight, 100 * (1 - table["above"]), color=style.VERMILLION, linewidth=2)
         axes.plot(weight, 100 * table["after"], color=style.MUTED, linewidth=1.4)
         axes.set(xlim=(0, 1), ylim=(0, 103))
@@ -288,4 +309,4 @@ def tipping(table: Mapping[str, np.ndarray], threshold: float) -> str:
                   "weight after the data", va="top", size=10.5, color=style.MUTED)  # fmt: skip
         axes.set_title("Probability, %")
         axes.set_xlabel("prior weight of the outside data")
-        return style.svg(rate, chance)
+    return figure

@@ -12,8 +12,6 @@ binomial likelihood convolved with Normal(0, tau): on a lattice of log odds one 
 transforms, exact for every tau down to 0. What is left is a sum over mu and tau (Gauss-Legendre,
 twice: the second time over the range of tau that holds the posterior). ``weight`` 1 is
 exchangeability, 0 no pooling, between them EXNEX (Neuenschwander et al. 2016, Pharm Stat 15:123).
-
-Difference of two independent rates, computed on their lattices.
 """
 
 from __future__ import annotations
@@ -23,48 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
-from scipy import stats
+from scipy import special, stats
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.rates.lattice import Rate, lattice, likelihood
-
-
-@dataclass(frozen=True)
-class RateDifference:
-    """Distribution of ``a - b``, with the methods of ``Rate``; values between -1 and 1."""
-
-    a: Rate
-    b: Rate
-
-    def mean(self) -> float:
-        """Mean of the difference."""
-        return self.a.mean() - self.b.mean()
-
-    def std(self) -> float:
-        """Standard deviation of the difference."""
-        return float(np.hypot(self.a.std(), self.b.std()))
-
-    def cdf(self, difference: float) -> float:
-        """Probability of a difference at most this one.
-
-        The mean of integrals over b and over a, so that the mirrored question has the mirrored
-        answer to the last digit.
-        """
-        below = self.b.mass @ self.a.cdf(np.clip(self.b.rate + difference, 0, 1))
-        above = self.a.mass @ self.b.cdf(np.clip(self.a.rate - difference, 0, 1))
-        return float((below + 1 - above) / 2)
-
-    def ppf(self, probability: np.ndarray) -> np.ndarray:
-        """Quantiles of the difference, by bisection to 1e-12."""
-        found = []
-        for wanted in np.atleast_1d(probability):
-            low, high = -1.0, 1.0
-            for _ in range(41):
-                middle = (low + high) / 2
-                low, high = (middle, high) if self.cdf(middle) < wanted else (low, middle)
-            found.append((low + high) / 2)
-        return np.array(found)
-
 
 _NODES = 48
 _NEGLIGIBLE = 1e-14
@@ -211,6 +171,71 @@ class _Arms:
         arms += part * (shared + alone) / total[:, None]
         for arm, share in enumerate(shared.sum(axis=1) / total):
             yield arm, part * float(share)
+
+
+def joint_draws(
+    responders: Sequence[int] | np.ndarray,
+    patients: Sequence[int] | np.ndarray,
+    hyper: Hyper,
+    size: int,
+    seed: int,
+) -> np.ndarray:
+    """Joint draws of the arms' rates, dims (arm, draw), by composition: tau, mu, then each arm.
+
+    Spreads and means are drawn from the same quadrature as ``hierarchical``, evenly over their
+    distributions; given them an arm is drawn from its own binomial likelihood times its prior.
+    """
+    rng = np.random.default_rng([seed, 13])
+    y, n = np.asarray(responders, dtype=float), np.asarray(patients, dtype=float)
+    known = hierarchical(y, n, hyper)
+    arms = _Arms(known.mean.log_odds, y, n, hyper)
+    even = (np.arange(size) + 0.5) / size
+    node = np.searchsorted(np.cumsum(known.tau_mass), even).clip(max=known.tau.size - 1)
+    mu, chance = np.empty(size), np.empty((y.size, size))
+    for k in np.unique(node):
+        here = node == k
+        marginal = arms._marginal(known.tau[k])
+        law = Rate(arms.places, _normalised(arms._joint(marginal)))
+        mu[here] = special.logit(law.ppf((rng.permutation(here.sum()) + 0.5) / here.sum()))
+        alone = (1 - hyper.weight) * arms.alone
+        for arm, whole in enumerate(marginal):
+            chance[arm, here] = 1 - alone[arm] / np.interp(mu[here], arms.places, whole)
+    tau, found = known.tau[node], np.empty((y.size, size))
+    for arm in range(y.size):
+        together = _conditional(y[arm], n[arm], mu, tau, rng.random(size))
+        own = Rate(arms.places, _normalised(np.log(arms.likelihood[arm] * arms.own + 1e-300)))
+        apart = special.logit(own.ppf(rng.permutation(even))) if hyper.weight < 1 else together
+        found[arm] = np.where(rng.random(size) < chance[arm], together, apart)
+    order = rng.permutation(size)
+    return np.asarray(special.expit(found[:, order]))
+
+
+_SPREAD = np.sinh(np.linspace(-4.5, 4.5, 401))  # fine about the mode, 45 of its widths to each side
+_STEPS = np.cosh(np.linspace(-4.5, 4.5, 401))
+
+
+def _conditional(
+    y: float, n: float, mu: np.ndarray, tau: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """Quantiles ``share`` of log odds with density binomial likelihood times Normal(mu, tau)."""
+    low, high = mu - n * tau**2, mu + n * tau**2  # the slope of the likelihood is within -n and n
+    for _ in range(60):
+        middle = (low + high) / 2
+        rises = y - n * special.expit(middle) > (middle - mu) / tau**2
+        low, high = np.where(rises, middle, low), np.where(rises, high, middle)
+    rate = special.expit(low)
+    width = 1 / np.sqrt(n * rate * (1 - rate) + tau**-2.0)
+    places = low[:, None] + width[:, None] * _SPREAD
+    away = (places - mu[:, None]) / tau[:, None]
+    log = y * places - n * np.logaddexp(0, places) - away**2 / 2
+    mass = np.exp(log - log.max(axis=1, keepdims=True)) * _STEPS
+    sums = np.cumsum((mass[:, 1:] + mass[:, :-1]) / 2, axis=1)
+    sums /= sums[:, -1:]
+    at = (sums < share[:, None]).sum(axis=1)
+    rows = np.arange(mu.size)
+    before = np.where(at > 0, sums[rows, at - 1], 0.0)
+    part = (share - before) / (sums[rows, at] - before)
+    return np.asarray(places[rows, at] + part * (places[rows, at + 1] - places[rows, at]))
 
 
 def _normalised(log: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The section on adverse events: rates at both severities, raw and shrunken, by body system."""
+"""The section on adverse events: rates at both severities by body system, or two arms compared."""
 
 from __future__ import annotations
 
@@ -12,44 +12,53 @@ from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.adverse_events import ANY
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.page.fit_card import exact_card, fit_card, worst
-from her2bayes.page.numbers import count, interval, probability
+from her2bayes.page.numbers import count, interval, p_value, probability
 from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.rates import figures
-from her2bayes.rates.event_estimates import limits, whole_fit
+from her2bayes.rates.events import whole_fit
+from her2bayes.results.fitted import Figures
 
 if TYPE_CHECKING:
-    from her2bayes.rates.event_estimates import Result
+    import matplotlib.figure
+
+    from her2bayes.rates.fitted import AdverseEventFit, TwoArmFit
+    from her2bayes.rates.fitted_base import RatesFit
 
 Known = Mapping[str, Mapping[str, Any]]
 
 
-def section(result: Result, external: pd.DataFrame | None = None) -> Section:
-    """Report adverse events; ``external`` compares them with other studies."""
-    known: Known = {
+def _known(fit: RatesFit) -> Known:
+    """Rows of estimates by estimand."""
+    return {
         str(row["estimand"]): {str(name): value for name, value in row.items()}
-        for row in result.estimates.to_dict("records")
+        for row in fit.estimates().to_dict("records")
     }
+
+
+def section(fit: AdverseEventFit) -> Section:
+    """Report adverse events of one arm, beside those of other studies where there are any."""
+    known = _known(fit)
     return Section(
         id="adverse-events",
         title="Adverse events",
-        paragraphs=tuple(_paragraphs(result)),
-        figures=(_figure(result, known),) if result.events.names else (),
-        tables=(_table(result, known), *_external(external)),
-        fits=tuple(_cards(result)),
+        paragraphs=tuple(_paragraphs(fit)),
+        figures=(_figure(fit, known),) if fit.data.names else (),
+        tables=(_table(fit, known), *_external(fit.compared)),
+        fits=tuple(_cards(fit)),
     )
 
 
-def ordered(result: Result) -> list[tuple[str, str]]:
+def ordered(fit: AdverseEventFit) -> list[tuple[str, str]]:
     """Body system and event, systems by their most frequent event, events by frequency."""
-    counts = result.events.counts
+    counts = fit.data.counts
     rows = list(zip(map(str, counts["body_system"].values), map(str, counts["event"].values),
                     map(int, counts["any"].values), strict=True))  # fmt: skip
     top = {system: max(n for s, _, n in rows if s == system) for system, _, _ in rows}
     return [(s, e) for s, e, n in sorted(rows, key=lambda r: (-top[r[0]], r[0], -r[2], r[1]))]
 
 
-def _paragraphs(result: Result) -> Iterator[str]:
-    events = result.events
+def _paragraphs(fit: AdverseEventFit) -> Iterator[str]:
+    events = fit.data
     if said := events.contradictions():
         yield f"Contradictory counts: {'; '.join(said)}."
     if not events.names:
@@ -85,25 +94,35 @@ def _paragraphs(result: Result) -> Iterator[str]:
     )
 
 
-def _figure(result: Result, known: Known) -> Figure:
-    cells = result.events.cells()
+def _dots(fit: AdverseEventFit, known: Known) -> list[figures.Event]:
+    cells = fit.data.cells()
     rows = []
-    for system, event in ordered(result):
+    for system, event in ordered(fit):
         found: list[figures.Dot] = []
-        for severity in result.events.severities:
+        for severity in fit.data.severities:
             row = known.get(_estimand(event, severity))
             if row and (event, severity) in cells:
                 some, patients = cells[event, severity]
                 found.append(figures.Dot(100 * some / patients, _three(row)))
         rows.append(figures.Event(event, system, found))
+    return rows
+
+
+def drawings(fit: AdverseEventFit) -> Figures:
+    """Figures of one arm by name."""
+    return Figures({"events": lambda: figures.dots(_dots(fit, _known(fit)))})
+
+
+def _figure(fit: AdverseEventFit, known: Known) -> Figure:
+    rows = _dots(fit, known)
     verdict = worst(str(row["convergence"]) for row in known.values())
     warning = "" if verdict == CONVERGED else f" This fit is {verdict}."
     return Figure(
         "figure-adverse-events",
         "Adverse events at both severities",
-        figures.dots(rows, result.events.severities),
+        figures.svg(figures.dots(rows), key=figures.event_key(fit.data.severities)),
         f"Ordered by body system, within it by frequency.{warning}",
-        _alt(rows, result.events.severities),
+        _alt(rows, fit.data.severities),
     )
 
 
@@ -117,14 +136,14 @@ def _alt(rows: Sequence[figures.Event], severities: Sequence[str]) -> str:
     return f"Posterior medians: {'; '.join(parts)}."
 
 
-def _table(result: Result, known: Known) -> Table:
-    cells = result.events.cells()
-    names = [(system, event) for system, event in ordered(result)]
-    if result.events.whole:
+def _table(fit: AdverseEventFit, known: Known) -> Table:
+    cells = fit.data.cells()
+    names = [(system, event) for system, event in ordered(fit)]
+    if fit.data.whole:
         names.insert(0, ("", ANY))
     rows = []
     for system, event in names:
-        for severity, limit in limits(result.events, result.thresholds).items():
+        for severity, limit in fit.thresholds.items():
             row = known.get(_estimand(event, severity))
             if row is None or (event, severity) not in cells:
                 continue
@@ -178,11 +197,11 @@ def _external(compared: pd.DataFrame | None) -> Iterator[Table]:
     yield Table("Compared with other studies", pd.DataFrame(rows).fillna(""), caption)
 
 
-def _cards(result: Result) -> Iterator[FitCard]:
-    if result.fit is not None:
-        yield fit_card(result.fit, "Adverse events", result.estimates)
-    if result.events.whole:
-        yield exact_card(whole_fit(result.events), "Any adverse event", {"share": "Beta(1, 1)"})
+def _cards(fit: AdverseEventFit) -> Iterator[FitCard]:
+    if fit.fit is not None:
+        yield fit_card(fit.fit, "Adverse events", fit.estimates())
+    if fit.data.whole:
+        yield exact_card(whole_fit(fit.data), "Any adverse event", {"share": "Beta(1, 1)"})
 
 
 def _estimand(event: str, severity: str) -> str:
@@ -191,3 +210,141 @@ def _estimand(event: str, severity: str) -> str:
 
 def _three(row: Mapping[str, Any]) -> tuple[float, float, float]:
     return (row["posterior_median"], row["posterior_lower"], row["posterior_upper"])
+
+
+_MODEL = (
+    "Every event differs between the arms or does not: its log odds ratio is exactly 0 with a "
+    "probability that its body system shares. Differences are shrunken towards those of the system "
+    "and of all events, which is the answer to many events looked at; the adjusted P values stand "
+    "beside it. The prior is the same for both arms: exchanging them turns the sign of every "
+    "difference and changes nothing else."
+)
+
+
+def section_of_arms(fit: TwoArmFit) -> Section:
+    """Report adverse events of two arms."""
+    paragraphs = [_MODEL] if fit.sampled else []
+    if fit.data.whole:
+        paragraphs.append(
+            "Any event at all is compared for itself: two binomials with uniform priors, and exact "
+            "tests."
+        )
+    cards = [
+        fit_card(done, f"Adverse events, {severity}", fit.estimates())
+        for severity, done in fit.sampled.items()
+    ]
+    if fit.data.whole:
+        cards.append(exact_card(fit.data.whole_fit, "Any adverse event", {"share": "Beta(1, 1)"}))
+    return Section(
+        id="adverse-events",
+        title="Adverse events of two arms",
+        paragraphs=tuple(paragraphs),
+        figures=tuple(_arm_figure(fit, severity) for severity in fit.data.single),
+        tables=tuple(_arm_tables(fit)),
+        fits=tuple(cards),
+    )
+
+
+def _panels(fit: TwoArmFit, severity: str) -> dict[str, list[figures.Row]]:
+    """Rows of a forest by arm, under their body systems."""
+    known = _known(fit)
+    arms = dict(zip(fit.data.names, ("control", "treated"), strict=True))
+    panels: dict[str, list[figures.Row]] = {arm: [] for arm in arms}
+    part = fit.differences[_single(fit) & (fit.differences["severity"] == severity)]
+    for system, rows in part.groupby("body_system", sort=False):
+        for panel in panels.values():
+            panel.append(figures.Row(str(system)))
+        for row in rows.to_dict("records"):
+            for arm, role in arms.items():
+                given = (("arm", arm), ("severity", severity))
+                found = known[str(Estimand("event_rate", row["event"], given))]
+                some, patients = row[f"{role}_count"], row[f"{role}_patients"]
+                raw = (100 * some / patients,) * 3
+                marks = (
+                    figures.Mark(raw, figures.RAW),
+                    figures.Mark(_three(found), figures.POOLED),
+                )
+                panels[arm].append(figures.Row(row["event"], f"{some}/{patients}", marks))
+    return panels
+
+
+def drawings_of_arms(fit: TwoArmFit) -> Figures:
+    """Figures of two arms by name."""
+
+    def events(severity: str, arm: str) -> matplotlib.figure.Figure:
+        return figures.forest(arm, _panels(fit, severity)[arm], axis=_AXIS)
+
+    return Figures({"events": events})
+
+
+_AXIS = "patients with the event, %"
+
+
+def _arm_figure(fit: TwoArmFit, severity: str) -> Figure:
+    panels = _panels(fit, severity)
+    key = {"as counted": figures.RAW, "posterior, 95 %": figures.POOLED}
+    control, treated = panels
+    drawn = [figures.forest(arm, rows, axis=_AXIS) for arm, rows in panels.items()]
+    slug = "any" if severity == "any" else "severe"
+    return Figure(
+        f"figure-adverse-events-{slug}",
+        f"Adverse events by arm, {severity}",
+        figures.svg(*drawn, key=figures.forest_key(key)),
+        "By body system. The two panels are the arms.",
+        f"Rates of {fit.data.single[severity].sizes['event']} events in the arms {control} and "
+        f"{treated}.",
+    )
+
+
+def _single(fit: TwoArmFit) -> pd.Series:
+    return fit.differences["event"] != ANY
+
+
+def _arm_tables(fit: TwoArmFit) -> Iterator[Table]:
+    single = _single(fit)
+    if (~single).any():
+        yield Table("Any event at all", _frame(fit, fit.differences[~single]), _WHOLE)
+    if single.any():
+        yield Table("Differences by event", _frame(fit, fit.differences[single]), _EVENTS)
+
+
+_EVENTS = (
+    "Difference in percentage points (second arm minus first), posterior median with 95 % "
+    "interval, exact zeros included; P(more): more events in the second arm."
+)
+_WHOLE = (
+    "Difference in percentage points (second arm minus first), posterior median with 95 % "
+    "interval, uniform priors; P(more): more patients in the second arm. Two-sided exact P: Fisher "
+    "(conditional), Barnard (pooled score) and Boschloo (unconditional; empty where both arms are "
+    "large)."
+)
+
+
+def _frame(fit: TwoArmFit, differences: pd.DataFrame) -> pd.DataFrame:
+    known = _known(fit)
+    control, treated = fit.data.names
+    rows = []
+    for row in differences.to_dict("records"):
+        found = known[str(fit.data.difference(row["event"], row["severity"]))]
+        median, low, high = (found[f"posterior_{part}"] for part in ("median", "lower", "upper"))
+        rows.append(
+            {
+                "Severity": row["severity"],
+                "Body system": row["body_system"],
+                "Event": row["event"],
+                control: f"{row['control_count']}/{row['control_patients']}",
+                treated: f"{row['treated_count']}/{row['treated_patients']}",
+                "Difference": interval(median, low, high, unit="%"),
+                "P(no difference)": probability(row["no_difference"]),
+                "P(more)": probability(row["more_in_treated"]),
+                "Fisher P": p_value(row["fisher_p"]),
+                "Benjamini-Hochberg P": p_value(row["benjamini_hochberg_p"]),
+                "fit_id": str(found["fit_id"]),
+            }
+        )
+        if row["event"] == ANY:
+            for name in ("Body system", "P(no difference)", "Benjamini-Hochberg P"):
+                del rows[-1][name]
+            rows[-1] |= {"Event": "any event", "Barnard P": p_value(row["barnard_p"]),
+                         "Boschloo P": p_value(row["boschloo_p"])}  # fmt: skip
+    return pd.DataFrame(rows)

@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.inference.fit import ExactFit
 from her2bayes.page.fit_card import exact_card, fit_card, worst
-from her2bayes.page.numbers import count, number, probability
-from her2bayes.page.section import Figure, FitCard, Section
+from her2bayes.page.numbers import count, interval, number, p_value, probability
+from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.rates import figures
-from her2bayes.rates import response_tables as tables
+from her2bayes.rates.response import POOLING
+from her2bayes.rates.responses import ORDERED
+from her2bayes.results.fitted import Figures
 
 if TYPE_CHECKING:
+    import matplotlib.figure
+    import xarray as xr
+
+    from her2bayes.evidence.printed.responses import Rest
     from her2bayes.rates.borrowed_rates import Borrowing
-    from her2bayes.rates.response_estimates import Result
+    from her2bayes.rates.fitted import ResponseFit
+    from her2bayes.rates.responses import Levels
 
 Known = Mapping[tuple[str, str], Mapping[str, Any]]
 ALL = "All patients"
+_KEY = {"counted, 95 % Wilson": figures.RAW, "posterior (EXNEX), 95 %": figures.POOLED}
 
 
-def section(result: Result) -> Section:
+def section(fit: ResponseFit) -> Section:
     """Report responses: bars, forest raw and pooled, borrowing and its tipping curve."""
-    known = tables.index(result.estimates)
+    known = index(fit.estimates())
     return Section(
         id="response",
         title="Response",
-        paragraphs=tuple(_paragraphs(result)),
-        figures=tuple(_figures(result, known)),
-        tables=tuple(tables.tables(result, known)),
-        fits=tuple(_cards(result)),
+        paragraphs=tuple(_paragraphs(fit)),
+        figures=tuple(_figures(fit, known)),
+        tables=tuple(tables(fit, known)),
+        fits=tuple(_cards(fit)),
     )
 
 
-def _paragraphs(result: Result) -> Iterator[str]:
-    patients = max(int(table["patients"].sum()) for table in result.counts.values())
+def _paragraphs(fit: ResponseFit) -> Iterator[str]:
+    patients = max(int(table["patients"].sum()) for table in fit.data.counts.values())
     yield (
         f"Responses of {patients} patients. Each factor is an analysis of its own: the same "
         "patients stand in all of them, and nothing is said about combinations that are not "
@@ -45,15 +55,15 @@ def _paragraphs(result: Result) -> Iterator[str]:
         "probability one half each): the data move that probability, and where levels differ they "
         "are pulled together less. With two levels this rests on the prior to a large part."
     )
-    if any(one.factor for one in result.best):
+    if any(one.factor for one in fit.best):
         yield (
             "The categories of best response are also fitted by one ordered model, from which "
             "objective response and disease control follow together (reading “ordered” in the "
             "evidence table). It supposes that a level shifts all categories by the same odds "
             "ratio; where it disagrees with the separate rates, that is what it costs."
         )
-    yield from _left_out(result)
-    for one in result.borrowings:
+    yield from _left_out(fit)
+    for one in fit.borrowings:
         y, n = one.outside.total
         yield (
             f"Evidence from outside: {y} of {n} ({one.source}) beside {one.responders} of "
@@ -61,13 +71,13 @@ def _paragraphs(result: Result) -> Iterator[str]:
             "weight of a robust prior has no default. Patients are not randomised between the two "
             "studies: borrowing supposes that they differ by chance or by the modelled spread."
         )
-    if result.refused:
+    if fit.data.refused:
         reasons: dict[str, list[str]] = {}
-        for r in result.refused:
+        for r in fit.data.refused:
             reasons.setdefault(r.reason, []).append(f"{r.quantity} {r.printed} ({r.source})")
         for reason, items in reasons.items():
             yield f"Shown for comparison and not borrowed, because {reason}: {'; '.join(items)}."
-    for seen in result.conversions:
+    for seen in fit.data.conversions:
         yield (
             f"HER2 conversion: {seen.converted} of {seen.patients} patients were zero at the "
             f"primary and low now. From {seen.source}, {seen.from_zero} of "
@@ -79,11 +89,11 @@ def _paragraphs(result: Result) -> Iterator[str]:
         )
 
 
-def left_out(result: Result) -> list[str]:
+def left_out(fit: ResponseFit) -> list[str]:
     """Say of each factor which patients no comparison holds, and why."""
     said = []
-    for (group, factor), rest in result.rests.items():
-        label = result.labels.get(factor, factor)
+    for (group, factor), rest in fit.data.rests.items():
+        label = fit.data.labels.get(factor, factor)
         unknown = "an unknown number of" if rest.unknown is None else rest.unknown
         if not rest.name:
             said.append(f"{label}: {unknown} patients have no known level")
@@ -97,8 +107,8 @@ def left_out(result: Result) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def _left_out(result: Result) -> Iterator[str]:
-    if said := left_out(result):
+def _left_out(fit: ResponseFit) -> Iterator[str]:
+    if said := left_out(fit):
         yield (
             f"Left out of the comparisons: {'; '.join(said)}. A patient of unknown level is not "
             "one without it: where only one level is counted there is no difference and no test, "
@@ -106,31 +116,33 @@ def _left_out(result: Result) -> Iterator[str]:
         )
 
 
-def _figures(result: Result, known: Known) -> Iterator[Figure]:
-    if result.best:
-        yield _bars(result)
-    panels = _panels(result, known)
+def _figures(fit: ResponseFit, known: Known) -> Iterator[Figure]:
+    if fit.best:
+        yield _best(fit)
+    panels, overall = _panels(fit, known), _overall(fit)
     if panels:
         verdict = worst(str(row["convergence"]) for row in known.values())
         warning = "" if verdict == CONVERGED else f" A fit behind it is {verdict}."
         yield Figure(
             "figure-response-forest",
             "Response rates by subgroup, raw and pooled",
-            figures.forest(
-                panels,
-                _overall(result),
-                {"counted, 95 % Wilson": figures.RAW, "posterior (EXNEX), 95 %": figures.POOLED},
+            figures.svg(
+                *(figures.forest(name, rows, overall.get(name)) for name, rows in panels.items()),
+                key=figures.forest_key(_KEY),
             ),
             "Open: as counted. Filled: posterior median of the hierarchical model. Dotted: all "
             f"patients. The factors divide the same patients.{warning}",
             _alt(panels),
         )
-    for one in result.borrowings:
+    for one in fit.borrowings:
         yield _choices(one)
         yield Figure(
             f"figure-tipping-{one.group}",
             f"How the answer depends on the weight of the outside data: {one.group.upper()}",
-            figures.tipping(one.tipping, one.threshold),
+            figures.svg(
+                figures.tipping(one.tipping, one.threshold),
+                figures.tipping_probability(one.tipping, one.threshold),
+            ),
             "Robust MAP prior; the weight runs from the vague prior alone (0) to the outside "
             f"evidence alone (1). Dotted: the outside rate, {100 * one.threshold:.3g} %.",
             f"Posterior rate from {100 * one.tipping['mean'][0]:.1f} % at weight 0 to "
@@ -138,14 +150,20 @@ def _figures(result: Result, known: Known) -> Iterator[Figure]:
         )
 
 
-def _bars(result: Result) -> Figure:
+def _bars(fit: ResponseFit) -> dict[str, dict[str, int]]:
+    """Counts of best responses by what they are of."""
     rows = {}
-    for one in result.best:
+    for one in fit.best:
         for place, level in enumerate(map(str, one.counts["level"].values)):
-            label = f"{result.labels.get(one.factor, one.factor)}: {level}" if one.factor else ALL
+            label = f"{fit.data.labels.get(one.factor, one.factor)}: {level}" if one.factor else ALL
             values = one.counts.values[place]
             names = map(str, one.counts["category"].values)
             rows[label] = {n: int(v) for n, v in zip(names, values, strict=True)}
+    return rows
+
+
+def _best(fit: ResponseFit) -> Figure:
+    rows = _bars(fit)
     alt = "; ".join(
         f"{label}: " + ", ".join(f"{n} {v}" for n, v in counts.items())
         for label, counts in rows.items()
@@ -154,17 +172,18 @@ def _bars(result: Result) -> Figure:
         "Counted patients. Levels that are not printed are what the printed ones leave of all "
         "patients; categories follow from objective response and disease control."
     )
-    return Figure("figure-best-response", "Best response", figures.bars(rows), caption, alt)
+    drawing = figures.svg(figures.bars(rows))
+    return Figure("figure-best-response", "Best response", drawing, caption, alt)
 
 
-def _panels(result: Result, known: Known) -> dict[str, list[figures.Row]]:
+def _panels(fit: ResponseFit, known: Known) -> dict[str, list[figures.Row]]:
     panels: dict[str, list[figures.Row]] = {}
-    for (group, factor), counts in result.counts.items():
+    for (group, factor), counts in fit.data.counts.items():
         if not factor:
             continue
         rows = panels.setdefault(group.upper(), [])
-        rows.append(figures.Row(result.labels.get(factor, factor)))
-        for level, responders, patients in tables.cells(counts):
+        rows.append(figures.Row(fit.data.labels.get(factor, factor)))
+        for level, responders, patients in cells(counts):
             asked = Estimand("response_rate", group, ((factor, level),))
             row = known.get((str(asked), ""))
             if row is None or not patients:
@@ -176,34 +195,61 @@ def _panels(result: Result, known: Known) -> dict[str, list[figures.Row]]:
     return panels
 
 
-def _overall(result: Result) -> dict[str, float]:
+def _overall(fit: ResponseFit) -> dict[str, float]:
     return {
         group.upper(): 100 * float(table["responders"].sum() / table["patients"].sum())
-        for (group, factor), table in result.counts.items()
+        for (group, factor), table in fit.data.counts.items()
         if not factor
     }
 
 
-def _choices(one: Borrowing) -> Figure:
+def _choice_rows(one: Borrowing) -> list[figures.Row]:
     rows = []
     for choice in one.choices:
         low, middle, high = (float(v) for v in 100 * choice.posterior.ppf(_POINTS))
         mark = figures.Mark((middle, low, high), figures.BORROWED)
         detail = f"worth {number(choice.patients_worth, 0)}"
         rows.append(figures.Row(choice.label, detail, (mark,)))
+    return rows
+
+
+def _forest(one: Borrowing) -> matplotlib.figure.Figure:
     y, n = one.outside.total
+    return figures.forest(one.group.upper(), _choice_rows(one), 100 * y / n)
+
+
+def _choices(one: Borrowing) -> Figure:
+    y, n = one.outside.total
+    key = figures.forest_key({"posterior with outside data, 95 %": figures.BORROWED})
     return Figure(
         f"figure-borrowing-{one.group}",
         f"{one.group.upper()} of all patients under every choice of borrowing",
-        figures.forest(
-            {one.group.upper(): rows},
-            {one.group.upper(): 100 * y / n},
-            {"posterior with outside data, 95 %": figures.BORROWED},
-        ),
+        figures.svg(_forest(one), key=key),
         f"{one.responders} of {one.patients} here, {y} of {n} outside ({one.source}; dotted). "
         "“Worth” is the effective sample size of the prior in patients (ELIR).",
-        "; ".join(f"{row.label} {row.marks[0].values[0]:.1f} %" for row in rows),
+        "; ".join(f"{row.label} {row.marks[0].values[0]:.1f} %" for row in _choice_rows(one)),
     )
+
+
+def drawings(fit: ResponseFit) -> Figures:
+    """Figures by name; a group of responses is named as in the table ("orr")."""
+
+    def rates(group: str) -> matplotlib.figure.Figure:
+        name, panels = group.upper(), _panels(fit, index(fit.estimates()))
+        return figures.forest(name, panels[name], _overall(fit).get(name))
+
+    known: dict[str, Callable[..., matplotlib.figure.Figure]] = {}
+    if any(factor for _, factor in fit.data.counts):
+        known["rates"] = rates
+    if fit.best:
+        known["best_response"] = lambda: figures.bars(_bars(fit))
+    if of := {one.group: one for one in fit.borrowings}:
+        known["borrowing"] = lambda group: _forest(of[group])
+        known["tipping"] = lambda group: figures.tipping(of[group].tipping, of[group].threshold)
+        known["tipping_probability"] = lambda group: figures.tipping_probability(
+            of[group].tipping, of[group].threshold
+        )
+    return Figures(known)
 
 
 _POINTS = (0.025, 0.5, 0.975)
@@ -226,18 +272,18 @@ def _alt(panels: Mapping[str, list[figures.Row]]) -> str:
     return ". ".join(parts) + "."
 
 
-def _cards(result: Result) -> Iterator[FitCard]:
-    for analysis in result.analyses:
-        label = result.labels.get(analysis.factor, analysis.factor)
-        title = f"{analysis.group.upper()} by {label}"
-        if isinstance(analysis.fit, ExactFit):
-            yield exact_card(analysis.fit, title)
+def _cards(fit: ResponseFit) -> Iterator[FitCard]:
+    for levels in fit.levels:
+        label = fit.data.labels.get(levels.factor, levels.factor)
+        title = f"{levels.group.upper()} by {label}"
+        if isinstance(levels.fit, ExactFit):
+            yield exact_card(levels.fit, title)
         else:
-            yield fit_card(analysis.fit, title, result.estimates)
-    for one in result.best:
-        label = result.labels.get(one.factor, ALL)
-        yield fit_card(one.fit, f"Best response: {label}", result.estimates)
-    for borrowed in result.borrowings:
+            yield fit_card(levels.fit, title, fit.estimates())
+    for one in fit.best:
+        label = fit.data.labels.get(one.factor, ALL)
+        yield fit_card(one.fit, f"Best response: {label}", fit.estimates())
+    for borrowed in fit.borrowings:
         priors = {
             "rate, initial": "Beta(1, 1)",
             "mu": "Normal(0, 2), log odds: typical rate 50 %, 95 % between 2 and 98 %",
@@ -246,6 +292,195 @@ def _cards(result: Result) -> Iterator[FitCard]:
             "discount, normalised power": "Beta(1, 1)",
         }
         yield exact_card(borrowed.fit, f"Borrowing: {borrowed.group.upper()}", priors)
-    for fit in result.shares:
-        title = f"Shares of patients by one binomial each: {count(len(fit.inputs), 'share')}"
-        yield exact_card(fit, title, {"share": "Beta(1, 1)"})
+    for part in fit.shares:
+        title = f"Shares of patients by one binomial each: {count(len(part.cells), 'share')}"
+        assert isinstance(part.fit, ExactFit)  # as all binomials
+        yield exact_card(part.fit, title, {"share": "Beta(1, 1)"})
+
+
+def index(estimates: pd.DataFrame) -> Known:
+    """Rows of estimates by estimand and reading."""
+    return {
+        (str(row["estimand"]), str(row["reading"])): {str(k): v for k, v in row.items()}
+        for row in estimates.to_dict("records")
+    }
+
+
+def cells(counts: xr.Dataset) -> Iterator[tuple[str, int, int]]:
+    """Level, responders and patients."""
+    for level, responders, patients in zip(
+        counts["level"].values, counts["responders"].values, counts["patients"].values, strict=True
+    ):
+        yield str(level), int(responders), int(patients)
+
+
+def tables(fit: ResponseFit, known: Known) -> Iterator[Table]:
+    """Every table of the section."""
+    rows = [row for levels in fit.levels for row in _rate_rows(levels, fit, known)]
+    if rows:
+        yield Table(
+            "Response rates by subgroup under every pooling",
+            pd.DataFrame(rows),
+            "Percent with 95 % intervals. EXNEX is the fit; the columns exchangeable and none are "
+            "the same model with weight 1 and 0, computed by quadrature. Exchangeable: posterior "
+            "probability that the level is exchangeable with the others.",
+        )
+    left = list(_left_rows(fit, known))
+    if left:
+        yield Table(
+            "Levels that are not compared, and patients left out", pd.DataFrame(left), _LEFT
+        )
+    if fit.tests:
+        yield Table("Comparisons of two levels", pd.DataFrame(_test_rows(fit)), _TESTS)
+    for one in fit.borrowings:
+        yield _borrowing(one)
+        yield _performance(one)
+
+
+_TESTS = (
+    "Difference in percentage points (Newcombe, method 10) and ratio (Koopman) with 95 % "
+    "intervals; two-sided exact P: Fisher (conditional), Barnard (pooled score) and Boschloo "
+    "(unconditional; empty where both groups are large); Holm adjusts Fisher's P for all rows of "
+    "this table."
+)
+
+
+_LEFT = (
+    "Percent with 95 % intervals (Beta(1, 1) prior). Not counted: patients whose other level is "
+    "known and whose responses are not printed, with the fewest and most responders among them "
+    "that fit; unknown: patients of no known level. Neither stands in a comparison."
+)
+
+
+def _left_rows(fit: ResponseFit, known: Known) -> Iterator[dict[str, str]]:
+    """One row a level that stands alone or a factor that leaves patients out."""
+    for (group, factor), counts in fit.data.counts.items():
+        rest = fit.data.rests.get((group, factor))
+        single = counts.sizes["subgroup"] == 1
+        if not factor or not (single or rest):
+            continue
+        level, responders, patients = next(cells(counts))
+        row = known.get((str(Estimand("response_rate", group, ((factor, level),))), ""), {})
+        yield {
+            "Response": group.upper(),
+            "Factor": fit.data.labels.get(factor, factor),
+            "Level": level if single else "all levels",
+            "Counted": f"{responders} of {patients}" if single else f"{counts['patients'].sum():d}",
+            "Posterior": _estimate(row) if single else "",
+            "Not counted": _not_counted(rest),
+            "Unknown": "" if rest is None else ("?" if rest.unknown is None else str(rest.unknown)),
+            "fit_id": str(row.get("fit_id", "")) if single else "",
+        }
+
+
+def _not_counted(rest: Rest | None) -> str:
+    if rest is None or not rest.name:
+        return ""
+    number_ = "?" if rest.others is None else str(rest.others)
+    return f"{rest.name}: {number_} ({rest.fewest} to {rest.most} responders)"
+
+
+def _rate_rows(levels: Levels, fit: ResponseFit, known: Known) -> Iterator[dict[str, str]]:
+    label = fit.data.labels.get(levels.factor, levels.factor)
+    for place, (level, responders, patients) in enumerate(cells(levels.counts)):
+        if not patients:
+            continue
+        asked = str(Estimand("response_rate", levels.group, ((levels.factor, level),)))
+        row, ordered = known.get((asked, ""), {}), known.get((asked, ORDERED), {})
+        exact = {name: levels.exact[name].arms[place] for name in POOLING}
+        mid_p = share_interval(responders, patients, "mid-P")
+        clopper = share_interval(responders, patients, "Clopper-Pearson")
+        yield {
+            "Response": levels.group.upper(),
+            "Factor": label,
+            "Level": level,
+            "Counted": f"{responders} of {patients}",
+            "Clopper-Pearson": _percent(responders / patients, clopper),
+            "mid-P": _percent(responders / patients, mid_p),
+            "EXNEX": _estimate(row),
+            "Exchangeable": probability(levels.exact["exnex"].exchangeable[place]),
+            "if exchangeable": _quantiles(exact["exchangeable"]),
+            "no pooling": _quantiles(exact["none"]),
+            "ordered": _estimate(ordered),
+            "fit_id": str(row.get("fit_id", "")),
+        }
+
+
+def _test_rows(fit: ResponseFit) -> Iterator[dict[str, str]]:
+    for test in fit.tests:
+        gap, gap_low, gap_high = (100 * v for v in test["difference"])
+        ratio, ratio_low, ratio_high = test["ratio"]
+        yield {
+            "Response": str(test["group"]).upper(),
+            "Factor": str(test["factor"]),
+            "Compared": f"{test['a']} vs {test['b']}",
+            "Counted": " vs ".join(f"{a}/{b}" for a, b in test["cells"]),
+            "Difference": interval(gap, gap_low, gap_high, unit="%"),
+            "Ratio": interval(ratio, ratio_low, ratio_high, 2),
+            **{
+                name.capitalize(): p_value(test[name]) for name in ("fisher", "barnard", "boschloo")
+            },
+            "Holm": p_value(test["holm"]),
+        }
+
+
+def _borrowing(one: Borrowing) -> Table:
+    rows = [
+        {
+            "Choice": choice.label,
+            "Prior": _quantiles(choice.prior),
+            "Worth, patients": number(choice.patients_worth, 1),
+            "Conflict": probability(choice.conflict),
+            "Posterior": _quantiles(choice.posterior),
+            f"P(rate < {100 * one.threshold:.3g} %)": probability(
+                float(choice.posterior.cdf(one.threshold))
+            ),
+            "Learned": choice.learned,
+            "fit_id": one.fit.fit_id,
+        }
+        for choice in one.choices
+    ]
+    caption = (
+        "Percent with 95 % intervals. Worth: effective sample size (ELIR). Conflict: prior "
+        "predictive probability of a result no likelier than the one seen; small means that the "
+        "prior did not expect these patients. Discounts and weights are shown, not proposed."
+    )
+    return Table(f"Borrowing for {one.group.upper()}", pd.DataFrame(rows), caption)
+
+
+def _performance(one: Borrowing) -> Table:
+    rows = [
+        {
+            "Choice": row["choice"],
+            "True rate": number(100 * row["rate"], 1),
+            "Type-I error": number(100 * row["claims"], 1),
+            "Bias": number(100 * row["bias"], 1),
+            "RMSE": number(100 * row["rmse"], 1),
+            "Coverage": number(100 * row["coverage"], 1),
+            "Width": number(100 * row["width"], 1),
+        }
+        for row in one.table.to_dict("records")
+    ]
+    y, n = one.outside.total
+    caption = (
+        f"All percent, over all outcomes of a trial of {one.patients} patients, weighted by their "
+        f"probability; nothing is simulated. The outside rate is {100 * y / n:.3g} %: other true "
+        "rates are conflict between the prior and the data. Type-I error: chance to claim, with "
+        "97.5 % certainty, a rate above the true one (2.5 % where nothing is borrowed)."
+    )
+    title = f"What each choice does over repeated trials: {one.group.upper()}"
+    return Table(title, pd.DataFrame(rows), caption)
+
+
+def _quantiles(rate: Any) -> str:
+    low, middle, high = (float(v) for v in 100 * rate.ppf((0.025, 0.5, 0.975)))
+    return interval(middle, low, high, unit="%")
+
+
+def _estimate(row: Mapping[str, Any]) -> str:
+    median, low, high = (row.get(f"posterior_{part}") for part in ("median", "lower", "upper"))
+    return interval(median, low, high, unit="%")
+
+
+def _percent(share: float, bounds: tuple[float, float]) -> str:
+    return interval(100 * share, 100 * bounds[0], 100 * bounds[1], unit="%")

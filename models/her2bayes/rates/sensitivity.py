@@ -17,23 +17,32 @@ import xarray as xr
 
 from her2bayes.bayes.prior import prior
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.printed.adverse_events import ANY, read_adverse_events
+from her2bayes.evidence.printed.adverse_events import ANY, AdverseEvents, read_adverse_events
 from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.evidence.printed.responses import read_responses
 from her2bayes.inference.refit import Specification
 from her2bayes.rates import adverse_events as events_model
-from her2bayes.rates import (
-    best_response,
-    cohort_shares,
-    event_estimates,
-    response_estimates,
-    response_rates,
-)
+from her2bayes.rates import best_response, cohort_shares, events, responses
 from her2bayes.rates import response as response_model
 from her2bayes.rates import sensitivity_binomial as alone
-from her2bayes.rates import sensitivity_binomial as moved
-from her2bayes.rates import sensitivity_borrowed as borrowed
-from her2bayes.rates.response_rates import group_rate, rates
+from her2bayes.rates.draws import (
+    POSTERIOR,
+    combined,
+    of_categories,
+    of_events,
+    of_levels,
+    rates,
+)
+from her2bayes.rates.draws import (
+    PRIOR as BEFORE,
+)
+from her2bayes.rates.draws import (
+    Drawn as Rates,
+)
+from her2bayes.rates.draws import (
+    drawn as of_parts,
+)
+from her2bayes.rates.responses import Levels
 from her2bayes.sensitivity.scenarios import BASE, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import Drawn, Target
 
@@ -96,7 +105,7 @@ def _target(study: Study, estimand: Estimand, asked: tuple[Conclusion, ...]) -> 
     page = page or _Page(BINOMIAL, note="the page has no posterior for it")
     if page.model == BINOMIAL and not printed:
         return None
-    outside = borrowed.outside(study, estimand) if printed else None
+    outside = alone.outside(study, estimand) if printed else None
     data = {
         "model": page.model,
         "counts": page.counts,
@@ -156,9 +165,10 @@ def _page(study: Study, estimand: Estimand) -> _Page | None:
     if table is None or not _named(estimand) <= set(map(str, table["level"].to_numpy())):
         return None
     if table.sizes["subgroup"] == 1:
-        shares = response_estimates.levels_alone(printed.counts)
-        return _Page(BINOMIAL, fit_id=cohort_shares.shares_fit(shares).fit_id)
-    if table.sizes["subgroup"] > response_rates.MOST_SAMPLED:
+        single = responses.alone(printed.counts)
+        levels = {asked: cell for asked, cell in single.items() if asked.given}
+        return _Page(BINOMIAL, fit_id=cohort_shares.fit_of(levels).fit_id)
+    if table.sizes["subgroup"] > responses.MOST_SAMPLED:
         return None  # computed by quadrature on the page; single rates rest on their counts here
     return _Page(LEVELS, table, members, printed.best.get(factor))
 
@@ -167,7 +177,7 @@ def _share_page(study: Study, estimand: Estimand) -> _Page | None:
     """A category of best response, or any other share that one binomial answers."""
     shares = cohort_shares.printed_shares(study)
     if estimand in shares:
-        return _Page(BINOMIAL, fit_id=cohort_shares.shares_fit(shares).fit_id)
+        return _Page(BINOMIAL, fit_id=cohort_shares.fit_of(shares).fit_id)
     printed = read_responses(study)
     factor, _, category = estimand.outcome.partition("=")
     if printed is None or factor != printed.response.name or estimand.given or estimand.contrast:
@@ -184,20 +194,20 @@ def _named(estimand: Estimand) -> set[str]:
 def _events_page(study: Study, estimand: Estimand) -> _Page | None:
     if study.adverse_events.empty or estimand.contrast or len(estimand.given) != 1:
         return None
-    events = read_adverse_events(study.adverse_events, "adverse_events.csv")
+    found = read_adverse_events(study.adverse_events, "adverse_events.csv")
     severity = dict(estimand.given).get("severity", "")
     if estimand.outcome == ANY:
-        made = event_estimates.whole_fit(events)
-        return _Page(BINOMIAL, fit_id=made.fit_id) if severity in events.whole else None
-    first = severity == events.severities[0]
+        made = events.whole_fit(found)
+        return _Page(BINOMIAL, fit_id=made.fit_id) if severity in found.whole else None
+    first = severity == found.severities[0]
     event = estimand.outcome
-    if severity not in events.severities or event not in events.names:
+    if severity not in found.severities or event not in found.names:
         return None
-    if not first and not events.graded(event):
+    if not first and not found.graded(event):
         return None
     # of an event that is severe by definition both severities are one rate
-    one = first or event in events.by_definition
-    return _Page(EVENTS, event_estimates.modelled(events), ("",) if one else ("severe",))
+    one = first or event in found.by_definition
+    return _Page(EVENTS, events.modelled(found), ("",) if one else ("severe",))
 
 
 def _axes(data: Mapping[str, Any], estimand: Estimand) -> Iterator[Axis]:
@@ -234,7 +244,7 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
     data = target.data
     if data["model"] == BINOMIAL:
         found = alone.drawn(target, BASE, sampling)
-        numbers = alone.exact(target) if len(data["rows"]) == 1 else {}
+        numbers = alone.exact(target, sampling) if len(data["rows"]) == 1 else {}
         return replace(found, numbers=numbers, fit_id=data["fit_id"], reason=data["note"])
     spec = specification(target, BASE)
     assert spec is not None  # the page's model
@@ -244,15 +254,16 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
     found = of_fit(target, spec, fitted)
     if data["model"] != LEVELS:
         return found
-    weight = response_model.exchangeable_weight(spec.priors, EXNEX)
-    draws = (rates(fitted.posterior, sampling.seed), rates(fitted.prior, sampling.seed + 1, weight))
-    (text,) = target.estimands
-    return replace(found, draws={text: tuple(_of_levels(target, d) for d in draws)})  # type: ignore[dict-item]
+    asked = target.conclusions[0].estimand
+    group, factor = asked.outcome, str(data["counts"]["factor"].values[0])
+    part = Levels(group, factor, data["counts"], fitted, spec.priors, sampling).part
+    after, before = (of_parts([part], [asked], name)[asked] for name in (POSTERIOR, BEFORE))
+    return replace(found, draws={str(asked): (after, before)})
 
 
 def sampling_of(target: Target, sampling: Sampling) -> Sampling:
     """Small steps, as the page takes them."""
-    careful = {LEVELS: response_rates.CAREFUL, EVENTS: event_estimates.CAREFUL}
+    careful = {LEVELS: responses.CAREFUL, EVENTS: events.CAREFUL}
     accept = careful.get(target.data["model"], sampling.target_accept)
     return replace(sampling, target_accept=max(sampling.target_accept, accept))
 
@@ -270,18 +281,18 @@ def specification(target: Target, of: Scenario) -> Specification | None:
         priors["tau"] = priors["tau"].scaled(spread)
         counts = data["counts"] if data["model"] == BEST else data["ordered"]
         return Specification(
-            best_response.build, moved.best(target, of, counts), priors, {}, ("baseline",)
+            best_response.build, alone.best(target, of, counts), priors, {}, ("baseline",)
         )
     if data["model"] == LEVELS:
         names = {"mu": level, "rate_alone": level, "tau": spread}
         priors = _scaled(response_model.DEFAULT_PRIORS, names)
         options = {"pooling": str(changed[POOLING])} if POOLING in changed else {}
-        counts = moved.level(target, of)
+        counts = alone.level(target, of)
         return Specification(response_model.build, counts, priors, options, ("mu", "tau"))
     names = {"mu": level, "tau_system": spread, "tau_event": spread}
     priors = _scaled(events_model.DEFAULT_PRIORS, names)
     return Specification(
-        events_model.build, moved.event(target, of), priors, {}, ("mu", "tau_system", "tau_event")
+        events_model.build, alone.event(target, of), priors, {}, ("mu", "tau_system", "tau_event")
     )
 
 
@@ -296,32 +307,24 @@ def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
     """Draws (chain, draw) of the rate or difference."""
-    (text,) = target.estimands
-    model = target.data["model"]
+    asked = target.conclusions[0].estimand
+    known = _rates(target, of, draws, asked)
+    return {str(asked): combined(known, [asked], known.__getitem__)[asked]}
+
+
+def _rates(target: Target, of: Scenario, draws: xr.Dataset, asked: Estimand) -> Rates:
+    """Rates of the model of a scenario."""
+    data, model = target.data, target.data["model"]
     if model == EVENTS:
-        severe = target.data["members"] == ("severe",)
-        rate = draws["rate_severe"] if severe else draws["rate"].isel(stage=0, drop=True)
-        return {text: rate.sel(event=target.conclusions[0].estimand.outcome, drop=True)}
-    if model == BEST:
-        share = draws["share"].isel(subgroup=0, drop=True)
-        return {text: group_rate(share, target.data["members"])}
-    if of.get(MODEL, "") == BEST:
-        return {text: _of_levels(target, group_rate(draws["share"], target.data["members"]))}
+        severity, second = asked.conditions["severity"], data["members"] == ("severe",)
+        counts = AdverseEvents(data["counts"], ("", severity) if second else (severity,), {})
+        return of_events(draws, counts)
+    if model == BEST or of.get(MODEL, "") == BEST:
+        counts = data["counts"] if model == BEST else data["ordered"]
+        response = asked.outcome.partition("=")[0]
+        return of_categories(draws["share"], counts, response, {asked.outcome: data["members"]})
     weight = None
     if draws.sizes["chain"] == 1:  # prior draws have seen no data
         pooling = str(of.get(POOLING, EXNEX))
         weight = response_model.exchangeable_weight(response_model.DEFAULT_PRIORS, pooling)
-    return {text: _of_levels(target, rates(draws, 0, weight))}
-
-
-def _of_levels(target: Target, rate: xr.DataArray) -> xr.DataArray:
-    estimand = target.conclusions[0].estimand
-    by = rate.drop_vars([n for n in rate.coords if n not in ("chain", "draw", "subgroup")])
-    names = [str(v) for v in by["subgroup"].to_numpy()]
-    if estimand.contrast is None:
-        return by.isel(subgroup=names.index(estimand.given[0][1]), drop=True)
-    a, b = (
-        by.isel(subgroup=names.index(level), drop=True)
-        for level in (estimand.contrast.a, estimand.contrast.b)
-    )
-    return a - b
+    return of_levels(rates(draws, 0, weight), asked.outcome, data["counts"])

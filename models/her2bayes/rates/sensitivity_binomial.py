@@ -3,9 +3,8 @@
     responders ~ Binomial(patients, rate),   rate ~ Beta(m/2, m/2)       m prior patients
 
 Where the study quotes the same rate of other studies with their patients, these can count with a
-weight: of each patient (power prior), or of the informed part of a robust prior (MAP).
-
-Counts of the page's models of rates with a few patients counted otherwise.
+weight: of each patient (power prior), or of the informed part of a robust prior (MAP). Below, the
+counts of the page's models of rates with a few patients counted otherwise.
 """
 
 from __future__ import annotations
@@ -17,25 +16,78 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from her2bayes.estimand import is_percent
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import Diagnostics
-from her2bayes.inference.estimates import INTERVAL
-from her2bayes.rates import sensitivity_borrowed as borrowed
-from her2bayes.rates.lattice import Rate, beta, lattice
-from her2bayes.sensitivity.scenarios import DATA, READING, STRUCTURE, Axis, Scenario
+from her2bayes.rates import borrowing as priors
+from her2bayes.rates.borrowed_rates import outside_of
+from her2bayes.rates.borrowing import Outside
+from her2bayes.rates.cohort_shares import binomials
+from her2bayes.rates.draws import rate_row
+from her2bayes.rates.lattice import Rate
+from her2bayes.sensitivity.scenarios import DATA, PRIOR, READING, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import EXACT, Drawn, Target, independent
 
 if TYPE_CHECKING:
+    from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.sampling import Sampling
-    from her2bayes.rates.borrowing import Outside
 
+POWER, ROBUST, STUDY = "borrowing weight", "robust prior weight", "external study left out"
+WEIGHTS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 ALONE, ROW = "binomial alone with prior patients", "printed row"
 MOVED = "patients counted otherwise"
-CLOSED = (ALONE, ROW, borrowed.POWER, borrowed.ROBUST, borrowed.STUDY)
+CLOSED = (ALONE, ROW, POWER, ROBUST, STUDY)
 """Axes that put a binomial of its own in the place of the page's model."""
 PRIOR_PATIENTS = 2.0  # Beta(1, 1), where the page has a binomial too
+
+
+def outside(study: Study, estimand: Estimand) -> Outside | None:
+    """Responders and patients of other studies for a rate of all patients, where quoted."""
+    if estimand.kind != "response_rate" or estimand.given:
+        return None
+    found = outside_of(study, estimand.outcome)
+    return found[0] if found else None
+
+
+def borrowed_axes(outside: Outside | None) -> tuple[Axis, ...]:
+    """Weights of the patients elsewhere, and each of several studies left out."""
+    if outside is None:
+        return ()
+    y, n = outside.total
+    found = [
+        Axis(POWER, PRIOR, 0.0, WEIGHTS, f"weight of each of {n} patients elsewhere, {y} with the "
+             "outcome (power prior)"),
+        Axis(ROBUST, PRIOR, 0.0, WEIGHTS, "weight of the informed part of a robust prior (MAP)"),
+    ]  # fmt: skip
+    if len(outside.patients) > 1:
+        left = tuple(f"number {k}, {count} patients" for k, count in enumerate(outside.patients, 1))
+        meaning = "of the other studies with weight 1; the others are pooled"
+        found.append(Axis(STUDY, DATA, "no pooling", left, meaning))
+    return tuple(found)
+
+
+def borrowed(outside: Outside | None, of: Scenario, patients: int, half: float) -> Rate | None:
+    """Prior of the rate that a scenario borrows, None where it borrows nothing.
+
+    ``half`` is half the patients that the own prior weighs. Both weights at once: the informed
+    part is that of the discounted patients.
+    """
+    power, robust = float(of.get(POWER, 0.0)), float(of.get(ROBUST, 0.0))
+    left = str(of.get(STUDY, ""))
+    if outside is None or not (power or robust or left):
+        return None
+    if left:
+        out = int(left.split()[1].rstrip(",")) - 1
+        pairs = [p for k, p in enumerate(zip(outside.responders, outside.patients, strict=True))
+                 if k != out]  # fmt: skip
+        outside = Outside(*(tuple(part) for part in zip(*pairs, strict=True)))
+    places = priors.places(patients, outside.total[1])
+    own = (half, half)
+    if robust and not power:
+        informed = priors.predictive(outside, places)
+    else:
+        informed = priors.power(outside, power or 1.0, places, own)
+    return priors.robust(informed, robust, priors.none(places, own)) if robust else informed
 
 
 def axes(
@@ -54,7 +106,7 @@ def axes(
     first = tuple(next(iter(rows.values()), {}))
     if len(first) > 1:
         yield Axis(ROW, READING, first[0], first[1:], "printed row of the ledger")
-    yield from borrowed.axes(outside)
+    yield from borrowed_axes(outside)
 
 
 def moved() -> Axis:
@@ -82,30 +134,24 @@ def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
     return Drawn("closed form", EXACT, draws, run)
 
 
-def exact(target: Target) -> dict[str, dict[str, float]]:
-    """Numbers of one rate under Beta(1, 1), by conclusion, as the page computes them."""
+def exact(target: Target, sampling: Sampling) -> dict[str, dict[str, float]]:
+    """Numbers of one rate under Beta(1, 1), by conclusion: the row of the page."""
     (counts,) = target.data["rows"].values()
-    count, patients = next(iter(counts.values()))
-    prior = beta(1, 1, lattice(patients))
-    posterior = prior.updated(count, patients)
-    tail = (1 - INTERVAL) / 2
+    cell = next(iter(counts.values()))
     found = {}
     for conclusion in target.conclusions:
-        scale = 100.0 if is_percent(conclusion.estimand.kind) else 1.0
-        lower, median, upper = posterior.ppf(np.array([tail, 0.5, 1 - tail])) * scale
-        found[conclusion.id] = {
-            "median": float(median),
-            "lower": float(lower),
-            "upper": float(upper),
-            "probability": _chance(posterior, conclusion),
-            "prior_probability": _chance(prior, conclusion),
-        }
+        part = binomials({conclusion.estimand: cell}, sampling)
+        limit, above = conclusion.number, conclusion.relation == ">"
+        row = rate_row(
+            part,
+            conclusion.estimand,
+            above=limit if above else None,
+            below=None if above else limit,
+        )
+        names = ("median", "lower", "upper", "probability")
+        found[conclusion.id] = {name: row[f"posterior_{name}"] for name in names}
+        found[conclusion.id]["prior_probability"] = row["prior_probability"]
     return found
-
-
-def _chance(rate: Rate, conclusion: Conclusion) -> float:
-    below = float(rate.cdf(conclusion.number))
-    return 1 - below if conclusion.relation == ">" else below
 
 
 def _rate(
@@ -120,7 +166,7 @@ def _rate(
     count = min(patients, max(0, count + shift))
     half = (float(of.get(ALONE, 0.0)) or PRIOR_PATIENTS) / 2
     uniform = (np.arange(size) + 0.5) / size
-    if prior := borrowed.prior(outside, of, patients, half):
+    if prior := borrowed(outside, of, patients, half):
         places = [rng.permutation(uniform) for _ in range(2)]
         return prior.updated(count, patients).ppf(places[0]), prior.ppf(places[1])
     after = stats.beta(half + count, half + patients - count).ppf(rng.permutation(uniform))

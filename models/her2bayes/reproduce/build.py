@@ -31,6 +31,7 @@ from her2bayes.page.report import (
 )
 from her2bayes.reproduce.families import FAMILIES, Family
 from her2bayes.reproduce.unchanged import basis
+from her2bayes.results.fitted import Fitted
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
@@ -82,6 +83,8 @@ def analyse(study: Study, family: Family, out: Path, settings: Settings, say: Sa
     store = Store(out / study.id / "fits")
     result = family.run(study, store, settings.sampling, say)
     say(f"drawing: {family.label}")
+    if isinstance(result, Fitted):
+        return replace(result.part(), family=family.name)
     classical = getattr(result, "classical", None)
     return Part(
         family.name,

@@ -79,14 +79,14 @@ FAMILIES = (
         "response",
         "Response",
         "no responses are printed",
-        "rates.response_estimates",
+        "rates.responses",
         "rates.section_response",
     ),
     Family(
         "adverse_events",
         "Adverse events",
         "no adverse events are printed",
-        "rates.event_estimates",
+        "rates.events",
         "rates.section_events",
     ),
 )

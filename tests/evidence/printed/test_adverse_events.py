@@ -13,7 +13,7 @@ from her2bayes.evidence.printed.adverse_events import (
     severe_by_definition,
 )
 from her2bayes.evidence.printed.study import load_study, published_folder
-from her2bayes.rates.event_estimates import limits, modelled
+from her2bayes.rates.events import limits, modelled
 
 Row = tuple[str, str, int, int]
 

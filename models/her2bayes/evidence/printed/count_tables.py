@@ -1,4 +1,4 @@
-"""A user's own tables of counts: responses, external responses, adverse events.
+"""A user's own tables of counts, files or data frames: responses, external ones, adverse events.
 
 Every fault is told with file, row (as a spreadsheet counts), column, value and remedy, all of a
 file together; nothing is repaired. A count may carry the percentage it is printed with, ``46
@@ -11,18 +11,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import narwhals
 import numpy as np
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.printed.cells import check_cells
-from her2bayes.evidence.printed.csv_rows import Row, Rows, read_rows
+from her2bayes.evidence.printed.csv_rows import Row, Rows, header_faults, read_rows
 from her2bayes.evidence.printed.ledger import repeated
 from her2bayes.evidence.printed.number import count
 from her2bayes.evidence.printed.schema import Column
 
 if TYPE_CHECKING:
     import pandas as pd
+    from narwhals.typing import IntoDataFrame
+
+    Table = str | Path | IntoDataFrame
+    """A file, or a data frame (pandas, Polars, Arrow)."""
 
 RESPONSE = "response"
 """Name of the response where the table has no column of that name."""
@@ -53,9 +58,10 @@ _OPTIONAL = ("response", "arm", "body_system")
 _RESERVED = set("[]|;@=,")
 
 
-def read_response_table(path: Path) -> dict[tuple[str, str], xr.Dataset]:
+def read_response_table(source: Table) -> dict[tuple[str, str], xr.Dataset]:
     """ResponseCounts by (response, factor); raises ``BadInput`` with every fault."""
-    read, faults = _read(path, RESPONSE_COLUMNS)
+    path = place(source)
+    read, faults = _read(source, RESPONSE_COLUMNS)
     faults += _counts(path, read.rows, "responders")
     faults += repeated(path, [_marked(row) for row in read.rows], ("response", "factor", "level"))
     for row in read.rows:
@@ -68,12 +74,13 @@ def read_response_table(path: Path) -> dict[tuple[str, str], xr.Dataset]:
     return {key: _dataset(key[1], rows) for key, rows in tables.items()}
 
 
-def read_external_table(path: Path) -> dict[str, list[tuple[str, int, int]]]:
+def read_external_table(source: Table) -> dict[str, list[tuple[str, int, int]]]:
     """External studies by response: name, responders, patients; raises ``BadInput``.
 
     A table of medians is refused: a median alone has no weight.
     """
-    read, faults = _read(path, EXTERNAL_COLUMNS)
+    path = place(source)
+    read, faults = _read(source, EXTERNAL_COLUMNS)
     faults = [_explained(fault) for fault in faults]
     faults += _counts(path, read.rows, "responders")
     faults += [
@@ -89,11 +96,12 @@ def read_external_table(path: Path) -> dict[str, list[tuple[str, int, int]]]:
     return found
 
 
-def read_event_table(path: Path) -> pd.DataFrame:
+def read_event_table(source: Table) -> pd.DataFrame:
     """Rows of adverse events with ``row``, their line in the file; raises ``BadInput``."""
     import pandas as pd
 
-    read, faults = _read(path, EVENT_COLUMNS)
+    path = place(source)
+    read, faults = _read(source, EVENT_COLUMNS)
     faults += _counts(path, read.rows, "count")
     marked = [Row(row.number, {**row.cells, "arm": row["arm"] or "-"}) for row in read.rows]
     faults += repeated(path, marked, ("arm", "event", "severity"))
@@ -115,10 +123,15 @@ def read_event_table(path: Path) -> pd.DataFrame:
     )
 
 
-def notes(path: Path) -> list[str]:
+def place(source: Table) -> Path:
+    """Path of a file; of a data frame the words that stand for it in messages."""
+    return Path(source) if isinstance(source, str | Path) else Path("data frame")
+
+
+def notes(source: Table) -> list[str]:
     """Say what of a readable table of counts is not used, and which percentages were checked."""
     known = {c.name: c for c in (*RESPONSE_COLUMNS, *EXTERNAL_COLUMNS, *EVENT_COLUMNS)}
-    read = read_rows(path, list(known))
+    path, read = place(source), _rows(source, list(known))
     header = list(read.rows[0].cells) if read.rows else []
     unused = [name for name in header if name and name not in known]
     said = [f"{path.name}: column '{name}' is not used" for name in unused]
@@ -139,8 +152,31 @@ def _exact(cell: str) -> int | None:
     return found.exact if found else None
 
 
-def _read(path: Path, columns: Sequence[Column]) -> tuple[Rows, list[Fault]]:
-    read = read_rows(path, [column.name for column in columns])
+def _rows(source: Table, columns: Sequence[str]) -> Rows:
+    """Rows of a file, or of a data frame as a file would hold them: counts whole, gaps empty."""
+    path = place(source)
+    if isinstance(source, str | Path):
+        return read_rows(path, columns)
+    frame = narwhals.from_native(source, eager_only=True)
+    header = [str(name) for name in frame.columns]
+    rows = [
+        Row(number, {name: _text(value) for name, value in zip(header, cells, strict=True)})
+        for number, cells in enumerate(frame.iter_rows(), start=2)
+    ]
+    faults = header_faults(path, 1, header, columns)
+    return Rows(path, tuple(rows), frozenset(header) & frozenset(columns), tuple(faults))
+
+
+def _text(value: object) -> str:
+    if value is None or value != value or type(value).__name__ == "NAType":
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _read(source: Table, columns: Sequence[Column]) -> tuple[Rows, list[Fault]]:
+    path, read = place(source), _rows(source, [column.name for column in columns])
     faults = [fault for fault in read.faults if not _bearable(fault)]
     if not read.rows and not faults:
         faults.append(Fault("no rows below the header", path, remedy="write one row a group"))

@@ -94,7 +94,7 @@ def read_rows(file: Path, columns: Sequence[str]) -> Rows:
     except BadInput as bad:
         return Rows(file, (), frozenset(), bad.faults)
     number, header = lines[0]
-    faults = list(_header_faults(file, number, header, columns))
+    faults = list(header_faults(file, number, header, columns))
     rows = []
     for number, cells in lines[1:]:
         width = len(header)
@@ -110,9 +110,10 @@ def read_rows(file: Path, columns: Sequence[str]) -> Rows:
     return Rows(file, tuple(rows), known, tuple(faults))
 
 
-def _header_faults(
+def header_faults(
     file: Path, number: int, header: list[str], columns: Sequence[str]
 ) -> Iterator[Fault]:
+    """Faults of a header: columns that are missing, unknown, or there twice."""
     missing = [column for column in columns if column not in header]
     unknown = [column for column in dict.fromkeys(header) if column not in columns]
     for column in unknown:

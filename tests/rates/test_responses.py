@@ -9,8 +9,7 @@ from her2bayes.errors import BadInput
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.responses import Rest, read_responses
 from her2bayes.evidence.printed.study import load_study, published_folder
-from her2bayes.inference.sampling import Sampling
-from her2bayes.rates import classical, response_estimates
+from her2bayes.rates import classical, responses
 
 
 def test_adjusted_p_counts_the_comparisons_that_are_made() -> None:
@@ -47,12 +46,12 @@ def test_a_single_level_stands_alone_and_patients_left_over_are_counted() -> Non
         ("orr", "gene"): counts("gene", altered=(1, 6)),
         ("orr", "ihc"): counts("ihc", low=(10, 30), high=(12, 30)),
     }
-    assert list(response_estimates.compared(tables)) == [("orr", "ihc")]
-    assert response_estimates.alone(tables) == {
+    assert list(responses.compared(tables)) == [("orr", "ihc")]
+    assert responses.alone(tables) == {
         Estimand("response_rate", "orr"): (23, 64),
         Estimand("response_rate", "orr", (("gene", "altered"),)): (1, 6),
     }
-    assert response_estimates.left_out(tables) == {
+    assert responses.left_out(tables) == {
         ("orr", "gene"): Rest("", 0, 0, 0, 58),
         ("orr", "ihc"): Rest("", 0, 0, 0, 4),
     }
@@ -63,13 +62,11 @@ def test_a_level_named_unknown_is_not_compared() -> None:
         ("orr", "gene"): counts("gene", altered=(1, 6), unknown=(12, 33), wild=(9, 22)),
         ("orr", "site"): counts("site", missing=(1, 2)),
     }
-    kept = response_estimates.known(tables)
+    kept = responses.known(tables)
     assert list(kept) == [("orr", "gene")]
     assert list(kept["orr", "gene"]["level"].values) == ["altered", "wild"]
-    assert response_estimates.left_out(tables)["orr", "gene"] == Rest("", 0, 0, 0, 33)
+    assert responses.left_out(tables)["orr", "gene"] == Rest("", 0, 0, 0, 33)
     with pytest.raises(BadInput, match="every group is of unknown level"):
-        response_estimates.run_counts(
-            "t", {("orr", "site"): tables["orr", "site"]}, (), None, Sampling()
-        )
+        responses.tabulated("t", {("orr", "site"): tables["orr", "site"]})
     rows = classical.tests(kept, {})
     assert [(row["a"], row["b"]) for row in rows] == [("altered", "wild")]

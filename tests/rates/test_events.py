@@ -11,9 +11,9 @@ from scipy import stats
 
 from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Sampling
-from her2bayes.rates import two_arm_estimates as two_arms
-from her2bayes.rates.lattice import beta
-from her2bayes.rates.rate_exact import RateDifference
+from her2bayes.rates.events import read
+from her2bayes.rates.fitted import TwoArmFit, fit_adverse_events
+from her2bayes.rates.lattice import RateDifference, beta
 
 QUICK = Sampling(draws=300, tune=400, chains=2)
 
@@ -31,14 +31,16 @@ def exchanged(table: pd.DataFrame) -> pd.DataFrame:
     return turned.sort_values("arm", key=lambda arm: arm == second, kind="stable")
 
 
-def answers(table: pd.DataFrame) -> two_arms.Result:
-    return two_arms.run("t", two_arms.read(table, Path("t.csv")), None, QUICK)
+def answers(table: pd.DataFrame) -> TwoArmFit:
+    found = fit_adverse_events(table.drop(columns="row"), sampling=QUICK)
+    assert isinstance(found, TwoArmFit)
+    return found
 
 
-def mirrored(one: two_arms.Result, other: two_arms.Result) -> None:
+def mirrored(one: TwoArmFit, other: TwoArmFit) -> None:
     """Rates change places, differences their sign, to the last digits."""
-    known = {row["estimand"]: row for row in other.estimates.to_dict("records")}
-    for row in one.estimates.to_dict("records"):
+    known = {row["estimand"]: row for row in other.estimates().to_dict("records")}
+    for row in one.estimates().to_dict("records"):
         name = str(row["estimand"])
         for which in ("posterior", "prior"):
             found = [row[f"{which}_{part}"] for part in ("lower", "median", "upper")]
@@ -78,14 +80,14 @@ def test_any_event_alone_in_two_arms() -> None:
     """0 of 18 and 0 of 17: P(Beta(1, 18) > Beta(1, 19)) = 19 / 37; exact tests cannot reject."""
     table = rows(("arm 1", "any", "any", 0, 18), ("arm 2", "any", "any", 0, 17))
     found = answers(table)
-    assert found.fits == {}
+    assert found.sampled == {}
     (row,) = found.differences.to_dict("records")
     assert row["more_in_treated"] == pytest.approx(19 / 37, abs=1e-6)
     assert (row["fisher_p"], row["barnard_p"], row["boschloo_p"]) == (1.0, 1.0, 1.0)
-    rates = found.estimates.set_index("estimand")
+    rates = found.estimates().set_index("estimand")
     first = rates.loc["event_rate[any | arm=arm 1, severity=any]"]
     assert first["posterior_upper"] == pytest.approx(100 * stats.beta(1, 19).ppf(0.975), abs=1e-6)
-    assert len(found.classical) == 3
+    assert len(found.classical()) == 3
 
 
 def test_exact_tests_of_any_event() -> None:
@@ -116,15 +118,15 @@ def test_difference_of_two_rates(a: tuple[int, int], b: tuple[int, int]) -> None
 
 def test_arms_that_do_not_match_are_named() -> None:
     with pytest.raises(BadInput, match="any, severity any, is not counted in the arm b"):
-        two_arms.read(rows(("a", "any", "any", 1, 9), ("b", "rash", "any", 1, 9)), Path("t.csv"))
+        read(rows(("a", "any", "any", 1, 9), ("b", "rash", "any", 1, 9)), Path("t.csv"))
     with pytest.raises(BadInput, match=r"row 3.*nobody at risk"):
-        two_arms.read(rows(("a", "any", "any", 1, 9), ("b", "any", "any", 0, 0)), Path("t.csv"))
+        read(rows(("a", "any", "any", 1, 9), ("b", "any", "any", 0, 0)), Path("t.csv"))
     three = rows(*((arm, "any", "any", 1, 9) for arm in "abc"))
     with pytest.raises(BadInput, match="two names, one in every row"):
-        two_arms.read(three, Path("t.csv"))
+        read(three, Path("t.csv"))
     above = rows(
         ("a", "any", "any", 1, 9), ("b", "any", "any", 2, 9),
         ("a", "any", "grade 3", 2, 9), ("b", "any", "grade 3", 2, 9),
     )  # fmt: skip
     with pytest.raises(BadInput, match="any: more patients with grade 3 than with any severity"):
-        two_arms.read(above, Path("t.csv"))
+        read(above, Path("t.csv"))
