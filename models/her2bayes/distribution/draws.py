@@ -194,6 +194,8 @@ class _Shares:
 
     def of(self, given: Mapping[str, str], *, standard: bool = False) -> xr.DataArray | None:
         """Shares (chain, draw, her2) under conditions, None where there are no such patients."""
+        if "share" not in self.group:
+            return None  # a model of the user's that answers by itself
         key = (tuple(sorted(given.items())), standard)
         if key not in self._known:
             crossed = isinstance(self.table, Crossed)
@@ -207,10 +209,10 @@ class _Shares:
         if factor not in self.table.levels:
             return None
         if isinstance(self.table, Partition):
-            return self._partition(factor)
+            return self._partition(factor) if "share" in self.group else None
         levels = self.table.levels[factor]
-        found = [self.of({factor: level}) for level in levels]
-        return xr.concat([f for f in found if f is not None], "level").assign_coords(level=levels)
+        found = [one for level in levels if (one := self.of({factor: level})) is not None]
+        return xr.concat(found, "level").assign_coords(level=levels) if found else None
 
     def patients(self, factor: str) -> xr.DataArray:
         """Patients by level of a factor."""
@@ -286,7 +288,7 @@ class _Shares:
                 return self._observed(inside, weights)
             if not inside.any() and set(given) == set(table.levels):  # a cell without patients
                 rows, weights = {f: (level,) for f, level in given.items()}, np.ones(1)
-        if not len(weights):
+        if not len(weights) or "effects" not in self.group:
             return None
         return self._at(dict(rows) | {f: (v,) * len(weights) for f, v in given.items()}, weights)
 

@@ -9,7 +9,7 @@ of cells, and one fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from itertools import combinations, product
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior
-from her2bayes.distribution.draws import Crossed, Partition, Table, draws
+from her2bayes.distribution.draws import Crossed, Partition, Table, some_draws
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.estimates import estimate, estimates_table
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from her2bayes.evidence.printed.study import Study
+    from her2bayes.inference.own_model import Draws, Model
 
 MODELS = ("her2_distribution", "her2_distribution_dirichlet", "her2_distribution_ordered")
 CROSSED = "her2_distribution_crossed"
@@ -45,11 +46,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Analysis:
-    """One table of the patients and its fit; ``note`` says which patients the table holds."""
+    """One table of the patients and its fit; ``note`` says which patients the table holds.
+
+    ``own`` gives draws of estimands from a user's model, before ours are asked.
+    """
 
     table: Table
     fit: Fit
     note: str = ""
+    own: Draws | None = None
 
     @property
     def factor(self) -> str:
@@ -68,6 +73,14 @@ class Analysis:
     def group(self, name: str) -> xr.Dataset:
         """Draws of the posterior or of the prior."""
         return self.fit.posterior if name == "posterior" else self.fit.prior
+
+    def drawn(self, asked: Sequence[Estimand], group: str) -> dict[Estimand, xr.DataArray]:
+        """Draws of those estimands that this fit answers."""
+        data = self.group(group)
+        table = self.table
+        contract = table.counts if isinstance(table, Partition) else table.cells
+        found = dict(self.own(data, contract, list(asked))) if self.own else {}
+        return found | some_draws(data, table, [one for one in asked if one not in found])
 
 
 @dataclass(frozen=True)
@@ -92,9 +105,10 @@ class Result:
 
 @dataclass(frozen=True)
 class How:
-    """How tables are fitted: model by name, priors, its options, sampler, where fits are kept."""
+    """How tables are fitted: a model by name or one's own, priors, options, sampler, kept where."""
 
     model: str = MODELS[0]
+    own: Model | None = None
     priors: Mapping[str, Prior] | None = None
     options: Mapping[str, Any] | None = None
     sampling: Sampling = Sampling()  # noqa: RUF009 (frozen)
@@ -129,7 +143,7 @@ def run(
     parent = {name: study.factors[name].parent if name else "" for name in partitions}
     listed = [Partition(name, parent[name], counts) for name, counts in partitions.items()]
     analyses = fit_partitions(listed, how, lambda name: say(f"HER2 status: {labels[name]}"))
-    analyses = [Analysis(a.table, a.fit, known[a.factor](a.table.counts)) for a in analyses]  # type: ignore[union-attr]
+    analyses = [replace(a, note=known[a.factor](partitions[a.factor])) for a in analyses]
     shown = {
         n: t for n, t in tables.items() if by is None or n in partitions or n in parent.values()
     }
@@ -140,7 +154,7 @@ def fit_partitions(
     tables: Sequence[Partition], how: How, say: Say = lambda _: None
 ) -> list[Analysis]:
     """Fit tables of one factor each; ``BadInput`` for all that no model takes, before any draw."""
-    build = model_build(how.model)
+    build = how.own.build if how.own else model_build(how.model)
     _check(build, tables, how)
     found = []
     for table in tables:
@@ -149,7 +163,7 @@ def fit_partitions(
             build, table.counts, priors=how.priors, options=how.options, sampling=how.sampling,
             store=how.store, cores=how.cores,
         )  # fmt: skip
-        found.append(Analysis(table, fitted))
+        found.append(Analysis(table, fitted, own=how.own.draws if how.own else None))
     return found
 
 
@@ -159,11 +173,13 @@ def fit_crossed(table: Crossed, how: How, note: str = "") -> Analysis:
 
     options: dict[str, Any] = {"exchangeable": table.exchangeable} if table.exchangeable else {}
     options |= {} if table.interactions else {"interactions": False}
+    build = how.own.build if how.own else model.build
+    options = {} if how.own else options
     fitted = fit(
-        model.build, table.cells, priors=how.priors, options=options, sampling=how.sampling,
+        build, table.cells, priors=how.priors, options=options, sampling=how.sampling,
         store=how.store, cores=how.cores,
     )  # fmt: skip
-    return Analysis(table, fitted, note)
+    return Analysis(table, fitted, note, how.own.draws if how.own else None)
 
 
 def model_build(model: str) -> Callable[..., Any]:
@@ -296,9 +312,8 @@ def estimates(analysis: Analysis, asked: Sequence[Estimand] | None = None) -> li
     """Rows of one analysis: what is asked, or everything the report holds; one pass of draws."""
     if asked is None:
         asked = [one for one in questions(analysis.table) if _learned(analysis, one)]
-    after, before = (
-        draws(analysis.group(g), analysis.table, asked) for g in ("posterior", "prior")
-    )
+    after, before = (analysis.drawn(asked, group) for group in ("posterior", "prior"))
+    asked = [one for one in asked if one in after]
     return [_row(one, after[one], before[one], analysis) for one in asked]
 
 
@@ -307,7 +322,7 @@ def _learned(analysis: Analysis, asked: Estimand) -> bool:
     if asked.outcome != "her2 logit" or not asked.contrast:
         return True
     result, table = analysis.fit, analysis.table
-    if "tau" not in result.posterior:
+    if "tau" not in result.posterior or "own_model" in result.provenance:
         return False
     place = table.terms[asked.contrast.factor]
     if isinstance(table, Crossed):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,12 +16,13 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.distribution import cells as cell_tables
 from her2bayes.distribution import estimates as rows_of
-from her2bayes.distribution.draws import Crossed, Partition, Standard, some_draws, unanswered
+from her2bayes.distribution.draws import Crossed, Partition, Standard, unanswered
 from her2bayes.distribution.estimates import MODELS, Analysis, How
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
 from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.printed.study import Study
 from her2bayes.inference.fit import Fit
+from her2bayes.inference.own_model import is_own, own_model
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
 from her2bayes.results.fitted import Asked, Figures, Fitted
@@ -101,7 +103,7 @@ class FittedDistribution(Fitted):
         """Draws of each estimand, from the first table that answers it."""
         found: dict[Estimand, xr.DataArray] = {}
         for analysis, own in self._answering(asked):
-            found |= some_draws(analysis.group(group), analysis.table, own)
+            found |= analysis.drawn(own, group)
         return found
 
     def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
@@ -263,7 +265,7 @@ class FittedDistribution(Fitted):
         left = list(dict.fromkeys(asked))
         found = []
         for analysis in self.analyses:
-            own = list(some_draws(analysis.group("prior"), analysis.table, left))
+            own = list(analysis.drawn(left, "prior"))
             left = [one for one in left if one not in own]
             if own:
                 found.append((analysis, own))
@@ -281,7 +283,7 @@ def fit_distribution(
     interactions: bool = True,
     partial: bool = True,
     standard: Any = None,
-    model: str = "multinomial",
+    model: str | Path | ModuleType = "multinomial",
     priors: Mapping[str, Prior] | None = None,
     sampling: Sampling | None = None,
     quick: bool = False,
@@ -306,7 +308,9 @@ def fit_distribution(
     frame of factors and ``weight``: the population to standardise to (default: the cohort).
 
     ``model``: "multinomial", "dirichlet" or "ordered" (the last two: one factor at a time,
-    readings of one class). ``priors`` replace those of the model by name. ``quick``: fewer draws
+    readings of one class), or one's own: a module or a file with ``DEFAULT_PRIORS``,
+    ``build(data, priors)`` of the contract and, where ``share`` does not answer, ``draws``.
+    ``priors`` replace those of the model by name. ``quick``: fewer draws
     and chains. ``store``: folder where fits are kept and found again.
 
     Raises ``BadInput`` with everything wrong, before the first draw.
@@ -319,8 +323,10 @@ def fit_distribution(
     settings = Settings(**({"seed": seed} if seed is not None else {}), quick=quick)
     if sampling is not None and (quick or seed is not None):
         raise BadInput(Fault("sampling and quick or seed", remedy="give the one or the others"))
+    own = own_model(model) if is_own(model) else None
     how = How(
-        model=_model_name(model), priors=priors, sampling=sampling or settings.sampling,
+        own.name if own else _model_name(str(model)), own, priors,
+        sampling=sampling or settings.sampling,
         store=Store(Path(store)) if store is not None else None,
     )  # fmt: skip
     groups = (exchangeable,) if isinstance(exchangeable, str) else tuple(exchangeable)
@@ -411,7 +417,7 @@ def _of_cells(name: str, table: Crossed, how: How) -> FittedDistribution:
             raise BadInput(
                 Fault(problem, column=factor, value=table.new(factor), remedy="rename it")
             )
-    if how.model == MODELS[0]:
+    if how.model == MODELS[0] or how.own:
         cell_tables.design(cells, table.exchangeable, interactions=table.interactions)
         analyses = [rows_of.fit_crossed(table, how, facts[-1] if len(facts) > 1 else "")]
         return FittedDistribution(name, _labels(levels), counts, tuple(analyses), facts)
