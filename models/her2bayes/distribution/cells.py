@@ -217,6 +217,25 @@ def one_level(cells: xr.Dataset, factor: str) -> xr.DataArray:
     )
 
 
+def summed(cells: xr.Dataset, factors: Sequence[str]) -> xr.Dataset:
+    """The same patients by fewer factors."""
+    rows = list(zip(*(cells[f].values.astype(str) for f in factors), strict=True))
+    rows = rows or [()] * cells.sizes["subgroup"]
+    known = list(dict.fromkeys(rows))
+    counts = cells["counts"].transpose("subgroup", "reading").values
+    table = np.zeros((len(known), counts.shape[1]), dtype=np.int64)
+    np.add.at(table, [known.index(row) for row in rows], counts)
+    names = [", ".join(f"{f}={v}" for f, v in zip(factors, row, strict=True)) for row in known]
+    return xr.Dataset(
+        {"counts": (("subgroup", "reading"), table), "incidence": cells["incidence"]},
+        coords={
+            "subgroup": [name or "all" for name in names],
+            **{f: ("subgroup", [row[k] for row in known]) for k, f in enumerate(factors)},
+        },
+        attrs={**cells.attrs, "factors": list(factors)},
+    )
+
+
 def singles(cells: xr.Dataset) -> xr.Dataset:
     """The same cells with readings of one class only."""
     one = cells["incidence"].sum("her2").values == 1

@@ -20,6 +20,10 @@ from her2bayes.distribution.draws import Crossed, Partition, Standard, unanswere
 from her2bayes.distribution.estimates import MODELS, Analysis, How
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
 from her2bayes.estimand import Estimand, parse
+from her2bayes.evidence.patients.aggregate import status_counts
+from her2bayes.evidence.patients.counts import NUMBERS, Counts, read_counts
+from her2bayes.evidence.patients.follow_up import factor_name
+from her2bayes.evidence.patients.patients import read_patients
 from her2bayes.evidence.printed.study import Study
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.own_model import is_own, own_model
@@ -546,23 +550,20 @@ def _tables(
         return _chosen(dict(data), by), _Who("counts")
     if isinstance(data, xr.Dataset):
         return _with_levels(data, by), _Who("counts")
-    from her2bayes.evidence.patients.aggregate import status_counts
-    from her2bayes.evidence.patients.patients import read_patients
-
+    if isinstance(data, Counts):
+        return _counted(data, by), _Who(data.name, {"digest": data.digest})
     patients = read_patients(data, classes=classes)
-    cohort = patients.cohort
+    if patients.cohort is None and set(NUMBERS) & set(patients.columns):
+        counts = read_counts(data, classes=classes)
+        return _counted(counts, by), _Who(counts.name, {"digest": counts.digest})
+    cells = status_counts(patients, by or (), classes, her2=end)
     about = {"title": patients.name, "citation": patients.file, "digest": patients.digest}
-    who = _Who(patients.name, about)
-    if cohort is not None:
-        about |= {"id": cohort.id, "design": "patient data",
-                  "citation": cohort.source.get("citation", "")}  # fmt: skip
-        who = _Who(cohort.title, about, cohort.flow)
-    elif "n" in patients.columns:
-        return _counted(patients, by, classes), who
-    factors = by if isinstance(by, Mapping) else dict.fromkeys(_names(by) or ())
-    cells = status_counts(patients, factors, classes, her2=end)
-    ordered = {f: list(levels or patients.known_levels(f)) for f, levels in factors.items()}
-    return cells.assign_attrs(levels=ordered), who
+    if patients.cohort is None:
+        return cells, _Who(patients.name, about)
+    cohort = patients.cohort
+    citation = cohort.source.get("citation", "")
+    about |= {"id": cohort.id, "design": "patient data", "citation": citation}
+    return cells, _Who(cohort.title, about, cohort.flow)
 
 
 def _factor_of(counts: xr.DataArray) -> str:
@@ -602,110 +603,36 @@ def _with_levels(cells: xr.Dataset, by: By | None) -> xr.Dataset:
             for f in wrong
         ]
     )  # fmt: skip
+    kept = _names(by) if by is not None else factors
+    cells = cells.assign_attrs(factors=list(factors))
+    if len(kept or []) < len(factors):
+        cells = cell_tables.summed(cells, kept or [])
     levels = {f: list(v) for f, v in asked.items() if v}
-    return cells.assign_attrs(factors=list(factors), levels=cells.attrs.get("levels", {}) | levels)
+    return cells.assign_attrs(levels=cells.attrs.get("levels", {}) | levels)
 
 
-def _counted(patients: Any, by: By | None, classes: Sequence[str] | None) -> Tables:
-    """Contracts of rows of counts: ``factor, level, her2, n``, or crossed factors, her2 and n."""
-    import pandas as pd
-
-    from her2bayes.evidence.patients.classify import CATEGORIES
-
-    frame: pd.DataFrame = patients.table.to_pandas()
-    known = tuple(classes or CATEGORIES)
-    n = pd.to_numeric(frame["n"], errors="coerce")
-    faults = [
-        Fault("not a whole number of patients", patients.file, int(k) + 2, "n", frame["n"][k],
-              "0, 1, 2, ...")
-        for k in np.flatnonzero(~((n >= 0) & (n % 1 == 0)))[:20]
-    ]  # fmt: skip
-    if "her2" not in frame:
-        raise BadInput([*faults, Fault("no column 'her2'", patients.file, allowed="her2, n, ...")])
-    text = frame["her2"].astype("string").fillna("").str.strip()
-    readings, wrong = _readings(text, known, patients.file)
-    raise_if([*faults, *wrong])
-    frame = frame.assign(her2=readings, n=n.astype(np.int64))
-    if {"factor", "level"} <= set(frame.columns):
-        return _long(frame, by, known, patients.file)
-    others = [c for c in frame.columns if c not in ("her2", "n") and not c.startswith("_")]
-    factors = _names(by) if by is not None else others
-    missing = [f for f in factors or () if f not in others]
-    raise_if(
-        [
-            Fault("no such column", patients.file, None, "by", f, ", ".join(others),
-                  suggestion(f, others))
-            for f in missing
-        ]
-    )  # fmt: skip
-    return _with_levels(_cells(frame, factors or [], known), by)
-
-
-def _readings(text: Any, classes: tuple[str, ...], file: str) -> tuple[Any, list[Fault]]:
-    from her2bayes.evidence.patients.classify import UNKNOWN, is_missing
-
-    found, faults = {}, []
-    for one in dict.fromkeys(text):
-        parts = [part.strip() for part in one.split("/")]
-        found[one] = "/".join(c for c in classes if c in parts)
-        if one not in classes and is_missing(one):
-            found[one] = UNKNOWN
-        elif not set(parts) <= set(classes):
-            problem = "not a HER2 class, nor classes joined by /"
-            allowed = ", ".join((*classes, UNKNOWN))
-            remedy = "name the classes in order: classes=..."
-            faults.append(Fault(problem, file, None, "her2", one, allowed, remedy))
-    return text.map(found), faults
-
-
-def _long(frame: Any, by: By | None, classes: tuple[str, ...], file: str) -> Tables:
-    """Tables of one factor each; one factor with sets of classes as cells."""
-    factors = [str(f).strip() for f in frame["factor"].fillna("")]
-    frame = frame.assign(factor=factors)
-    asked = _names(by)
-    names = [f for f in dict.fromkeys(factors) if asked is None or not f or f in asked]
-    made: dict[str, xr.Dataset] = {}
-    for factor in names:
-        rows = frame[frame["factor"] == factor].rename(columns={"level": factor or "level"})
-        made[factor] = _cells(rows, [factor] if factor else [], classes)
-    whole = {f: int(cell_tables.split(c)["partial"].sum() + cell_tables.split(c)["unknown"].sum())
-             for f, c in made.items()}  # fmt: skip
-    if not any(whole.values()):
-        return _chosen({f: cell_tables.one_level(c, f) for f, c in made.items()}, by)
-    real = [f for f in made if f]
-    if len(real) > 1:
-        remedy = f"one of them at a time: by='{real[0]}'"
+def _counted(counts: Counts, by: By | None) -> Tables:
+    """Contracts of a table of counts: a table a factor, or cells of crossed factors."""
+    asked = None if by is None else [factor_name(name) for name in _names(by) or ()]
+    crossed = len(counts.tables) == 1 and len(cell_tables.factors_of(_only(counts))) > 1
+    open_ = {f: _left_open(one) for f, one in counts.tables.items()}
+    if crossed:
+        return _with_levels(_only(counts), by)
+    if not any(open_.values()):
+        tables = {f: cell_tables.one_level(one, f) for f, one in counts.tables.items()}
+        return _chosen(tables, asked)
+    known = [f for f in counts.tables if f and (asked is None or f in asked)]
+    if len(known) > 1:
         problem = "several factors, and readings of several classes or none"
-        raise BadInput(Fault(problem, file=file, value=", ".join(real), remedy=remedy))
-    return _with_levels(made[(real or [""])[0]], by)
+        remedy = f"one of them at a time: by='{known[0]}'"
+        raise BadInput(Fault(problem, file=counts.name, value=", ".join(known), remedy=remedy))
+    return _with_levels(counts.tables[(known or [""])[0]], None)
 
 
-def _cells(frame: Any, factors: list[str], classes: tuple[str, ...]) -> xr.Dataset:
-    """StatusCells of rows with a reading, factors and ``n``."""
-    from her2bayes.evidence.patients.aggregate import stratum_name
-    from her2bayes.evidence.patients.classify import reading_classes
+def _only(counts: Counts) -> xr.Dataset:
+    return next(iter(counts.tables.values()))
 
-    texts = {f: frame[f].astype("string").fillna("").str.strip() for f in factors}
-    frame = frame.assign(**texts)
-    known = frame
-    for factor in factors:
-        known = known[known[factor] != ""]
-    total = int(frame["n"].sum() - known["n"].sum())
-    summed = known.groupby([*factors, "her2"], sort=False, observed=True)["n"].sum().reset_index()
-    rows = list(dict.fromkeys(summed[factors].itertuples(index=False, name=None))) or [()]
-    readings = [*classes, *(r for r in dict.fromkeys(summed["her2"]) if r not in classes)]
-    counts = np.zeros((len(rows), len(readings)), dtype=np.int64)
-    place = {row: k for k, row in enumerate(rows)}
-    for *levels, reading, n in summed[[*factors, "her2", "n"]].itertuples(index=False, name=None):
-        counts[place[tuple(levels)], readings.index(reading)] += n
-    holds = [[c in reading_classes(r, classes) for c in classes] for r in readings]
-    return xr.Dataset(
-        {"counts": (("subgroup", "reading"), counts),
-         "incidence": (("reading", "her2"), np.array(holds, dtype=bool))},
-        coords={
-            "subgroup": [stratum_name(factors, row) for row in rows], "reading": readings,
-            "her2": list(classes),
-            **{f: ("subgroup", [row[k] for row in rows]) for k, f in enumerate(factors)},
-        },
-        attrs={"factors": factors, "level_not_known": total},
-    )  # fmt: skip
+
+def _left_open(cells: xr.Dataset) -> int:
+    data = cell_tables.split(cells)
+    return int(data["partial"].sum() + data["unknown"].sum())
