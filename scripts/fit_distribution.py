@@ -12,7 +12,7 @@ Exit code 3: everything is written, but a fit did not converge and says so where
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,11 +61,15 @@ def main(
     if study and suppress_below:
         raise BadInput(Fault("--suppress-below is for patients", remedy="leave it out for a study"))
     check_shared(out_folder, suppress_below)
-    mapped = hb.read_patients(cohort, map=map_) if cohort and map_ else cohort
-    source = hb.load_study(study) if study else mapped or counts
-    log.print(plain("fitting: HER2 status"))
+    known = classes.split(",") if classes else None
+    source: Any = hb.load_study(study) if study else None
+    if cohort:
+        source = hb.read_patients(cohort, map=map_ or None, classes=known)
+    elif counts:
+        source = hb.read_counts(counts, classes=known)
+    log.print(plain(f"{source}\nfitting: HER2 status" if not study else "fitting: HER2 status"))
     fit = hb.fit_distribution(
-        source, by=by, classes=classes.split(",") if classes else None, end=end,
+        source, by=by, classes=known, end=end,
         exchangeable=exchangeable or (), interactions=interactions, partial=partial, model=model,
         quick=quick, seed=seed,
         store=None if suppress_below else out_folder / "fits",
