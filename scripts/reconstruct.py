@@ -35,7 +35,7 @@ def curve(
     Writes patients.parquet (member, arm, time, event), match.csv (one row a member and arm) and,
     for several arms, hazard_ratios.csv (each arm against the first).
     """
-    from her2bayes.cohorts.curve_ensemble import reconstruct_arms, write
+    from her2bayes.cohorts.fitted import reconstruct
     from her2bayes.evidence.patients.digitised import read_digitised
 
     files = {arm: Path(path) for arm, path in (_pair(text, "") for text in coords)}
@@ -43,9 +43,9 @@ def curve(
     arms = read_digitised(files, at_risk, totals)
     for arm in arms.values():
         log.print(plain(f"{arm.name}: {arm.at_risk[0]} patients, {arm.time.size} points"))
-    result = reconstruct_arms(arms, ensemble, seed)
-    out.print(plain(result.summary()))
-    for path in write(result, out_folder):
+    fit = reconstruct(arms, ensemble=ensemble, seed=seed)
+    out.print(plain(fit.ensemble.summary()))
+    for path in fit.write(out_folder):
         out.print(plain(path), soft_wrap=True)
 
 
@@ -73,44 +73,23 @@ def summary(
     ENDPOINT_match.csv (every printed number in every cohort), ENDPOINT_diagnostics.csv (agreement
     of the chains) and ENDPOINT_chains.csv; over all of them estimates.csv and report.html.
     """
-    from her2bayes.cohorts import analysis
-    from her2bayes.cohorts.chain.settings import settings_of
-    from her2bayes.cohorts.chain.tempering import reconstruct
-    from her2bayes.cohorts.ensemble import ensemble_of, write
-    from her2bayes.cohorts.printed.interpretations import endpoints
-    from her2bayes.cohorts.printed.survival import read_summary
-    from her2bayes.cohorts.section import files_of
+    from her2bayes.cohorts.fitted import reconstruct
     from her2bayes.evidence.printed.study import load_study, study_folder
-    from her2bayes.files import publish
 
-    loaded = load_study(study_folder(study))
-    readings = dict(_reading(text) for text in reading or [])
-    names = [endpoint] if endpoint else endpoints(loaded)
-    posed = [read_summary(loaded, name, readings) for name in names]
-    settings = settings_of(loaded, seed=seed, **({"sweeps": sweeps} if sweeps else {}))
-    good, found = True, []
     log.print("where this version has not run before, it is compiled: two or three minutes")
-    for item in posed:
-        numbers = sum(len(statistic.targets) for statistic in item.statistics)
-        counts = len(item.facts)
-        log.print(
-            plain(f"{item.study} {item.endpoint}: {counts} counts, {numbers} survival numbers")
-        )
-        with watching() as show:
-            _, chains = reconstruct(item, settings, lambda done, total: show(done, total, "sweeps"))
-        if keep is not None:  # before anything else can go wrong: they took minutes
-            out.print(plain(analysis.keep(item, settings, chains, keep)), soft_wrap=True)
-        made = ensemble_of(item, chains, ensemble)
-        good = good and made.agrees
-        out.print(plain(made.text()))
-        for path in write(made, out_folder):
-            out.print(plain(path), soft_wrap=True)
-        found.append(analysis.endpoint_of(made, settings))
-    result = analysis.result_of(loaded, found, settings)
-    publish(out_folder, files_of(loaded, result))
-    for name in ("estimates.csv", "report.html"):
-        out.print(plain(out_folder / name), soft_wrap=True)
-    return None if good else EXIT_NOT_CONVERGED
+    readings = dict(_reading(text) for text in reading or [])
+    loaded = load_study(study_folder(study))
+    with watching() as show:
+        fit = reconstruct(
+            loaded, endpoint=endpoint or None, reading=readings, ensemble=ensemble,
+            sweeps=sweeps, seed=seed, anew=True, keep=keep,
+            tell=lambda done, total: show(done, total, "sweeps"),
+        )  # fmt: skip
+    for part in fit.endpoints:
+        out.print(plain(part.ensemble.text()))
+    for path in fit.write(out_folder):
+        out.print(plain(path), soft_wrap=True)
+    return None if fit.converged else EXIT_NOT_CONVERGED
 
 
 def _reading(text: str) -> tuple[str, str]:

@@ -39,7 +39,6 @@ def main(
     import pandas as pd
 
     from her2bayes.cohorts.validation import run as validation
-    from her2bayes.cohorts.validation import section as report
     from her2bayes.files import publish
     from her2bayes.inference.workers import cluster
 
@@ -65,7 +64,7 @@ def main(
         table, judged, plans[0], f"{call} --patients {patients} --seed {seed}"
     )
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    publish(out_folder, {**report.files(table, judged), "validation.json": text})
+    publish(out_folder, {**validation.files(table, judged), "validation.json": text})
     shown = ["origin", "quantity", "exercises", "failed", "p_value", "covered", "covered_lower",
              "covered_upper", "annealed_covered", "restarts_covered", "width_of_counts",
              "ess_median", "ess_lowest"]  # fmt: skip

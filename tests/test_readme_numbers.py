@@ -13,7 +13,7 @@ import pytest
 
 from her2bayes.audit.audit import audit
 from her2bayes.calibration.kinds import kinds
-from her2bayes.cohorts import analysis
+from her2bayes.cohorts import kept
 from her2bayes.cohorts.validation.exercise import MEMBERS, PRINTED, QUANTITIES
 from her2bayes.evidence import example
 from her2bayes.evidence.printed.study import load_study, study_folder
@@ -127,7 +127,7 @@ def test_passports_are_of_a_thousand_studies() -> None:
 
 
 def test_smaller_claims() -> None:
-    assert analysis.KEPT == 250
+    assert kept.KEPT == 250
     assert "250 cohorts of each chain" in words("data/reconstructed/README.md")
     assert workers.WORKERS == 2
     assert "By default they start two processes" in words("docs/README.md")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from her2bayes.audit.audit import audit as audit
     from her2bayes.bayes.prior import prior as prior
     from her2bayes.distribution.fitted import fit_distribution as fit_distribution
+    from her2bayes.cohorts.fitted import reconstruct as reconstruct
     from her2bayes.errors import BadInput as BadInput
     from her2bayes.estimand import Estimand as Estimand
     from her2bayes.evidence.patients.counts import read_counts as read_counts
@@ -50,6 +51,7 @@ _PUBLIC = {
     "sensitivity": "reproduce.sensitivity",
     "compare": "results.comparison",
     "fit_survival": "survival.fitted",
+    "reconstruct": "cohorts.fitted",
 }
 """Public name -> module that defines it."""
 

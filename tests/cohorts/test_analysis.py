@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from her2bayes.cohorts import analysis
+from her2bayes.bayes.prior import prior
+from her2bayes.cohorts import analysis, kept
 from her2bayes.cohorts import section as report
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.problem import problem
-from her2bayes.cohorts.chain.settings import Settings, settings_of
-from her2bayes.cohorts.chain.start import prior_theta
+from her2bayes.cohorts.chain.replica import Settings, prior_theta
+from her2bayes.cohorts.chain.summary import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.ensemble import ensemble_of
 from her2bayes.cohorts.printed.constraints import summary as read_summary
-from her2bayes.cohorts.printed.design import Cells, CountFact, Statistic, Summary, Target
-from her2bayes.cohorts.printed.interpretations import reported
+from her2bayes.cohorts.printed.interpretations import reported, settings_of
 from her2bayes.estimand import parse
 from her2bayes.evidence.printed.study import load_study, published_folder, study_folder
 from her2bayes.inference.store import Store
@@ -41,10 +41,13 @@ def toy() -> Summary:
     return Summary("toy", "os", 40, CELLS, facts, statistics, 60.0, ("her2", "hr_status"), {})
 
 
+TOY = kept.Specification(toy(), SHORT)
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[analysis.Endpoint, Store]:
     store = Store(tmp_path_factory.mktemp("fits"))
-    return analysis.analyse(toy(), SHORT, store), store
+    return analysis.analyse(TOY, store), store
 
 
 def test_printed_ratio_is_by_construction_and_consequences_are_implied(found) -> None:
@@ -70,8 +73,8 @@ def test_share_of_variance_is_a_share(found) -> None:
 
 def test_chains_are_read_from_the_store(found, monkeypatch: pytest.MonkeyPatch) -> None:
     first, store = found
-    monkeypatch.setattr(analysis.reconstruction, "chains", None)
-    again = analysis.analyse(toy(), SHORT, store)
+    monkeypatch.setattr(kept.tempering, "chains", None)
+    again = analysis.analyse(TOY, store)
     columns = ["posterior_median", "posterior_lower", "prior_upper"]
     np.testing.assert_array_equal(again.estimates[columns], first.estimates[columns])
 
@@ -85,7 +88,7 @@ def test_prior_draws_have_the_priors_of_the_page(rng) -> None:
 
 
 def test_section_says_what_the_cohorts_are(found) -> None:
-    result = analysis.Result("toy", {}, (found[0],), found[0].estimates, found[0].cohorts, SHORT)
+    result = analysis.Result("toy", {}, (found[0],), SHORT)
     section = report.section(result)
     text = " ".join(section.paragraphs)
     assert "No cohort is the paper's data" in text
@@ -105,14 +108,15 @@ def test_which_studies_are_reported() -> None:
 def test_chains_kept_with_the_package_are_used_under_their_own_key_only(
     found, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = list(found[0].ensemble.chains)
-    folder = tmp_path / analysis.SHIPPED
-    analysis.keep(toy(), SHORT, kept, folder)
-    monkeypatch.setattr(analysis, "published_folder", lambda: tmp_path / "published")
-    read = analysis.shipped(toy(), SHORT)
+    chains = list(found[0].ensemble.chains)
+    kept.keep(TOY, chains, tmp_path / kept.SHIPPED)
+    monkeypatch.setattr(kept, "published_folder", lambda: tmp_path / "published")
+    read = kept.shipped(TOY)
     assert read is not None
-    np.testing.assert_array_equal(read[0].cell, kept[0].cell)
-    assert analysis.shipped(toy(), replace(SHORT, sweeps=7)) is None
+    np.testing.assert_array_equal(read[0].cell, chains[0].cell)
+    assert kept.shipped(replace(TOY, settings=replace(SHORT, sweeps=7))) is None
+    wide = {**TOY.priors, "smoothing": prior("HalfNormal", sigma=2.0)}
+    assert kept.shipped(replace(TOY, priors=wide)) is None
 
 
 def test_every_kept_chain_is_of_the_present_numbers_code_and_settings() -> None:
@@ -121,12 +125,12 @@ def test_every_kept_chain_is_of_the_present_numbers_code_and_settings() -> None:
         study = load_study(study_folder(name))
         for endpoint in reported(study):
             item = read_summary(study, endpoint)
-            chains = analysis.shipped(item, settings_of(study))
+            chains = kept.shipped(kept.Specification(item, settings_of(study)))
             assert chains is not None, f"{name} {endpoint}: chains are made anew in every report"
             converged[endpoint_name(endpoint)] = ensemble_of(item, chains, 1).agrees
     assert converged == {"BCSS": True, "rwPFS": True, "OS": True}
-    kept = published_folder().parent / analysis.SHIPPED
-    assert len(list(kept.glob("*.nc"))) == len(converged)
+    folder = published_folder().parent / kept.SHIPPED
+    assert len(list(folder.glob("*.nc"))) == len(converged)
 
 
 def test_chains_that_differ_speak_against_every_number(found) -> None:

@@ -10,21 +10,20 @@ import pandas as pd
 import pytest
 from scipy.stats import chisquare
 
-from her2bayes.cohorts.chain import compiled
-from her2bayes.cohorts.chain import delayed_acceptance as screen
+from her2bayes.cohorts.chain import FOLDER
+from her2bayes.cohorts.chain import distance as screen
 from her2bayes.cohorts.chain import kernel as chain_kernel
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.kernel import MOVES
 from her2bayes.cohorts.chain.problem import counts_of_facts, problem, walk
-from her2bayes.cohorts.chain.replica import Effort, Replica
-from her2bayes.cohorts.chain.settings import Settings, settings_of
-from her2bayes.cohorts.chain.start import cohort
+from her2bayes.cohorts.chain.replica import Effort, Replica, Settings, cohort
 from her2bayes.cohorts.chain.state import assign
+from her2bayes.cohorts.chain.summary import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.chain.tempering import Chain, chain, chains
 from her2bayes.cohorts.diagnostics import quantities
+from her2bayes.cohorts.ensemble import match, patients
 from her2bayes.cohorts.printed.constraints import summary as read_summary
-from her2bayes.cohorts.printed.design import Cells, CountFact, Statistic, Summary, Target
-from her2bayes.cohorts.printed.match import match, patients
+from her2bayes.cohorts.printed.interpretations import settings_of
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
 
@@ -372,7 +371,7 @@ def test_screen_adds_up_to_the_score_and_foresees_small_moves(rng):
 
 def test_compiled_code_is_kept_by_the_digest_of_all_sources():
     """Numba alone asks for the file of a function, not for those of the functions it calls."""
-    assert chain_kernel.run.stats.cache_path.startswith(compiled.FOLDER)
+    assert chain_kernel.run.stats.cache_path.startswith(FOLDER)
 
 
 def test_risk_sets_are_those_counted_anew(rng):

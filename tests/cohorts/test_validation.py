@@ -12,21 +12,20 @@ from distributed import Client
 
 from her2bayes.calibration.run import finish
 from her2bayes.classical import hazard_regression, survival
-from her2bayes.cohorts.chain.settings import Settings
-from her2bayes.cohorts.validation import exercise, printed_cohort, real_cohorts
+from her2bayes.cohorts.chain.replica import Settings
+from her2bayes.cohorts.validation import exercise, truths
 from her2bayes.cohorts.validation import run as validation
-from her2bayes.cohorts.validation import section as report
 from her2bayes.cohorts.validation.exercise import QUANTITIES
 from her2bayes.errors import BadInput
 
 
 @pytest.fixture(scope="module")
-def cohort() -> printed_cohort.Cohort:
-    return printed_cohort.drawn(real_cohorts.sampler(None, 80), np.random.default_rng(1))
+def cohort() -> truths.Cohort:
+    return truths.drawn(truths.sampler(None, 80), np.random.default_rng(1))
 
 
 def framed(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray) -> pd.DataFrame:
-    her2 = np.array(printed_cohort.CELLS.factors["her2"])[cell // 2]
+    her2 = np.array(truths.CELLS.factors["her2"])[cell // 2]
     return pd.DataFrame(
         {
             "time": tenths / 10,
@@ -43,7 +42,7 @@ def measured(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray) -> np.ndar
     return exercise.measure(*parts, int(tenths.max()))[0]
 
 
-def test_quantities_are_those_of_other_code(cohort: printed_cohort.Cohort) -> None:
+def test_quantities_are_those_of_other_code(cohort: truths.Cohort) -> None:
     named = dict(zip(QUANTITIES, measured(*cohort), strict=True))
     frame, cell = framed(*cohort), cohort[2]
     at = survival.survival_at(frame, [24.0, 60.0])["estimate"].to_numpy()
@@ -59,10 +58,10 @@ def test_quantities_are_those_of_other_code(cohort: printed_cohort.Cohort) -> No
 
 
 def test_a_class_without_deaths_leaves_the_ratio_of_the_others(
-    cohort: printed_cohort.Cohort,
+    cohort: truths.Cohort,
 ) -> None:
     tenths, event, cell = cohort
-    event = np.where(cell // 2 == printed_cohort.CELLS.factors["her2"].index("positive"), 0, event)
+    event = np.where(cell // 2 == truths.CELLS.factors["her2"].index("positive"), 0, event)
     named = dict(zip(QUANTITIES, measured(tenths, event, cell), strict=True))
     frame = framed(tenths, event, cell)
     others = frame[frame["her2"] != "positive"]
@@ -75,18 +74,18 @@ def test_a_class_without_deaths_leaves_the_ratio_of_the_others(
     assert nobody[2:].tolist() == [min(60.0, tenths.max() / 10), *(0.0,) * 6]
 
 
-def test_only_cohorts_whose_numbers_can_all_be_printed(cohort: printed_cohort.Cohort) -> None:
+def test_only_cohorts_whose_numbers_can_all_be_printed(cohort: truths.Cohort) -> None:
     tenths, event, cell = cohort
-    assert printed_cohort.is_told(cohort)
-    assert len(printed_cohort.printed(cohort).statistics) == 1 + printed_cohort.TESTS
-    assert len(printed_cohort.printed(cohort, printed_cohort.NO_TESTS).statistics) == 1
-    assert printed_cohort.printed(cohort, printed_cohort.COUNTS).statistics == ()
-    assert not printed_cohort.is_told((tenths, np.zeros_like(event), cell))
-    assert not printed_cohort.is_told((tenths + 1200, event, cell))
+    assert truths.is_told(cohort)
+    assert len(truths.printed(cohort).statistics) == 1 + truths.TESTS
+    assert len(truths.printed(cohort, truths.NO_TESTS).statistics) == 1
+    assert truths.printed(cohort, truths.COUNTS).statistics == ()
+    assert not truths.is_told((tenths, np.zeros_like(event), cell))
+    assert not truths.is_told((tenths + 1200, event, cell))
 
 
 def test_an_exercise_ranks_the_truth_and_both_controls(
-    cohort: printed_cohort.Cohort, monkeypatch: pytest.MonkeyPatch
+    cohort: truths.Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exercise, "ENOUGH", 0.0)
     monkeypatch.setattr(exercise, "MEMBERS", 7)
@@ -136,7 +135,7 @@ def test_verdict_of_ranks_that_are_uniform_and_of_ranks_that_are_not() -> None:
     assert (share, round(low, 4), round(high, 4)) == (0.9, 0.8391, 0.9395)
     bent = exercises.assign(rank=exercises["rank"] // 2)
     assert not validation.conclusions(validation.verdict(bent))["ranks are uniform"]
-    files = report.files(exercises, judged)
+    files = validation.files(exercises, judged)
     assert "truth from the prior" in files["validation.svg"]
     plan = validation.Plan("prior", 100, 80, 1, Path())
     told = validation.record(exercises, judged, plan, "call")
@@ -190,12 +189,12 @@ def test_files_of_patients_are_read_or_refused() -> None:
         {"time": [1.01, 0.0], "event": [1, 0], "her2": ["low", "zero"],
          "hr_status": ["negative", "positive"]}
     )  # fmt: skip
-    tenths, event, cell = real_cohorts.patients(frame)
+    tenths, event, cell = truths.real_patients(frame)
     assert (tenths.tolist(), event.tolist(), cell.tolist()) == ([11, 1], [1, 0], [3, 0])
     with pytest.raises(BadInput, match="missing"):
-        real_cohorts.patients(frame.drop(columns="her2"))
+        truths.real_patients(frame.drop(columns="her2"))
     with pytest.raises(BadInput, match="unknown levels"):
-        real_cohorts.patients(frame.assign(her2="high"))
+        truths.real_patients(frame.assign(her2="high"))
 
 
 # Patients and events by pandas on the raw files (SOURCE.md beside them), times over 120 cut there.
@@ -204,6 +203,6 @@ def test_files_of_patients_are_read_or_refused() -> None:
     [("gbsg", 686, 299), ("rotterdam", 2982, 1171), ("msk", 750, 210)],
 )
 def test_real_cohorts(realdata: Path, name: str, patients: int, events: int) -> None:
-    tenths, event, cell = real_cohorts.patients(real_cohorts.REAL[name](realdata))
+    tenths, event, cell = truths.real_patients(truths.REAL[name](realdata))
     assert (tenths.size, int(event.sum()), int(tenths.max()) <= 1200) == (patients, events, True)
     assert np.bincount(cell, event, 6).min() > 0

@@ -14,14 +14,28 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.cohorts.chain import statistics as kernel
+from her2bayes.cohorts.chain.summary import Statistic, Summary
 from her2bayes.cohorts.chain.tempering import Chain
-from her2bayes.cohorts.printed.design import Statistic, Summary
-from her2bayes.cohorts.quality import kaplan_meier
 
 LANDMARKS = (24.0, 60.0)
 
-
+Patients = tuple[np.ndarray, np.ndarray]  # time, event
 Analysis = tuple[str, tuple[str, ...], np.ndarray]  # where, levels, group of each cell
+
+
+def kaplan_meier(time: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of the Kaplan-Meier curve: distinct times and survival after each (from time 0)."""
+    distinct, which = np.unique(time, return_inverse=True)
+    deaths = np.bincount(which, weights=event)
+    leaving = np.bincount(which)
+    at_risk = time.size - np.concatenate([[0], np.cumsum(leaving)[:-1]])
+    return np.append(0.0, distinct), np.append(1.0, np.cumprod(1 - deaths / at_risk))
+
+
+def survival_at(patients: Patients, times: np.ndarray) -> np.ndarray:
+    """Kaplan-Meier survival of one data set at ``times``."""
+    steps, survival = kaplan_meier(*patients)
+    return survival[np.searchsorted(steps, times, side="right") - 1]
 
 
 def analyses(summary: Summary) -> list[Analysis]:

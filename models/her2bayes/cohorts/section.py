@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from her2bayes import __version__
-from her2bayes.cohorts.answers import curves_of
 from her2bayes.cohorts.chain import reference_model
-from her2bayes.estimand import parse
+from her2bayes.cohorts.estimates import curves_of
+from her2bayes.cohorts.kept import DEFAULT_PRIORS, MODEL
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Contrast
 from her2bayes.files import csv_text
 from her2bayes.inference.convergence import (
     CHAINS_AGREE,
@@ -27,13 +29,15 @@ from her2bayes.page.page import AnalysisPage
 from her2bayes.page.report import analysis_files
 from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.survival import figures
-from her2bayes.survival import figures as survival_forest
 from her2bayes.survival.figures import MISSING, Band, Curve, ForestRow
 
 if TYPE_CHECKING:
-    from her2bayes.cohorts.analysis import Endpoint, Result
-    from her2bayes.evidence.printed.study import Study
+    from matplotlib.figure import Figure as Drawing
 
+    from her2bayes.bayes.prior import Prior
+    from her2bayes.cohorts.analysis import Endpoint, Result
+
+_figures: Any = figures
 _LEGEND = ("median of cohorts, 95 %", "one cohort", "under one patient at risk")
 
 
@@ -56,16 +60,14 @@ def section(result: Result) -> Section:
     )
 
 
-def files_of(study: Study, result: Result) -> dict[str, str]:
+def files_of(result: Result) -> dict[str, str]:
     """Estimates, and the section as a page of its own with the files beside it."""
-    about = {"id": study.id, "title": study.title}
-    about |= {name: str(study.meta.get(name, "")) for name in ("citation", "doi", "design")}
     verdicts = {_name(e): e.ensemble.verdict for e in result.endpoints}
     summary = "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
     notices = [f"{n}: {v}" for n, v in verdicts.items() if failed(v)]
     run = {"package_version": __version__, **asdict(result.settings)}
     page = AnalysisPage(
-        about, "survival from printed numbers", f"{summary}.", (section(result),), (),
+        result.about, "survival from printed numbers", f"{summary}.", (section(result),), (),
         tuple(notices), run,
     )  # fmt: skip
     return {"estimates.csv": csv_text(result.estimates), **analysis_files(page, "report")}
@@ -141,16 +143,15 @@ def _endpoint_text(endpoint: Endpoint) -> str:
     )
 
 
-def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
-    """Kaplan-Meier curves of the cohorts by one factor of the reference model."""
+def curves(endpoint: Endpoint, factor: str) -> tuple[list[Curve], list[float]]:
+    """Kaplan-Meier curves of the cohorts by one factor of the reference model, and ticks."""
     ensemble = endpoint.ensemble
-    summary = ensemble.summary
-    last = summary.last
+    last = ensemble.summary.last
     step = next(s for s in (3, 6, 12, 24, 36) if last / s <= 9 or s == 36)
     ticks = [float(t) for t in np.arange(0, last + step * 0.999, step)]
     grid = np.linspace(0, last, 150)
     drawn = []
-    for level in summary.cells.levels(factor):
+    for level in ensemble.summary.cells.levels(factor):
         survival, risk = curves_of(ensemble, {factor: level}, grid)
         low, middle, high = np.quantile(survival, [0.025, 0.5, 0.975], axis=0)
         at = curves_of(ensemble, {factor: level}, np.array(ticks))[1].mean(axis=0)
@@ -158,12 +159,27 @@ def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
         one = grid[followed], survival[0, followed]
         until = float(grid[(risk.mean(axis=0) >= 1).nonzero()[0][-1]])
         drawn.append(Curve(level, Band(grid, middle, low, high), one, list(at), until))
+    return drawn, ticks
+
+
+def survival_figure(endpoint: Endpoint, factor: str | None = None) -> Drawing:
+    """Curves of the cohorts by a factor (default: the first compared), as a matplotlib figure."""
+    known = endpoint.spec.summary.model_factors
+    factor = factor or known[0]
+    if factor not in known:
+        raise BadInput(Fault("no such factor", value=factor, allowed=", ".join(known)))
+    return _figures.draw_survival(*curves(endpoint, factor), endpoint.name)
+
+
+def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
+    """Curves by one factor, with what they are."""
+    ensemble, summary = endpoint.ensemble, endpoint.ensemble.summary
     label = result.labels.get(factor, factor)
     key = f"reconstructed-{summary.endpoint}-{factor}".replace("_", "-")
     return Figure(
         key,
         f"{_name(endpoint)}: {label}, reconstructed cohorts",
-        figures.survival(drawn, ticks, summary.endpoint, _LEGEND),
+        figures.survival(*curves(endpoint, factor), summary.endpoint, _LEGEND),
         f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} that "
         "meet every printed number. Band: where the Kaplan–Meier curves of 95 % of the cohorts "
         "lie, with their median. Sampling error is not in the band. "
@@ -171,53 +187,69 @@ def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
     )
 
 
-def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:
-    """Hazard ratios of the first compared factor by subgroup."""
-    summary = endpoint.ensemble.summary
-    factor = summary.model_factors[0]
+def contrasts(endpoint: Endpoint) -> dict[str, Contrast]:
+    """Comparisons of the first compared factor of which there are hazard ratios."""
+    asked = (e.contrast for e in endpoint.reported if e.kind == "hazard_ratio")
+    factor = endpoint.ensemble.summary.model_factors[0]
+    return {str(c): c for c in asked if c is not None and c.factor == factor}
+
+
+def forest_rows(result: Result, endpoint: Endpoint, contrast: Contrast) -> list[ForestRow]:
+    """Hazard ratios of one comparison in all patients and by subgroup."""
     raw = endpoint.cohorts.set_index("estimand") if len(endpoint.cohorts) else pd.DataFrame()
     pooled = endpoint.estimates.set_index("estimand")
-    asked = [parse(text) for text in pooled.index]
-    ratios = [e for e in asked if e.kind == "hazard_ratio" and e.contrast]
-    found = []
-    contrasts = {str(e.contrast): e.contrast for e in ratios if e.contrast is not None}
-    for text, contrast in contrasts.items():
-        if contrast.factor != factor:
+    rows: list[ForestRow] = []
+    seen = ""
+    for estimand in endpoint.reported:
+        if estimand.kind != "hazard_ratio" or estimand.contrast != contrast:
             continue
-        rows: list[ForestRow] = []
-        seen = ""
-        for estimand in ratios:
-            if str(estimand.contrast) != text:
-                continue
-            name, level = estimand.given[0] if estimand.given else ("", "")
-            if name != seen:
-                rows.append(ForestRow(result.labels.get(name, name), "", MISSING, MISSING, True))
-                seen = name
-            rows.append(
-                ForestRow(
-                    level or "all patients",
-                    "",
-                    _three(raw, str(estimand), "reproduced"),
-                    _three(pooled, str(estimand), "posterior"),
-                    not level,
-                    result.published.get(str(estimand), MISSING),
-                )
+        name, level = estimand.given[0] if estimand.given else ("", "")
+        if name != seen:
+            rows.append(ForestRow(result.labels.get(name, name), "", MISSING, MISSING, True))
+            seen = name
+        rows.append(
+            ForestRow(
+                level or "all patients",
+                "",
+                _three(raw, str(estimand), "reproduced"),
+                _three(pooled, str(estimand), "posterior"),
+                not level,
+                result.published.get(str(estimand), MISSING),
             )
-        key = f"reconstructed-forest-{summary.endpoint}-{contrast.a}"
+        )
+    return rows
+
+
+def forest_figure(result: Result, endpoint: Endpoint, contrast: str | None = None) -> Drawing:
+    """Ratios of one comparison, ``her2: positive vs low`` (default: the first), by subgroup."""
+    known = contrasts(endpoint)
+    text = contrast or next(iter(known))
+    if text not in known:
+        raise BadInput(Fault("no such comparison", value=text, allowed="; ".join(known)))
+    return _figures.draw_forest(forest_rows(result, endpoint, known[text]), *_sides(known[text]))
+
+
+def _sides(contrast: Contrast) -> tuple[str, str, str]:
+    title = f"{contrast.a} against {contrast.b}"
+    return title, f"favours {contrast.a}", f"favours {contrast.b}"
+
+
+def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:
+    """Hazard ratios of the first compared factor by subgroup."""
+    found = []
+    for contrast in contrasts(endpoint).values():
+        key = f"reconstructed-forest-{endpoint.name}-{contrast.a}"
         found.append(
             Figure(
                 "".join(c if c.isalnum() else "-" for c in key),
                 f"{_name(endpoint)}: {contrast.a} against {contrast.b}",
-                survival_forest.forest(
-                    rows, f"{contrast.a} against {contrast.b}", f"favours {contrast.a}",
-                    f"favours {contrast.b}",
-                ),
+                figures.forest(forest_rows(result, endpoint, contrast), *_sides(contrast)),
                 "Raw: Cox regression within each group of every cohort, joined by Rubin's rules: "
                 "the 95 % interval holds the sampling error and what is not known of the "
                 "patients. Pooled: posterior of the reference model, with both. Published: ratio "
                 f"and 95 % interval as printed.{_warning(endpoint)}",
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -271,6 +303,27 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
     ]
 
 
+_ON_CARD = {
+    "reference_log_hazard": "log hazard per month",
+    "log_hazard_ratio": "log hazard ratio of two levels",
+    "spread": "spread of three or more levels",
+    "interaction": "interactions",
+    "log_censoring_rate": "log censoring rate per month",
+}
+
+
+def _card_priors(priors: Mapping[str, Prior]) -> dict[str, str]:
+    """Priors as the card names them; those not named there where they were changed."""
+    found = {}
+    for name, one in priors.items():
+        kind = one.distribution.replace("HalfNormal", "half-Normal")
+        values = [f"{dict(one.parameters)[key]:g}" for key in ("mu", "sigma", "a")
+                  if key in dict(one.parameters)]  # fmt: skip
+        if name in _ON_CARD or one != DEFAULT_PRIORS[name]:
+            found[_ON_CARD.get(name, name)] = f"{kind}({', '.join(values)})"
+    return found
+
+
 def _card(result: Result, endpoint: Endpoint) -> FitCard:
     ensemble = endpoint.ensemble
     chains = ensemble.chains
@@ -278,15 +331,9 @@ def _card(result: Result, endpoint: Endpoint) -> FitCard:
     return FitCard(
         fit_id=endpoint.fit_id,
         title=f"Reconstructed patients, {_name(endpoint)}",
-        model="reconstructed_survival",
+        model=MODEL,
         equations=reference_model.__doc__ or "",
-        priors={
-            "log hazard per month": "Normal(-4, 1)",
-            "log hazard ratio of two levels": "Normal(0, 0.75)",
-            "spread of three or more levels": "half-Normal(0.5)",
-            "interactions": "half-Normal(0.25)",
-            "log censoring rate per month": "Normal(-3.5, 1)",
-        },
+        priors=_card_priors(endpoint.spec.priors),
         diagnostics={
             "Draws": f"{len(chains)} chains of {min(c.months.shape[0] for c in chains)}",
             "R-hat, largest": number(table["rhat"].max(), 2),

@@ -181,20 +181,26 @@ _COHORTS: dict[str, Any] = {}  # of this process, by endpoint: ratios share the 
 
 def _from_cohorts(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
     """Ratio of the page's reconstructed cohorts."""
-    from her2bayes.cohorts import analysis as page
+    from her2bayes.cohorts.estimates import verdict
+    from her2bayes.cohorts.fitted import reconstruct
+    from her2bayes.cohorts.kept import MODEL
     from her2bayes.evidence.printed.study import load_study
 
     data = target.data
     estimand = canonical(data["estimand"])
     key = repr((data["digest"], estimand.outcome, sampling))
     if key not in _COHORTS:
-        study = load_study(Path(data["study"]))
-        _COHORTS[key] = page.drawn(study, estimand.outcome, store, sampling)
-    verdict, draws = _COHORTS[key].of(estimand)
+        quick = sampling.draws < 1000
+        _COHORTS[key] = reconstruct(
+            load_study(Path(data["study"])), endpoint=estimand.outcome, seed=sampling.seed,
+            quick=quick, store=store,
+        )  # fmt: skip
+    fit = _COHORTS[key]
+    draws = tuple(fit.drawn([estimand], group)[estimand] for group in ("posterior", "prior"))
+    said = verdict(draws[0], fit.endpoint().ensemble)
     run = Diagnostics(draws[0].sizes["chain"], 0, 0, np.inf)
     return Drawn(
-        page.MODEL, REFIT, {data["estimand"]: draws}, run, fit_id=_COHORTS[key].fit_id,
-        verdict=verdict,
+        MODEL, REFIT, {data["estimand"]: draws}, run, fit_id=fit.fit_id, verdict=said
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from her2bayes.cohorts.chain.settings import Settings
+from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.printed.interpretations import DEFAULTS, check_readings, reported
 from her2bayes.cohorts.printed.survival import read_summary
 from her2bayes.errors import BadInput

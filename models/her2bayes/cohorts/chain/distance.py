@@ -1,24 +1,46 @@
-"""Compiled distance of a cohort from the printed numbers, and whether a move keeps near enough.
+"""Compiled distance of a cohort from the printed numbers, and delayed acceptance of moves by it.
 
 The distance of a statistic is 0 inside its rounding cells and grows linearly outside. Only
 statistics that a move may have changed are computed anew, those that refuse often first.
+
+Near the target nearly all refusals come from the narrow windows of printed Cox ratios and limits,
+so planned moves are first screened by what they would do to the Cox fit, to first order. Let U and
+I be score and information at the middle of these windows. A patient of group g who leaves at s,
+with or without an event, adds to them
+
+    U_a:   event (1{g=a} - p_a(s))          - sum_{t <= s} w_g h(t) (1{g=a} - p_a(t))
+    I_ab:  event (1{a=b} p_a - p_a p_b)(s)  + sum_{t <= s} w_g h(t) d_g (1{a=b} p_a - p_a p_b)(t)
+
+with w_g = exp(beta_g), h(t) = deaths / weights at risk, p_a the share of group a in these weights,
+d_g the derivative by the weight of group g (Breslow's ties; exact counts at s itself). The fit
+after a move is one Newton step with what is taken away and put there. A move passes with
+probability exp(-sharpness * growth of this distance), then meets the whole target with the
+correction for the screen there and back (delayed acceptance with an approximation that depends on
+the state: Christen & Fox 2005), so that the target of the chain is untouched.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
-from her2bayes.cohorts.chain.compiled import fast, inlined
+import numpy as np
+
+from her2bayes.cohorts.chain import fast, inlined
+from her2bayes.cohorts.chain.state import Screen, first_at, rows_until
 from her2bayes.cohorts.chain.statistics import (
     COX,
     FAR,
     FIRST_OF_TIME,
     FOLLOW_UP,
+    GROUPS,
     LOG_RANK,
     REACH,
     VALUES,
     Z,
+    cox_step,
+    fill,
     rank_statistic,
+    solve,
     statistic,
 )
 
@@ -107,7 +129,7 @@ def centre(printed, t, out):
 
 
 @inlined
-def sign(printed, t, out):
+def signed(printed, t, out):
     """Where it is printed who fared better, chi-square counts as negative the other way round.
 
     So the distance falls all the way from one direction to the other. Inside nothing changes.
@@ -132,7 +154,7 @@ def outside(printed, t, out):
     if COX <= printed.kind[t] < FIRST_OF_TIME:
         centre(printed, t, out)
     if printed.kind[t] == LOG_RANK:
-        sign(printed, t, out)
+        signed(printed, t, out)
     total = 0.0
     for v in range(VALUES):
         if out[v] < printed.low[t, v]:
@@ -200,3 +222,213 @@ def refresh(printed, patients, work):
     """Compute all distances anew."""
     for t in range(printed.kind.size):
         patients.distance[t] = distance_of(printed, patients, work, t, 1e9)
+
+
+SHARPEST = 40.0  # the first order is not trusted further than that
+PARTS = 9  # of score (up to 3) and information (up to 6)
+HERE, THERE = 0, 1  # tables of the cohort as it is, and as proposed
+
+
+def screen_of(test: int, near: np.ndarray, patients: int) -> Screen:
+    """Memory of a screen for one Cox statistic."""
+    rows = patients + 1
+    weight = np.exp(np.concatenate([[0.0], near[: GROUPS - 1]]))
+    return Screen(
+        np.zeros((2, rows, GROUPS)), np.zeros((2, rows + 1, GROUPS, PARTS)), np.zeros((2, PARTS)),
+        np.array([0, 1]), np.zeros(1, np.int64), weight, np.zeros(PARTS), np.zeros((16, GROUPS)),
+        np.zeros(PARTS), np.zeros(2), test,
+    )  # fmt: skip
+
+
+@inlined
+def at_event(groups, share, g, part):
+    """What an event of group g adds where groups have these shares of the risk set."""
+    size = groups - 1
+    k = size
+    for a in range(size):
+        part[a] = (1.0 if g == a + 1 else 0.0) - share[a + 1]
+        for b in range(a + 1):
+            part[k] = (share[a + 1] if a == b else 0.0) - share[a + 1] * share[b + 1]
+            k += 1
+
+
+@fast
+def tabulate(printed, patients, screen, which):
+    """Fill one side of the tables from the numbers at risk."""
+    t, side = screen.test, screen.side[which]
+    groups, size = printed.groups[t], printed.groups[t] - 1
+    risk, dead = patients.risk[t], patients.dead[t]
+    share, passed, total = screen.share[side], screen.passed[side], screen.total[side]
+    rows = patients.rows[0]
+    small = screen.small
+    cox_step(risk, dead, rows, groups, printed.near[t], small[2], small[3:7], small)
+    k = size
+    for a in range(size):
+        total[a] = small[2, a]
+        for b in range(a + 1):
+            total[k] = small[3 + a, b]
+            k += 1
+    passed[0] = 0.0
+    for r in range(rows):
+        weights, deaths = 0.0, 0.0
+        for g in range(groups):
+            share[r, g] = screen.weight[g] * risk[g, r]
+            weights += share[r, g]
+            deaths += dead[g, r]
+        for g in range(groups):
+            share[r, g] = share[r, g] / weights if weights > 0 else 0.0
+        for g in range(groups):
+            rate = screen.weight[g] * deaths / weights if weights > 0 else 0.0
+            k = size
+            for a in range(size):
+                p = share[r, a + 1]
+                more = (1.0 if g == a + 1 else 0.0) - p
+                passed[r + 1, g, a] = passed[r, g, a] - rate * more
+                for b in range(a + 1):
+                    q = share[r, b + 1]
+                    other = (1.0 if g == b + 1 else 0.0) - q
+                    change = (more if a == b else 0.0) - more * q - p * other
+                    passed[r + 1, g, k] = passed[r, g, k] + rate * change
+                    k += 1
+
+
+@fast
+def shares_at(printed, patients, screen, i, g, time, row, share):
+    """Shares of the risk set at a time between rows, patient i of group g in it."""
+    t = screen.test
+    groups, n = printed.groups[t], patients.order.size
+    at_row = row < patients.rows[0]
+    until = patients.row_time[row] if at_row else np.int64(2**40)
+    for a in range(groups):
+        share[a] = patients.risk[t, a, row] if at_row else 0.0
+    if patients.time[i] >= until:
+        old = printed.group_of[t, patients.cell[i]]
+        if old >= 0:
+            share[old] -= 1.0
+    share[g] += 1.0
+    k = first_at(patients, time)
+    while k < n and patients.time[patients.order[k]] < until:
+        j = patients.order[k]
+        other = printed.group_of[t, patients.cell[j]]
+        if j != i and other >= 0:
+            share[other] += 1.0
+        k += 1
+    weights = 0.0
+    for a in range(groups):
+        share[a] *= screen.weight[a]
+        weights += share[a]
+    for a in range(groups):
+        share[a] /= weights
+
+
+@inlined
+def add(printed, patients, screen, which, i, time, event, cell, sign, total, parts):
+    """Add what a patient in some state contributes, or take it away."""
+    t, side = screen.test, screen.side[which]
+    g = printed.group_of[t, cell]
+    if g < 0:
+        return
+    upto = rows_until(patients, time)
+    for k in range(parts):
+        total[k] += sign * screen.passed[side, upto, g, k]
+    if not event:
+        return
+    share = screen.share[side, upto - 1] if upto > 0 else screen.share[side, 0]
+    if upto == 0 or patients.row_time[upto - 1] != time:
+        share = screen.small[15]
+        shares_at(printed, patients, screen, i, g, time, upto, share)
+    at_event(printed.groups[t], share, g, screen.part)
+    for k in range(parts):
+        total[k] += sign * screen.part[k]
+
+
+@inlined
+def distance_at(printed, screen, total, out):
+    """Distance from the printed ratios and limits after one Newton step from their middle."""
+    t, small = screen.test, screen.small
+    size = printed.groups[t] - 1
+    matrix, right, fit = small[7:11], small[2], small[11]
+    unpack(total, size, matrix)
+    for a in range(size):
+        right[a] = total[a]
+    if not solve(matrix, right, size):
+        return MISSING
+    for a in range(size):
+        fit[a] = printed.near[t, a] + right[a]
+    for a in range(size):
+        unpack(total, size, matrix)
+        for b in range(size):
+            right[b] = 1.0 if a == b else 0.0
+        if not solve(matrix, right, size) or right[a] <= 0:
+            return MISSING
+        fill(out, 4 * a, fit[a], np.sqrt(right[a]))
+    return outside(printed, t, out)
+
+
+@inlined
+def unpack(total, size, matrix):
+    """The information as a matrix."""
+    k = size
+    for a in range(size):
+        for b in range(a + 1):
+            matrix[a, b] = matrix[b, a] = total[k]
+            k += 1
+
+
+@inlined
+def parts_of(printed, screen):
+    """Number of parts: of score and of information."""
+    size = printed.groups[screen.test] - 1
+    return size + size * (size + 1) // 2
+
+
+@inlined
+def log_pass(printed, patients, screen, which, moved, sharpness, out):
+    """Log probability that a move passes, seen from the tables of one side.
+
+    ``moved`` holds the patients' states after it.
+    """
+    parts, total = parts_of(printed, screen), screen.moved
+    for k in range(parts):
+        total[k] = screen.total[screen.side[which], k]
+    for k in range(moved.size[0]):
+        i = moved.who[k]
+        time = patients.time[i] if moved.s[k] == patients.s[i] else int(np.ceil(moved.s[k]))
+        event, cell = patients.event[i], patients.cell[i]
+        add(printed, patients, screen, which, i, patients.time[i], event, cell, -1.0, total, parts)
+        add(
+            printed,
+            patients,
+            screen,
+            which,
+            i,
+            time,
+            moved.event[k],
+            moved.cell[k],
+            1.0,
+            total,
+            parts,
+        )
+    growth = distance_at(printed, screen, total, out) - screen.distance[screen.side[which]]
+    return min(0.0, -min(sharpness, SHARPEST) * growth)
+
+
+@inlined
+def look(printed, patients, screen, which, out):
+    """Make the tables of one side those of the cohort as it is."""
+    tabulate(printed, patients, screen, which)
+    side = screen.side[which]
+    screen.distance[side] = distance_at(printed, screen, screen.total[side], out)
+
+
+@inlined
+def turn(screen):
+    """The proposed cohort is now the cohort as it is."""
+    screen.side[0], screen.side[1] = screen.side[1], screen.side[0]
+
+
+@inlined
+def screens(printed, patients, work, ranks):
+    """Tell whether a planned move may change the screened test."""
+    test = work.screen.test
+    return test >= 0 and is_affected(printed, patients, work.plan, test, ranks)

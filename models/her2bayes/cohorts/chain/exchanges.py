@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain.changes import plan, plan_keeps_facts
-from her2bayes.cohorts.chain.compiled import inlined
+from her2bayes.cohorts.chain import inlined
+from her2bayes.cohorts.chain.state import plan, plan_keeps_facts
 
 TRIES = 60  # to find a patient of some kind
 ONCE = 0.1  # share of the pairs that keep the counts by themselves which are exchanged

@@ -14,12 +14,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain.changes import carry_out, facts_hold, take_back
-from her2bayes.cohorts.chain.compiled import inlined, outer
-from her2bayes.cohorts.chain.delayed_acceptance import HERE, THERE, log_pass, look, screens, turn
-from her2bayes.cohorts.chain.distance import accepted, keep_distances, refresh, room_left
+from her2bayes.cohorts.chain import inlined, outer
+from her2bayes.cohorts.chain.distance import (
+    HERE,
+    THERE,
+    accepted,
+    keep_distances,
+    log_pass,
+    look,
+    refresh,
+    room_left,
+    screens,
+    turn,
+)
 from her2bayes.cohorts.chain.exchanges import move_event, move_four, move_near, move_swap
-from her2bayes.cohorts.chain.joint_move import move_ridge
 from her2bayes.cohorts.chain.moves import (
     move_one,
     move_pair,
@@ -28,13 +36,14 @@ from her2bayes.cohorts.chain.moves import (
     move_time,
     move_warp,
 )
+from her2bayes.cohorts.chain.moves_of_all import move_reheat, move_ridge
 from her2bayes.cohorts.chain.reference_model import (
     count_exits,
     counts_of_exits,
     fill_hazards,
     hamiltonian,
 )
-from her2bayes.cohorts.chain.tempered_transition import move_reheat
+from her2bayes.cohorts.chain.state import carry_out, facts_hold, take_back
 
 TIME, SWAP, PAIR, SHIFT, ONE, TABLE, WARP, NEAR, EVENT, FOUR = range(10)
 STEPS = 10  # moves of a few patients, chosen at random

@@ -22,10 +22,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain.changes import change, plan
-from her2bayes.cohorts.chain.compiled import fast, inlined
+from her2bayes.cohorts.chain import fast, inlined
 from her2bayes.cohorts.chain.exchanges import partner
-from her2bayes.cohorts.chain.state import first_at
+from her2bayes.cohorts.chain.state import change, first_at, plan
 
 # mypy: disable-error-code="no-untyped-def"
 # ruff: noqa: NPY002 (inside numba there is no other generator that a seed reaches)

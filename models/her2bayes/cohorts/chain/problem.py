@@ -18,7 +18,7 @@ from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.kernel import STEPS
 from her2bayes.cohorts.chain.reference_model import Model
 from her2bayes.cohorts.chain.state import Printed
-from her2bayes.cohorts.printed.design import PAIRED, Cells, Summary, Target
+from her2bayes.cohorts.chain.summary import PAIRED, Cells, Summary, Target
 from her2bayes.errors import BadInput, Fault
 
 TENTHS = 10.0  # of a month: the grid of recorded times

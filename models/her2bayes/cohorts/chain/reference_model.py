@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from her2bayes.cohorts.chain.compiled import fast, inlined, outer
+from her2bayes.cohorts.chain import fast, inlined, outer
 
 
 class Model(NamedTuple):

@@ -25,12 +25,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.audit import hazard_ratios as triplets
 from her2bayes.audit import rounding
 from her2bayes.cohorts.chain import statistics as kernel
+from her2bayes.cohorts.chain.replica import SHARPEST, Settings
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 
@@ -198,3 +200,31 @@ def adjusted(study: Study, endpoint: str) -> list[tuple[str, str]]:
             why = f"{row.reading} model: its other factors are not among the cells of patients"
             found.append((str(row.claim_id), why))
     return found
+
+
+def settings_of(study: Study, **changes: Any) -> Settings:
+    """Settings that a study chooses, with changes; raises ``BadInput`` with every fault."""
+    chosen = dict(choices(study).get("chains", {}))
+    names = [field.name for field in fields(Settings) if field.name != "seed"]
+    faults = []
+    for name, value in chosen.items():
+        numbers = value if name == "reheats" and isinstance(value, list) else [value]
+        good = all(isinstance(x, int) and not isinstance(x, bool) and x >= 0 for x in numbers)
+        if name not in names:
+            faults.append(_fault(study, "no such setting", name, ", ".join(names)))
+        elif name == "reheats" and (len(numbers) != 3 or not good):
+            faults.append(_fault(study, "reheats", value, "three whole numbers, 0 or more"))
+        elif not good or (value == 0 and name != "ridges"):
+            faults.append(_fault(study, name, value, "a whole number above 0"))
+        elif name == "softest" and value >= SHARPEST:
+            faults.append(_fault(study, name, value, f"below {SHARPEST:g}, the sharpest place"))
+    if faults:
+        raise BadInput(faults)
+    if "reheats" in chosen:
+        chosen["reheats"] = tuple(chosen["reheats"])
+    return Settings(**{**chosen, **changes})
+
+
+def _fault(study: Study, problem: str, value: object, allowed: str) -> Fault:
+    place = study.folder / CHOICES
+    return Fault(f"[chains] {problem}", file=place, value=value, allowed=allowed)

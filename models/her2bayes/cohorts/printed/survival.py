@@ -17,8 +17,8 @@ from her2bayes.audit import times
 from her2bayes.audit.claims import Claim, read_claims
 from her2bayes.audit.rounding import cell
 from her2bayes.cohorts.chain import statistics as kernel
+from her2bayes.cohorts.chain.summary import CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.printed.constraints import summary
-from her2bayes.cohorts.printed.design import CountFact, Statistic, Summary, Target
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study

@@ -24,12 +24,11 @@ from her2bayes.cohorts.chain import problem as model
 from her2bayes.cohorts.chain import statistics
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.problem import Problem, counts_of_facts
-from her2bayes.cohorts.chain.replica import Effort, Replica
-from her2bayes.cohorts.chain.settings import Settings
+from her2bayes.cohorts.chain.replica import Effort, Replica, Settings
+from her2bayes.cohorts.chain.summary import Statistic
 from her2bayes.cohorts.chain.tempering import Chain, chain
 from her2bayes.cohorts.diagnostics import landmarks, log_hazards
-from her2bayes.cohorts.printed.design import Statistic
-from her2bayes.cohorts.validation.printed_cohort import (
+from her2bayes.cohorts.validation.truths import (
     CELLS,
     COUNTS,
     CUT_END,

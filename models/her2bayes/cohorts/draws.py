@@ -1,0 +1,340 @@
+"""Draws of estimands of reconstructed cohorts: the one place where they are computed.
+
+Survival of a group is the mean of S_i(t) over its patients. A printed univariate ratio leaves other
+factors out, so its counterpart in the reference model is not a coefficient but the value that Cox's
+estimate tends to in endlessly many such patients:
+
+    sum_t [ D_g(t) - D(t) exp(b_g) R_g(t) / sum_k exp(b_k) R_k(t) ] = 0     for every group g
+    R_g(t) = sum over cells m in g of n_m S_m(t) C(t),    D_g(t) = sum n_m h_m S_m(t) C(t)
+
+over a grid of midpoints, n_m patients, h_m and S_m hazard and survival of a cell, C the censoring
+distribution (Struthers & Kalbfleisch 1986).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.cohorts.chain import kernel
+from her2bayes.cohorts.chain.problem import TENTHS, Problem
+from her2bayes.cohorts.chain.replica import cohort, log_rates, prior_theta
+from her2bayes.cohorts.chain.tempering import Chain, members
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import Contrast, Estimand, parse
+from her2bayes.survival import piecewise as survival
+
+STEPS = 6  # of the grid in each interval
+NEWTON = 25
+LARGEST_STEP, LEAST = 2.0, 1e-12
+FEW = 1e-3  # patients in an empty cell: a group that is empty in one cohort still has a ratio
+PRIOR_DRAWS = 1000
+DRAWS = 400  # of each chain
+GIVEN_MEMBERS, GIVEN_DRAWS = 100, 40  # parameters drawn for each member's patients
+LEAPS, WARM, APART = 12, 60, 3
+RATIOS = ("hazard_ratio", "hazard_ratio_ratio")
+TIMED = ("survival", "survival_difference", "rmst", "rmst_difference")
+KINDS = (*RATIOS, *TIMED)
+"""Kinds of estimand that reconstructed cohorts answer."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Log rates per month and patients of some draws.
+
+    ``log_hazard`` (chain, draw, cell, interval), ``log_leave`` (chain, draw, interval),
+    ``patients`` (chain, draw, cell).
+    """
+
+    log_hazard: xr.DataArray
+    log_leave: xr.DataArray
+    patients: xr.DataArray
+
+    @cached_property
+    def at_risk(self) -> tuple[np.ndarray, np.ndarray]:
+        """Patients at risk and deaths (chain, draw, time, cell) at the midpoints of a grid."""
+        order = ("chain", "draw", "interval", "cell")
+        log_hazard = self.log_hazard.transpose(*order).to_numpy()
+        leave = np.exp(self.log_leave.transpose(*order[:3]).to_numpy())[..., None]
+        start, end = (self.log_hazard[f"interval_{side}"].to_numpy() for side in ("start", "end"))
+        width = (end - start) / STEPS
+        hazard = np.repeat(np.exp(log_hazard), STEPS, axis=2)
+        rate = hazard + np.repeat(leave, STEPS, axis=2)
+        spent = rate * np.repeat(width, STEPS)[:, None]
+        before = np.cumsum(spent, axis=2) - spent / 2
+        number = self.patients.transpose("chain", "draw", "cell").to_numpy()[:, :, None, :]
+        risk = np.maximum(number, FEW) * np.exp(-before)
+        return risk, risk * hazard * np.repeat(width, STEPS)[:, None]
+
+
+def log_ratios(part: Part, groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Log hazard ratios (chain, draw, group) against the first group; ``groups`` hold cells."""
+    risk, dead = (np.stack([x[..., g].sum(-1) for g in groups], axis=-1) for x in part.at_risk)
+    risk, dead = np.maximum(risk, LEAST), dead
+    all_dead = dead.sum(-1, keepdims=True)
+    beta = np.zeros((*risk.shape[:2], len(groups)))
+    for _ in range(NEWTON):
+        weight = risk * np.exp(beta)[:, :, None, :]
+        share = weight / weight.sum(-1, keepdims=True)
+        score = (dead - all_dead * share).sum(2)[..., 1:]
+        spread = np.einsum("cdtg,cdth->cdgh", all_dead * share, share)
+        information = -spread[..., 1:, 1:]
+        place = np.arange(len(groups) - 1)
+        information[..., place, place] += (all_dead * share).sum(2)[..., 1:] + LEAST
+        step = np.linalg.solve(information, score[..., None])[..., 0]
+        step = np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        beta[..., 1:] += step
+        if np.abs(step).max() < 1e-8:
+            break
+    return beta
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Rates and patients of an endpoint: of all draws, of the prior, of each member's patients.
+
+    ``levels`` holds the level of every factor of the reference model in each of its cells.
+    """
+
+    posed: Problem
+    chains: Sequence[Chain]
+    seed: int
+
+    @cached_property
+    def levels(self) -> pd.DataFrame:
+        """Level of every model factor (column) in each cell of the model (row)."""
+        item, cell_of = self.posed.summary, self.posed.printed.model_cell
+        table = []
+        for m in range(self.posed.model.columns.shape[0]):
+            combination = item.cells.combinations[int(np.flatnonzero(cell_of == m)[0])]
+            table.append({f: item.cells.value(combination, f) for f in item.model_factors})
+        return pd.DataFrame(table)
+
+    @cached_property
+    def kept(self) -> tuple[np.ndarray, ...]:
+        """Draws of each chain that are looked at, evenly spaced, as many of each."""
+        size = min(DRAWS, *(chain.months.shape[0] for chain in self.chains))
+        ends = [chain.months.shape[0] - 1 for chain in self.chains]
+        return tuple(np.linspace(0, end, size).round().astype(int) for end in ends)
+
+    @cached_property
+    def posterior(self) -> Part:
+        """Parameters and patients as the chains drew them together."""
+        pairs = list(zip(self.chains, self.kept, strict=True))
+        theta = np.stack([chain.theta[part] for chain, part in pairs])
+        cell = np.stack([chain.cell[part] for chain, part in pairs])
+        return _part(self.posed, theta, _counts(self.posed, cell))
+
+    @cached_property
+    def prior(self) -> Part:
+        """Parameters from the prior, in one chain, over the posterior's mean patients by cell."""
+        rng, _ = self._seeds
+        before = prior_theta(self.posed.model, PRIOR_DRAWS, rng)[None]
+        typical = self.posterior.patients.mean(["chain", "draw"])
+        return _part(self.posed, before, typical.expand_dims(chain=1, draw=PRIOR_DRAWS))
+
+    @cached_property
+    def given(self) -> Part:
+        """Parameters drawn given each member's patients alone; a member's draws are a chain.
+
+        What a survival analysis of that one data set would say, under the same model and priors.
+        """
+        alone, same = [], []
+        for seed, (c, d) in zip(self._seeds[1], self._members, strict=True):
+            chain = self.chains[c]
+            patients = chain.months[d] * TENTHS, chain.event[d], chain.cell[d]
+            alone.append(parameters_given(self.posed, patients, chain.theta[d], GIVEN_DRAWS, seed))
+            same.append(np.repeat(chain.cell[d][None], GIVEN_DRAWS, axis=0))
+        return _part(self.posed, np.stack(alone), _counts(self.posed, np.stack(same)))
+
+    @cached_property
+    def _members(self) -> list[tuple[int, int]]:
+        return members(self.chains, GIVEN_MEMBERS)
+
+    @property
+    def _seeds(self) -> tuple[np.random.Generator, list[int]]:
+        """Generator of the prior's draws, and a seed for each member, drawn before."""
+        rng = np.random.default_rng(self.seed)
+        return rng, [int(rng.integers(2**31)) for _ in self._members]
+
+
+def parameters_given(
+    posed: Problem, patients: tuple[np.ndarray, ...], start: np.ndarray, number: int, seed: int
+) -> np.ndarray:
+    """Draws (draw, parameter) of theta given patients: times in month tenths, events, cells."""
+    theta, found = start.copy(), np.zeros((number, start.size))
+    state = cohort(posed.printed, *patients)
+    kernel.parameters(posed.printed, state, posed.model, theta, seed, WARM, APART, LEAPS, found)
+    return found
+
+
+def _part(posed: Problem, theta: np.ndarray, patients: xr.DataArray) -> Part:
+    death, leave = log_rates(posed.model, theta.reshape(-1, theta.shape[-1]))
+    start = posed.model.start / TENTHS
+    end = np.append(start[1:], posed.summary.last)
+    axes = {
+        "interval": np.arange(start.size),
+        "interval_start": ("interval", start),
+        "interval_end": ("interval", end),
+    }
+    lead, tenths = theta.shape[:2], np.log(TENTHS)
+    return Part(
+        xr.DataArray(
+            death.reshape(*lead, *death.shape[1:]) + tenths,
+            dims=("chain", "draw", "cell", "interval"), coords=axes,
+        ),
+        xr.DataArray(
+            leave.reshape(*lead, -1) + tenths, dims=("chain", "draw", "interval"), coords=axes
+        ),
+        patients,
+    )  # fmt: skip
+
+
+def _counts(posed: Problem, cell: np.ndarray) -> xr.DataArray:
+    """Patients by cell of the model in each draw."""
+    size = posed.model.columns.shape[0]
+    found = np.zeros((*cell.shape[:2], size))
+    for m in range(size):
+        found[..., m] = (posed.printed.model_cell[cell] == m).sum(axis=-1)
+    return xr.DataArray(found, dims=("chain", "draw", "cell"))
+
+
+def draws(
+    asked: Iterable[Estimand], part: Part, levels: pd.DataFrame
+) -> dict[Estimand, xr.DataArray]:
+    """Draws (chain, draw) of estimands, on the natural scale: ratios, shares 0 to 1, months.
+
+    Ratios of one factor in one group of patients come from one Cox model of all its levels, and
+    restricted means of one group from one pass; what is shared is computed once.
+    """
+    batch = _Batch(part, levels)
+    return {estimand: batch.of(estimand) for estimand in asked}
+
+
+class _Batch:
+    """What estimands of one part share, kept while they are asked for."""
+
+    def __init__(self, part: Part, levels: pd.DataFrame) -> None:
+        self.part, self.levels = part, levels
+        self.ratios: dict[tuple[str, tuple[tuple[str, str], ...]], np.ndarray] = {}
+        self.means: dict[tuple[str, tuple[tuple[str, str], ...], float], xr.DataArray] = {}
+
+    def of(self, estimand: Estimand) -> xr.DataArray:
+        """Draws of one estimand."""
+        kind, contrast, given = estimand.kind, estimand.contrast, estimand.conditions
+        if kind == "hazard_ratio":
+            assert contrast is not None  # of the grammar, as are the others
+            return xr.ufuncs.exp(self.log_ratio(contrast, given))
+        if kind == "hazard_ratio_ratio":
+            assert contrast is not None
+            inner = inner_contrast(estimand)
+            sides = [{**given, contrast.factor: level} for level in (contrast.a, contrast.b)]
+            first, second = (self.log_ratio(inner, side) for side in sides)
+            return xr.ufuncs.exp(first - second)
+        assert estimand.time is not None
+        what, _, difference = kind.partition("_")
+        if not difference:
+            return self.mean(what, given, estimand.time)
+        assert contrast is not None
+        sides = [{**given, contrast.factor: level} for level in (contrast.a, contrast.b)]
+        first, second = (self.mean(what, side, estimand.time) for side in sides)
+        return first - second
+
+    def log_ratio(self, contrast: Contrast, given: Mapping[str, str]) -> xr.DataArray:
+        """Unadjusted log hazard ratio, from one Cox model of all levels of the factor."""
+        names = list(dict.fromkeys(self.levels[contrast.factor]))
+        key = contrast.factor, tuple(sorted(given.items()))
+        if key not in self.ratios:
+            inside = self.inside(given)
+            of = self.levels[contrast.factor]
+            groups = [np.flatnonzero(inside & (of == name).to_numpy()) for name in names]
+            self.ratios[key] = log_ratios(self.part, groups)
+        found = self.ratios[key]
+        ratio = found[..., names.index(contrast.a)] - found[..., names.index(contrast.b)]
+        return xr.DataArray(ratio, dims=("chain", "draw"))
+
+    def mean(self, what: str, given: Mapping[str, str], time: float) -> xr.DataArray:
+        """Survival at, or restricted mean to, a time: the mean over a group's patients."""
+        key = what, tuple(sorted(given.items())), time
+        if key not in self.means:
+            chosen = np.flatnonzero(self.inside(given))
+            weight = self.part.patients.isel(cell=chosen)
+            weight = weight / weight.sum("cell")
+            log_hazard = self.part.log_hazard.isel(cell=chosen)
+            if what == "rmst":
+                each = survival.rmst(log_hazard, time)
+            else:
+                each = survival.survival(log_hazard, [time]).isel(time=0, drop=True)
+            self.means[key] = (each * weight).sum("cell").transpose("chain", "draw")
+        return self.means[key]
+
+    def inside(self, given: Mapping[str, str]) -> np.ndarray:
+        """Cells of the model in a group."""
+        inside = np.ones(len(self.levels), bool)
+        for factor, level in given.items():
+            inside &= (self.levels[factor] == level).to_numpy()
+        return inside
+
+
+def inner_contrast(estimand: Estimand) -> Contrast:
+    """Contrast whose hazard ratio a ratio of ratios compares: ``os, her2: positive vs low``."""
+    endpoint, _, text = estimand.outcome.partition(", ")
+    found = parse(f"hazard_ratio[{endpoint} ; {text}]").contrast
+    if found is None or not found.a:
+        problem, allowed = (
+            "names no ratio in its outcome",
+            "os, her2: positive vs low ; hr_status: a vs b",
+        )
+        raise BadInput(Fault(problem, value=str(estimand), allowed=allowed))
+    return found
+
+
+def check(asked: Iterable[Estimand], endpoint: str, levels: pd.DataFrame, last: float) -> None:
+    """Raise ``BadInput`` with every estimand that an endpoint's cohorts do not answer, and why."""
+    known = {str(name): list(dict.fromkeys(levels[name])) for name in levels}
+    faults: list[Fault] = []
+    for one in asked:
+        if one.kind not in KINDS:
+            problem = "reconstructed cohorts do not answer this kind"
+            faults.append(Fault(problem, value=str(one), allowed=", ".join(KINDS)))
+        else:
+            faults += [*_form_faults(one, endpoint, last), *_level_faults(one, known)]
+    raise_if(faults)
+
+
+def _form_faults(one: Estimand, endpoint: str, last: float) -> Iterator[Fault]:
+    """What is wrong with outcome, time, or whether levels are compared."""
+    outcome, _, inner = one.outcome.partition(", ")
+    if outcome != endpoint or bool(inner) != (one.kind == "hazard_ratio_ratio"):
+        form = f"{endpoint}, her2: a vs b" if one.kind == "hazard_ratio_ratio" else endpoint
+        yield Fault("no such outcome of these cohorts", value=str(one), allowed=form)
+    timed = one.kind in TIMED
+    if timed and not (one.time_unit == "months" and 0 < (one.time or 0) <= last):
+        allowed = f"@ a time up to {last:g} months, where follow-up ends"
+        yield Fault("no time that these cohorts answer", value=str(one), allowed=allowed)
+    if not timed and one.time is not None:
+        yield Fault("a ratio has no time here", value=str(one))
+    compares = one.contrast is not None and bool(one.contrast.a)
+    if compares == (one.kind in ("survival", "rmst")):
+        problem = "needs no comparison" if compares else "needs a comparison of two levels"
+        yield Fault(f"{one.kind} {problem}", value=str(one), allowed="; her2: a vs b, for others")
+
+
+def _level_faults(one: Estimand, known: Mapping[str, list[str]]) -> Iterator[Fault]:
+    """Factors and levels that the cohorts do not have."""
+    contrasts = [one.contrast] if one.contrast and one.contrast.a else []
+    if one.kind == "hazard_ratio_ratio":
+        try:
+            contrasts.append(inner_contrast(one))
+        except BadInput as bad:
+            yield from bad.faults
+    for factor, level in [*one.given, *((c.factor, x) for c in contrasts for x in (c.a, c.b))]:
+        if level not in known.get(factor, ()):
+            allowed = "; ".join(f"{name}: {', '.join(levels)}" for name, levels in known.items())
+            problem = f"no {factor}={level} among the patients"
+            yield Fault(problem, value=str(one), allowed=allowed)

@@ -1,0 +1,416 @@
+"""Reconstructed patients as fitted analyses: what ``reconstruct`` returns, and how it is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+import pandas as pd
+import xarray as xr
+
+from her2bayes.bayes.prior import Prior
+from her2bayes.cohorts import kept
+from her2bayes.cohorts.analysis import Endpoint, Result, quicker, result_of
+from her2bayes.cohorts.curve_fitted import ReconstructedCurves, arms_of, reconstructed_curves
+from her2bayes.cohorts.draws import draws
+from her2bayes.cohorts.ensemble import ensemble_of, write
+from her2bayes.cohorts.kept import Specification, Tell
+from her2bayes.cohorts.printed.interpretations import endpoints, settings_of
+from her2bayes.cohorts.printed.survival import read_summary
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Estimand, parse
+from her2bayes.evidence.printed.study import Study
+from her2bayes.files import publish
+from her2bayes.inference.convergence import failed
+from her2bayes.inference.fit import Fit
+from her2bayes.inference.store import Store
+from her2bayes.results.fitted import Asked, Figures, Fitted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from her2bayes.page.section import Section
+
+ENSEMBLE = 50
+SEED = 20230221
+
+
+@dataclass(frozen=True, repr=False)
+class ReconstructedStudy(Fitted):
+    """Patients behind a study's printed survival: cohorts, and what they and the model say.
+
+    ``result`` holds the endpoints, each with its cohorts, chains and verdict. There is no
+    ``log_likelihood`` in ``tree``: the data are printed numbers that every draw meets exactly, so
+    that each draw has the same likelihood and leaving patients out has no meaning.
+    """
+
+    family: ClassVar[str] = "cohorts"
+    result: Result
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Endpoints, in the study's order."""
+        return self.result.endpoints
+
+    @property
+    def title(self) -> str:
+        """What was reconstructed, of whom."""
+        parts = [f"{e.name} ({e.spec.summary.patients} patients)" for e in self.endpoints]
+        return (
+            f"Reconstructed patients behind {self.result.study}, not its data: {', '.join(parts)}"
+        )
+
+    @cached_property
+    def fits(self) -> Mapping[str, Fit]:
+        """Draws of the reference model over the cohorts, by endpoint."""
+        return {e.name: Fit(_tree(e), {**e.spec.identity, "fit_id": e.fit_id})
+                for e in self.endpoints}  # fmt: skip
+
+    @property
+    def fit_id(self) -> str:
+        """Key of the first endpoint's chains; quick, as no draw is read for it."""
+        return self.endpoints[0].fit_id
+
+    @property
+    def converged(self) -> bool:
+        """Whether independently started chains agree about every endpoint."""
+        return all(endpoint.ensemble.agrees for endpoint in self.endpoints)
+
+    def drawn(self, asked: list[Estimand], group: str) -> Mapping[Estimand, xr.DataArray]:
+        """Draws ``(chain, draw)`` from ``group``: "posterior", "prior", or "given".
+
+        "given" are parameters drawn from each member's patients alone, a member a chain: what a
+        survival analysis of that one data set would say.
+        """
+        if group not in ("posterior", "prior", "given"):
+            allowed = "posterior, prior, given"
+            raise BadInput(Fault("no such group of draws", value=group, allowed=allowed))
+        found: dict[Estimand, xr.DataArray] = {}
+        for endpoint, mine in self._by_endpoint(asked):
+            part = getattr(endpoint.draws, group)
+            found |= draws(mine, part, endpoint.draws.levels)
+        return found
+
+    def _by_endpoint(self, asked: Sequence[Estimand]) -> list[tuple[Endpoint, list[Estimand]]]:
+        """Estimands by the endpoint they are of, all checked; strangers are the first one's."""
+        known = {endpoint.name: endpoint for endpoint in self.endpoints}
+        groups: dict[str, list[Estimand]] = {}
+        faults: list[Fault] = []
+        for one in asked:
+            name = one.outcome.partition(",")[0]
+            groups.setdefault(name if name in known else self.endpoints[0].name, []).append(one)
+        for name, mine in groups.items():
+            try:
+                known[name].check(mine)
+            except BadInput as bad:
+                faults += bad.faults
+        if faults:
+            raise BadInput(faults)
+        return [(known[name], mine) for name, mine in groups.items()]
+
+    def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
+        """One row an estimand; without any, all that a report holds.
+
+        ``evidence_kind`` is "by_construction" for what was put in and "implied" for what was not;
+        the note says how much of the variance is due to not knowing the patients.
+        """
+        if estimands is None:
+            return self.result.estimates
+        asked = [parse(one) if isinstance(one, str) else one for one in estimands]
+        tables = [endpoint.rows_of(mine) for endpoint, mine in self._by_endpoint(asked)]
+        rows = pd.concat(tables).set_index("estimand", drop=False)
+        return rows.loc[[str(one) for one in asked]].reset_index(drop=True)
+
+    def classical(self) -> pd.DataFrame:
+        """Cox's ratios over the cohorts, joined by Rubin's rules."""
+        return self.result.classical
+
+    def cohorts(self, endpoint: str | None = None) -> pd.DataFrame:
+        """Patients, one row each: ``member`` (from 1), factors, ``time`` in months, ``event``.
+
+        Of every endpoint in a column of that name, where there are several and none is named.
+        """
+        if endpoint is None and len(self.endpoints) > 1:
+            parts = [e.ensemble.patients().assign(endpoint=e.name) for e in self.endpoints]
+            return pd.concat(parts, ignore_index=True)
+        return self.endpoint(endpoint).ensemble.patients()
+
+    def endpoint(self, name: str | None = None) -> Endpoint:
+        """One endpoint with its chains; the first where none is named."""
+        known = {endpoint.name: endpoint for endpoint in self.endpoints}
+        if name is None:
+            return self.endpoints[0]
+        if name not in known:
+            raise BadInput(Fault("no such endpoint", value=name, allowed=", ".join(known)))
+        return known[name]
+
+    def match(self) -> pd.DataFrame:
+        """Every printed number in every cohort, by code that shares nothing with the sampler."""
+        return pd.concat([e.ensemble.match.assign(endpoint=e.name) for e in self.endpoints])
+
+    def diagnostics(self) -> pd.DataFrame:
+        """R-hat and effective sample size of what cohorts say, over independent chains."""
+        tables = [e.ensemble.diagnostics.assign(endpoint=e.name) for e in self.endpoints]
+        return pd.concat(tables, ignore_index=True)
+
+    def determined(self) -> pd.DataFrame:
+        """How far the printed numbers determine each estimate: its variance due to not knowing.
+
+        ``share`` is 0 where any cohort that meets the numbers says the same, 1 where all that is
+        not known is who the patients were.
+        """
+        return pd.concat([e.variance for e in self.endpoints], ignore_index=True)
+
+    @property
+    def figures(self) -> Figures:
+        """``survival(factor, endpoint)`` over the cohorts, ``forest(a, b, endpoint)`` of ratios."""
+        from her2bayes.cohorts import section
+
+        def survival(factor: str | None = None, endpoint: str | None = None) -> Figure:
+            return section.survival_figure(self.endpoint(endpoint), factor)
+
+        def forest(contrast: str | None = None, endpoint: str | None = None) -> Figure:
+            return section.forest_figure(self.result, self.endpoint(endpoint), contrast)
+
+        return Figures({"survival": survival, "forest": forest})
+
+    def section(self) -> Section:
+        """Report the endpoints."""
+        from her2bayes.cohorts.section import section
+
+        return section(self.result)
+
+    def priors(self) -> Mapping[str, tuple[str, str]]:
+        """Priors of the reference model, which fills in what the printed numbers leave open."""
+        given = self.endpoints[0].spec.priors
+        return {
+            name: (str(one), one.means or kept.meaning_of(name, one)) for name, one in given.items()
+        }
+
+    def keep(self, folder: str | Path) -> list[Path]:
+        """Keep the chains as ``data/reconstructed`` holds them."""
+        return [kept.keep(e.spec, e.ensemble.chains, Path(folder)) for e in self.endpoints]
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write patients, match, diagnostics and chains of each endpoint, estimates, a page."""
+        from her2bayes.cohorts.section import files_of
+
+        folder = Path(folder)
+        tables = [path for e in self.endpoints for path in write(e.ensemble, folder)]
+        publish(folder, files_of(self.result))
+        return [*tables, folder / "estimates.csv", folder / "report.html"]
+
+    def packed(self) -> xr.DataTree:
+        """Chains, printed numbers, interpretations and settings of every endpoint."""
+        groups: dict[str, xr.DataTree | xr.Dataset] = {}
+        about: list[dict[str, Any]] = []
+        for e in self.endpoints:
+            tree = kept.tree_of(e.spec, e.ensemble.chains)
+            groups |= {f"{e.name}/{name}": tree[name].to_dataset() for name in tree.children}
+            about.append({
+                "specification": kept.to_json(e.spec), "shipped": e.shipped,
+                "members": len(e.ensemble.cohorts), "fit_id": e.fit_id,
+            })  # fmt: skip
+        tree = xr.DataTree.from_dict(groups)
+        result = self.result
+        tree.attrs["reconstruction"] = json.dumps({
+            "study": result.study, "about": result.about, "labels": dict(result.labels),
+            "failed": result.failed, "published": dict(result.published), "endpoints": about,
+        })  # fmt: skip
+        return tree
+
+    @classmethod
+    def unpacked(cls, tree: xr.DataTree) -> ReconstructedStudy:
+        """Make the object of a ``packed`` tree; cohorts are matched anew."""
+        said = json.loads(tree.attrs["reconstruction"])
+        found = []
+        for one in said["endpoints"]:
+            spec = kept.from_json(one["specification"])
+            chains = kept.read(tree[spec.summary.endpoint])  # type: ignore[arg-type]
+            made = ensemble_of(spec.summary, chains, one["members"])
+            found.append(Endpoint(spec, made, one["shipped"]))
+        result = Result(
+            said["study"], said["labels"], tuple(found), found[0].spec.settings,
+            tuple((name, why) for name, why in said["failed"]),
+            {name: tuple(numbers) for name, numbers in said["published"].items()}, said["about"],
+        )  # fmt: skip
+        return cls(result)
+
+    def __str__(self) -> str:
+        """What these patients are, how far the numbers determine them, the chains' verdict."""
+        lines = [f"{self.title}."]
+        for endpoint in self.endpoints:
+            lines += _lines(endpoint)
+        lines += [f"{name} has no cohorts: {why}" for name, why in self.result.failed]
+        changed = {n: t for n, t in self.priors().items() if t[0] != str(kept.DEFAULT_PRIORS[n])}
+        told = "; ".join(f"{name} ~ {text[0]}: {text[1]}" for name, text in changed.items())
+        lines.append(
+            f"Priors changed: {told}" if told else "Priors of the reference model: .priors()"
+        )
+        return "\n".join(lines)
+
+
+def _lines(endpoint: Endpoint) -> list[str]:
+    """Quality, what is open, verdict and interpretations of one endpoint."""
+    ensemble, item = endpoint.ensemble, endpoint.spec.summary
+    met = ensemble.match.groupby("member")["met"].all()
+    numbers = len(ensemble.match) // len(ensemble.cohorts)
+    rows = endpoint.estimates.merge(endpoint.variance, on="estimand")
+    share = rows.loc[rows["evidence_kind"] == "implied", "share"]
+    verdict = ensemble.verdict
+    made = "kept with the package" if endpoint.shipped else "made here"
+    said = [f"{axis}={value}" for axis, value in item.readings.items() if value]
+    return [
+        f"{endpoint.name}, fit {endpoint.fit_id}: {met.sum()} of {len(met)} cohorts meet all "
+        f"{numbers} printed numbers, checked by code that the sampler does not share.",
+        f"  {len(share)} estimates are not printed; {share.median():.0%} of the variance (median, "
+        f"{share.min():.0%} to {share.max():.0%}) is from not knowing the patients.",
+        f"  {verdict[0].upper()}{verdict[1:]} ({len(ensemble.chains)} chains, {made})."
+        + (" Not fit for use." if failed(verdict) else ""),
+        f"  Interpretations: {', '.join(said)}; {len(item.left_out)} printed numbers left out.",
+    ]
+
+
+def _tree(endpoint: Endpoint) -> xr.DataTree:
+    """Draws of the reference model as ArviZ takes them, cells named by their levels."""
+    levels = endpoint.draws.levels
+    names = [", ".join(map(str, row)) for row in levels.itertuples(index=False)]
+    return xr.DataTree.from_dict(
+        {
+            group: xr.Dataset(
+                {"log_hazard": part.log_hazard, "log_censoring_rate": part.log_leave,
+                 "patients": part.patients}
+            ).assign_coords(cell=names)
+            for group, part in (
+                ("posterior", endpoint.draws.posterior), ("prior", endpoint.draws.prior),
+            )
+        }
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """How a study's printed numbers are to be taken back to patients."""
+
+    endpoint: str | None = None
+    reading: Mapping[str, str] = field(default_factory=dict)
+    priors: Mapping[str, Prior] | None = None
+    ensemble: int = ENSEMBLE
+    sweeps: int | None = None
+    seed: int = SEED
+    quick: bool = False
+    anew: bool = False
+
+
+@overload
+def reconstruct(  # type: ignore[overload-overlap]
+    source: Study, *, endpoint: str | None = ..., reading: Mapping[str, str] | None = ...,
+    priors: Mapping[str, Prior] | None = ..., ensemble: int = ..., sweeps: int | None = ...,
+    seed: int = ..., quick: bool = ..., anew: bool = ..., keep: str | Path | None = ...,
+    store: str | Path | Store | None = ..., tell: Tell = ...,
+) -> ReconstructedStudy: ...  # fmt: skip
+@overload
+def reconstruct(
+    source: object, *, at_risk: object = ..., events: Mapping[str, int] | None = ...,
+    endpoint: str | None = ..., unit: str = ..., ensemble: int = ..., seed: int = ...,
+) -> ReconstructedCurves: ...  # fmt: skip
+def reconstruct(
+    source: object,
+    *,
+    at_risk: object = None,
+    events: Mapping[str, int] | None = None,
+    endpoint: str | None = None,
+    unit: str = "months",
+    reading: Mapping[str, str] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    ensemble: int = ENSEMBLE,
+    sweeps: int | None = None,
+    seed: int = SEED,
+    quick: bool = False,
+    anew: bool = False,
+    keep: str | Path | None = None,
+    store: str | Path | Store | None = None,
+    tell: Tell = lambda *_: None,
+) -> ReconstructedStudy | ReconstructedCurves:
+    """Patients behind a paper's printed survival, or behind digitised Kaplan-Meier curves.
+
+    They are not the paper's patients: every member is one data set that has all that is printed,
+    and members differ in what is not. ``source`` is
+
+    - a ``Study`` (``load_study``): chains over cohorts that meet every printed number of an
+      ``endpoint`` (default: all it names). ``reading`` chooses an interpretation where the paper
+      leaves one open, ``{"follow_up": "reverse"}``; ``priors`` are of the reference model that
+      fills in the rest; ``sweeps`` and ``seed`` make the chains longer or others, ``quick`` makes
+      two short ones for a first look. Chains kept with the package are used where they are of the
+      same numbers, code, priors and settings, then those of ``store`` (a folder); ``anew`` makes
+      them whatever is kept, with every cohort found (minutes), and ``keep`` names a folder to
+      keep them in, written before anything else. ``tell(done, total)`` hears of sweeps.
+    - digitised curves: ``read_curve(...)``, or a path or data frame (columns time, survival), or
+      several by arm, with the numbers ``at_risk`` (arm, time, n_at_risk) and, where printed, the
+      total of ``events`` by arm. ``endpoint`` names the outcome in estimands (default "os"),
+      ``unit`` the unit of the curve's times.
+
+    Returns an object with ``draws``, ``estimates``, ``classical``, ``cohorts()``, ``match()``,
+    ``diagnostics()``, ``figures``, ``section()``, ``write``, ``save``. Raises ``BadInput`` for
+    anything that cannot be used, and with a smallest conflicting set where printed numbers
+    contradict each other.
+
+    >>> import her2bayes as hb
+    >>> fit = hb.reconstruct(hb.load_study("shi2023"))  # doctest: +SKIP
+    >>> fit.draws("survival[bcss | her2=low @ 24 months]").mean()  # doctest: +SKIP
+    """
+    if ensemble < 1:
+        raise BadInput(Fault("members of the ensemble", value=ensemble, allowed="1 or more"))
+    if isinstance(source, Study):
+        _refuse({"at_risk": at_risk, "events": events}, "a study's printed numbers")
+        how = _Printed(
+            endpoint, dict(reading or {}), priors, ensemble, sweeps, seed, quick, anew
+        )  # fmt: skip
+        folder = Store(Path(store)) if isinstance(store, str | Path) else store
+        return _of_study(source, how, folder, None if keep is None else Path(keep), tell)
+    given = {"reading": reading, "priors": priors, "sweeps": sweeps, "keep": keep, "store": store}
+    _refuse(given, "digitised curves")
+    arms = arms_of(source, at_risk, events)
+    return reconstructed_curves(arms, endpoint or "os", unit, ensemble, seed)
+
+
+def _refuse(given: Mapping[str, object], of: str) -> None:
+    faults = [
+        Fault(f"{of} take no '{name}'", value=str(value)[:60], remedy="leave it out")
+        for name, value in given.items()
+        if value is not None
+    ]
+    if faults:
+        raise BadInput(faults)
+
+
+def _of_study(
+    study: Study, how: _Printed, store: Store | None, keep: Path | None, tell: Tell
+) -> ReconstructedStudy:
+    found = []
+    for spec in _specifications(study, how):
+        before = None if how.anew else kept.shipped(spec)
+        if before is None and how.quick:
+            spec = replace(spec, settings=quicker(spec.settings))
+        chains = kept.sampled(spec, tell) if how.anew else before or kept.stored(spec, store, tell)
+        if keep is not None:  # before anything else can go wrong: they took minutes
+            kept.keep(spec, chains, keep)
+        made = ensemble_of(spec.summary, chains, how.ensemble)
+        found.append(Endpoint(spec, made, before is not None))
+    return ReconstructedStudy(result_of(study, found, found[0].spec.settings))
+
+
+def _specifications(study: Study, how: _Printed) -> list[Specification]:
+    """What is to be sampled; everything that is wrong is said before the first draw."""
+    chosen = {"seed": how.seed} | ({"sweeps": how.sweeps} if how.sweeps else {})
+    settings = settings_of(study, **chosen)
+    priors = kept.priors_of(how.priors)
+    names = [how.endpoint] if how.endpoint else endpoints(study)
+    items = [read_summary(study, name, how.reading) for name in names]
+    if not items:
+        raise BadInput(Fault("no printed survival to reconstruct patients from", value=study.id))
+    return [Specification(item, settings, priors) for item in items]
