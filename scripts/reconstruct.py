@@ -74,11 +74,11 @@ def summary(
     of the chains) and ENDPOINT_chains.csv; over all of them estimates.csv and report.html.
     """
     from her2bayes.cohorts.fitted import reconstruct
-    from her2bayes.evidence.printed.study import load_study, study_folder
+    from her2bayes.evidence.printed.study import load_study
 
     log.print("where this version has not run before, it is compiled: two or three minutes")
     readings = dict(_reading(text) for text in reading or [])
-    loaded = load_study(study_folder(study))
+    loaded = load_study(study)
     with watching() as show:
         fit = reconstruct(
             loaded, endpoint=endpoint or None, reading=readings, ensemble=ensemble,

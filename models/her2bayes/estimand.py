@@ -129,7 +129,7 @@ _ANSWERS = {
     "heterogeneity",
     "rates": "share share_difference share_ratio response_rate response_rate_difference event_rate "
     "event_rate_difference ordering heterogeneity",
-    "cohorts": "survival survival_difference hazard_ratio rmst median events follow_up",
+    "cohorts": "survival survival_difference rmst rmst_difference hazard_ratio hazard_ratio_ratio",
 }
 
 KINDS: Mapping[str, Kind] = {

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from her2bayes.cohorts.curve import read_curve, reconstruct, reconstruct_with_error
+from her2bayes.cohorts.curve import AtRisk, clean_curve, reconstruct, reconstruct_with_error
 from her2bayes.cohorts.curve_ensemble import (
     kaplan_meier,
     log_hazard_ratio,
@@ -28,6 +28,11 @@ def numbers_at_risk(time, rows=ROWS):
     return (time[None, :] >= rows[:, None]).sum(axis=1)
 
 
+def below(patients, **more):
+    """What a figure prints below the curve of these patients."""
+    return AtRisk(ROWS, numbers_at_risk(patients[0]), **more)
+
+
 def steps_of(patients):
     time, survival = kaplan_meier(*patients)
     return np.repeat(time, 2)[1:], np.repeat(survival, 2)[:-1]
@@ -43,10 +48,10 @@ def pixels_of(patients, rng, height=450, width=350):
 
 def test_exact_steps_give_back_events_and_curve(rng):
     truth = trial(rng)
-    curve = read_curve(*steps_of(truth))
+    curve = clean_curve(*steps_of(truth))
     assert curve.steps
     events = int(truth[1].sum())
-    for member in reconstruct(curve, ROWS, numbers_at_risk(truth[0]), events=events, members=5):
+    for member in reconstruct(curve, below(truth, events=events), members=5):
         at = np.linspace(0, 69, 200)
         np.testing.assert_allclose(survival_at(member, at), survival_at(truth, at), atol=1e-7)
         assert member[1].sum() == truth[1].sum()
@@ -57,7 +62,9 @@ def test_printed_numbers_are_met_by_construction(rng):
     number = numbers_at_risk(truth[0])
     points = pixels_of(truth, rng)
     for total in (None, int(truth[1].sum())):
-        for time, event in reconstruct(read_curve(*points), ROWS, number, events=total, members=5):
+        for time, event in reconstruct(
+            clean_curve(*points), AtRisk(ROWS, number, events=total), members=5
+        ):
             assert time.size == truth[0].size
             np.testing.assert_array_equal(numbers_at_risk(time), number)
             if total is not None:
@@ -68,7 +75,7 @@ def test_printed_numbers_are_met_by_construction(rng):
 def test_points_in_percent_and_in_any_order_read_alike(rng):
     time, survival = pixels_of(trial(rng), rng)
     order = rng.permutation(time.size)
-    one, other = read_curve(time, survival), read_curve(time[order], 100 * survival[order])
+    one, other = clean_curve(time, survival), clean_curve(time[order], 100 * survival[order])
     np.testing.assert_allclose(one.survival, other.survival)
     assert one.sigma == pytest.approx(other.sigma)
 
@@ -80,7 +87,7 @@ def test_flat_tail_gets_no_events(rng):
     height = np.round(survival_at((time, event), points) * 400 + rng.integers(-1, 2, 300)) / 400
     rows = np.array([0.0, 12, 24])
     number = (time[None, :] >= rows[:, None]).sum(axis=1)
-    for member in reconstruct(read_curve(points, height), rows, number, members=10):
+    for member in reconstruct(clean_curve(points, height), AtRisk(rows, number), members=10):
         late = member[0][member[1]] > 26
         assert late.sum() == 0
 
@@ -89,7 +96,9 @@ def test_flat_tail_gets_no_events(rng):
 def test_missing_rows_at_risk_still_give_the_curve(rng, rows):
     truth = trial(rng)
     members = reconstruct(
-        read_curve(*pixels_of(truth, rng)), rows, numbers_at_risk(truth[0], rows), members=5
+        clean_curve(*pixels_of(truth, rng)),
+        AtRisk(rows, numbers_at_risk(truth[0], rows)),
+        members=5,
     )
     at = np.array([12.0, 24, 36, 48, 60])
     mean = np.mean([survival_at(m, at) for m in members], axis=0)
@@ -98,8 +107,10 @@ def test_missing_rows_at_risk_still_give_the_curve(rng, rows):
 
 def test_same_seed_same_patients(rng):
     truth = trial(rng, n=60)
-    curve, number = read_curve(*pixels_of(truth, rng)), numbers_at_risk(truth[0])
-    one, same, other = (reconstruct(curve, ROWS, number, members=2, seed=s) for s in (1, 1, 2))
+    curve, number = clean_curve(*pixels_of(truth, rng)), numbers_at_risk(truth[0])
+    one, same, other = (
+        reconstruct(curve, AtRisk(ROWS, number), members=2, seed=s) for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one[1][0], same[1][0])
     assert not np.array_equal(one[1][0], other[1][0])
     assert not np.array_equal(one[0][0], one[1][0])  # members differ
@@ -110,14 +121,14 @@ def test_a_table_of_another_arm_is_refused(rng):
     number = numbers_at_risk(truth[0])
     number[1:] = number[0]  # nobody leaves, although the curve falls
     with pytest.raises(BadInput, match="no patients fit the curve"):
-        reconstruct(read_curve(*steps_of(truth)), ROWS, number, members=1)
+        reconstruct(clean_curve(*steps_of(truth)), AtRisk(ROWS, number), members=1)
 
 
 def test_two_arms_give_the_hazard_ratio_of_the_patients(rng):
     control, treated = trial(rng, 300, 40.0), trial(rng, 300, 70.0)
     truth, error = log_hazard_ratio(control, treated)
     ensembles = [
-        reconstruct(read_curve(*pixels_of(arm, rng)), ROWS, numbers_at_risk(arm[0]), members=6)
+        reconstruct(clean_curve(*pixels_of(arm, rng)), below(arm), members=6)
         for arm in (control, treated)
     ]
     estimates = [log_hazard_ratio(a, b)[0] for a, b in zip(*ensembles, strict=True)]
@@ -128,11 +139,11 @@ def test_two_arms_give_the_hazard_ratio_of_the_patients(rng):
 def test_steps_rounded_to_decimals_are_fitted_with_that_error(rng, decimals):
     truth = trial(rng)
     time, survival = steps_of(truth)
-    curve = read_curve(time, np.round(survival, decimals))
+    curve = clean_curve(time, np.round(survival, decimals))
     assert curve.sigma == pytest.approx(10.0**-decimals / np.sqrt(12))
     assert f"rounded to {decimals} decimals" in curve.error_from
     at = np.array([12.0, 36, 60])
-    for member in reconstruct(curve, ROWS, numbers_at_risk(truth[0]), members=3):
+    for member in reconstruct(curve, below(truth), members=3):
         assert np.abs(survival_at(member, at) - survival_at(truth, at)).max() <= 0.01
         assert abs(int(member[1].sum()) - int(truth[1].sum())) <= 2
 
@@ -141,9 +152,7 @@ def test_wobbling_clicks_with_several_heights_a_time_are_fitted(rng):
     truth = trial(rng, n=80)
     time = np.repeat(np.linspace(0, truth[0].max(), 600), 2)
     height = np.clip(survival_at(truth, time) + rng.normal(0, 0.003, time.size), 0, 1)
-    curve, members = reconstruct_with_error(
-        read_curve(time, height), ROWS, numbers_at_risk(truth[0]), members=3
-    )
+    curve, members = reconstruct_with_error(clean_curve(time, height), below(truth), members=3)
     assert curve.sigma < 0.02
     at = np.array([12.0, 36, 60])
     for member in members:
@@ -153,10 +162,8 @@ def test_wobbling_clicks_with_several_heights_a_time_are_fitted(rng):
 def test_printed_censorings_are_met(rng):
     truth = trial(rng)
     censored = ((truth[0] < ROWS[:, None]) & ~truth[1]).sum(axis=1)
-    curve = read_curve(*pixels_of(truth, rng))
-    _, members = reconstruct_with_error(
-        curve, ROWS, numbers_at_risk(truth[0]), censored=censored, members=3
-    )
+    curve = clean_curve(*pixels_of(truth, rng))
+    _, members = reconstruct_with_error(curve, below(truth, censored=censored), members=3)
     for time, event in members:
         np.testing.assert_array_equal(numbers_at_risk(time), numbers_at_risk(truth[0]))
         np.testing.assert_array_equal(((time < ROWS[:, None]) & ~event).sum(axis=1), censored)
@@ -187,10 +194,10 @@ def test_real_patients(realdata, study, arm, version):
     risk = pd.read_csv(folder / "n_at_risk.csv").query("study == @study and arm == @arm")
     truth = pd.read_csv(folder / f"{study}_true_ipd.csv").query("arm == @arm")
     patients = truth["time"].to_numpy(), truth["event"].to_numpy(bool)
-    curve = read_curve(points["time"].to_numpy(), points["survival"].to_numpy())
+    curve = clean_curve(points["time"].to_numpy(), points["survival"].to_numpy())
     total = int(patients[1].sum())
     rows, number = risk["time"].to_numpy(), risk["n_at_risk"].to_numpy()
-    members = reconstruct(curve, rows, number, events=total, members=4)
+    members = reconstruct(curve, AtRisk(rows, number, events=total), members=4)
     at = np.array([12.0, 36, 60])
     mean = np.mean([survival_at(m, at) for m in members], axis=0)
     distance = np.abs(mean - survival_at(patients, at)).max()
@@ -206,8 +213,10 @@ def test_real_patients(realdata, study, arm, version):
 
 def test_a_few_clicks_far_apart_are_no_axis_calibrated_askew():
     """Five clicks a third of the axis apart: each reading keeps the axis, so that patients fit."""
-    curve = read_curve(np.array([0, 5, 10, 20, 30.0]), np.array([1, 0.9, 0.7, 0.45, 0.4]))
+    curve = clean_curve(np.array([0, 5, 10, 20, 30.0]), np.array([1, 0.9, 0.7, 0.45, 0.4]))
     for seed in range(6):
-        for time, event in reconstruct(curve, [0, 10, 20], [50, 33, 20], members=2, seed=seed):
+        for time, event in reconstruct(
+            curve, AtRisk(np.array([0, 10, 20]), np.array([50, 33, 20])), members=2, seed=seed
+        ):
             assert [(time >= t).sum() for t in (0, 10, 20)] == [50, 33, 20]
             assert 0 < event.sum() < 50

@@ -16,7 +16,7 @@ from her2bayes.cohorts.diagnostics import kaplan_meier
 from her2bayes.cohorts.draws import Draws
 from her2bayes.cohorts.fitted import ReconstructedStudy
 from her2bayes.errors import BadInput
-from her2bayes.evidence.printed.study import load_study, study_folder
+from her2bayes.evidence.printed.study import load_study
 
 RATIO = "hazard_ratio[bcss ; her2: positive vs low]"
 LOW = "survival[bcss | her2=low @ 24 months]"
@@ -24,7 +24,7 @@ LOW = "survival[bcss | her2=low @ 24 months]"
 
 @pytest.fixture(scope="module")
 def fit() -> ReconstructedStudy:
-    return hb.reconstruct(load_study(study_folder("shi2023")), ensemble=4)
+    return hb.reconstruct(load_study("shi2023"), ensemble=4)
 
 
 def test_kept_chains_answer_without_sampling(fit: ReconstructedStudy) -> None:

@@ -188,7 +188,7 @@ RISK_WIDE = "time,old,new\n0,50,48\n10,33,40\n20,20,30\n"
 
 
 def _read_curves(folder: Path, arms: dict[str, str]) -> None:
-    from her2bayes.cohorts.curve import read_curve
+    from her2bayes.cohorts.curve import clean_curve
     from her2bayes.evidence.patients.digitised import read_digitised
 
     found = read_digitised({a: folder / n for a, n in arms.items()}, folder / "risk.csv", {})
@@ -198,7 +198,7 @@ def _read_curves(folder: Path, arms: dict[str, str]) -> None:
         assert (arm.time >= 0).all()
         assert (np.diff(arm.at_risk) <= 0).all()
         assert 0 <= arm.at_risk[0] < 10**7
-        read_curve(arm.time, arm.survival)
+        clean_curve(arm.time, arm.survival)
 
 
 def read_arms(folder: Path) -> None:

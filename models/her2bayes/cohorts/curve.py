@@ -20,7 +20,6 @@ tell n_k itself, and the ensemble collapses to the patients but for when they we
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -62,7 +61,26 @@ class Curve:
         return self.error_from.startswith(EXACT)
 
 
-def read_curve(time: np.ndarray, survival: np.ndarray) -> Curve:
+@dataclass(frozen=True)
+class AtRisk:
+    """What is printed below one arm's curve: patients at risk ``number`` at each ``time``.
+
+    The first time is 0, with all patients; ``number`` counts those whose time is not before it,
+    ``censored`` those censored before it; ``events`` is their printed total.
+    """
+
+    time: np.ndarray
+    number: np.ndarray
+    censored: np.ndarray | None = None
+    events: int | None = None
+
+    @property
+    def patients(self) -> int:
+        """All patients."""
+        return int(self.number[0])
+
+
+def clean_curve(time: np.ndarray, survival: np.ndarray) -> Curve:
     """Clean the points of one arm (shape (points,) each; any order, percent or fractions).
 
     Vertical pieces (two values at one time) mean that the steps themselves were read. The reading
@@ -129,9 +147,8 @@ class _Grid:
     reach: np.ndarray  # distance from the curve beyond which no patients fit
 
 
-def _grid(
-    curve: Curve, risk_time: np.ndarray, at_risk: np.ndarray, censored: np.ndarray | None = None
-) -> _Grid:
+def _grid(curve: Curve, table: AtRisk) -> _Grid:
+    risk_time, at_risk, censored = table.time, table.number, table.censored
     last = max(curve.time[-1], risk_time[-1])
     rows = risk_time[(risk_time > 0) & (risk_time <= last)]
     end = np.union1d(curve.time[curve.time > 0], rows)
@@ -405,33 +422,24 @@ def _patients(
 
 
 def reconstruct(
-    curve: Curve,
-    risk_time: np.ndarray,
-    at_risk: np.ndarray,
-    *,
-    censored: np.ndarray | None = None,
-    events: int | None = None,
-    members: int = 50,
-    seed: int = 20230221,
-    particles: int = PARTICLES,
+    curve: Curve, table: AtRisk, *, members: int = 50, seed: int = 20230221
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Patients behind one arm's curve: ``members`` data sets of (time, event), n rows each.
 
-    ``risk_time`` starts at 0 with the number of patients; ``at_risk`` counts those whose time is
-    not before it, ``censored`` those censored before it. n, the numbers at risk, the censored and a
-    given total of ``events`` are met exactly in every member. Raises ``BadInput`` where no patients
-    fit (`reconstruct_with_error` tries larger reading errors).
+    n, the numbers at risk, the censored and a given total of events are met exactly in every
+    member. Raises ``BadInput`` where no patients fit (`reconstruct_with_error` tries larger
+    reading errors).
     """
-    risk_time, at_risk = np.asarray(risk_time, float), np.asarray(at_risk, int)
-    n = int(at_risk[0])
+    table = replace(table, time=np.asarray(table.time, float), number=np.asarray(table.number, int))
+    n, events, particles = table.patients, table.events, PARTICLES
     pilot, *streams = np.random.default_rng(seed).spawn(members + 1)
     tilt = 0.0
     if events is not None:
-        tilt = _tilt(curve, _grid(curve, risk_time, at_risk, censored), n, events, pilot, particles)
+        tilt = _tilt(curve, _grid(curve, table), n, events, pilot, particles)
     result = []
     for rng in streams:
         seen = _reread(curve, rng)
-        grid = _grid(seen, risk_time, at_risk, censored)
+        grid = _grid(seen, table)
         d, c, weight = _filter(seen, grid, n, tilt, rng, particles)
         if events is not None:
             # among particles whose weight is not lost to underflow
@@ -446,7 +454,7 @@ def reconstruct(
 
 
 def reconstruct_with_error(
-    curve: Curve, risk_time: np.ndarray, at_risk: np.ndarray, **options: Any
+    curve: Curve, table: AtRisk, *, members: int = 50, seed: int = 20230221
 ) -> tuple[Curve, list[tuple[np.ndarray, np.ndarray]]]:
     """`reconstruct`, with a reading error widened threefold until patients fit, and that curve.
 
@@ -455,7 +463,7 @@ def reconstruct_with_error(
     """
     while True:
         try:
-            return curve, reconstruct(curve, risk_time, at_risk, **options)
+            return curve, reconstruct(curve, table, members=members, seed=seed)
         except BadInput:
             wider = max(3 * curve.sigma, 1e-6)
             if wider > LARGEST_ERROR:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from her2bayes.cohorts.curve import FINEST, Curve, read_curve, reconstruct_with_error
+from her2bayes.cohorts.curve import FINEST, AtRisk, Curve, clean_curve, reconstruct_with_error
 from her2bayes.cohorts.diagnostics import Patients, kaplan_meier, survival_at
 from her2bayes.evidence.patients.digitised import DigitisedArm
 from her2bayes.files import publish
@@ -208,11 +208,8 @@ def reconstruct_arms(arms: Mapping[str, DigitisedArm], members: int, seed: int) 
     for name, arm in arms.items():
         own_seed = int(np.random.SeedSequence([seed, *name.encode()]).generate_state(1)[0])
         curves[name], made[name] = reconstruct_with_error(
-            read_curve(arm.time, arm.survival),
-            arm.risk_time,
-            arm.at_risk,
-            censored=arm.censored,
-            events=arm.events,
+            clean_curve(arm.time, arm.survival),
+            AtRisk(arm.risk_time, arm.at_risk, arm.censored, arm.events),
             members=members,
             seed=own_seed,
         )

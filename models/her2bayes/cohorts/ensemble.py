@@ -7,7 +7,7 @@ analysed with ``classical`` (greenwood); observed/expected estimators follow fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import exp, sqrt
 from pathlib import Path
 
@@ -59,25 +59,31 @@ def _cell(summary: Summary, cohort: pd.DataFrame) -> list[int]:
     return [index[row] for row in zip(*(cohort[n] for n in names), strict=True)]
 
 
+@dataclass(frozen=True)
+class _Number:
+    """One printed number: whose it is, its method, its words, the values that print alike."""
+
+    claim_id: str
+    statistic: str
+    method: str
+    printed: str
+    low: float
+    high: float
+
+    def row(self, member: int, achieved: float) -> dict[str, object]:
+        """What one cohort gives, and whether it prints alike."""
+        slack = 1e-7 * max(abs(self.low), abs(self.high), 1e-3)
+        met = bool(self.low - slack <= achieved <= self.high + slack)
+        return {**asdict(self), "member": member, "achieved": achieved, "met": met}
+
+
 def _count_row(
     cell: list[int], cohort: pd.DataFrame, fact: CountFact, member: int
 ) -> dict[str, object]:
     counted = fact.cells[cell] * (cohort["event"].to_numpy() if fact.event else 1)
-    achieved = int(counted.sum())
     printed = str(fact.low) if fact.low == fact.high else f"{fact.low} to {fact.high}"
-    return _row(fact.claim_id, fact.what, "count", printed, fact.low, fact.high, member, achieved)
-
-
-def _row(
-    claim: str, statistic: str, method: str, printed: str, low: float, high: float,
-    member: int, achieved: float,
-) -> dict[str, object]:  # fmt: skip
-    slack = 1e-7 * max(abs(low), abs(high), 1e-3)
-    met = bool(low - slack <= achieved <= high + slack)
-    return {
-        "claim_id": claim, "statistic": statistic, "method": method, "printed": printed,
-        "low": low, "high": high, "member": member, "achieved": achieved, "met": met,
-    }  # fmt: skip
+    number = _Number(fact.claim_id, fact.what, "count", printed, fact.low, fact.high)
+    return number.row(member, int(counted.sum()))
 
 
 def _target_row(
@@ -93,10 +99,9 @@ def _target_row(
         low, high = (float(chi2.sf(x, degrees)) for x in (high, low))
     elif target.scale == "months":
         low, high = low / 10, high / 10
-    return _row(
-        target.claim_id, f"{statistic.estimand} {target.what}", statistic.method, target.text,
-        low, high, member, values[target.position],
-    )  # fmt: skip
+    what = f"{statistic.estimand} {target.what}"
+    number = _Number(target.claim_id, what, statistic.method, target.text, low, high)
+    return number.row(member, values[target.position])
 
 
 def _values(statistic: Statistic, cohort: pd.DataFrame) -> dict[int, float]:

@@ -19,7 +19,7 @@ from her2bayes.cohorts.curve_fitted import ReconstructedCurves, arms_of, reconst
 from her2bayes.cohorts.draws import draws
 from her2bayes.cohorts.ensemble import ensemble_of, write
 from her2bayes.cohorts.kept import Specification, Tell
-from her2bayes.cohorts.printed.interpretations import endpoints, settings_of
+from her2bayes.cohorts.printed.interpretations import DEFAULTS, endpoints, settings_of
 from her2bayes.cohorts.printed.survival import read_summary
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
@@ -27,6 +27,7 @@ from her2bayes.evidence.printed.study import Study
 from her2bayes.files import publish
 from her2bayes.inference.convergence import failed
 from her2bayes.inference.fit import Fit
+from her2bayes.inference.sampling import Settings as RunSettings
 from her2bayes.inference.store import Store
 from her2bayes.results.fitted import Asked, Figures, Fitted
 
@@ -166,6 +167,22 @@ class ReconstructedStudy(Fitted):
         return pd.concat([e.variance for e in self.endpoints], ignore_index=True)
 
     @property
+    def settings(self) -> RunSettings:
+        """Seed, and whether the chains are those of a first look."""
+        used = self.endpoints[0].spec.settings
+        return RunSettings(used.seed, used == quicker(used))
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """Patients, match and diagnostics of each endpoint, as a report adds them."""
+        found: dict[str, pd.DataFrame] = {}
+        for e in self.endpoints:
+            found[f"{e.name}_patients"] = e.ensemble.patients()
+            found[f"{e.name}_match"] = e.ensemble.match
+            found[f"{e.name}_diagnostics"] = e.ensemble.diagnostics
+        return found
+
+    @property
     def figures(self) -> Figures:
         """``survival(factor, endpoint)`` over the cohorts, ``forest(a, b, endpoint)`` of ratios."""
         from her2bayes.cohorts import section
@@ -249,7 +266,11 @@ class ReconstructedStudy(Fitted):
         changed = {n: t for n, t in self.priors().items() if t[0] != str(kept.DEFAULT_PRIORS[n])}
         told = "; ".join(f"{name} ~ {text[0]}: {text[1]}" for name, text in changed.items())
         lines.append(
-            f"Priors changed: {told}" if told else "Priors of the reference model: .priors()"
+            "draws and estimates are of the reference model, whose priors draw ratios towards 1, "
+            "printed ones too;\nclassical() is Cox in the cohorts: printed ratios as printed."
+        )
+        lines.append(
+            f"Priors changed: {told}" if told else "Priors: the reference model's (.priors())"
         )
         return "\n".join(lines)
 
@@ -263,7 +284,7 @@ def _lines(endpoint: Endpoint) -> list[str]:
     share = rows.loc[rows["evidence_kind"] == "implied", "share"]
     verdict = ensemble.verdict
     made = "kept with the package" if endpoint.shipped else "made here"
-    said = [f"{axis}={value}" for axis, value in item.readings.items() if value]
+    said = [f"{k}={value}" for k, value in item.readings.items() if value != DEFAULTS[k]]
     return [
         f"{endpoint.name}, fit {endpoint.fit_id}: {met.sum()} of {len(met)} cohorts meet all "
         f"{numbers} printed numbers, checked by code that the sampler does not share.",
@@ -271,7 +292,8 @@ def _lines(endpoint: Endpoint) -> list[str]:
         f"{share.min():.0%} to {share.max():.0%}) is from not knowing the patients.",
         f"  {verdict[0].upper()}{verdict[1:]} ({len(ensemble.chains)} chains, {made})."
         + (" Not fit for use." if failed(verdict) else ""),
-        f"  Interpretations: {', '.join(said)}; {len(item.left_out)} printed numbers left out.",
+        f"  Interpretations: {', '.join(said) or 'the default ones'}; printed numbers left out: "
+        f"{len(item.left_out)}.",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from her2bayes.bayes.prior import Prior
     from her2bayes.cohorts.analysis import Endpoint, Result
 
-_figures: Any = figures
 _LEGEND = ("median of cohorts, 95 %", "one cohort", "under one patient at risk")
 
 
@@ -168,7 +167,7 @@ def survival_figure(endpoint: Endpoint, factor: str | None = None) -> Drawing:
     factor = factor or known[0]
     if factor not in known:
         raise BadInput(Fault("no such factor", value=factor, allowed=", ".join(known)))
-    return _figures.draw_survival(*curves(endpoint, factor), endpoint.name)
+    return figures.draw_survival(*curves(endpoint, factor), endpoint.name)
 
 
 def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
@@ -226,7 +225,7 @@ def forest_figure(result: Result, endpoint: Endpoint, contrast: str | None = Non
     text = contrast or next(iter(known))
     if text not in known:
         raise BadInput(Fault("no such comparison", value=text, allowed="; ".join(known)))
-    return _figures.draw_forest(forest_rows(result, endpoint, known[text]), *_sides(known[text]))
+    return figures.draw_forest(forest_rows(result, endpoint, known[text]), *_sides(known[text]))
 
 
 def _sides(contrast: Contrast) -> tuple[str, str, str]:
