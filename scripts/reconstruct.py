@@ -36,11 +36,11 @@ def curve(
     for several arms, hazard_ratios.csv (each arm against the first).
     """
     from her2bayes.cohorts.fitted import reconstruct
-    from her2bayes.evidence.patients.digitised import read_digitised
+    from her2bayes.evidence.patients.digitised import read_curve
 
     files = {arm: Path(path) for arm, path in (_pair(text, "") for text in coords)}
     totals = {arm: _whole(text, number) for text in events or [] for arm, number in [_pair(text)]}
-    arms = read_digitised(files, at_risk, totals)
+    arms = read_curve(files, at_risk, events=totals)
     for arm in arms.values():
         log.print(plain(f"{arm.name}: {arm.at_risk[0]} patients, {arm.time.size} points"))
     fit = reconstruct(arms, ensemble=ensemble, seed=seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -19,7 +18,7 @@ from her2bayes.cohorts.curve_ensemble import Ensemble, reconstruct_arms, write
 from her2bayes.cohorts.diagnostics import Patients, survival_at
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand, parse
-from her2bayes.evidence.patients.digitised import DigitisedArm, read_digitised
+from her2bayes.evidence.patients.digitised import DigitisedArm, read_curve
 from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.estimates import estimate, estimates_table
@@ -348,26 +347,7 @@ def arms_of(source: Any, at_risk: Any, events: Mapping[str, int] | None) -> dict
     if at_risk is None:
         remedy = "give at_risk=: arm, time, n_at_risk; its first row alone will do"
         raise BadInput(Fault("a curve needs the numbers at risk", remedy=remedy))
-    curves = source if isinstance(source, Mapping) else {"": source}
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        files = {arm: _file(x, place / f"{arm or 'curve'}.csv") for arm, x in curves.items()}
-        return read_digitised(files, _file(at_risk, place / "at_risk.csv"), dict(events or {}))
-
-
-def _file(source: Any, place: Path) -> Path:
-    """A path as it is; a data frame (pandas, Polars, Arrow) as the file it would be."""
-    if isinstance(source, str | Path):
-        return Path(source)
-    import narwhals as nw
-
-    try:
-        nw.from_native(source, eager_only=True).write_csv(place)
-    except TypeError as error:
-        allowed = "a path, a data frame, or read_curve(...)"
-        value = type(source).__name__
-        raise BadInput(Fault("no digitised curve", value=value, allowed=allowed)) from error
-    return place
+    return read_curve(source, at_risk, events=events)
 
 
 def reconstructed_curves(
