@@ -96,6 +96,7 @@ class TestDoors:
         assert "1 more left out" in " ".join(fit.facts)
         assert "2 of unknown status" in " ".join(fit.facts)
         assert fit.counts[""].values.tolist() == [[2, 3, 1]]
+        assert fit.counts["centre"].attrs == {"partial": 1, "unknown": 2, "ordered": False}
 
     def test_a_file_gives_what_its_frame_gives(self, tmp_path: Path) -> None:
         FRAME.to_csv(tmp_path / "patients.csv", index=False)
@@ -242,6 +243,15 @@ class TestClassical:
         named = {f"95 % interval: {name}" for name in ("Wilson", "Clopper-Pearson", "Jeffreys")}
         assert named | {"Kruskal-Wallis", "Cochran-Armitage trend"} <= methods
         assert not fit.classical()["estimand"].duplicated().any()
+
+    def test_trends_are_for_levels_in_an_order_that_somebody_gave(self) -> None:
+        trends = {"Cochran-Armitage trend", "linear-by-linear trend"}
+        plain, given = (
+            set(hb.fit_distribution(FRAME, by=by).classical(every=True)["method"])
+            for by in ("centre", {"centre": ["A", "B", "C"]})
+        )
+        assert not trends & plain
+        assert trends <= given
 
     def test_direct_standardisation_by_hand(self) -> None:
         rows = [("A", "x", "zero", 8), ("A", "x", "low", 2), ("A", "y", "zero", 5),

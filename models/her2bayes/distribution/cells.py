@@ -194,7 +194,8 @@ def design(
 def one_level(cells: xr.Dataset, factor: str) -> xr.DataArray:
     """Readings of a single class by level of one factor: StatusCounts ``(subgroup, her2)``.
 
-    Empty ``factor``: all patients. Attributes ``partial`` and ``unknown`` count what is left out.
+    Empty ``factor``: all patients. Attributes ``partial`` and ``unknown`` count what is left out,
+    ``ordered`` says whether somebody gave the levels an order.
     """
     data = split(cells)
     at = np.array([str(level) for level in cells[factor].values]) if factor else None
@@ -213,7 +214,11 @@ def one_level(cells: xr.Dataset, factor: str) -> xr.DataArray:
             "level": ("subgroup", levels),
             "parent": ("subgroup", [""] * len(levels)),
         },
-        attrs={"partial": int(data["partial"].sum()), "unknown": int(data["unknown"].sum())},
+        attrs={
+            "partial": int(data["partial"].sum()),
+            "unknown": int(data["unknown"].sum()),
+            "ordered": factor in cells.attrs.get("ordered", ()),
+        },
     )
 
 

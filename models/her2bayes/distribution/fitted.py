@@ -131,7 +131,8 @@ class FittedDistribution(Fitted):
         """Classical numbers of readings of one class: Wilson, Newcombe, Cramér's V, standardised.
 
         ``every`` adds Clopper-Pearson and Jeffreys intervals, tests of association (Pearson, exact
-        where it can be, Kruskal-Wallis and Cochran-Armitage for ordered classes and levels) and,
+        where it can be, Kruskal-Wallis for ordered classes, trends where ``by`` gives the order of
+        levels) and,
         where factors are crossed, the generalised Cochran-Mantel-Haenszel test.
         """
         from her2bayes.distribution import classical
@@ -556,7 +557,8 @@ def _tables(
     if patients.cohort is None and set(NUMBERS) & set(patients.columns):
         counts = read_counts(data, classes=classes)
         return _counted(counts, by), _Who(counts.name, {"digest": counts.digest})
-    cells = status_counts(patients, by or (), classes, her2=end)
+    ordered = [f for f, levels in by.items() if levels] if isinstance(by, Mapping) else []
+    cells = status_counts(patients, by or (), classes, her2=end).assign_attrs(ordered=ordered)
     about = {"title": patients.name, "citation": patients.file, "digest": patients.digest}
     if patients.cohort is None:
         return cells, _Who(patients.name, about)
@@ -608,7 +610,7 @@ def _with_levels(cells: xr.Dataset, by: By | None) -> xr.Dataset:
     if len(kept or []) < len(factors):
         cells = cell_tables.summed(cells, kept or [])
     levels = {f: list(v) for f, v in asked.items() if v}
-    return cells.assign_attrs(levels=cells.attrs.get("levels", {}) | levels)
+    return cells.assign_attrs(levels=cells.attrs.get("levels", {}) | levels, ordered=list(levels))
 
 
 def _counted(counts: Counts, by: By | None) -> Tables:
