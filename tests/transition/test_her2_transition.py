@@ -19,7 +19,7 @@ from her2bayes.inference import densities, engine
 from her2bayes.inference.convergence import diagnostics, verdict
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import her2_transition, her2_transition_dirichlet
-from her2bayes.transition.rows import design, factors_of, split_readings
+from her2bayes.transition.rows import factors_of, split_readings, strata_design
 
 HER2 = ["zero", "low", "positive"]
 MSK = np.array([[[103, 43, 3], [100, 149, 12], [6, 16, 50]], [[21, 5, 0], [16, 13, 1], [1, 3, 29]]])
@@ -178,7 +178,7 @@ def test_factors_with_one_level_are_left_out() -> None:
 def test_contrasts_and_mean_have_the_prior_of_independent_deviations() -> None:
     """Covariance of the strata: sum over factors of (mean part + contrasts) = shared levels."""
     data = DATA["crossed"]
-    found = design(data, np.array([300.0, 40.0, 10.0, 5.0]))
+    found = strata_design(data, np.array([300.0, 40.0, 10.0, 5.0]))
     contrast, member = found["contrast"].to_numpy(), found["member"].to_numpy()
     variance = np.array([0.3, 0.7])
     scale = np.diag(member[:, :2] @ variance)

@@ -31,12 +31,12 @@ from her2bayes.errors import Fault, raise_if
 from her2bayes.transition.rows import (
     ROW_PRIORS,
     coordinates,
-    design,
     logistic_rows,
     observe_pairs,
     parameters,
     primary_shares,
     split_readings,
+    strata_design,
 )
 
 DEFAULT_PRIORS = {
@@ -80,7 +80,7 @@ def build(
     priors = complete(priors, DEFAULT_PRIORS)
     her2 = [str(name) for name in data["her2"].values]
     readings = split_readings(data)
-    strata = design(data, readings["pairs"].values)
+    strata = strata_design(data, readings["pairs"].values)
     labels = coordinates(strata, her2) | label_reads(data, readings)
     fixed = "misclassification" in data
     concentration = None if fixed else read_rows(her2, priors, reads or {})

@@ -24,11 +24,11 @@ from her2bayes.bayes.prior import Prior, complete
 from her2bayes.transition.rows import (
     ROW_PRIORS,
     coordinates,
-    design,
     logistic_rows,
     observe_pairs,
     primary_shares,
     split_readings,
+    strata_design,
 )
 
 DEFAULT_PRIORS = ROW_PRIORS
@@ -45,7 +45,7 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None) -> Any:
 
     priors = complete(priors, DEFAULT_PRIORS)
     readings = split_readings(data)
-    strata = design(data, readings["pairs"].values)
+    strata = strata_design(data, readings["pairs"].values)
     her2 = [str(name) for name in data["her2"].values]
     labels = coordinates(strata, her2) | {"pair": list(readings["pair"].values)}
     with pm.Model(coords=labels) as model:

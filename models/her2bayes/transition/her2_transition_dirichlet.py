@@ -19,11 +19,11 @@ from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.transition.rows import (
     ROW_PRIORS,
     coordinates,
-    design,
     observe_pairs,
     parameters,
     primary_shares,
     split_readings,
+    strata_design,
 )
 
 DEFAULT_PRIORS = {
@@ -54,7 +54,7 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None) -> Any:
 
     priors = complete(priors, DEFAULT_PRIORS)
     readings = split_readings(data)
-    strata = design(data, readings["pairs"].values)
+    strata = strata_design(data, readings["pairs"].values)
     her2 = [str(name) for name in data["her2"].values]
     labels = coordinates(strata, her2) | {"pair": list(readings["pair"].values)}
     with pm.Model(coords=labels) as model:

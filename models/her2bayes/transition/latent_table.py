@@ -27,11 +27,11 @@ from her2bayes.bayes.prior import Prior, complete
 from her2bayes.transition.rows import (
     ROW_PRIORS,
     coordinates,
-    design,
     facts_agree,
     listed_labels,
     logistic_rows,
     primary_shares,
+    strata_design,
 )
 
 DEFAULT_PRIORS = ROW_PRIORS
@@ -46,7 +46,7 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> Any:
     import pymc as pm
 
     priors = complete(priors, DEFAULT_PRIORS)
-    strata = design(data, data["patients"].values)
+    strata = strata_design(data, data["patients"].values)
     her2 = [str(name) for name in data["her2"].values]
     labels = coordinates(strata, her2) | listed_labels(data)
     with pm.Model(coords=labels) as model:

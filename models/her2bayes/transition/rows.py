@@ -55,7 +55,7 @@ def factors_of(data: xr.Dataset) -> dict[str, list[str]]:
     return known
 
 
-def design(data: xr.Dataset, pairs: np.ndarray) -> xr.Dataset:
+def strata_design(data: xr.Dataset, pairs: np.ndarray) -> xr.Dataset:
     """Describe the factors of the strata; ``pairs`` (stratum,) decide how effects are sampled.
 
     Returns ``contrast`` (stratum, effect), ``member`` (effect, factor) 0/1, ``mean_share``
@@ -261,10 +261,10 @@ def logistic_rows(design: xr.Dataset, her2: list[str], priors: Mapping[str, Prio
     """Transition probabilities (stratum, her2_primary, her2) in the model at hand."""
     import pymc.dims as pmd
 
-    from her2bayes.bayes.crossing import number
+    from her2bayes.bayes.crossing import number as data_number
 
-    mu = number("log_odds_mu", log_odds_mean(priors, len(her2)))
-    sigma = number("log_odds_sigma", priors["log_odds"]["sigma"])
+    mu = data_number("log_odds_mu", log_odds_mean(priors, len(her2)))
+    sigma = data_number("log_odds_sigma", priors["log_odds"]["sigma"])
     factors = [str(name) for name in design["factor"].values]
     scale = pmd.Data("sd_scale", xr.DataArray(sd_scales(priors, factors), dims="factor"))
     contrast, member, mean_share, information = (

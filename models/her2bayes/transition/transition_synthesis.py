@@ -38,7 +38,6 @@ from her2bayes.transition.rows import (
     STUDY,
     changes,
     coordinates,
-    design,
     facts_agree,
     listed_labels,
     log_odds_mean,
@@ -46,6 +45,7 @@ from her2bayes.transition.rows import (
     observe_pairs,
     primary_shares,
     split_readings,
+    strata_design,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def build(data: Mapping[str, xr.Dataset], priors: Mapping[str, Prior] | None = N
     priors = complete(priors, DEFAULT_PRIORS)
     pairs, tables = data.get("pairs"), data.get("tables")
     readings = None if pairs is None else split_readings(pairs)
-    strata = design(*all_strata(pairs, tables, readings))
+    strata = strata_design(*all_strata(pairs, tables, readings))
     her2 = [str(n) for n in (pairs if pairs is not None else tables)["her2"].values]  # type: ignore[index]
     labels = coordinates(strata, her2)
     if readings is not None:
@@ -257,7 +257,7 @@ def _new_centre(fitted: Fit, data: Mapping[str, xr.Dataset], seed: int) -> Matri
     names = [str(name) for name in fitted.posterior["stratum"].values]
     coords = {"stratum": names, STUDY: ("stratum", names)}
     strata = xr.Dataset(coords=coords, attrs={"factors": [STUDY]})
-    mean_share = design(strata, np.ones(len(names)))["mean_share"]
+    mean_share = strata_design(strata, np.ones(len(names)))["mean_share"]
     observed = fitted.posterior["primary_share"].mean("stratum")
     after, before = (
         Rows(
