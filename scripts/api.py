@@ -1,4 +1,4 @@
-"""Write docs/api.md from the docstrings of the public names; --check tells whether it is current."""
+"""Write docs/api.md from the docstrings of the public names; --check tells whether it is old."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ ORDER = {
 HEAD = """\
 # The Python interface
 
-Written by `bash scripts/run api` from the docstrings; a test compares the two and runs the examples.
-`import her2bayes as hb` gives these names and loads nothing else until one is used. Whatever cannot be
-used raises `hb.BadInput` with all faults at once, before the first draw.
+Written by `bash scripts/run api` from the docstrings; a test compares the two and runs the
+examples. `import her2bayes as hb` gives these names and loads nothing until one is used. Whatever
+cannot be used raises `hb.BadInput` with all faults at once, before the first draw.
 """
 
 ARVIZ = """\
@@ -45,7 +45,7 @@ ARVIZ = """\
 
 | to see | write |
 |---|---|
-| convergence and quantiles of every parameter | `az.summary(fit.tree, ci_prob=0.95, ci_kind="eti")` |
+| convergence, quantiles of parameters | `az.summary(fit.tree, ci_prob=0.95, ci_kind="eti")` |
 | whether the chains agree | `az.plot_rank_dist(fit.tree)` |
 | parameters side by side | `az.plot_forest(fit.tree)` |
 | expected log predictive density | `az.loo(fit.tree)` (of the cells of a table, not of patients) |
@@ -57,20 +57,23 @@ OWN = """\
 ## A model of your own
 
 A file with `DEFAULT_PRIORS`, `build(data, priors)` and, where it answers estimands that the family
-cannot derive from its variables, `draws(posterior, data, estimands)`; `model="my_model.py"` (or the
-imported module) in a `fit_` function. `data` is the family's contract: for `fit_distribution` StatusCells
-(`counts` (subgroup, reading), `incidence` (reading, her2), a coordinate on `subgroup` for each factor),
-for `fit_survival` SurvivalCells (`events` and `person_months` (groups..., interval)). A survival model
-that has a variable `log_hazard` over the cells, and a distribution model that has `share` (subgroup,
-her2), need no `draws`. Before the first draw the model is built and tried: finite density and gradient at
-the initial point and at prior draws, predictive draws of the shape of the data. Two that ship:
+cannot derive from its variables, `draws(posterior, data, estimands)`; `model="my_model.py"` (or
+the imported module) in a `fit_` function. `data` is the family's contract: for `fit_distribution`
+StatusCells (`counts` (subgroup, reading), `incidence` (reading, her2), a coordinate on `subgroup`
+for each factor), for `fit_survival` SurvivalCells (`events` and `person_months` (groups...,
+interval)). A survival model that has a variable `log_hazard` over the cells, and a distribution
+model that has `share` (subgroup, her2), need no `draws`. Before the first draw the model is built
+and tried: finite density and gradient at the initial point and at prior draws, predictive draws of
+the shape of the data. Two that ship:
 [distribution_trend.py](../scripts/examples/distribution_trend.py) and
 [lognormal_survival.py](../scripts/examples/lognormal_survival.py).
 """
 
 
 def main(
-    check: Annotated[bool, typer.Option("--check", help="Only compare; exit code 2 if old.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare; exit code 2 if old.")
+    ] = False,
 ) -> None:
     text = written()
     if check:
@@ -105,7 +108,7 @@ def _entry(value: Any, of: str = "hb.") -> str:
     text = markdown(inspect.getdoc(value) or "")
     if inspect.isclass(value) and issubclass(value, Exception):
         return f"### {of}{name}\n\n{text}\n"
-    return f"### {of}{name}\n\n```python\n{signature(value, of + name)}\n```\n\n{text}\n"
+    return f"### {of}{name}\n\n```text\n{signature(value, of + name)}\n```\n\n{text}\n"
 
 
 def signature(function: Any, name: str) -> str:
@@ -146,7 +149,7 @@ def markdown(text: str) -> str:
     for example, group in _grouped(lines):
         block = "\n".join(group).strip("\n")
         if block:
-            blocks.append(f"```python\n{textwrap.dedent(block)}\n```" if example else block)
+            blocks.append(f"```pycon\n{textwrap.dedent(block)}\n```" if example else block)
     return "\n\n".join(blocks)
 
 

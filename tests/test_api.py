@@ -36,7 +36,9 @@ def test_every_public_name_has_its_heading(script: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_docstrings_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     value = inspect.unwrap(getattr(her2bayes, name))
     found = doctest.DocTestFinder(recurse=False).find(
@@ -50,14 +52,11 @@ def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_public_function_has_an_example() -> None:
-    functions = [name for name in PUBLIC if inspect.isfunction(inspect.unwrap(getattr(her2bayes, name)))]
-    silent = [
-        name for name in functions
-        if ">>>" not in (inspect.getdoc(inspect.unwrap(getattr(her2bayes, name))) or "")
-    ]  # fmt: skip
-    assert silent == []
+    public = [inspect.unwrap(getattr(her2bayes, name)) for name in PUBLIC]
+    functions = [value for value in public if inspect.isfunction(value)]
+    assert [f.__name__ for f in functions if ">>>" not in (inspect.getdoc(f) or "")] == []
 
 
 def test_a_docstring_becomes_markdown(script: ModuleType) -> None:
-    text = 'Take ``a\nb``.\n\n>>> f(1)\n2\n\nThen.'
-    assert script.markdown(text) == "Take `a\nb`.\n\n```python\n>>> f(1)\n2\n```\n\nThen."
+    text = "Take ``a\nb``.\n\n>>> f(1)\n2\n\nThen."
+    assert script.markdown(text) == "Take `a\nb`.\n\n```pycon\n>>> f(1)\n2\n```\n\nThen."

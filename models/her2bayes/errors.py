@@ -1,7 +1,4 @@
-"""What is wrong with an input, where, and what to do: one exception, many faults, exit codes.
-
-The name a user most likely meant.
-"""
+"""What is wrong with an input, where, and what to do: one exception, many faults, exit codes."""
 
 from __future__ import annotations
 
@@ -69,7 +66,16 @@ class Fault:
 
 
 class BadInput(Exception):  # noqa: N818 (reads as what it is: the input is bad, nothing failed inside)
-    """Faults found in what the user gave; nothing has been written when it is raised."""
+    """Faults found in what the user gave; nothing has been written when it is raised.
+
+    ``faults`` holds each with ``problem``, ``file``, ``row``, ``column``, ``value``, ``allowed``
+    and ``remedy``; the message has one line a fault.
+
+    >>> import her2bayes as hb
+    >>> hb.Sampling(chains=1)
+    Traceback (most recent call last):
+    her2bayes.errors.BadInput: sampling setting 'chains' cannot be used (found 1); allowed: 2 or ...
+    """
 
     def __init__(self, faults: Fault | Sequence[Fault]) -> None:
         self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)

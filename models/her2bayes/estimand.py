@@ -180,7 +180,15 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Estimand:
-    """A quantity: its kind, outcome, conditions (sorted by factor), contrast and time."""
+    """A quantity: its kind, outcome, conditions (sorted by factor), contrast and time.
+
+    Wherever one is asked for, its text does as well. ``where`` adds conditions.
+
+    >>> from her2bayes.estimand import parse
+    >>> low = parse("share[her2=low]")
+    >>> print(low.where(hr_status="positive"))
+    share[her2=low | hr_status=positive]
+    """
 
     kind: str
     outcome: str = ""

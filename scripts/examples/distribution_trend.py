@@ -53,9 +53,7 @@ def build(data, priors):
         alpha = pm.ZeroSumNormal("alpha", sigma=priors["alpha"]["sigma"], dims="her2")
         slope = pm.ZeroSumNormal("slope", sigma=priors["slope"]["sigma"], dims="her2")
         logit = alpha[None, :] + slope[None, :] * step.values[:, None]
-        share = pm.Deterministic(
-            "share", pm.math.softmax(logit, axis=1), dims=("subgroup", "her2")
-        )
+        share = pm.Deterministic("share", pm.math.softmax(logit, axis=1), dims=("subgroup", "her2"))
         patients = counts.sum("her2").values
         pm.Multinomial("observed", patients, share, observed=counts.values, dims=list(coords))
     return model
