@@ -121,7 +121,7 @@ def signature(function: Any, name: str) -> str:
         if one.kind is one.KEYWORD_ONLY and not starred:
             arguments.append("*")
         starred = starred or one.kind in (one.KEYWORD_ONLY, one.VAR_POSITIONAL)
-        star = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+        star = str(one).partition(one.name)[0]
         default = "" if one.default is one.empty else f"={_default(one.default)}"
         arguments.append(f"{star}{one.name}{default}")
     returned = whole.return_annotation
