@@ -17,7 +17,7 @@ def main(
     patients: Annotated[int, typer.Option(min=10, max=1_000_000, help="Number of patients.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
 ) -> None:
-    from her2bayes.evidence.example import MAP, example_patients
+    from her2bayes.evidence.simulate import MAP, example_patients
     from her2bayes.files import csv_text, publish
 
     table = csv_text(example_patients(patients, seed))

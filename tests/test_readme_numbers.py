@@ -15,7 +15,7 @@ from her2bayes.audit.audit import audit
 from her2bayes.calibration.kinds import kinds
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.validation.exercise import MEMBERS, PRINTED, QUANTITIES
-from her2bayes.evidence import example
+from her2bayes.evidence import simulate as example
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.inference import workers
 from her2bayes.page.shared import _DIGITS

@@ -226,7 +226,7 @@ model = ["ordered"]
 
 
 def read_statements(folder: Path) -> None:
-    from her2bayes.evidence.printed.conclusions import load_conclusions, vocabulary
+    from her2bayes.evidence.printed.tables import load_conclusions, vocabulary
 
     words = vocabulary({"her2": ("zero", "low", "positive")}, ("os",))
     for found in load_conclusions(folder / "mine.csv", words):
@@ -301,8 +301,8 @@ def read_events(folder: Path) -> None:
 def read_known_survival(folder: Path) -> None:
     from io import StringIO
 
+    from her2bayes.evidence.patients.external_survival import landmark_counts, read_landmarks
     from her2bayes.evidence.patients.follow_up import read_follow_up
-    from her2bayes.evidence.patients.landmarks import landmark_counts, read_landmarks
     from her2bayes.evidence.patients.survival_cells import survival_cells
 
     table = read_landmarks(folder / "t.csv")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from her2bayes.evidence.patients.classify import PAPERS
+from her2bayes.evidence.classify import PAPERS
 from her2bayes.evidence.patients.cohort import Cohort
 from her2bayes.evidence.simulate import coarsened_sets, known_truth, simulate_pairs
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from her2bayes.cohorts import sensitivity as printed
-from her2bayes.evidence.patients.classify import PAPERS
+from her2bayes.evidence.classify import PAPERS
 from her2bayes.evidence.patients.cohort import Cohort, reclassified
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.printed.conclusions import Conclusion, conclusions_of

@@ -9,8 +9,7 @@ import xarray as xr
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.patients.survival_cells import survival_cells
-from her2bayes.evidence.patients.time_counts import exit_counts
+from her2bayes.evidence.patients.survival_cells import exit_counts, survival_cells
 from her2bayes.survival import comparison
 
 END = [3.0, 8.0, 20.0, 60.0]

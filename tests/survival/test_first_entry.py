@@ -12,8 +12,12 @@ from her2bayes.classical import survival as km
 from her2bayes.errors import BadInput
 from her2bayes.estimand import parse
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.patients.survival_cells import cut_points, first_entry, survival_cells
-from her2bayes.evidence.patients.time_counts import time_counts
+from her2bayes.evidence.patients.survival_cells import (
+    cut_points,
+    first_entry,
+    survival_cells,
+    time_counts,
+)
 from her2bayes.survival import piecewise as post
 from her2bayes.survival.draws import draws as draws_of
 from her2bayes.survival.estimates import given_entry

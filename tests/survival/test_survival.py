@@ -15,8 +15,8 @@ from scipy.optimize import minimize
 from her2bayes.bayes.prior import prior
 from her2bayes.classical.piecewise import piecewise_exponential
 from her2bayes.errors import BadInput
+from her2bayes.evidence.patients.external_survival import landmark_counts
 from her2bayes.evidence.patients.follow_up import read_follow_up
-from her2bayes.evidence.patients.landmarks import landmark_counts
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
 from her2bayes.inference.engine import compiler_flags, structure
 from her2bayes.survival import survival

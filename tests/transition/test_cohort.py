@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 from her2bayes.errors import BadInput
+from her2bayes.evidence.classify import PAPERS
 from her2bayes.evidence.patients.aggregate import transition_counts
-from her2bayes.evidence.patients.classify import PAPERS
 from her2bayes.evidence.patients.cohort import Cohort
 from her2bayes.evidence.simulate import coarsened_sets, known_truth, simulate_pairs
 from her2bayes.inference.convergence import Diagnostics

@@ -14,13 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.printed.conclusions import (
-    FILE,
-    Conclusion,
-    load_conclusions,
-    read_conclusion,
-    vocabulary,
-)
+from her2bayes.evidence.printed.conclusions import FILE, Conclusion, read_conclusion
+from her2bayes.evidence.printed.tables import load_conclusions, vocabulary
 from her2bayes.inference.sampling import Settings
 from her2bayes.inference.workers import cluster
 from her2bayes.sensitivity import run

@@ -15,9 +15,14 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.bayes.prior import complete
-from her2bayes.evidence.patients.landmarks import landmark_counts
-from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
-from her2bayes.evidence.patients.time_counts import exit_counts, horizon, time_counts
+from her2bayes.evidence.patients.external_survival import landmark_counts
+from her2bayes.evidence.patients.survival_cells import (
+    cut_points,
+    exit_counts,
+    horizon,
+    survival_cells,
+    time_counts,
+)
 from her2bayes.inference import refit
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.fit import Fit, fit

@@ -25,8 +25,7 @@ from scipy.special import logsumexp, softmax
 
 from her2bayes.bayes.prior import complete
 from her2bayes.errors import BadInput, Fault
-from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
-from her2bayes.evidence.patients.time_counts import exit_counts
+from her2bayes.evidence.patients.survival_cells import cut_points, exit_counts, survival_cells
 from her2bayes.inference import refit
 from her2bayes.survival.analysis import Analysis, careful_fit
 from her2bayes.survival.piecewise import OWN

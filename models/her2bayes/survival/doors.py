@@ -13,7 +13,7 @@ import pandas as pd
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.patients.external_survival import read_external
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.patients.mapped_endpoint import Wanted
+from her2bayes.evidence.patients.patients import Wanted
 
 if TYPE_CHECKING:
     from her2bayes.evidence.patients.cohort import Cohort
@@ -142,8 +142,8 @@ def read(data: Any, how: Reading) -> Patients:
 def open_source(where: Any, map_name: str, wanted: Wanted, by: Sequence[str]) -> Opened:
     """Open a source of patients, or a study folder through its map (each patient in one class)."""
     from her2bayes.evidence.patients.cohort import read_cohort
-    from her2bayes.evidence.patients.mapped_endpoint import mapped_columns
     from her2bayes.evidence.patients.maps import load_map, map_path
+    from her2bayes.evidence.patients.patients import mapped_columns
 
     path = Path(where) if isinstance(where, str | Path) else None
     if not map_name:

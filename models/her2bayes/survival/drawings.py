@@ -17,7 +17,7 @@ from xarray.ufuncs import log
 from her2bayes.classical import survival as km
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Contrast, Estimand
-from her2bayes.evidence.patients.time_counts import at_risk
+from her2bayes.evidence.patients.survival_cells import at_risk
 from her2bayes.page import style
 from her2bayes.page.numbers import count
 from her2bayes.page.section import Figure

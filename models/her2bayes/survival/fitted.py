@@ -17,9 +17,9 @@ from her2bayes.bayes.prior import Prior
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.patients.event_codes import Codes
+from her2bayes.evidence.patients.external_survival import landmark_counts, read_landmarks
 from her2bayes.evidence.patients.follow_up import FollowUp, factor_name, open_table
-from her2bayes.evidence.patients.landmarks import landmark_counts, read_landmarks
-from her2bayes.evidence.patients.time_counts import time_counts
+from her2bayes.evidence.patients.survival_cells import time_counts
 from her2bayes.inference import digest as digests
 from her2bayes.inference import refit
 from her2bayes.inference.estimates import estimates_table

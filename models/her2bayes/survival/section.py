@@ -9,7 +9,7 @@ import pandas as pd
 
 from her2bayes.classical import survival as km
 from her2bayes.estimand import parse
-from her2bayes.evidence.patients.time_counts import at_risk
+from her2bayes.evidence.patients.survival_cells import at_risk
 from her2bayes.page.fit_card import fit_card
 from her2bayes.page.numbers import count, interval, number, p_value, probability, survival_time
 from her2bayes.page.report import Part

@@ -9,7 +9,7 @@ import pytest
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.patients.mapped_endpoint import Wanted
+from her2bayes.evidence.patients.patients import Wanted
 from her2bayes.survival.doors import Opened, open_source
 
 MAP = """schema = 1

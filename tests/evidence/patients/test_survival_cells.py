@@ -10,10 +10,16 @@ import pandas as pd
 import pytest
 
 from her2bayes.errors import BadInput
+from her2bayes.evidence.patients.external_survival import effective_counts, landmark_counts
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.patients.landmarks import effective_counts, landmark_counts
-from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
-from her2bayes.evidence.patients.time_counts import at_risk, exit_counts, horizon, time_counts
+from her2bayes.evidence.patients.survival_cells import (
+    at_risk,
+    cut_points,
+    exit_counts,
+    horizon,
+    survival_cells,
+    time_counts,
+)
 
 
 def patients(seed: int = 1, number: int = 400) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, nearest, raise_if
-from her2bayes.evidence.patients.classify import UNKNOWN, is_missing, reading_classes, reading_name
+from her2bayes.evidence.classify import UNKNOWN, is_missing, reading_classes, reading_name
 from her2bayes.evidence.patients.cohort import ENDS, Cohort
 from her2bayes.evidence.patients.follow_up import factor_name, known_text
 from her2bayes.evidence.patients.follow_up_checks import LINE, collect, in_order

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.errors import Fault, raise_if
+from her2bayes.evidence.classify import UNKNOWN, Scheme, classify
 from her2bayes.evidence.patients import cohort_columns as columns
-from her2bayes.evidence.patients.classify import UNKNOWN, Scheme, classify
 from her2bayes.evidence.patients.cohort_rows import (
     CHOSEN_PATIENT,
     CHOSEN_PRIMARY,
@@ -30,7 +30,8 @@ from her2bayes.evidence.patients.cohort_rows import (
 )
 from her2bayes.evidence.patients.cohort_sources import Sources, open_sources, row_faults
 from her2bayes.evidence.patients.event_codes import Codes
-from her2bayes.evidence.patients.maps import ColumnMap, FactorMap, load_map
+from her2bayes.evidence.patients.maps import load_map
+from her2bayes.evidence.patients.maps_schema import ColumnMap, FactorMap
 from her2bayes.evidence.read_table import TextTable
 
 Line = tuple[str, str, str, str, str, int]

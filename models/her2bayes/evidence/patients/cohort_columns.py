@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from her2bayes.errors import Fault
-from her2bayes.evidence.patients.classify import (
+from her2bayes.evidence.classify import (
     is_missing,
     parse_receptor,
     parse_score,
@@ -18,9 +18,17 @@ from her2bayes.evidence.patients.classify import (
     without_notes,
 )
 from her2bayes.evidence.patients.cohort_sources import Sources, texts
-from her2bayes.evidence.patients.dates import LOOKS_LIKE, Reader, date_reader
-from her2bayes.evidence.patients.event_codes import CENSORED, EVENT, MISSING, Codes, is_censoring
-from her2bayes.evidence.patients.maps import EndpointMap, FactorMap
+from her2bayes.evidence.patients.event_codes import (
+    CENSORED,
+    EVENT,
+    LOOKS_LIKE,
+    MISSING,
+    Codes,
+    Reader,
+    date_reader,
+    is_censoring,
+)
+from her2bayes.evidence.patients.maps_schema import EndpointMap, FactorMap
 
 MAX_LEVELS = 60
 MONTHS = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.errors import Fault
+from her2bayes.evidence.classify import hr_status
 from her2bayes.evidence.patients import cohort_columns as columns
-from her2bayes.evidence.patients.classify import hr_status
 from her2bayes.evidence.patients.cohort_sources import Sources, row_faults
 
 READ = ("score", "ish", "overall", "hr")

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.patients.classify import is_missing
-from her2bayes.evidence.patients.maps import ColumnMap, nearest
+from her2bayes.evidence.classify import is_missing
+from her2bayes.evidence.patients.maps import nearest
+from her2bayes.evidence.patients.maps_schema import ColumnMap
 from her2bayes.evidence.read_table import SHOWN, TextTable, read_table
 
 

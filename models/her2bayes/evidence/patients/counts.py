@@ -12,9 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import Fault, nearest, raise_if
+from her2bayes.evidence.classify import CATEGORIES, UNKNOWN
 from her2bayes.evidence.data_frame import as_arrow, levels_in_order
 from her2bayes.evidence.patients.aggregate import ALL, reading_of, status_cells
-from her2bayes.evidence.patients.classify import CATEGORIES, UNKNOWN
 from her2bayes.evidence.patients.follow_up import factor_name
 from her2bayes.evidence.patients.follow_up_checks import in_order
 from her2bayes.evidence.read_table import SHOWN, TextTable, text_table

@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.patients.dates import LOOKS_LIKE
+from her2bayes.evidence.patients.event_codes import LOOKS_LIKE
 
 
 @contextmanager

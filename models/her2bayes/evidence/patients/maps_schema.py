@@ -1,18 +1,16 @@
-"""What a column map may hold: keys, types, allowed values, and the checks that name every fault."""
+"""What a column map is and may hold: keys, types, values, the checks that name every fault."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from her2bayes.errors import Fault
-from her2bayes.evidence.patients.classify import is_missing, parse_score
-
-if TYPE_CHECKING:
-    from her2bayes.evidence.patients.maps import ColumnMap
+from her2bayes.evidence.classify import Scheme, is_missing, parse_score
 
 READING_KEYS = ("ihc", "ish", "overall", "er", "pr", "hr", "time")
 TEXTS = "list of texts"
@@ -97,6 +95,107 @@ OWN_COLUMNS = frozenset(
     }
     | {"her2_primary", "hr_status", "hr_status_primary", "hr_status_recurrence", "reversed_times"}
 )
+
+
+@dataclass(frozen=True)
+class FactorMap:
+    """A factor: its column, how values become levels, and whose row it is read from.
+
+    ``of`` empty is the row of the recurrence where there is one, otherwise that of the primary.
+    """
+
+    name: str
+    column: str
+    of: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+    other: str | None = None
+    cut: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EndpointMap:
+    """A time-to-event endpoint: its columns, the unit of its times, what counts as an event."""
+
+    name: str
+    time: str
+    event: str
+    entry: str | None = None
+    cause: str | None = None
+    unit: str = "months"
+    events: tuple[str, ...] = ()
+    censored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """A checked map; ``blocks`` (primary, recurrence, sample) map a kind of reading to a column."""
+
+    id: str
+    title: str
+    rows: str
+    files: Mapping[str, Any]
+    columns: Mapping[str, str]
+    blocks: Mapping[str, Mapping[str, str]]
+    words: Mapping[str, Mapping[str, str]]
+    missing: frozenset[str]
+    missing_by: Mapping[str, frozenset[str]]
+    dates: Mapping[str, str]
+    keep: Mapping[str, tuple[str, ...]]
+    derived: Mapping[str, tuple[str, str]]
+    factors: tuple[FactorMap, ...]
+    endpoints: tuple[EndpointMap, ...]
+    scheme: Scheme
+    rules: Mapping[str, Any]
+    source: Mapping[str, str]
+    path: Path
+    digest: str
+
+    def missing_in(self, column: str, *, number: bool = False) -> frozenset[str]:
+        """Texts that say "not known" in a column, beside the usual words.
+
+        A code of the whole file that is itself a number (``9``) says so in columns of codes only:
+        where times and ages are read, 9 is 9 unless ``[missing_in]`` names the column.
+        """
+        return (self.missing - self.codes if number else self.missing) | self.missing_by.get(
+            column, frozenset()
+        )
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """Those of ``missing`` that are numbers."""
+        return frozenset(text for text in self.missing if is_number(text))
+
+    def used_columns(self) -> dict[str, str]:
+        """Every file column that the map names, with the key that names it (first naming wins)."""
+        named: dict[str, str] = {}
+        for place, column in self._named():
+            if column not in self.derived:
+                named.setdefault(column, place)
+        return named
+
+    def _named(self) -> Iterable[tuple[str, str]]:
+        yield from ((f"columns.{key}", column) for key, column in self.columns.items())
+        for block, keys in self.blocks.items():
+            yield from ((f"{block}.{key}", column) for key, column in keys.items())
+        yield from ((f"keep.{column}", column) for column in self.keep)
+        yield from ((f"missing_in.{column}", column) for column in self.missing_by)
+        yield from ((f"dates.{column}", column) for column in self.dates)
+        for name, terms in self.derived.items():
+            yield from ((f"derived.{name}", column) for column in terms)
+        yield from ((f"factors.{f.name}.column", f.column) for f in self.factors)
+        for e in self.endpoints:
+            parts = {"time": e.time, "event": e.event, "entry": e.entry, "cause": e.cause}
+            yield from ((f"endpoints.{e.name}.{k}", c) for k, c in parts.items() if c)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_keys(raw: Mapping[str, Any], schema: Mapping[str, Any], path: Path) -> list[Fault]:

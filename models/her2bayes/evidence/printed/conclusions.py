@@ -9,12 +9,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import KINDS, OWN, Estimand
-from her2bayes.evidence.printed.design import Design, Factor
 from her2bayes.evidence.printed.vocabulary import Vocabulary, read_estimand
 
 FILE = "conclusions.csv"
@@ -95,31 +93,3 @@ def conclusions_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Conclusion, ...]:
             )
         )
     return tuple(found)
-
-
-def load_conclusions(file: Path, words: Vocabulary) -> tuple[Conclusion, ...]:
-    """Read a file of conclusions; ``BadInput`` with every fault of every row.
-
-    ``words`` holds the factors, levels and endpoints that exist.
-    """
-    from her2bayes.evidence.printed.cells import check_cells
-    from her2bayes.evidence.printed.csv_rows import read_rows
-    from her2bayes.evidence.printed.schema import TABLES
-    from her2bayes.evidence.printed.tables import check_table
-
-    columns = TABLES[FILE]
-    read = read_rows(file, [column.name for column in columns])
-    faults = [*read.faults, *check_cells(file, read.rows, columns, read.columns)]
-    if len(read.columns) == len(columns):
-        faults += check_table(FILE, file, read.rows, words, None)
-        if not read.rows and not read.faults:
-            remedy = "write one row for each conclusion"
-            faults.append(Fault("no rows below the header", file=file, remedy=remedy))
-    raise_if(sorted(dict.fromkeys(faults), key=lambda fault: fault.row or 0))
-    return conclusions_of([row.cells for row in read.rows])
-
-
-def vocabulary(factors: Mapping[str, Sequence[str]], endpoints: Sequence[str] = ()) -> Vocabulary:
-    """Names that exist in a cohort: factors with their levels, and endpoints."""
-    named = {name: Factor(name, name, tuple(levels)) for name, levels in factors.items()}
-    return Vocabulary(Design({}, named, {}, {name: {"unit": "months"} for name in endpoints}))

@@ -16,8 +16,7 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.evidence.printed.cells import check_cells
-from her2bayes.evidence.printed.csv_rows import Row, Rows, header_faults, read_rows
+from her2bayes.evidence.printed.csv_rows import Row, Rows, check_cells, header_faults, read_rows
 from her2bayes.evidence.printed.ledger import repeated
 from her2bayes.evidence.printed.number import count
 from her2bayes.evidence.printed.schema import Column

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
-from her2bayes.evidence.printed.cells import check_cells
 from her2bayes.evidence.printed.conclusions import FILE as CONCLUSIONS
 from her2bayes.evidence.printed.conclusions import Conclusion, conclusions_of
-from her2bayes.evidence.printed.csv_rows import Rows, read_rows
+from her2bayes.evidence.printed.csv_rows import Rows, check_cells, read_rows
 from her2bayes.evidence.printed.design import DESIGN, STUDY_ID, Design, Factor, read_design
 from her2bayes.evidence.printed.ledger import check_ledger, remarks
 from her2bayes.evidence.printed.reconstruction_choices import choice_faults

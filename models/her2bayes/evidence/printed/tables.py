@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from her2bayes.errors import Fault, suggestion
-from her2bayes.evidence.printed.conclusions import read_conclusion
-from her2bayes.evidence.printed.csv_rows import Row
+from her2bayes.errors import Fault, raise_if, suggestion
+from her2bayes.evidence.printed.conclusions import (
+    FILE,
+    Conclusion,
+    conclusions_of,
+    read_conclusion,
+)
+from her2bayes.evidence.printed.csv_rows import Row, check_cells, read_rows
+from her2bayes.evidence.printed.design import Design, Factor
 from her2bayes.evidence.printed.ledger import repeated
 from her2bayes.evidence.printed.number import count, number
+from her2bayes.evidence.printed.schema import TABLES
 from her2bayes.evidence.printed.vocabulary import STATUS, Vocabulary, cell_faults, level_fault
 
 _KEYS = {
@@ -151,3 +158,27 @@ def _missing_cells(file: Path, rows: Sequence[Row]) -> Iterator[Fault]:
             remedy = "add the row, or take this level out and keep what is printed in estimates.csv"
             what = f"no count of {', '.join(missing)} for {group}"
             yield Fault(what, file=file, column="her2", remedy=remedy)
+
+
+def load_conclusions(file: Path, words: Vocabulary) -> tuple[Conclusion, ...]:
+    """Read a file of conclusions; ``BadInput`` with every fault of every row.
+
+    ``words`` holds the factors, levels and endpoints that exist.
+    """
+
+    columns = TABLES[FILE]
+    read = read_rows(file, [column.name for column in columns])
+    faults = [*read.faults, *check_cells(file, read.rows, columns, read.columns)]
+    if len(read.columns) == len(columns):
+        faults += check_table(FILE, file, read.rows, words, None)
+        if not read.rows and not read.faults:
+            remedy = "write one row for each conclusion"
+            faults.append(Fault("no rows below the header", file=file, remedy=remedy))
+    raise_if(sorted(dict.fromkeys(faults), key=lambda fault: fault.row or 0))
+    return conclusions_of([row.cells for row in read.rows])
+
+
+def vocabulary(factors: Mapping[str, Sequence[str]], endpoints: Sequence[str] = ()) -> Vocabulary:
+    """Names that exist in a cohort: factors with their levels, and endpoints."""
+    named = {name: Factor(name, name, tuple(levels)) for name, levels in factors.items()}
+    return Vocabulary(Design({}, named, {}, {name: {"unit": "months"} for name in endpoints}))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from her2bayes.evidence.patients.classify import (
+from her2bayes.evidence.classify import (
     PAPERS,
     Scheme,
     classify,
