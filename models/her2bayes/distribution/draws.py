@@ -156,7 +156,8 @@ def some_draws(
 
 def unanswered(estimand: Estimand, tables: Sequence[Table]) -> Fault:
     """Say that a fit does not answer an estimand, and what it does, with levels and classes."""
-    exists = list(dict.fromkeys(text for table in tables for text in available(table)))
+    her2 = estimand.outcome.removeprefix("her2=")
+    exists = list(dict.fromkeys(text for table in tables for text in available(table, her2)))
     fault = not_answered(estimand, "distribution", exists)
     levels = {f: v for table in tables for f, v in table.levels.items()}
     text = "".join(f"; {f}: {', '.join(v[:12])}" for f, v in levels.items())
@@ -164,9 +165,9 @@ def unanswered(estimand: Estimand, tables: Sequence[Table]) -> Fault:
     return replace(fault, allowed=(fault.allowed or "") + text)
 
 
-def available(table: Table) -> Iterator[str]:
-    """What can be asked, one pattern each."""
-    first = table.classes[-1]
+def available(table: Table, her2: str = "") -> Iterator[str]:
+    """What can be asked, one pattern each, of the class asked for where there is such a one."""
+    first = her2 if her2 in table.classes else table.classes[-1]
     yield f"share[her2={first}]"
     for factor, levels in table.levels.items():
         level = levels[0]

@@ -171,7 +171,7 @@ class FittedDistribution(Fitted):
 
         if any(isinstance(a.table, Crossed) for a in self.analyses):
             return section.crossed_section(self)
-        return section.section(self.result())
+        return section.section(self.result(), "printed" if "doi" in self.about else "counted")
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:

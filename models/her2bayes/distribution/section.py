@@ -36,8 +36,11 @@ Known = Mapping[str, Mapping[str, Any]]
 ALL = "All patients"
 
 
-def section(result: Result) -> Section:
-    """Report the shares of HER2 classes in all patients and by each factor."""
+def section(result: Result, source: str = "printed") -> Section:
+    """Report the shares of HER2 classes in all patients and by each factor.
+
+    ``source`` says what became of the counts: printed in a paper, or counted.
+    """
     known = _by_estimand(result.estimates)
     counts = result.counts
     labels = {**result.labels, "": ALL}
@@ -54,7 +57,7 @@ def section(result: Result) -> Section:
     return Section(
         id="distribution",
         title="HER2 status: distribution across subgroups",
-        paragraphs=_paragraphs(patients, sum(bool(name) for name in counts)),
+        paragraphs=_paragraphs(patients, sum(bool(name) for name in counts), source),
         figures=tuple(drawn),
         tables=tuple(tables),
         fits=tuple(
@@ -77,12 +80,12 @@ def _title(analysis: Analysis, labels: Mapping[str, str]) -> str:
     return f"{own}, nested in {_lower(parent)}" if parent and analysis.parent else own
 
 
-def _paragraphs(patients: int, factors: int) -> tuple[str, ...]:
+def _paragraphs(patients: int, factors: int, source: str) -> tuple[str, ...]:
     words = count(factors, "factor")
     return (
-        f"HER2 status of the same {patients} patients is printed by {words}. Each factor is an "
+        f"HER2 status of the same {patients} patients is {source} by {words}. Each factor is an "
         "analysis of its own; the figures repeat the same patients and are not independent "
-        "evidence, and nothing is said about combinations of factors, which are not printed.",
+        f"evidence, and nothing is said about combinations of factors, which are not {source}.",
         "The model gives each level of a factor its own shares and lets the levels inform each "
         "other: a level with few patients is drawn towards the others, one with many hardly "
         "moves. With three or more levels the data decide how strongly; with two levels they "
