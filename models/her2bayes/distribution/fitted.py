@@ -16,14 +16,11 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.distribution import cells as cell_tables
 from her2bayes.distribution import estimates as rows_of
+from her2bayes.distribution.doors import By, contracts, names, population
 from her2bayes.distribution.draws import Crossed, Partition, Standard, unanswered
 from her2bayes.distribution.estimates import MODELS, Analysis, How
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
 from her2bayes.estimand import Estimand, parse
-from her2bayes.evidence.patients.aggregate import status_counts
-from her2bayes.evidence.patients.counts import NUMBERS, Counts, read_counts
-from her2bayes.evidence.patients.follow_up import factor_name
-from her2bayes.evidence.patients.patients import read_patients
 from her2bayes.evidence.printed.study import Study
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.own_model import is_own, own_model
@@ -38,8 +35,6 @@ if TYPE_CHECKING:
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
     from her2bayes.sensitivity.target import Target
-
-By = str | Sequence[str] | Mapping[str, Sequence[str] | None]
 
 _NAMES = {name.removeprefix("her2_distribution").lstrip("_") or "multinomial": name
           for name in MODELS}  # fmt: skip
@@ -148,14 +143,14 @@ class FittedDistribution(Fitted):
         those among the others; 0: none of them is of the class, infinite: all of them are. Nothing
         is fitted again. Empty where no reading is unknown.
         """
-        from her2bayes.distribution.section import unknown_table
+        from her2bayes.distribution.section_crossed import unknown_table
 
         return unknown_table(self.analyses, odds)
 
     @property
     def figures(self) -> Figures:
         """``shares(factor)``, ``grid(rows, columns)``, ``groups(factor)``, ``prior()``."""
-        from her2bayes.distribution import section
+        from her2bayes.distribution import section_crossed as section
 
         known = {"shares": section.shares_figure, "prior": section.prior_figure}
         crossed = [a.table for a in self.analyses if isinstance(a.table, Crossed)]
@@ -167,10 +162,10 @@ class FittedDistribution(Fitted):
 
     def section(self) -> Section:
         """This analysis as a section of a report."""
-        from her2bayes.distribution import section
+        from her2bayes.distribution import section, section_crossed
 
         if any(isinstance(a.table, Crossed) for a in self.analyses):
-            return section.crossed_section(self)
+            return section_crossed.crossed_section(self)
         return section.section(self.result(), "printed" if "doi" in self.about else "counted")
 
     @property
@@ -181,7 +176,7 @@ class FittedDistribution(Fitted):
 
     def part(self, *, suppress_below: int = 0) -> Part:
         """This analysis as a part of a report; to share, without anything that is counted."""
-        from her2bayes.distribution import section
+        from her2bayes.distribution import section_crossed as section
         from her2bayes.page.report import Part, slug
         from her2bayes.page.small_cells import conceal_flow
 
@@ -337,12 +332,12 @@ def fit_distribution(
     groups = (exchangeable,) if isinstance(exchangeable, str) else tuple(exchangeable)
     if isinstance(data, Study):
         return _of_study(data, by, groups, how)
-    tables, who = _tables(data, by, classes=classes, end=end)
+    tables, who = contracts(data, by, classes=classes, end=end)
     if isinstance(tables, dict):
         made = _of_partitions(name or who.name, tables, groups, how)
     else:
         cells = tables if partial else cell_tables.singles(tables)
-        table = Crossed(cells, groups, interactions, _standard(standard, cells), _alpha(priors))
+        table = Crossed(cells, groups, interactions, population(standard, cells), _alpha(priors))
         made = _of_cells(name or who.name, table, how)
     return replace(made, about=who.about, flow=who.flow)
 
@@ -363,12 +358,6 @@ def _alpha(priors: Mapping[str, Prior] | None) -> float:
     return float(dict(one.parameters).get("sigma", 1.5))  # type: ignore[arg-type]
 
 
-def _names(by: By | None) -> list[str] | None:
-    if by is None:
-        return None
-    return [by] if isinstance(by, str) else list(by)
-
-
 def _no_groups(groups: Sequence[str]) -> list[Fault]:
     remedy = "give patients, or counts with one column for each factor"
     problem = "tables of one factor each hold no exchangeable groups"
@@ -376,7 +365,7 @@ def _no_groups(groups: Sequence[str]) -> list[Fault]:
 
 
 def _of_study(study: Study, by: By | None, groups: Sequence[str], how: How) -> FittedDistribution:
-    tables, asked = study.status_counts(), _names(by)
+    tables, asked = study.status_counts(), names(by)
     faults = _no_groups(groups)
     if not tables:
         remedy = "add status_counts.csv (data/README.md)"
@@ -459,32 +448,6 @@ def _facts(cells: xr.Dataset) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _standard(given: Any, cells: xr.Dataset) -> Standard | None:
-    """Population of a frame with a column for each factor and ``weight``."""
-    if given is None:
-        return None
-    import pandas as pd
-
-    frame = pd.DataFrame(given)
-    factors = cell_tables.factors_of(cells)
-    missing = [name for name in (*factors, "weight") if name not in frame]
-    faults = [Fault("no such column in standard", column=name) for name in missing]
-    raise_if(faults)
-    for factor in factors:
-        known = cell_tables.levels_of(cells, factor)
-        faults += [
-            Fault("a level of standard is not among the patients", None, None, factor, level,
-                  ", ".join(known))
-            for level in dict.fromkeys(frame[factor].astype(str)) if level not in known
-        ]  # fmt: skip
-    weight = pd.to_numeric(frame["weight"], errors="coerce")
-    if not (weight >= 0).all() or not weight.sum() > 0:
-        faults.append(Fault("weights are numbers, none negative, not all 0", column="weight"))
-    raise_if(faults)
-    rows = {f: tuple(frame[f].astype(str)) for f in factors}
-    return rows, tuple(float(w) for w in weight)
-
-
 def _bound(draw: Any, fit: FittedDistribution) -> Any:
     from functools import partial as bind
 
@@ -527,114 +490,3 @@ def _unpacked(tree: xr.DataTree, table: xr.Dataset, said: dict[str, Any]) -> Ana
         said["interactions"], standard, said["alpha_sigma"],
     )  # fmt: skip
     return Analysis(crossed, fit, said["note"])
-
-
-Tables = dict[str, xr.DataArray] | xr.Dataset
-
-
-@dataclass(frozen=True)
-class _Who:
-    """What a source is called, whose it is, what became of its rows."""
-
-    name: str
-    about: Mapping[str, str] = field(default_factory=dict)
-    flow: pd.DataFrame | None = None
-
-
-def _tables(
-    data: Any, by: By | None, *, classes: Sequence[str] | None, end: str
-) -> tuple[Tables, _Who]:
-    """Contracts of what the user gave, and what to call it."""
-    if isinstance(data, xr.DataArray):
-        return {_factor_of(data): data}, _Who("counts")
-    if isinstance(data, Mapping) and all(isinstance(v, xr.DataArray) for v in data.values()):
-        return _chosen(dict(data), by), _Who("counts")
-    if isinstance(data, xr.Dataset):
-        return _with_levels(data, by), _Who("counts")
-    if isinstance(data, Counts):
-        return _counted(data, by), _Who(data.name, {"digest": data.digest})
-    patients = read_patients(data, classes=classes)
-    if patients.cohort is None and set(NUMBERS) & set(patients.columns):
-        counts = read_counts(data, classes=classes)
-        return _counted(counts, by), _Who(counts.name, {"digest": counts.digest})
-    ordered = [f for f, levels in by.items() if levels] if isinstance(by, Mapping) else []
-    cells = status_counts(patients, by or (), classes, her2=end).assign_attrs(ordered=ordered)
-    about = {"title": patients.name, "citation": patients.file, "digest": patients.digest}
-    if patients.cohort is None:
-        return cells, _Who(patients.name, about)
-    cohort = patients.cohort
-    citation = cohort.source.get("citation", "")
-    about |= {"id": cohort.id, "design": "patient data", "citation": citation}
-    return cells, _Who(cohort.title, about, cohort.flow)
-
-
-def _factor_of(counts: xr.DataArray) -> str:
-    named = {str(f) for f in counts["factor"].values} if "factor" in counts.coords else {"subgroup"}
-    return named.pop() if len(named) == 1 else "subgroup"
-
-
-def _chosen(tables: dict[str, xr.DataArray], by: By | None) -> dict[str, xr.DataArray]:
-    """Tables of the factors asked for, then that of all patients."""
-    asked = _names(by)
-    if asked is None:
-        return tables
-    known = [f for f in tables if f]
-    raise_if(
-        [
-            Fault("no counts by this factor", column="by", value=f, allowed=", ".join(known),
-                  remedy=suggestion(f, known))
-            for f in asked if f not in tables
-        ]
-    )  # fmt: skip
-    return {f: tables[f] for f in (*asked, *(("",) if "" in tables else ()))}
-
-
-def _with_levels(cells: xr.Dataset, by: By | None) -> xr.Dataset:
-    """StatusCells with their factors and levels in order."""
-    factors = cells.attrs.get("factors")
-    if factors is None:
-        factors = [
-            str(c) for c in cells.coords if cells[c].dims == ("subgroup",) and c != "subgroup"
-        ]
-    asked = by if isinstance(by, Mapping) else {}
-    wrong = [f for f in _names(by) or () if f not in factors]
-    raise_if(
-        [
-            Fault("no such factor", column="by", value=f, allowed=", ".join(factors),
-                  remedy=suggestion(f, factors))
-            for f in wrong
-        ]
-    )  # fmt: skip
-    kept = _names(by) if by is not None else factors
-    cells = cells.assign_attrs(factors=list(factors))
-    if len(kept or []) < len(factors):
-        cells = cell_tables.summed(cells, kept or [])
-    levels = {f: list(v) for f, v in asked.items() if v}
-    return cells.assign_attrs(levels=cells.attrs.get("levels", {}) | levels, ordered=list(levels))
-
-
-def _counted(counts: Counts, by: By | None) -> Tables:
-    """Contracts of a table of counts: a table a factor, or cells of crossed factors."""
-    asked = None if by is None else [factor_name(name) for name in _names(by) or ()]
-    crossed = len(counts.tables) == 1 and len(cell_tables.factors_of(_only(counts))) > 1
-    open_ = {f: _left_open(one) for f, one in counts.tables.items()}
-    if crossed:
-        return _with_levels(_only(counts), by)
-    if not any(open_.values()):
-        tables = {f: cell_tables.one_level(one, f) for f, one in counts.tables.items()}
-        return _chosen(tables, asked)
-    known = [f for f in counts.tables if f and (asked is None or f in asked)]
-    if len(known) > 1:
-        problem = "several factors, and readings of several classes or none"
-        remedy = f"one of them at a time: by='{known[0]}'"
-        raise BadInput(Fault(problem, file=counts.name, value=", ".join(known), remedy=remedy))
-    return _with_levels(counts.tables[(known or [""])[0]], None)
-
-
-def _only(counts: Counts) -> xr.Dataset:
-    return next(iter(counts.tables.values()))
-
-
-def _left_open(cells: xr.Dataset) -> int:
-    data = cell_tables.split(cells)
-    return int(data["partial"].sum() + data["unknown"].sum())

@@ -1,0 +1,354 @@
+"""The section and figures of own data: shares of crossed cells, groups, unknown status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.distribution import figures
+from her2bayes.distribution.cells import split
+from her2bayes.distribution.classical import association_table
+from her2bayes.distribution.draws import Crossed
+from her2bayes.distribution.section import (
+    ALL,
+    Known,
+    by_estimand,
+    cells_of,
+    estimand_of,
+    lower,
+    overall_of,
+    panels_of,
+    percent_of,
+    pooled,
+    table_of,
+    upper,
+)
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import Estimand
+from her2bayes.inference.convergence import CONVERGED
+from her2bayes.page import style
+from her2bayes.page.fit_card import fit_card, worst
+from her2bayes.page.numbers import interval
+from her2bayes.page.section import Figure, Section, Table
+from her2bayes.page.shared import SHARED
+from her2bayes.page.small_cells import conceal_flow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+    from her2bayes.distribution.estimates import Analysis
+    from her2bayes.distribution.fitted import FittedDistribution
+
+
+def shares_figure(fit: FittedDistribution, factor: str) -> Drawing:
+    """Shares by level of a factor: counted with Wilson interval, posterior with 95 % interval."""
+    table = _counts_of(fit, factor)
+    panels, _ = panels_of(factor, table, by_estimand(fit.estimates()))
+    return figures.shares(panels, overall_of(fit.counts))
+
+
+def groups_figure(fit: FittedDistribution, factor: str = "") -> Drawing:
+    """Groups of an exchangeable factor from low to high, and what is predicted for a new one."""
+    table = _crossed(fit)
+    factor = factor or table.exchangeable[0]
+    if factor not in table.exchangeable:
+        allowed = ", ".join(table.exchangeable)
+        raise BadInput(Fault("not an exchangeable factor", value=factor, allowed=allowed))
+    known = by_estimand(fit.estimates())
+    panels, _ = panels_of(factor, _counts_of(fit, factor), known)
+    order = np.argsort([row.pooled[0] for row in panels[table.classes[0]]])
+    nothing = (float("nan"),) * 3
+    drawn: dict[str, list[figures.Row | None]] = {}
+    for her2, rows in panels.items():
+        row = known[estimand_of(factor, table.new(factor), her2)]
+        new = figures.Row(table.new(factor), 0, nothing, pooled(row))
+        drawn[her2] = [*(rows[k] for k in order), None, new]
+    return figures.forest(drawn, overall_of(fit.counts))
+
+
+def grid_figure(fit: FittedDistribution, rows: str = "", columns: str = "") -> Drawing:
+    """Shares at every combination of levels of two factors, other factors as observed."""
+    table = _crossed(fit)
+    fixed = [f for f in table.levels if f not in table.exchangeable] or list(table.levels)
+    rows, columns = rows or fixed[0], columns or (fixed[1] if len(fixed) > 1 else "")
+    pairs = [
+        (a, b)
+        for a in _levels(table.levels, rows)
+        for b in _levels(table.levels, columns)
+        if (a, b) in set(zip(table.level_of[rows], table.level_of[columns], strict=True))
+    ]
+    exact = split(table.cells)["exact"].to_numpy()
+    asked = {
+        (pair, her2): Estimand(
+            "share", f"her2={her2}", tuple(zip((rows, columns), pair, strict=True))
+        )
+        for pair in pairs
+        for her2 in table.classes
+    }
+    known = by_estimand(fit.estimates(list(asked.values())))
+    drawn: dict[str, list[figures.Row | None]] = {her2: [] for her2 in table.classes}
+    last = pairs[0][0]
+    at = [table.level_of[name] for name in (rows, columns)]
+    for pair in pairs:
+        inside = [k for k, found in enumerate(zip(*at, strict=True)) if found == pair]
+        counted = exact[inside].sum(axis=0)
+        for k, her2 in enumerate(table.classes):
+            if pair[0] != last:
+                drawn[her2].append(None)
+            n = int(counted.sum())
+            raw = (100 * counted[k] / n if n else float("nan"),) * 3
+            row = known[str(asked[pair, her2])]
+            drawn[her2].append(figures.Row(f"{pair[0]}, {pair[1]}", n, raw, pooled(row)))
+        last = pair[0]
+    return figures.forest(drawn, overall_of(fit.counts))
+
+
+def prior_figure(fit: FittedDistribution) -> Drawing:
+    """Shares of all patients before and after the data."""
+    return figures.prior_to_posterior(_before_after(fit))
+
+
+def unknown_table(analyses: Sequence[Analysis], odds: Sequence[float]) -> pd.DataFrame:
+    """Shares of all patients where the odds of a class among the unknown are a multiple."""
+    rows = []
+    for analysis in analyses:
+        table = analysis.table
+        if not isinstance(table, Crossed):
+            continue
+        unknown = split(table.cells)["unknown"].to_numpy() / np.maximum(table.patients, 1)
+        if not unknown.any():
+            continue
+        share = analysis.fit.posterior["share"]
+        weight = xr.DataArray(table.patients / table.patients.sum(), dims="subgroup")
+        missing = xr.DataArray(unknown, dims="subgroup")
+        for her2 in table.classes:
+            own = share.sel(her2=her2, drop=True)
+            row = {"HER2": her2}
+            for times in odds:
+                tilted = own * 0 + 1 if np.isinf(times) else times * own / (1 - own + times * own)
+                whole = (weight * ((1 - missing) * own + missing * tilted)).sum("subgroup")
+                low, middle, high = 100 * np.quantile(whole, (0.025, 0.5, 0.975))
+                row[_ODDS.get(times, f"odds times {times:g}")] = interval(
+                    middle, low, high, unit="%"
+                )
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+_ODDS = {0.0: "none of them", 1.0: "missing at random", float("inf"): "all of them"}
+
+
+def crossed_section(fit: FittedDistribution, *, shared: bool = False) -> Section:
+    """Report shares from crossed cells; ``shared``: nothing that is counted, models only."""
+    table, analysis = _crossed(fit), fit.analyses[0]
+    estimates = fit.estimates()
+    known = by_estimand(estimates)
+    drawn = [_drawing_of(fit, "prior", "From prior to posterior: HER2 status of all patients")]
+    tables = [_shares_table(fit, factor, known, shared=shared) for factor in ("", *table.levels)]
+    for factor in table.levels:
+        title = f"HER2 status by {lower(fit.labels[factor])}"
+        which = "groups" if factor in table.exchangeable else "shares"
+        if not shared:
+            drawn.append(_drawing_of(fit, which, title, factor))
+    fixed = [f for f in table.levels if f not in table.exchangeable]
+    if len(fixed) > 1 and not shared:
+        title = f"HER2 status by {' and '.join(lower(fit.labels[f]) for f in fixed[:2])}"
+        drawn.append(_drawing_of(fit, "grid", title, *fixed[:2]))
+    if not shared:
+        counts = {f: fit.counts[f] for f in ("", *fixed)}
+        if fixed:
+            tables.insert(0, association_table(counts, fit.labels, estimates))
+        unknown = fit.unknown()
+        if len(unknown):
+            tables.append(Table("If unknown status is not missing at random", unknown, _MNAR))
+    tables += _spread_tables(estimates)
+    return Section(
+        id="distribution",
+        title="HER2 status: distribution across subgroups",
+        paragraphs=_crossed_paragraphs(fit, shared),
+        figures=tuple(drawn),
+        tables=tuple(tables),
+        fits=(fit_card(analysis.fit, fit.title if not shared else "HER2 status", estimates),),
+    )
+
+
+_MNAR = (
+    "Shares of all patients, percent with 95 % intervals, if in each cell the odds of the class "
+    "among patients of unknown status are a multiple of those among the others."
+)
+
+
+def _crossed_paragraphs(fit: FittedDistribution, shared: bool) -> tuple[str, ...]:
+    table = _crossed(fit)
+    lines = [] if shared else [". ".join(upper(fact) for fact in fit.facts) + "."]
+    several = len(table.levels) > 1
+    lines.append(
+        "One model holds all patients: logits of the shares are a common part and effects of "
+        + ("factors and of their pairs" if several and table.interactions else "each factor")
+        + ", drawn towards zero as strongly as the data say. A reading of several classes counts "
+        "as one of them (coarsened at random); an unknown reading says nothing of the class, and "
+        "its patient still weighs in the cell."
+    )
+    if several:
+        lines.append(
+            "A share in a level is that of its patients as they are. A standardised share is that "
+            "of the whole population had it that level and everything else as it is: levels differ "
+            "in it by the factor alone, as far as these factors tell."
+        )
+    for factor in table.exchangeable:
+        lines.append(
+            f"Levels of {factor.replace('_', ' ')} are taken as a sample of groups. A "
+            f"{table.new(factor)} is predicted: the mean of groups and a deviation drawn anew."
+        )
+    return tuple(lines)
+
+
+def _shares_table(fit: FittedDistribution, factor: str, known: Known, *, shared: bool) -> Table:
+    table = _counts_of(fit, factor)
+    label = fit.labels[factor]
+    if not shared:
+        made = table_of(factor, label, table, known)
+        frame = made.frame
+    else:
+        made = None
+        frame = pd.DataFrame(
+            [{"Level": level or ALL, "HER2": her2} for level, her2, _, _ in cells_of(table)]
+        )
+    levels = ["" if level == ALL else level for level in frame["Level"]] if len(frame) else []
+    crossed = _crossed(fit)
+    if shared:
+        for which in ("posterior", "prior"):
+            frame[upper(which)] = [
+                percent_of(known.get(estimand_of(factor, level, her2), {}), which)
+                for level, her2 in zip(levels, frame["HER2"], strict=True)
+            ]
+    if factor and len(crossed.levels) > 1:
+        standard = [
+            percent_of(known.get(_standard(factor, level, her2), {}), "posterior")
+            for level, her2 in zip(levels, frame["HER2"], strict=True)
+        ]
+        frame.insert(len(frame.columns) - (0 if shared else 2), "Standardised", standard)
+    if factor in crossed.exchangeable:
+        new = crossed.new(factor)
+        more = [
+            {"Level": new, "HER2": her2, "Posterior": percent_of(known[text], "posterior"),
+             "Prior": percent_of(known[text], "prior")}
+            for her2 in crossed.classes
+            if (text := estimand_of(factor, new, her2)) in known
+        ]  # fmt: skip
+        frame = pd.concat([frame, pd.DataFrame(more)], ignore_index=True).fillna("")
+    title = "HER2 status of all patients" if not factor else f"HER2 status by {lower(label)}"
+    return Table(title, frame, made.caption if made else "Percent with 95 % intervals.")
+
+
+def _spread_tables(estimates: pd.DataFrame) -> list[Table]:
+    mine = estimates[estimates["estimand"].str.startswith("heterogeneity[her2 logit")]
+    rows = [
+        {
+            "Term": row["estimand"].partition("; ")[2].rstrip("]").replace("_x_", " x "),
+            "Posterior": interval(*(row[f"posterior_{k}"] for k in ("median", "lower", "upper"))),
+            "Prior": interval(*(row[f"prior_{k}"] for k in ("median", "lower", "upper"))),
+            "Contraction": row["contraction"],
+            "Convergence": row["convergence"],
+        }
+        for row in mine.to_dict("records")
+    ]
+    caption = "tau: standard deviation of effects on logits, where the data can teach it."
+    return [Table("Spread of effects", pd.DataFrame(rows), caption)] if rows else []
+
+
+def _drawing_of(fit: FittedDistribution, which: str, title: str, *factors: str) -> Figure:
+    drawing = getattr(fit.figures, which)(*factors)
+    name = "-".join([which, *factors]).replace("_", "-")
+    verdict = worst(fit.estimates()["convergence"])
+    warning = "" if verdict == CONVERGED else f" This fit is {verdict}."
+    return Figure(f"figure-distribution-{name}", title, style.svg(drawing),
+                  _CAPTIONS[which] + warning, title)  # fmt: skip
+
+
+_CAPTIONS = {
+    "prior": "Grey: what the prior holds possible. Colour: posterior. Each curve is scaled to its "
+    "own height.",
+    "shares": "Open circles: share of readings of one class, with 95 % Wilson interval. Filled: "
+    "posterior median with 95 % interval; the arrow is the effect of pooling and of readings of "
+    "several classes. Dotted: all patients.",
+    "groups": "Posterior median and 95 % interval of each group in the order of the first class; "
+    "rings: counted. Dashed: predicted for a group not seen. Dotted: all patients.",
+    "grid": "Posterior median and 95 % interval at each combination of levels; rings: counted.",
+}
+
+
+def _standard(factor: str, level: str, her2: str) -> str:
+    return str(Estimand("standardised_share", f"her2={her2}", ((factor, level),)))
+
+
+def _before_after(fit: FittedDistribution) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    table = fit.analyses[0].table
+    texts = [f"share[her2={her2}]" for her2 in table.classes]
+    after, before = (fit.draws(texts, group=group) for group in ("posterior", "prior"))
+    return {
+        her2: (100 * before[text].to_numpy().ravel(), 100 * after[text].to_numpy().ravel())
+        for her2, text in zip(table.classes, texts, strict=True)
+    }
+
+
+def _counts_of(fit: FittedDistribution, factor: str) -> xr.DataArray:
+    if factor not in fit.counts:
+        allowed = ", ".join(name for name in fit.counts if name)
+        raise BadInput(Fault("no such factor", value=factor, allowed=allowed))
+    return fit.counts[factor]
+
+
+def _levels(levels: Mapping[str, Sequence[str]], factor: str) -> Sequence[str]:
+    if factor not in levels:
+        raise BadInput(Fault("no such factor", value=factor, allowed=", ".join(levels)))
+    return levels[factor]
+
+
+def _crossed(fit: FittedDistribution) -> Crossed:
+    table = fit.analyses[0].table
+    if not isinstance(table, Crossed):
+        raise BadInput(Fault("factors are not crossed here", remedy="give patients, or cells"))
+    return table
+
+
+METHODS = (
+    "Posterior numbers come from a Bayesian model of the counts; they are medians with 95 % "
+    "equal-tailed intervals, and the same quantity under the prior stands beside them. Contraction "
+    "is one minus the ratio of posterior to prior variance: 0 where the data taught nothing, 1 "
+    "where they taught everything.",
+    "Classical shares carry Wilson intervals and count readings of one class only; the table of "
+    "classical numbers adds Clopper-Pearson and Jeffreys intervals, tests and directly "
+    "standardised shares. Differences of shares carry Newcombe's interval (method 10).",
+)
+
+
+def cohort_section(fit: FittedDistribution, below: int = 0) -> Section:
+    """Who was counted; to share, only what became of the rows, small counts hidden."""
+    flow = fit.flow
+    facts = [f"{upper(fact)}." for fact in fit.facts] or [f"{fit.title}."]
+    tables: tuple[Table, ...] = ()
+    if flow is not None:
+        shown = conceal_flow(flow, below) if below else flow
+        tables = (Table("Flow", shown.rename(columns=str.capitalize), "What every rule did."),)
+    text = (SHARED,) if below else (" ".join(facts),)
+    return Section("cohort", "Cohort", text, tables=tables)
+
+
+def bare(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose notes say no number of patients."""
+
+    def without(note: str) -> str:
+        parts = [
+            part
+            for part in note.split("; ")
+            if not re.search(r"[0-9].*patients|unknown|left out", part)
+        ]
+        return "; ".join(parts)
+
+    return estimates.assign(note=estimates["note"].map(without))
