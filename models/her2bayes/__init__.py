@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from her2bayes.bayes.prior import prior as prior
     from her2bayes.cohorts.fitted import reconstruct as reconstruct
     from her2bayes.distribution.fitted import fit_distribution as fit_distribution
+    from her2bayes.calibration.run import calibrate as calibrate
     from her2bayes.errors import BadInput as BadInput
     from her2bayes.estimand import Estimand as Estimand
     from her2bayes.evidence.patients.counts import read_counts as read_counts
@@ -52,6 +53,7 @@ _PUBLIC = {
     "compare": "results.comparison",
     "fit_survival": "survival.fitted",
     "reconstruct": "cohorts.fitted",
+    "calibrate": "calibration.run",
 }
 """Public name -> module that defines it."""
 

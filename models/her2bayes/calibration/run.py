@@ -14,26 +14,37 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from her2bayes import __version__
 from her2bayes.calibration.designs import Design
-from her2bayes.calibration.kinds import kinds
+from her2bayes.calibration.kinds import chosen, fitting, kinds, read_design
 from her2bayes.errors import BadInput, Fault
+from her2bayes.files import publish
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.workers import cluster
+from her2bayes.page import style
+from her2bayes.page.passport import LEVEL, SCHEMA, sentence
+from her2bayes.page.section import Figure
+from her2bayes.page.section_view import figure_files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MatplotlibFigure
 
 SAMPLING = Sampling(draws=1000, tune=600, chains=4, target_accept=0.9)
 RANKS = 1000  # draws kept of 4000 or 2000: nearly independent of one another
-LEVEL = 0.05
+COLUMNS = 4
 COVERAGE, TOLERANCE = 0.95, 0.018  # at 1000 simulations 1.8 points are 2.6 standard errors
 _GRID = np.arange(1, 100) / 100
 
@@ -264,3 +275,174 @@ def _least(ranks: np.ndarray) -> float:
 def _least_under_uniform(number: int, repeats: int = 4000) -> np.ndarray:
     rng = np.random.default_rng(0)
     return np.sort([_least(rng.random(number)) for _ in range(repeats)])
+
+
+def passport(
+    plan: Plan, command: str, runs: Sequence[tuple[int, Sequence[Mapping[str, Any]]]]
+) -> dict[str, Any]:
+    """Record of one or two runs (seed, simulations) of a plan; the last one decides."""
+    found = []
+    for seed, rows in runs:
+        table = summary(rows)
+        found.append(
+            {
+                "seed": seed,
+                "simulations": len(rows),
+                "failed_fits": sum(bool(row["failed"]) for row in rows),
+                "uniform": bool(table["uniform"].all()),
+                "covers": bool(table["covers"].all()),
+                "coverage_lowest": float(table["coverage"].min()),
+                "coverage_highest": float(table["coverage"].max()),
+                "answers": json.loads(table.to_json(orient="records", double_precision=4)),
+            }
+        )
+    last = found[-1]
+    return {
+        "schema": SCHEMA,
+        **{k: v for k, v in plan.identity.items() if k != "seed"},
+        "package_version": __version__,
+        "command": command,
+        "passed": last["uniform"] and last["covers"],
+        "runs": found,
+    }
+
+
+def ranks(rows: Sequence[Mapping[str, Any]]) -> MatplotlibFigure:
+    """Draw the distribution of ranks minus the uniform one, an answer a panel, with its band."""
+    table = summary(rows)
+    grid, lower, upper = band(len(rows), LEVEL / len(table))
+    lines = -(-len(table) // COLUMNS)
+    with style.drawing():
+        canvas, panels = style.new_figure(
+            900, 84 * lines + 30, nrows=lines, ncols=COLUMNS, sharex=True, sharey=True,
+            squeeze=False,
+        )  # fmt: skip
+        for panel in panels.flat[len(table) :]:
+            panel.set_visible(False)
+        for panel, row in zip(panels.flat, table.to_dict("records"), strict=False):
+            ranked = np.sort([r["answers"][row["answer"]]["rank"] for r in rows])
+            below = np.searchsorted(ranked, grid, side="right") / len(ranked)
+            panel.fill_between(grid, lower - grid, upper - grid, color=style.FAINT, linewidth=0)
+            good = style.BLUE if row["uniform"] else style.VERMILLION
+            panel.plot(grid, below - grid, color=good, linewidth=1)
+            panel.set_title(row["answer"], fontsize=8, loc="left", fontweight="normal")
+            panel.set_xticks([0, 0.5, 1])
+    return canvas
+
+
+def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Distribution of ranks with its caption, as a page shows it."""
+    answers = len(rows[0]["answers"])
+    caption = (
+        "Empirical distribution of the rank of the truth among the draws, minus the uniform one, "
+        f"in {len(rows)} simulated studies. The grey band holds all points at once with "
+        f"probability {100 * (1 - LEVEL / answers):.2f} %, 95 % over all answers."
+    )
+    return Figure("calibration", title, style.svg(ranks(rows)), caption)
+
+
+def write(folder: Path, record: Mapping[str, Any], drawn: Figure) -> Path:
+    """Write ``<model>-<design>.json`` and ``.svg``; return the path of the first."""
+    name = f"{record['model']}-{record['design']}"
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    (drawing,) = figure_files([drawn]).values()
+    publish(folder, {f"{name}.json": text, f"{name}.svg": drawing})
+    return folder / f"{name}.json"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Calibration:
+    """What simulated studies say of a model at a design; printing it says so in a sentence.
+
+    ``record`` is the passport, ``rows`` the simulated studies of the run that decides, ``frame``
+    has one row an answer: P of its ranks, coverage of 95 % intervals, z-scores, contraction.
+    """
+
+    record: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all ranks stay in their band and all intervals cover as they should."""
+        return bool(self.record["passed"])
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row an answer of the model."""
+        return summary(self.rows)
+
+    @property
+    def figures(self) -> style.Figures:
+        """``ranks()``: distribution of the rank of the truth, an answer a panel."""
+        return style.Figures({"ranks": partial(ranks, self.rows)})
+
+    def write(self, out: str | Path) -> Path:
+        """Write the passport and its figure into a folder; return the passport."""
+        title = f"{self.record['model']} at {self.record['design']}"
+        return write(Path(out), self.record, figure(self.rows, title))
+
+    def __str__(self) -> str:
+        """One sentence."""
+        return f"{self.record['model']}: {sentence(self.record)}"
+
+    def __repr__(self) -> str:
+        """One line."""
+        said = "passed" if self.passed else "not passed"
+        return f"<Calibration of {self.record['model']} at {self.record['design']}: {said}>"
+
+
+def calibrate(
+    model: str,
+    *,
+    study: str = "",
+    by: str = "",
+    design: Design | str | Path | None = None,
+    simulations: int = 1000,
+    seed: int = 20230221,
+    scheduler: str = "",
+    workers: int = 2,
+    store: str | Path | None = None,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> Calibration:
+    """Fit a model to studies simulated from its own priors: are its ranks and intervals right?
+
+    ``model`` names a model file with a simulator. The design is that of a printed table (``study``,
+    ``by`` a factor of it; every model has a default), or ``design``: a TOML file or a ``Design``
+    with levels and patients. Simulations run in ``workers`` processes of this machine, or on the
+    workers of a dask ``scheduler``; finished ones are kept in the folder ``store``. A run whose
+    ranks leave their band is repeated once with another seed, and the record shows both.
+
+    Talts et al. 2018; bands of Sailynoja, Buerkner and Vehtari 2022. Raises ``BadInput`` for a
+    model without a simulator and a design that cannot be simulated.
+
+    >>> import her2bayes as hb
+    >>> print(hb.calibrate("her2_transition_dirichlet", simulations=20))  # doctest: +SKIP
+    """
+    if simulations < 20:
+        raise BadInput(Fault("too few simulated studies", value=simulations, allowed="20 or more"))
+    named = design if isinstance(design, str | Path) else ""
+    known = chosen(model, study, by)
+    if named:
+        known = fitting(read_design(Path(named), model))
+    elif isinstance(design, Design):
+        known = fitting(design)
+    options = {"--study": study, "--by": by, "--design": str(named)}
+    asked = [part for option in options.items() if option[1] for part in option]
+    command = " ".join(["bash scripts/run calibrate", model, *asked])
+    command += f" --simulations {simulations} --seed {seed}"
+    runs: list[tuple[int, list[dict[str, Any]]]] = []
+    with ExitStack() as stack:
+        folder = Path(store or stack.enter_context(TemporaryDirectory(prefix="her2-simulations-")))
+        client = cache(lambda: stack.enter_context(cluster(scheduler, workers)))
+        for used in (seed, seed + 1):
+            plan = Plan(known, used, simulations, folder / f"{model}-{known.name}-{used}.jsonl")
+            said = f"{model}, seed {used}"
+            runs.append((used, run(plan, client, partial(_told, progress, said))))
+            record = passport(plan, command, runs)
+            if record["passed"]:
+                break
+    return Calibration(record, runs[-1][1])
+
+
+def _told(progress: Callable[[int, int, str], None], text: str, done: int, of: int) -> None:
+    progress(done, of, text)
