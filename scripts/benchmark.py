@@ -9,6 +9,7 @@ Takes about 20 minutes on two quiet cores, with --quick about five. Only the rat
 anything.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,9 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws, sizes to 10,000, no R.")
     ] = False,
 ) -> None:
-    from her2bayes.benchmark import report
-    from her2bayes.benchmark import run as benchmark
+    sys.path.insert(0, str(Path(__file__).parent))
+    from benchmarks import report
+    from benchmarks import run as benchmark
 
     top = min(largest, 10_000) if quick else largest
     plan = benchmark.Plan(

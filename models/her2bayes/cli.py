@@ -232,7 +232,7 @@ def _recorded(main: Main, context: typer.Context, *args: Any, **options: Any) ->
 
 def _answered(call: Callable[[], int | None], script: str, debug: bool) -> int:
     """Call it and print the JSON document of what came of it."""
-    from her2bayes.reproduce import machine
+    from her2bayes import machine
 
     with machine.held(out) as (lines, warnings):
         code, faults = _end(call, debug)
@@ -246,7 +246,7 @@ def _answered(call: Callable[[], int | None], script: str, debug: bool) -> int:
 
 
 def _print_document(script: str, code: int, **content: Any) -> None:
-    from her2bayes.reproduce import machine
+    from her2bayes import machine
 
     sys.stdout.write(machine.document(script, sys.argv[1:], code, **content))
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from her2bayes.benchmark import report, run
+from benchmarks import report, run
 
 
 def table() -> pd.DataFrame:
@@ -52,8 +52,8 @@ def test_a_measurement_that_fails_says_so(command: str, note: str) -> None:
 
 
 def test_one_real_measurement(tmp_path: Path) -> None:
-    from her2bayes.benchmark.designs import survival_rows
-    from her2bayes.benchmark.jobs import cox_greenwood
+    from benchmarks.designs import survival_rows
+    from benchmarks.jobs import cox_greenwood
 
     survival_rows(500).to_parquet(tmp_path / "rows.parquet", index=False)
     assert cox_greenwood(str(tmp_path / "rows.parquet"))["seconds"] > 0

@@ -11,7 +11,7 @@ import pytest
 from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.files import digests, take
 from her2bayes.inference.sampling import Sampling
-from her2bayes.reproduce.unchanged import basis, unchanged
+from her2bayes.reproduce.provenance import basis, unchanged
 
 SAMPLING = Sampling()
 
@@ -66,5 +66,5 @@ def test_any_change_is_seen(place: Path, file: str, text: str | None) -> None:
 
 
 def test_another_text_of_the_package_is_seen(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("her2bayes.reproduce.unchanged.environment", lambda: {"code": "other"})
+    monkeypatch.setattr("her2bayes.reproduce.provenance.environment", lambda: {"code": "other"})
     assert not known(place)

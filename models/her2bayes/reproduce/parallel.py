@@ -20,7 +20,7 @@ from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Settings
 from her2bayes.page.report import Outcome, Part
 from her2bayes.reproduce import build
-from her2bayes.reproduce.unchanged import unchanged
+from her2bayes.reproduce.provenance import unchanged
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study

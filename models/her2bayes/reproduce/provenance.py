@@ -1,7 +1,8 @@
 """How the files of a folder came about: command, inputs, versions, digests, in provenance.json.
 
 One entry a script, since ``reproduce`` and ``sensitivity`` share a folder. It is written last, so
-that files whose digests it does not carry are known to be unfinished or changed.
+that files whose digests it does not carry are known to be unfinished or changed. A report that
+would come out as it stands is left alone: same inputs, code and settings.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import her2bayes
+from her2bayes.files import changed_files, note
+
+if TYPE_CHECKING:
+    from her2bayes.evidence.printed.study import Study
+    from her2bayes.inference.sampling import Sampling
 
 FILE = "provenance.json"
+SUMMARY = "sensitivity_summary.csv"
+"""What a sensitivity analysis beside a report says, which the report quotes."""
 SCHEMA = 1
 OUTPUTS = frozenset({"out_folder", "out_file", "kept"})
 """Parameters of scripts that name places of results: a replay puts others in their stead."""
@@ -202,3 +210,37 @@ def _processor() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor()) + f", {os.cpu_count()} cores"
+
+
+def basis(study: Study, folder: Path, sampling: Sampling, families: object) -> str:
+    """Hash everything a study's report in ``folder`` depends on.
+
+    Its printed evidence, the text of this package with templates and passports, library versions
+    and processor, settings, and the sensitivity analysis that stands beside it.
+    """
+    from her2bayes.page.passport import passports
+
+    package = Path(her2bayes.__file__).parent
+    kept = (".html", ".j2", ".css", ".js")
+    parts: list[Any] = [study.id, study.digest, input_digest(study.folder), asdict(sampling)]
+    parts += [environment(), passports(), str(families)]
+    parts += [input_digest(p) for p in sorted(package.rglob("*")) if p.suffix in kept]
+    beside = folder / SUMMARY
+    parts.append(input_digest(beside) if beside.is_file() else "")
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def unchanged(
+    study: Study, folder: Path, sampling: Sampling, families: object
+) -> dict[str, Any] | None:
+    """Record of the report in ``folder`` where it is whole and would come out the same, or None."""
+    try:
+        record = json.loads((folder / "run.json").read_text("utf-8"))
+        files = dict(record["files"])
+        same = record["basis"] == basis(study, folder, sampling, families)
+        if not same or changed_files(folder, files):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):  # no record, or one that cannot be believed
+        return None
+    note([*(folder / name for name in files), folder / "run.json"])
+    return dict(record)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from her2bayes.benchmark import designs
+from benchmarks import designs
 from her2bayes.inference.convergence import ESS_MIN
 
 COLUMNS = (
@@ -137,7 +137,7 @@ def _length(plan: Plan) -> dict[str, int]:
 
 
 def _python(plan: Plan, job: str, **arguments: Any) -> dict[str, Any]:
-    command = [sys.executable, "-P", "-m", "her2bayes.benchmark.jobs"]
+    command = [sys.executable, "-P", str(Path(__file__).with_name("jobs.py"))]
     return _called([*command, json.dumps({"job": job, **arguments})], plan.limit, None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from her2bayes.evidence.printed.study import load_study, published_folder
-from her2bayes.page.conclusions import SUMMARY, conclusions_section
+from her2bayes.reproduce.build import SUMMARY, conclusions_section
 
 
 def test_untested_conclusions_name_the_command(tmp_path: Path) -> None:

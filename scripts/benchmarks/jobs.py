@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: ``python -m her2bayes.benchmark.jobs JSON``.
+"""One measurement in a process of its own: ``python jobs.py JSON``.
 
 Prints a JSON object: seconds, effective draws, and the most memory the process held.
 """
@@ -11,6 +11,7 @@ import resource
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -29,7 +30,7 @@ def main(text: str) -> dict[str, Any]:
 
 def sample_model(design: str, sampler: str, draws: int, tune: int) -> dict[str, Any]:
     """Fit a design with a sampler: seconds to compile and to sample, least bulk ESS."""
-    from her2bayes.benchmark.designs import design as made
+    from benchmarks.designs import design as made
 
     return _sampled(made(design), sampler, draws, tune)
 
@@ -96,7 +97,7 @@ def _rates(seconds: dict[str, float], least: float) -> dict[str, float]:
 
 def fit_rows(file: str, draws: int, tune: int) -> dict[str, Any]:
     """Aggregate a file of patients to cells and fit the hierarchical model."""
-    from her2bayes.benchmark.designs import cells_of, survival_design
+    from benchmarks.designs import cells_of, survival_design
 
     start = perf_counter()
     cells = cells_of(file)
@@ -124,7 +125,7 @@ def fit_row_by_row(file: str, draws: int, tune: int) -> dict[str, Any]:
     import pandas as pd
     import pymc as pm
 
-    from her2bayes.benchmark.designs import HAZARD_RATIO, cells_of, survival_design
+    from benchmarks.designs import HAZARD_RATIO, cells_of, survival_design
     from her2bayes.inference import engine
     from her2bayes.inference.sampling import Sampling
 
@@ -161,8 +162,8 @@ def fit_row_by_row(file: str, draws: int, tune: int) -> dict[str, Any]:
 
 def sweep(scenarios: int, draws: int, tune: int) -> dict[str, Any]:
     """Seconds a scenario with the compiled model re-used, and with the model compiled again."""
+    from benchmarks.designs import design as made
     from her2bayes.bayes.prior import prior
-    from her2bayes.benchmark.designs import design as made
     from her2bayes.distribution.her2_distribution import DEFAULT_PRIORS
     from her2bayes.inference import engine
     from her2bayes.inference.sampling import Sampling
@@ -198,6 +199,7 @@ _JOBS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     with contextlib.redirect_stdout(sys.stderr):
         answer = main(sys.argv[1])
-    print(json.dumps(answer))  # noqa: T201
+    print(json.dumps(answer))

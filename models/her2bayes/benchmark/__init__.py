@@ -1,1 +1,0 @@
-"""Time and memory of the workbench beside other tools."""
