@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from her2bayes.audit.audit import audit as audit
     from her2bayes.bayes.prior import prior as prior
+    from her2bayes.calibration.run import calibrate as calibrate
     from her2bayes.cohorts.fitted import reconstruct as reconstruct
     from her2bayes.distribution.fitted import fit_distribution as fit_distribution
-    from her2bayes.calibration.run import calibrate as calibrate
     from her2bayes.errors import BadInput as BadInput
     from her2bayes.estimand import Estimand as Estimand
     from her2bayes.evidence.patients.counts import read_counts as read_counts
