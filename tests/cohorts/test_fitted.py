@@ -73,6 +73,21 @@ def test_print_says_that_they_are_not_the_papers_patients(fit: ReconstructedStud
     assert all(len(line) < 130 for line in text.splitlines())
 
 
+def test_files_and_page_are_written(fit: ReconstructedStudy, tmp_path: Path) -> None:
+    written = fit.write(tmp_path)
+    names = {path.name for path in written}
+    assert {"bcss_patients.parquet", "bcss_match.csv", "estimates.csv", "report.html"} <= names
+    assert all(path.stat().st_size for path in written)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "bcss_patients.parquet"), fit.cohorts()
+    )
+    assert "No cohort is the paper" in (tmp_path / "report.html").read_text()
+    figure = fit.figures.survival("her2")
+    assert figure.axes[0].get_ylabel().startswith("BCSS")
+    with pytest.raises(BadInput, match="her2: positive vs low"):
+        fit.figures.forest("her2: high vs low")
+
+
 def test_saved_and_read_again(fit: ReconstructedStudy, tmp_path: Path) -> None:
     again = hb.load_fit(fit.save(tmp_path / "fit.nc"))
     assert isinstance(again, ReconstructedStudy)

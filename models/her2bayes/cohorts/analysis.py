@@ -174,7 +174,10 @@ def result_of(
 ) -> Result:
     """All endpoints of a study together."""
     labels = {name: factor.label for name, factor in study.factors.items()}
-    return Result(study.id, labels, tuple(found), settings, tuple(failed), published_ratios(study))
+    about = {"id": study.id, "title": study.title}
+    about |= {name: str(study.meta.get(name, "")) for name in ("citation", "doi", "design")}
+    ratios = published_ratios(study)
+    return Result(study.id, labels, tuple(found), settings, tuple(failed), ratios, about)
 
 
 def published_ratios(study: Study) -> dict[str, Interval]:
