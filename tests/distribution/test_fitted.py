@@ -322,3 +322,35 @@ def test_kruskal_wallis_from_counts_is_that_of_patients() -> None:
     t = (score * (two[:, 0] - n * p)).sum()
     v = p * (1 - p) * ((score**2 * n).sum() - (score * n).sum() ** 2 / n.sum())
     assert cochran_armitage(two).statistic == pytest.approx(t**2 / v)
+
+
+OWN = '''"""Shares alike in all cells."""
+import her2bayes as hb
+
+DEFAULT_PRIORS = {"share": hb.prior("Dirichlet", a=1.0, means="any shares alike")}
+
+
+def build(data, priors):
+    import numpy as np
+    import pymc as pm
+
+    counts = (data["counts"] * data["incidence"]).sum("reading").transpose("subgroup", "her2")
+    with pm.Model(coords={n: data[n].values for n in ("subgroup", "her2")}) as model:
+        p = pm.Dirichlet("p", a=np.full(data.sizes["her2"], priors["share"]["a"]), dims="her2")
+        pm.Deterministic("share", p[None, :] + 0 * counts.values, dims=("subgroup", "her2"))
+        pm.Multinomial("y", n=counts.values.sum(1), p=p, observed=counts.values)
+    return model
+'''
+
+
+@pytest.mark.usefixtures("no_sampler")
+def test_a_model_of_ones_own_takes_cells_whatever_the_door(tmp_path: Path) -> None:
+    (tmp_path / "alike.py").write_text(OWN)
+    paper = hb.load_study("shi2023")
+    for data in (paper, FRAME, COUNTS):
+        fit = hb.fit_distribution(data, by="hr_status", model=tmp_path / "alike.py")
+        assert fit.analyses[0].fit.model == "alike"
+        assert set(fit.analyses[0].table.cells.dims) == {"subgroup", "reading", "her2"}
+        assert fit.draws("share[her2=low | hr_status=positive]").shape == (2, 300)
+    with pytest.raises(hb.BadInput, match="several factors"):
+        hb.fit_distribution(paper, by=["hr_status", "site"], model=tmp_path / "alike.py")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from her2bayes.distribution import cells as cell_tables
@@ -120,6 +121,22 @@ def _counted(counts: Counts, by: By | None) -> Tables:
         remedy = f"one of them at a time: by='{known[0]}'"
         raise BadInput(Fault(problem, file=counts.name, value=", ".join(known), remedy=remedy))
     return _with_levels(counts.tables[(known or [""])[0]], None)
+
+
+def cells_from(counts: xr.DataArray, factor: str) -> xr.Dataset:
+    """StatusCells of a table of one factor: the contract of a user's own model."""
+    classes = [str(name) for name in counts["her2"].values]
+    named = counts["level"].values if "level" in counts.coords else counts["subgroup"].values
+    holds = xr.DataArray(np.eye(len(classes), dtype=bool), dims=("reading", "her2"))
+    table = counts.transpose("subgroup", "her2").values
+    return xr.Dataset(
+        {"counts": (("subgroup", "reading"), table), "incidence": holds},
+        coords={
+            "subgroup": counts["subgroup"].values, "reading": classes, "her2": classes,
+            **({factor: ("subgroup", named.astype(str))} if factor else {}),
+        },
+        attrs={"factors": [factor] if factor else []},
+    )  # fmt: skip
 
 
 def _only(counts: Counts) -> xr.Dataset:

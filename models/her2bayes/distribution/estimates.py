@@ -79,7 +79,10 @@ class Analysis:
         data = self.group(group)
         table = self.table
         contract = table.counts if isinstance(table, Partition) else table.cells
-        found = dict(self.own(data, contract, list(asked))) if self.own else {}
+        found = {
+            one: draws.drop_vars([c for c in draws.coords if c not in draws.dims])
+            for one, draws in (self.own(data, contract, list(asked)) if self.own else {}).items()
+        }
         return found | some_draws(data, table, [one for one in asked if one not in found])
 
 

@@ -16,7 +16,7 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.distribution import cells as cell_tables
 from her2bayes.distribution import estimates as rows_of
-from her2bayes.distribution.doors import By, contracts, names, population
+from her2bayes.distribution.doors import By, cells_from, contracts, names, population
 from her2bayes.distribution.draws import Crossed, Partition, Standard, unanswered
 from her2bayes.distribution.estimates import MODELS, Analysis, How
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
@@ -377,7 +377,14 @@ def _of_study(study: Study, by: By | None, groups: Sequence[str], how: How) -> F
                 Fault("no table of HER2 status by this factor", None, None, "by", factor,
                       ", ".join(known), suggestion(factor, known))
             )  # fmt: skip
+    if how.own and len(asked or ()) > 1:
+        remedy = "one factor at a time; tables of a paper cross none"
+        faults.append(
+            Fault("several factors", column="by", value=", ".join(asked or ()), remedy=remedy)
+        )
     raise_if(faults)
+    if how.own:
+        return _of_own({f: tables[f] for f in (asked or [""])}, study.id, how)
     result = rows_of.run(study, how.store, how.sampling, how=how, by=asked)
     kept = {"estimates": result.estimates}
     about = {"id": study.id, "title": study.title, "digest": study.digest}
@@ -391,9 +398,20 @@ def _of_partitions(
     name: str, tables: Mapping[str, xr.DataArray], groups: Sequence[str], how: How
 ) -> FittedDistribution:
     raise_if(_no_groups(groups))
+    if how.own:
+        return _of_own({f: t for f, t in tables.items() if f or len(tables) == 1}, name, how)
     listed = [Partition(factor, "", counts) for factor, counts in tables.items()]
     analyses = rows_of.fit_partitions(listed, how)
     return FittedDistribution(name, _labels(tables), tables, tuple(analyses))
+
+
+def _of_own(tables: Mapping[str, xr.DataArray], name: str, how: How) -> FittedDistribution:
+    """A user's model of a table of one factor, in the contract that such a model takes."""
+    if len(tables) != 1:
+        remedy = f"one factor at a time: by='{next(iter(tables))}'"
+        raise BadInput(Fault("several factors", value=", ".join(tables), remedy=remedy))
+    ((factor, counts),) = tables.items()
+    return _of_cells(name, Crossed(cells_from(counts, factor)), how)
 
 
 def _labels(factors: Iterable[str]) -> dict[str, str]:
