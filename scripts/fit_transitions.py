@@ -10,7 +10,7 @@ Exit code 3: everything is written, but a fit did not converge and says so where
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,11 +46,12 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
+    from her2bayes.evidence.printed.study import load_study
     from her2bayes.inference.sampling import Settings
+    from her2bayes.page.report import write
     from her2bayes.page.shared import check_shared
-    from her2bayes.transition import report as files
-
-    settings = Settings(seed, quick)
+    from her2bayes.transition.cohort import flow_text, read_cohorts
+    from her2bayes.transition.fitted import fit_transitions
 
     def say(text: str) -> None:
         log.print(plain(f"fitting: {text}"))
@@ -60,17 +61,24 @@ def main(
     if study and suppress_below:
         raise BadInput(Fault("--suppress-below is for patients", remedy="leave it out for a study"))
     check_shared(out_folder, suppress_below)
+    store = None if suppress_below else out_folder / "fits"
+    run_with: dict[str, Any] = {"seed": seed, "quick": quick, "store": store, "say": say}
     if study:
-        written = files.write_study(study, out_folder, settings, say)
+        fit = fit_transitions(load_study(study), **run_with)
     else:
-        pooled = files.read_cohorts(cohort or [], map_ or [])
-        log.print(plain(files.flow_text(pooled, by or [])))
-        written = files.write_cohort(
-            pooled, by or [], out_folder, settings, say, assay=assay, below=suppress_below
-        )
-    for line in written.summary:
+        pooled = read_cohorts(cohort or [], map_ or [])
+        log.print(plain(flow_text(pooled, by or [])))
+        fit = fit_transitions(pooled, by=by, assay=assay, **run_with)
+    outcome = write(
+        [fit.part(suppress_below=suppress_below)],
+        out_folder,
+        Settings(seed, quick),
+        command={} if study else {"by": by or []},
+        below=suppress_below,
+    )
+    for line in (*fit.told(), *outcome.lines):
         out.print(plain(line), soft_wrap=True)
-    return EXIT_NOT_CONVERGED if written.failed else None
+    return EXIT_NOT_CONVERGED if outcome.failed else None
 
 
 if __name__ == "__main__":

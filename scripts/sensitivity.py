@@ -175,7 +175,7 @@ def _patients(
         remedy = "give --conclusions FILE (format: conclusions.csv in data/README.md)"
         raise BadInput(Fault("a cohort has no conclusions of its own", remedy=remedy))
     if how.map and not how.time:
-        from her2bayes.transition.report import flow_text, read_cohorts
+        from her2bayes.transition.cohort import flow_text, read_cohorts
 
         pooled = read_cohorts([cohort], [how.map])
         log.print(plain(flow_text(pooled)))

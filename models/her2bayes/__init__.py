@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from her2bayes.results.comparison import compare as compare
     from her2bayes.results.saved import load_fit as load_fit
     from her2bayes.survival.fitted import fit_survival as fit_survival
+    from her2bayes.transition.fitted import fit_transitions as fit_transitions
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ _PUBLIC = {
     "Sampling": "inference.sampling",
     "fit_response": "rates.fitted",
     "fit_adverse_events": "rates.fitted",
+    "fit_transitions": "transition.fitted",
     "load_fit": "results.saved",
     "report": "reproduce.report",
     "sensitivity": "reproduce.sensitivity",

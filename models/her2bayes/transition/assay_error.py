@@ -138,12 +138,12 @@ def run(
         fitted = asked.fit(options["reads"], careful(sampling), scenario.error_correlation)
         fits[scenario.name] = fitted
         rows.append(asked.sensitivity_row(scenario.name, fitted))
-        found += _estimates(asked.matrices(fitted, scenario.name), scenario.name)
+        found += _estimates(true_matrices(fitted, data, scenario.name), scenario.name)
     tips = [asked.tipping_row(scale, exceeds, sampling) for scale in SCALES]
     first = next(iter(fits.items()))
     return AssayResult(
         fits, pd.DataFrame(rows), pd.DataFrame(tips), tuple(found),
-        tuple(asked.matrices(first[1], first[0])),
+        tuple(true_matrices(first[1], data, first[0])),
     )  # fmt: skip
 
 
@@ -217,6 +217,19 @@ def stratum_names(data: xr.Dataset) -> dict[Given, str]:
     }
 
 
+def true_matrices(fitted: Fit, data: xr.Dataset, scenario: str) -> list[Matrix]:
+    """One matrix of true classes a stratum."""
+    reading = "" if scenario == DEFAULT else scenario
+    pairs = data["counts"].sum(("primary_reading", "recurrence_reading"))
+    return [
+        Matrix(
+            given, rows_of(fitted.posterior, name), rows_of(fitted.prior, name),
+            int(pairs.sel(stratum=name)), fitted, reading,
+        )
+        for given, name in stratum_names(data).items()
+    ]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Asked:
     """Pairs whose assay is modelled, under whatever is believed of it."""
@@ -237,18 +250,6 @@ class _Asked:
             assay.build, given, priors=self.priors, options=options, sampling=sampling,
             store=self.store,
         )  # fmt: skip
-
-    def matrices(self, fitted: Fit, scenario: str) -> list[Matrix]:
-        """One matrix of true classes a stratum."""
-        reading = "" if scenario == DEFAULT else scenario
-        pairs = self.data["counts"].sum(("primary_reading", "recurrence_reading"))
-        return [
-            Matrix(
-                given, rows_of(fitted.posterior, name), rows_of(fitted.prior, name),
-                int(pairs.sel(stratum=name)), fitted, reading,
-            )
-            for given, name in stratum_names(self.data).items()
-        ]  # fmt: skip
 
     def answers(self, group: xr.Dataset) -> dict[str, xr.DataArray]:
         """Answers over all strata, weighted by their pairs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,10 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior
-from her2bayes.errors import Fault, raise_if
+from her2bayes.errors import BadInput, Fault, nearest, raise_if
 from her2bayes.evidence.patients.aggregate import transition_counts
-from her2bayes.evidence.patients.cohort import Cohort, reclassified
-from her2bayes.evidence.patients.maps import nearest
+from her2bayes.evidence.patients.cohort import Cohort, read_cohort, reclassified
+from her2bayes.evidence.patients.maps import load_map, map_path
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import assay, assay_error, classical, her2_transition
@@ -48,8 +49,9 @@ class Pairs:
 
     ``overall`` are TransitionCounts of all pairs, ``crossed`` over the strata of all factors ``by``
     (pairs of unknown level left out), ``alone`` those by each factor. ``settled`` are all pairs
-    with each ambiguous score read one way, by the name of the scenario. ``cohort`` are the
-    patients, where they are at hand: then a flow table says what became of each.
+    with each ambiguous score read one way, by the name of the scenario. ``flow`` says what became
+    of each of ``patients``, where they are at hand; ``source`` and ``remarks`` where they are from
+    and how they were read.
     """
 
     id: str
@@ -59,7 +61,11 @@ class Pairs:
     crossed: xr.Dataset | None = None
     alone: Mapping[str, xr.Dataset] = field(default_factory=dict)
     settled: Mapping[str, xr.Dataset] = field(default_factory=dict)
-    cohort: Cohort | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    patients: int = 0
+    flow: pd.DataFrame | None = None
+    digest: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -168,20 +174,76 @@ def unused(cohort: Cohort, by: Sequence[str]) -> tuple[str, ...]:
     return (f"declared in the map, not used here: {'; '.join(told)}",) if told else ()
 
 
-def pairs_of(cohort: Cohort, by: Sequence[str] = ()) -> Pairs:
+def pairs_of(cohort: Cohort, by: By = ()) -> Pairs:
     """Count the pairs of a (pooled) cohort. Raises ``BadInput`` as ``check`` does."""
-    check(cohort, by)
-    overall = transition_counts(cohort)
-    return Pairs(
+    factors = factors_of(by)
+    check(cohort, list(factors))
+    return replace(
+        count_pairs(cohort, factors),
         id=cohort.id,
         title=cohort.title,
-        overall=overall,
-        by=tuple(by),
-        crossed=transition_counts(cohort, by) if by else None,
-        alone={factor: transition_counts(cohort, [factor]) for factor in by},
         settled=_settled(cohort),
-        cohort=cohort,
+        source=cohort.source,
+        remarks=(*cohort.remarks, *unused(cohort, list(factors))),
+        patients=len(cohort.patients),
+        flow=cohort.flow,
+        digest=cohort.digest,
     )
+
+
+By = str | Sequence[str] | Mapping[str, Sequence[str] | None]
+
+
+def factors_of(by: By | None) -> dict[str, Sequence[str] | None]:
+    """Factors with their levels in order, None: as they are found."""
+    if isinstance(by, Mapping):
+        return dict(by)
+    return dict.fromkeys([by] if isinstance(by, str) else by or ())
+
+
+def count_pairs(source: Any, factors: Mapping[str, Sequence[str] | None]) -> Pairs:
+    """Count the pairs of what ``transition_counts`` takes, of all and by factors."""
+    overall = transition_counts(source)
+    crossed = transition_counts(source, factors) if factors else None
+    alone = [transition_counts(source, {name: levels}) for name, levels in factors.items()]
+    return Pairs(
+        id="",
+        title="",
+        overall=overall,
+        by=() if crossed is None else tuple(crossed.attrs["factors"]),
+        crossed=crossed,
+        alone={str(data.attrs["factors"][0]): data for data in alone},
+        patients=int(overall["counts"].sum()),
+    )
+
+
+def flow_text(cohort: Cohort, by: Iterable[str] = ()) -> str:
+    """The cohort before anything is fitted, one line a rule."""
+    lines = [f"{cohort.title}: {len(cohort.patients)} patients"]
+    lines += [f"  {line}" for line in (*cohort.remarks, *unused(cohort, list(by)))]
+    for stage, rows in cohort.flow.groupby("stage", sort=False):
+        lines.append(f"{stage}" + (f" ({rows['of'].iloc[0]})" if stage != "notes" else ""))
+        for row in rows.to_dict("records"):
+            result = f" = {row['result']}" if row["result"] and row["result"] != row["rule"] else ""
+            mark = "" if row["outcome"] == "kept" else "  [set aside]"
+            lines.append(f"  {row['count']:>6}  {row['rule']}{result}{mark}")
+    return "\n".join(lines)
+
+
+def read_cohorts(where: Sequence[str | Path], maps: Sequence[str | Path]) -> Cohort:
+    """Read each cohort through its map and pool them; all faults of all files together."""
+    if len(where) != len(maps):
+        text = f"{len(where)} cohorts and {len(maps)} maps"
+        raise BadInput(Fault(text, remedy="give one --map for each --cohort, in the same order"))
+    faults: list[Fault] = []
+    cohorts = []
+    for folder, name in zip(where, maps, strict=True):
+        try:
+            cohorts.append(read_cohort(load_map(map_path(str(name))), Path(folder)))
+        except BadInput as bad:
+            faults += bad.faults
+    raise_if(faults)
+    return pool(cohorts)
 
 
 def _settled(cohort: Cohort) -> dict[str, xr.Dataset]:
@@ -198,6 +260,30 @@ def _settled(cohort: Cohort) -> dict[str, xr.Dataset]:
     return found
 
 
+TRUE = "true classes: "
+
+
+def fitted_data(pairs: Pairs) -> dict[str, tuple[str, xr.Dataset]]:
+    """Reading and data of every fit of the rows, by what the fit is of."""
+    found = {
+        f"all patients: {reading or 'all readings'}": (reading, data)
+        for reading, data in pairs.scenarios.items()
+    }
+    named = " and ".join(pairs.by)
+    for reading, data in with_single(pairs.crossed).items() if pairs.crossed is not None else ():
+        found[f"by {named}: {reading or 'all readings'}"] = reading, data
+    return found
+
+
+def matrices_of(pairs: Pairs, fits: Mapping[str, Fit]) -> list[Matrix]:
+    """Matrices of every fit of the rows."""
+    return [
+        matrix
+        for name, (reading, data) in fitted_data(pairs).items()
+        for matrix in level_matrices(fits[name], data, reading)
+    ]
+
+
 def run_pairs(
     pairs: Pairs, how: Specification = Specification(), say: Say = lambda _: None
 ) -> CohortTransitions:
@@ -209,25 +295,19 @@ def run_pairs(
     matrices: list[Matrix] = []
     rows: list[dict[str, Any]] = []
     fits: dict[str, Fit] = {}
-    for reading, data in pairs.scenarios.items():
-        say(f"all patients, {reading or 'all readings'}")
-        fits[f"all patients: {reading or 'all readings'}"] = fitted = _fit(data, how)
-        one = level_matrices(fitted, data, reading)
-        matrices += one
-        rows += [row for matrix in one for row in matrix_rows(matrix)]
-    for reading, data in with_single(pairs.crossed).items() if pairs.crossed else ():
-        named = " and ".join(pairs.by)
-        say(f"by {named}, {reading or 'all readings'}")
-        fits[f"by {named}: {reading or 'all readings'}"] = fitted = _fit(data, how)
-        found = level_matrices(fitted, data, reading)
+    for name, (reading, data) in fitted_data(pairs).items():
+        say(name.replace(": ", ", "))
+        fits[name] = _fit(data, how)
+        found = level_matrices(fits[name], data, reading)
         matrices += found
         rows += [row for matrix in found for row in matrix_rows(matrix)]
-        for factor in pairs.by:
-            rows += contrast_rows([m for m in found if [f for f, _ in m.given] == [factor]], factor)
+        for factor in data.attrs["factors"]:
+            alone = [m for m in found if [f for f, _ in m.given] == [factor]]
+            rows += contrast_rows(alone, factor)
     read = _assay(pairs, how, say) if how.assay and has_prior(pairs.classes) else None
     if read is not None:
         rows += list(read.estimates)
-        fits |= {f"true classes: {name}": fitted for name, fitted in read.fits.items()}
+        fits |= {f"{TRUE}{name}": fitted for name, fitted in read.fits.items()}
     tests = classical.classical_frame(_tests(pairs))
     return CohortTransitions(pairs, tuple(matrices), estimates_table(rows), tests, fits, read)
 

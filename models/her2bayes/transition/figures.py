@@ -232,12 +232,17 @@ class Line:
 
 
 def intervals(
-    lines: Sequence[Line], *, label: str, wide: int = style.PANEL_WIDTH, remark: str = ""
+    lines: Sequence[Line],
+    *,
+    label: str,
+    wide: int = style.PANEL_WIDTH,
+    remark: str = "",
+    legend: bool = False,
 ) -> Canvas:
     """Draw one row a quantity and one interval a series in it: scenarios, or prior and posterior.
 
     Series called ``prior`` are drawn faint. ``remark`` heads the column of remarks. What the
-    colours mean is drawn by ``key``.
+    colours mean is drawn by ``key``, or in a ``legend``.
     """
     series = series_of(lines)
     row = 18 + 11 * len(series)
@@ -272,6 +277,9 @@ def intervals(
         if remark:
             axes.text(1.04, -10, remark, transform=axes.get_yaxis_transform(), size=10,
                       color=style.MUTED, va="center")  # fmt: skip
+        if legend:
+            marks = [axes.plot([], [], color=paint[name][0], label=name)[0] for name in series]
+            axes.legend(handles=marks, loc="lower right")
         return figure
 
 

@@ -25,12 +25,13 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.estimand import parse
+from her2bayes.estimand import Estimand, parse
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import classical
 from her2bayes.transition.assay_error import fit_known, has_prior, tipping, true_row
 from her2bayes.transition.draws import (
+    ANSWERED,
     CHANGE,
     THIS_COHORT,
     Line,
@@ -383,14 +384,12 @@ def run_facts(study: Study, how: Specification, say: Say = lambda _: None) -> Re
     for note in known.notes:
         say(note)
     latent = analyse(known.facts, classes, how, say)
-    main = _main(latent)
+    main = main_of(latent)
     rows: list[dict[str, Any]] = []
-    matrices: list[Matrix] = []
+    matrices = named_matrices(latent, main)
     for analysis in latent.analyses:
-        reading = _reading(analysis, main)
-        named = [replace(matrix, reading=reading) for matrix in analysis.matrices]
-        matrices += named
-        rows += _rows(analysis, named, analysis in main)
+        own = [matrix for matrix in matrices if matrix.fit is analysis.fit]
+        rows += _rows(analysis, own, analysis in main)
     overall = [m for m in matrices if not m.given and not m.reading]
     if overall:
         rows += _asked_flows(list(study.ledger["estimand"]), overall[0])
@@ -425,12 +424,21 @@ def run_facts(study: Study, how: Specification, say: Say = lambda _: None) -> Re
     )
 
 
-def _main(latent: LatentTransitions) -> tuple[TableAnalysis, ...]:
+def main_of(latent: LatentTransitions) -> tuple[TableAnalysis, ...]:
     """The first row prior under the first possible reading, for each partition."""
     first: dict[tuple[str, ...], TableAnalysis] = {}
     for analysis in latent.analyses:
         first.setdefault(analysis.factors, analysis)
     return tuple(first.values())
+
+
+def named_matrices(latent: LatentTransitions, main: Sequence[TableAnalysis]) -> list[Matrix]:
+    """Matrices of every analysis, their reading named against that of the main ones."""
+    return [
+        replace(matrix, reading=_reading(analysis, main))
+        for analysis in latent.analyses
+        for matrix in analysis.matrices
+    ]
 
 
 def _reading(analysis: TableAnalysis, main: Sequence[TableAnalysis]) -> str:
@@ -485,3 +493,37 @@ def _unique(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     for row in rows:
         found.setdefault((row["estimand"], row["reading"]), row)
     return list(found.values())
+
+
+def evidence(study: Study, result: Result) -> pd.DataFrame:
+    """Evidence table of the study's claims on transitions, audited, and of what is not printed."""
+    from her2bayes.audit.audit import audit, evidence_rows
+    from her2bayes.page.evidence_table import join
+
+    audited = evidence_rows(study, audit(study))
+    wanted = [
+        row["claim_id"]
+        for row in study.ledger.to_dict("records")
+        if _of_transitions(parse(str(row["estimand"])))
+    ]
+    printed = audited[audited["claim_id"].isin(wanted)]
+    return join(study.only(wanted), printed, result.estimates, result.classical)
+
+
+def _of_transitions(asked: Estimand) -> bool:
+    return asked.kind in ANSWERED or (
+        asked.kind == "association" and asked.outcome == "discordance"
+    )
+
+
+def facts_flow(result: Result) -> pd.DataFrame:
+    """Every printed fact and whether it could be used: the flow table of a paper."""
+    barred: dict[str, str] = {}
+    for item in result.latent.impossible:
+        for fact in item.facts:
+            barred.setdefault(fact, f"contradicts others under the reading '{item.reading}'")
+    used = {fact for a in result.latent.analyses for fact in a.tables.fact_id}
+    facts = result.facts
+    outcome = ["kept" if fact in used else "set aside" for fact in facts["fact_id"]]
+    notes = [barred.get(fact, "") for fact in facts["fact_id"]]
+    return facts.assign(outcome=outcome, note=notes)

@@ -14,7 +14,7 @@ from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import HIDDEN, SHARED
 from her2bayes.page.small_cells import conceal_flow
 from her2bayes.transition.assay_error import NOT_IDENTIFIED
-from her2bayes.transition.cohort import ALL, SINGLE, CohortTransitions, unused
+from her2bayes.transition.cohort import ALL, SINGLE, CohortTransitions
 from her2bayes.transition.draws import shared
 from her2bayes.transition.section import (
     alluvial_figure,
@@ -50,26 +50,24 @@ def cohort_section(pairs: Pairs, below: int = 0) -> Section:
 
     With ``below`` for a report that is shared: counts in the flow table only, small ones hidden.
     """
-    cohort = pairs.cohort
-    if cohort is None:
-        number = int(pairs.overall["counts"].sum())
+    number = int(pairs.overall["counts"].sum())
+    if pairs.flow is None:
         text = f"{pairs.title}. {SHARED}" if below else f"{pairs.title}: {count(number, 'pair')}."
         return Section("cohort", "Cohort", (text,))
-    source = "; ".join(f"{key}: {value}" for key, value in cohort.source.items())
-    paired = int(cohort.patients["pair"].sum())
+    source = "; ".join(f"{key}: {value}" for key, value in pairs.source.items())
     words: tuple[str, ...] = (
-        f"{cohort.title}. {source}. {SHARED}"
+        f"{pairs.title}. {source}. {SHARED}"
         if below
-        else f"{cohort.title}: {count(len(cohort.patients), 'patient')}, of whom {paired} have "
+        else f"{pairs.title}: {count(pairs.patients, 'patient')}, of whom {number} have "
         f"tissue of the primary and of a recurrence. {source}".strip(),
         "A reading that leaves several classes open is kept as the set of these classes: IHC 0-1+ "
         "as zero or low, IHC 2+ without ISH as low or positive, a negative verdict without a "
         "score as not positive. Nothing is guessed and nothing is dropped; the flow table says "
         "what every rule did.",
     )
-    told = (*cohort.remarks, *unused(cohort, pairs.by))
-    words += tuple(f"{line[:1].upper()}{line[1:]}." for line in (() if below else told))
-    flow = conceal_flow(cohort.flow, below) if below else cohort.flow
+    told = () if below else pairs.remarks
+    words += tuple(f"{line[:1].upper()}{line[1:]}." for line in told)
+    flow = conceal_flow(pairs.flow, below) if below else pairs.flow
     caption = (
         "Within a stage the counts add up to the number in the last column. Notes change nothing."
         + (f" <{below}: from 1 to {below - 1}. {HIDDEN}" if below else "")
