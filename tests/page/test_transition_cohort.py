@@ -15,10 +15,11 @@ from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.cohort import Cohort
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
 from her2bayes.inference.sampling import Settings
+from her2bayes.page.report import write
 from her2bayes.page.shared import check_shared
 from her2bayes.transition import cohort as tc
 from her2bayes.transition import section_cohort as report
-from her2bayes.transition.report import flow_text, write_cohort
+from her2bayes.transition.fitted import fit_transitions
 
 
 def test_section_names_pairs_scenarios_and_levels(result: tc.CohortTransitions) -> None:
@@ -53,10 +54,15 @@ def test_evidence_rows_have_the_columns_of_the_table(result: tc.CohortTransition
     assert "Clopper-Pearson" in row["method"]
 
 
-def test_folder_of_results(helpers: ModuleType, patched: Any, tmp_path: Path) -> None:
+def write_cohort(cohort: Cohort, by: list[str], out: Path, below: int = 0) -> list[str]:
     said: list[str] = []
-    out = tmp_path / "out"
-    written = write_cohort(helpers.make_cohort(), [], out, Settings(), said.append, assay=False)
+    fit = fit_transitions(cohort, by=by, assay=False, say=said.append)
+    write([fit.part(suppress_below=below)], out, Settings(), command={"by": by}, below=below)
+    return [*said, *fit.told()]
+
+
+def test_folder_of_results(helpers: ModuleType, patched: Any, tmp_path: Path) -> None:
+    said = write_cohort(helpers.make_cohort(), [], tmp_path / "out")
     names = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")}
     assert {
         "estimates.csv",
@@ -64,14 +70,14 @@ def test_folder_of_results(helpers: ModuleType, patched: Any, tmp_path: Path) ->
         "report.html",
         "figures/transition-alluvial-all.svg",
     } <= names
-    assert written.summary[0].startswith("discordance[] ")
     assert said[0] == "all patients, all readings"
+    assert said[-2].startswith("discordance[] ")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Simulated pairs" in page
 
 
 def test_flow_in_the_terminal(helpers: ModuleType) -> None:
-    assert "rows (550)\n     550  one row a patient" in flow_text(helpers.make_cohort())
+    assert "rows (550)\n     550  one row a patient" in tc.flow_text(helpers.make_cohort())
 
 
 def planted(helpers: ModuleType) -> Cohort:
@@ -100,10 +106,7 @@ def test_a_small_cell_is_in_no_file_of_a_report_to_share(
 ) -> None:
     def write(below: int) -> dict[str, str]:
         out = tmp_path / str(below)
-        write_cohort(
-            planted(helpers), ["hr_status"], out, Settings(), lambda _: None, assay=False,
-            below=below,
-        )  # fmt: skip
+        write_cohort(planted(helpers), ["hr_status"], out, below)
         files = [path for path in out.rglob("*") if path.is_file()]
         return {str(path.relative_to(out)): path.read_text("utf-8") for path in files}
 

@@ -13,7 +13,6 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.page.section import FitCard
 from her2bayes.transition import paper
 from her2bayes.transition import section as report
-from her2bayes.transition.report import facts_flow, study_evidence
 
 UNIFORM = "Dirichlet(1, ..., 1)"
 
@@ -91,7 +90,7 @@ def test_counts_that_all_tables_share(result: paper.Result) -> None:
 
 
 def test_evidence_of_the_claims_on_transitions(result: paper.Result, study: Study) -> None:
-    table = study_evidence(study, result)
+    table = paper.evidence(study, result)
     assert tuple(table.columns) == EVIDENCE_COLUMNS
     printed = table[table["claim_id"] != ""]
     assert {"shi.results.evol.discordance", "shi.disc.to_low_a", "shi.results.evol.hr_p"} <= set(
@@ -138,8 +137,8 @@ def test_tipping_curve_falls_with_the_error_of_the_assay(result: paper.Result) -
 
 
 def test_every_fact_is_accounted_for(result: paper.Result, study: Study) -> None:
-    flow = facts_flow(study.transition_facts, result)
-    assert len(flow) == len(study.transition_facts)
+    flow = paper.facts_flow(result)
+    assert len(flow) == len(result.facts)
     by_id = flow.set_index("fact_id")
     assert by_id.loc["all.zero_low.results", "outcome"] == "set aside"
     assert by_id.loc["all.zero_low.abstract", "outcome"] == "kept"

@@ -47,8 +47,10 @@ from her2bayes.transition.table_fit import RowPrior, TableFit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from her2bayes.evidence.printed.conclusions import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
+    from her2bayes.sensitivity.target import Target
 
 MODELS = ("her2_transition", "her2_transition_dirichlet")
 SEED = Settings().seed
@@ -243,6 +245,12 @@ class FittedPairs(FittedTransitions):
         """Counts with exact intervals, kappa, tests of symmetry: pairs of single classes."""
         return self.result.classical.copy()
 
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """What a sensitivity analysis of conclusions on these pairs asks."""
+        from her2bayes.transition.sensitivity_pairs import targets_of_pairs
+
+        return targets_of_pairs(self.result.pairs, conclusions)
+
     def section(self) -> Section:
         """This analysis as a section of a report."""
         from her2bayes.transition.section_cohort import pairs_section
@@ -366,6 +374,12 @@ class FittedFacts(FittedTransitions):
     def classical(self) -> pd.DataFrame:
         """Counts that are the same in every admissible table, and ranges of tests."""
         return self.result.classical.copy()
+
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """What a sensitivity analysis of conclusions on these facts asks."""
+        from her2bayes.transition.sensitivity import targets_of_facts
+
+        return targets_of_facts(self.result.facts, self.result.classes, conclusions)
 
     def section(self) -> Section:
         """This analysis as a section of a report."""

@@ -124,7 +124,13 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
     facts = pair_facts(study).facts
     if facts.empty:
         return []
-    classes = tuple(study.factors["her2"].names)
+    return targets_of_facts(facts, tuple(study.factors["her2"].names), conclusions)
+
+
+def targets_of_facts(
+    facts: pd.DataFrame, classes: tuple[str, ...], conclusions: Sequence[Conclusion]
+) -> list[Target]:
+    """The same of facts as they were fitted."""
     known = partitions(facts)
     found: dict[tuple[tuple[str, ...], bool], list[Conclusion]] = {}
     for conclusion in conclusions:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -22,11 +23,23 @@ from her2bayes.transition.draws import draws as drawn_of
 if TYPE_CHECKING:
     from her2bayes.evidence.patients.cohort import Cohort
     from her2bayes.inference.sampling import Sampling
+    from her2bayes.transition.cohort import Pairs
 
 READ, OUT, DEFINED = "partial readings", "left out", "definition"
 KNOWLEDGE, TOGETHER = "knowledge of the assay", "errors made together"
 ALL_READINGS, AS_MAPPED = "all readings", "as mapped"
 MOST_LEVELS = 8
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Counts of pairs of a cohort, or of a fit: of all, by one factor, and with scores settled."""
+
+    id: str
+    classes: tuple[str, ...]
+    factors: Mapping[str, Sequence[str]]
+    counts: Callable[[tuple[str, ...]], xr.Dataset]
+    scenarios: Mapping[str, xr.Dataset]
 
 
 def targets(
@@ -39,50 +52,75 @@ def targets(
     Conclusions on true classes have a target of their own, that of the model of the assay.
     ``definitions``: the same patients under other definitions of classes or factors.
     """
+    of = _Source(
+        cohort.id, tuple(cohort.categories), cohort.factors,
+        lambda names: transition_counts(cohort, names), pairs_of(cohort).scenarios,
+    )  # fmt: skip
+    return _targets(of, conclusions, definitions or {})
+
+
+def targets_of_pairs(pairs: Pairs, conclusions: Sequence[Conclusion]) -> list[Target]:
+    """The same of counts as they were fitted, by the factors they were fitted by."""
+    levels = {name: [str(x) for x in data[name].values] for name, data in pairs.alone.items()}
+    of = _Source(
+        pairs.id or pairs.title, pairs.classes, levels,
+        lambda names: pairs.alone[names[0]] if names else pairs.overall, pairs.scenarios,
+    )  # fmt: skip
+    return _targets(of, conclusions, {})
+
+
+def _targets(
+    of: _Source, conclusions: Sequence[Conclusion], definitions: Mapping[str, Cohort]
+) -> list[Target]:
     found: dict[tuple[tuple[str, ...], bool], list[Conclusion]] = {}
     faults = []
     for conclusion in conclusions:
         names = paper.factors_of(conclusion.estimand)
         true = conclusion.estimand.kind == "true_discordance"
-        readable = not true or (names == () and has_prior(cohort.categories))
-        if names is None or len(names) > 1 or not readable:
-            allowed = ", ".join(available(cohort))
+        readable = not true or (names == () and has_prior(of.classes))
+        known = names is not None and len(names) < 2 and set(names) <= set(of.factors)
+        if names is None or not known or not readable:
+            allowed = ", ".join(_available(of.factors))
             problem = "pairs of readings do not answer the conclusion"
             faults.append(Fault(problem, None, None, conclusion.id, str(conclusion), allowed))
         else:
             found.setdefault((names, true), []).append(conclusion)
     raise_if(faults)
     return [
-        _target(cohort, names, tuple(asked), definitions or {}, true)
+        _target(of, names, tuple(asked), definitions, true)
         for (names, true), asked in found.items()
     ]
 
 
 def available(cohort: Cohort) -> Iterator[str]:
     """What pairs of readings answer, in words."""
+    yield from _available(cohort.factors)
+
+
+def _available(factors: Iterable[str]) -> Iterator[str]:
     yield from ("discordance[]", "transition[a -> b]", "gain[...]", "loss[...]")
     yield "flow_difference[a -> b]"
-    for name in cohort.factors:
+    for name in factors:
         yield f"discordance[| {name}=...]"
         yield f"discordance_difference[; {name}: a vs b]"
 
 
 def _target(
-    cohort: Cohort,
+    of: _Source,
     factors: tuple[str, ...],
     asked: tuple[Conclusion, ...],
     definitions: Mapping[str, Cohort],
     true: bool,
 ) -> Target:
-    overall = transition_counts(cohort, factors)
+    overall = of.counts(factors)
     counted = {name: transition_counts(other, factors) for name, other in definitions.items()}
     defined = {name: counts for name, counts in counted.items() if not counts.equals(overall)}
     read = {ALL_READINGS: overall}
     if not factors:
-        for name, part in pairs_of(cohort).scenarios.items():
+        for name, part in of.scenarios.items():
             if name != ALL and not part.equals(overall):
                 read[name] = part
-    out = {} if factors else _without(cohort, overall)
+    out = {} if factors else _without(of, overall)
     axes = [
         Axis(paper.CENTRE, PRIOR, 0.0, (-1.0, -0.5, 0.5, 1.0), "added to the prior mean"),
         Axis(paper.SCALE, PRIOR, 1.0, paper.SCALES, "scale of the prior of log odds, times"),
@@ -98,32 +136,31 @@ def _target(
     if defined:
         meaning = "what a class or a receptor status means"
         axes.append(Axis(DEFINED, DATA, AS_MAPPED, tuple(defined), meaning))
-    axes += _assay_axes(cohort, true)
+    axes += _assay_axes(of.classes, true)
     name = f"change of HER2 status by {factors[0]}" if factors else "change of HER2 status"
     name = "change of the true HER2 class" if true else name
-    classes = tuple(cohort.categories)
-    data = {"read": read, "out": out, "defined": defined, "classes": classes, "true": true}
-    return Target("pairs", f"{cohort.id}: {name}", asked, tuple(axes), data)
+    data = {"read": read, "out": out, "defined": defined, "classes": of.classes, "true": true}
+    return Target("pairs", f"{of.id}: {name}", asked, tuple(axes), data)
 
 
-def _assay_axes(cohort: Cohort, true: bool) -> Iterator[Axis]:
+def _assay_axes(classes: tuple[str, ...], true: bool) -> Iterator[Axis]:
     """Axes of what is believed of the assay, where its prior covers the classes."""
     if true:
         meaning = "readings' worth of knowledge of the assay, times the default"
         yield Axis(KNOWLEDGE, READING, 1.0, (0.25, 4.0), meaning)
         yield Axis(TOGETHER, READING, 0.0, (0.5,), "share of pairs whose errors are made together")
-    elif has_prior(cohort.categories):
+    elif has_prior(classes):
         meaning = "error rates of an assay taken as known, times the default"
         yield Axis(paper.ASSAY, READING, 0.0, (0.25, 0.5, 0.75, 1.0), meaning)
 
 
-def _without(cohort: Cohort, overall: xr.Dataset) -> dict[str, xr.Dataset]:
+def _without(of: _Source, overall: xr.Dataset) -> dict[str, xr.Dataset]:
     """Counts without the patients of one level, for factors of a few levels."""
     found = {}
-    for factor, levels in cohort.factors.items():
+    for factor, levels in of.factors.items():
         if not 1 < len(levels) <= MOST_LEVELS:
             continue
-        counts = transition_counts(cohort, [factor])
+        counts = of.counts((factor,))
         for place, level in enumerate(counts[factor].to_numpy()):
             part = counts["counts"].isel(stratum=place, drop=True).reset_coords(drop=True)
             part = part.reindex(
