@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +62,12 @@ def conjugate(data: xr.Dataset, how: Any) -> Fit:
 
 
 @pytest.fixture(scope="module")
-def fit() -> Iterator[FittedPairs]:
+def fit() -> FittedPairs:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cohort, "_fit", conjugate)
         found = hb.fit_transitions(counts_frame(), by="centre", assay=False)
-        assert isinstance(found, FittedPairs)
-        yield found
+    assert isinstance(found, FittedPairs)
+    return found
 
 
 def test_a_row_and_its_draws_are_one_answer(fit: FittedPairs) -> None:
@@ -188,15 +187,15 @@ def test_a_summary_has_ten_lines(fit: FittedPairs) -> None:
 
 
 @pytest.fixture(scope="module")
-def shi() -> Iterator[FittedFacts]:
+def shi() -> FittedFacts:
     rows = paper.row_priors(3)
     two = {name: rows[name] for name in ("Dirichlet(1, ..., 1)", "Dirichlet(1/2, ..., 1/2)")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paper, "row_priors", lambda k: two)
         sampling = hb.Sampling(draws=200, tune=10, chains=2)
         found = hb.fit_transitions(hb.load_study("shi2023"), by=(), sampling=sampling, assay=False)
-        assert isinstance(found, FittedFacts)
-        yield found
+    assert isinstance(found, FittedFacts)
+    return found
 
 
 def test_a_paper_is_asked_as_patients_are(shi: FittedFacts, tmp_path: Path) -> None:

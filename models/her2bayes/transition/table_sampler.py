@@ -4,8 +4,7 @@ Sampled together: integer tables (every table that meets the facts, with its mul
 coefficient), log odds, their spread. Primary shares and, where the size of a stratum is not
 printed, stratum shares are integrated out (both Dirichlet) and primary shares drawn afterwards.
 Dirichlet rows are integrated out too, so that only tables are sampled. Chains start at different
-tables and share nothing. ``table_kernel`` has the moves, ``latent_table`` the model, and
-``assay_chain`` the moves where true classes stand behind the readings.
+tables and share nothing. ``table_kernel`` has the moves, ``latent_table`` the model.
 
 Moves keep every printed equality. Differences of two tables with the same facts form the integer
 lattice ``{m : A m = 0}`` of the equalities ``A``. A chain that only uses a basis of it may be
@@ -323,7 +322,7 @@ def sample_true_rows(
     ``reads`` (true class, reading) is the misclassification matrix, known; ``concentration``
     (primary, her2) that of Dirichlet rows, None for logistic-normal rows.
     """
-    from her2bayes.transition.assay_chain import run_assay
+    from her2bayes.transition.table_kernel import run_assay
 
     k = len(tables.her2)
     share = float(parameters(priors, "primary_share", "Dirichlet")["a"])
