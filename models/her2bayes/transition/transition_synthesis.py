@@ -124,7 +124,7 @@ def new_stratum(
     """Draws of the new stratum's rows (chain, draw, her2_primary, her2).
 
     ``draws`` holds ``centre`` (change) and ``deviation_sd`` (factor), posterior or prior;
-    ``mean_share`` (factor) is that of ``transition_design.design``: 0 for padding.
+    ``mean_share`` (factor) is that of ``rows.strata_design``: 0 for padding.
     """
     rng = np.random.default_rng(seed)
     her2 = [str(name) for name in draws["her2"].values]
