@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
 from her2bayes.benchmark.jobs import sample_model
+
 from her2bayes.inference.workers import cluster
 
 
