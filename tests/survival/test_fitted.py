@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,19 @@ def made_up(model: Any, *_: Any) -> Fit:
     return Fit(xr.DataTree.from_dict(groups), provenance)
 
 
-@pytest.fixture(autouse=True)
-def unsampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitted, "careful_fit", made_up)
+@pytest.fixture(autouse=True, scope="module")
+def unsampled() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitted, "careful_fit", made_up)
+        yield
 
 
 BY = {"her2": ["zero", "low", "positive"], "hr_status": None}
 COLUMNS: dict[str, Any] = {"time": "os_months", "event": "os_event"}
 
 
-@pytest.fixture
-def os() -> fitted.FittedSurvival:
+@pytest.fixture(scope="module")
+def os(unsampled: None) -> fitted.FittedSurvival:
     return hb.fit_survival(patients(), **COLUMNS, by=BY)
 
 
@@ -125,7 +128,7 @@ def test_all_figures_are_drawn(os: fitted.FittedSurvival) -> None:
         os.figures.curves()
 
 
-@pytest.mark.parametrize("kind", ["path", "parquet", "polars", "arrow", "follow-up"])
+@pytest.mark.parametrize("kind", ["path", "parquet", "polars", "arrow", "patients", "follow-up"])
 def test_every_door_gives_the_same_cells(
     kind: str, os: fitted.FittedSurvival, tmp_path: Path
 ) -> None:
@@ -140,6 +143,8 @@ def test_every_door_gives_the_same_cells(
         frame = pytest.importorskip("polars").from_pandas(frame)
     elif kind == "arrow":
         frame = pytest.importorskip("pyarrow").Table.from_pandas(frame)
+    elif kind == "patients":
+        frame = hb.read_patients(frame)
     elif kind == "follow-up":
         read = read_follow_up(frame, **COLUMNS, by=BY)
         xr.testing.assert_equal(hb.fit_survival(read).cells, os.cells)
@@ -234,3 +239,40 @@ def test_only_the_model_s_curves_are_shared(os: fitted.FittedSurvival) -> None:
     assert part.classical.empty
     assert part.tables == {}
     assert "checks" in os.part().tables
+
+
+def test_a_mapped_endpoint_is_named_by_its_outcome(tmp_path: Path) -> None:
+    columns = """
+schema = 1
+id = "trial"
+title = "A trial"
+rows = "patient"
+[files]
+table = "trial.csv"
+[columns]
+patient_id = "id"
+[recurrence]
+ihc = "ihc"
+[endpoints.os]
+time = "months"
+event = "dead"
+"""
+    frame = patients().rename(columns={"os_months": "months", "os_event": "dead"})
+    ihc = frame["her2"].map({"zero": "0", "low": "1+", "positive": "3+"})
+    frame.assign(id=range(len(frame)), ihc=ihc).to_csv(tmp_path / "trial.csv", index=False)
+    (tmp_path / "map.toml").write_text(columns)
+    fit = hb.fit_survival(
+        tmp_path, map=str(tmp_path / "map.toml"), time="os", by={"her2": BY["her2"]}
+    )
+    read = hb.read_patients(tmp_path, map=str(tmp_path / "map.toml"))
+    xr.testing.assert_equal(fit.cells, hb.fit_survival(read, time="os", by=her2).cells)
+    assert "median[os | her2=low]" in set(fit.estimates()["estimand"])
+
+
+def test_arviz_leaves_out_patients_as_elpd_does(os: fitted.FittedSurvival) -> None:
+    import arviz as az
+
+    tree = os.patient_tree
+    assert tree["log_likelihood"].sizes["patient"] == 240
+    found = az.loo(tree)
+    assert float(found.elpd) == pytest.approx(os.elpd.elpd, rel=1e-6)

@@ -10,7 +10,7 @@ from typing import Any
 from her2bayes.evidence.patients.cohort import Cohort, read_cohort, reclassified
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.patients.maps import load_map, map_path
-from her2bayes.survival.doors import single_classes
+from her2bayes.evidence.patients.patients import single_classes
 
 PERCENT = (1.0, 10.0)
 

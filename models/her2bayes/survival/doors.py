@@ -6,19 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
+from typing import Any
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.patients.cohort import Cohort, read_cohort
 from her2bayes.evidence.patients.external_survival import read_external
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.patients.patients import Wanted
-
-if TYPE_CHECKING:
-    from her2bayes.evidence.patients.cohort import Cohort
-
-ALLOWED = "a path, a data frame (pandas, Polars, Arrow), patients or follow-up that were read"
+from her2bayes.evidence.patients.mapped_endpoint import Wanted, mapped_columns
+from her2bayes.evidence.patients.maps import ColumnMap, load_map, map_path
+from her2bayes.evidence.patients.patients import Patients, read_patients, single_classes
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Patients:
+class Read:
     """Follow-up with where it comes from: what other files of the same shape are read with."""
 
     follow_up: FollowUp
@@ -120,64 +116,53 @@ class Patients:
         return read_external(files, self.follow_up, by, **{**self.columns, "member": member})
 
 
-def read(data: Any, how: Reading) -> Patients:
+def read(data: Any, how: Reading) -> Read:
     """Read patients from any source; ``BadInput`` with everything that is wrong with them."""
     if isinstance(data, FollowUp):
-        return Patients(data, "Patient cohort", "cohort")
-    opened = open_source(data, how.map, how.wanted, list(how.factors))
+        return Read(data, "Patient cohort", "cohort")
+    file = Path(data) if isinstance(data, str | Path) else None
+    if file is not None:
+        opened, said = open_source(file, how.map, how.wanted, list(how.factors)), digest(file)
+    else:
+        patients = read_patients(data, map=how.map or None)
+        opened, said = _opened(patients, how), patients.digest
     columns = {**opened.columns, **how.codes}
     follow_up = read_follow_up(opened.source, by=how.factors, **columns)
-    file = Path(data) if isinstance(data, str | Path) else None
-    return Patients(
-        follow_up,
-        opened.title,
-        file.stem if file else "cohort",
-        file.name if file else "data frame",
-        digest(file if file else opened.source),
-        columns,
-        opened.cohort,
-    )
+    name = file.stem if file else Path(opened.title).stem
+    citation = file.name if file else opened.title
+    return Read(follow_up, opened.title, name, citation, said, columns, opened.cohort)
 
 
-def open_source(where: Any, map_name: str, wanted: Wanted, by: Sequence[str]) -> Opened:
-    """Open a source of patients, or a study folder through its map (each patient in one class)."""
-    from her2bayes.evidence.patients.cohort import read_cohort
-    from her2bayes.evidence.patients.maps import load_map, map_path
-    from her2bayes.evidence.patients.patients import mapped_columns
+def _opened(patients: Patients, how: Reading) -> Opened:
+    """Patients that were read before, or a data frame."""
+    if patients.cohort is None or patients.map is None:
+        raise_if(_without_map(how.wanted))
+        return Opened(patients.rows, patients.name, _columns(how.wanted))
+    columns = _mapped(patients.cohort, patients.map, how.wanted, list(how.factors))
+    return Opened(patients.rows, patients.name, columns, patients.cohort)
 
-    path = Path(where) if isinstance(where, str | Path) else None
+
+def open_source(where: Path, map_name: str, wanted: Wanted, by: Sequence[str]) -> Opened:
+    """Open a file of patients, or a study folder through its map (each patient in one class)."""
     if not map_name:
         raise_if(_without_map(wanted))
-        columns = {
-            "time": wanted.time, "event": wanted.event, "entry": wanted.entry or None,
-            "cause": wanted.cause or None,
-        }  # fmt: skip
-        if path is not None:
-            return Opened(path, path.stem, columns)
-        return Opened(_frame(where), "Patient cohort", columns)
-    if path is None:
-        raise BadInput(Fault("a map reads a study's folder", value=type(where).__name__,
-                             allowed="its path"))  # fmt: skip
+        return Opened(where, where.stem, _columns(wanted))
     mapped = load_map(map_path(map_name))
-    cohort = read_cohort(mapped, path)
+    cohort = read_cohort(mapped, where)
+    columns = _mapped(cohort, mapped, wanted, by)
+    return Opened(single_classes(cohort), cohort.title, columns, cohort)
+
+
+def _columns(wanted: Wanted) -> dict[str, Any]:
+    return {
+        "time": wanted.time, "event": wanted.event, "entry": wanted.entry or None,
+        "cause": wanted.cause or None,
+    }  # fmt: skip
+
+
+def _mapped(cohort: Cohort, mapped: ColumnMap, wanted: Wanted, by: Sequence[str]) -> dict[str, Any]:
     used, lines = mapped_columns(cohort, mapped, wanted, by)
-    used["mapped"] = (*lines, *cohort.remarks)
-    return Opened(single_classes(cohort), cohort.title, used, cohort)
-
-
-def _frame(data: Any) -> pd.DataFrame:
-    """Any data frame as one of pandas."""
-    if isinstance(data, pd.DataFrame):
-        return data
-    import narwhals as nw
-
-    try:
-        frame = nw.from_native(data)
-    except TypeError as error:
-        value = type(data).__name__
-        raise BadInput(Fault("no patients", value=value, allowed=ALLOWED)) from error
-    eager = frame.collect() if isinstance(frame, nw.LazyFrame) else frame
-    return eager.to_pandas()
+    return {**used, "mapped": (*lines, *cohort.remarks)}
 
 
 def _without_map(wanted: Wanted) -> list[Fault]:
@@ -191,26 +176,9 @@ def _without_map(wanted: Wanted) -> list[Fault]:
     return faults
 
 
-def single_classes(cohort: Cohort) -> pd.DataFrame:
-    """Patients with one class each as ``her2`` and ``her2_primary``.
-
-    A reading that leaves several classes open belongs to no single group: its cell stays empty and
-    the patient is counted as left out.
-    """
-    patients = cohort.patients.copy()
-    single = set(cohort.categories)
-    for name, end in (("her2", "recurrence"), ("her2_primary", "primary")):
-        reading = patients[f"{end}_reading"]
-        patients[name] = reading.where(reading.isin(single), "")
-    return patients
-
-
-def digest(source: Path | pd.DataFrame) -> str:
-    """SHA-256 of a file, of the files of a folder, or of the rows of a data frame."""
+def digest(source: Path) -> str:
+    """SHA-256 of a file, or of the files of a folder."""
     total = hashlib.sha256()
-    if isinstance(source, pd.DataFrame):
-        total.update(source.to_csv(index=False).encode())
-        return total.hexdigest()
     files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
     for file in files:
         with file.open("rb") as opened:

@@ -97,9 +97,9 @@ def fit_survival(
     """Fit hierarchical piecewise-exponential hazards to patients followed over time.
 
     ``data`` is a path (CSV, TSV, Parquet, a folder of Parquet files), a data frame (pandas, Polars,
-    Arrow), the folder of a study with ``map``, or a ``FollowUp``. Patients become events and
-    person-months by group and interval before anything is fitted: the cost does not depend on their
-    number.
+    Arrow), what ``read_patients`` read, the folder of a study with ``map``, or a ``FollowUp``.
+    Patients become events and person-months by group and interval before anything is fitted: the
+    cost does not depend on their number.
 
     Who and when
         ``time``, ``event``, ``entry``, ``cause``, ``patient`` name columns; with a ``map`` that
@@ -319,6 +319,29 @@ class FittedSurvival(Fitted):
         of = self.analysis
         return comparison.patient_elpd(
             comparison.log_hazard_of(of.fit.posterior, of.cells), of.exits
+        )
+
+    @property
+    def patient_tree(self) -> xr.DataTree:
+        """Draws with the log density of every patient, for ``az.loo`` and ``az.compare``.
+
+        Group ``log_likelihood`` has dims (chain, draw, patient). Raises ``BadInput`` where there
+        are too many rows for one column each: ``elpd`` counts patients by class, whatever their
+        number.
+        """
+        of = self.analysis
+        if not of.exits.attrs.get("exact"):
+            remedy = "fit.elpd leaves out patients by class, whatever their number"
+            raise BadInput(Fault("too many patients for one column each", value=of.follow_up.rows,
+                                 remedy=remedy))  # fmt: skip
+        hazard = comparison.log_hazard_of(of.fit.posterior, of.cells)
+        density, number = comparison.by_patient(comparison.log_density(hazard, of.exits), of.exits)
+        sizes = [of.fit.posterior.sizes[dim] for dim in ("chain", "draw")]
+        of_patients = density.repeat(number.astype(int), axis=1).reshape(*sizes, -1)
+        groups = {n: self.tree[n].to_dataset() for n in ("posterior", "sample_stats")}
+        dims = ("chain", "draw", "patient")
+        return xr.DataTree.from_dict(
+            groups | {"log_likelihood": xr.Dataset({of.endpoint: (dims, of_patients)})}
         )
 
     def compare_models(self, say: Say = lambda _: None) -> pd.DataFrame:
