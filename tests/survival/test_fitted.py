@@ -234,6 +234,55 @@ def test_levels_of_the_cells_are_those_of_the_factors(os: fitted.FittedSurvival)
     assert os.analysis.levels["hr_status"] == ("negative", "positive")
 
 
+OWN = """
+from her2bayes import prior
+DEFAULT_PRIORS = {"level": prior("Normal", mu=-3.5, sigma=0.5)}
+
+def build(cells, priors):
+    raise AssertionError("not sampled here")
+"""
+
+
+def own_fit(model: Any, *_: Any) -> Fit:
+    """Draws of a model that gives its log hazard as a whole: groups differ by 0.3 a step."""
+    found, cells = made_up_terms(model), model.data
+    rng = np.random.default_rng(5)
+    step = xr.DataArray([0.0, 0.3, 0.6], {"her2": cells["her2"].values}, "her2")
+    level = xr.DataArray(rng.normal(-3.5, 0.1, (CHAINS, DRAWS)), dims=("chain", "draw"))
+    whole = (level + step).expand_dims(interval=cells["interval"].values, axis=-1)
+    groups = {name: xr.Dataset({"log_hazard": whole}) for name in ("posterior", "prior")}
+    return Fit(xr.DataTree.from_dict({**groups, "sample_stats": found["sample_stats"]}),
+               {"fit_id": "own", "model": "mine", "priors": {}})  # fmt: skip
+
+
+def made_up_terms(model: Any) -> dict[str, xr.Dataset]:
+    rng, shape = np.random.default_rng(4), (CHAINS, DRAWS)
+    stats = {"diverging": np.zeros(shape, bool), "energy": rng.normal(size=shape)}
+    return {"sample_stats": xr.Dataset({n: (("chain", "draw"), v) for n, v in stats.items()})}
+
+
+def test_a_model_of_ones_own_answers_through_its_log_hazard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.setattr(fitted, "careful_fit", own_fit)
+    fit = hb.fit_survival(
+        patients(), **COLUMNS, by={"her2": BY["her2"]}, model=tmp_path / "mine.py"
+    )
+    ratio = fit.draws("hazard_ratio[os ; her2: positive vs zero]")
+    np.testing.assert_allclose(ratio, np.exp(0.6), rtol=1e-9)
+    assert "mine" in str(fit)
+    assert np.isfinite(fit.elpd.elpd)
+    assert {"survival", "hazard_ratio"} <= {
+        k.partition("[")[0] for k in fit.estimates()["estimand"]
+    }
+    with pytest.raises(BadInput, match="declares no choices"):
+        fit.targets([])
+    unlike = {"model": tmp_path / "mine.py", "priors": {"spread": hb.prior("HalfNormal", sigma=1)}}
+    with pytest.raises(BadInput, match="no prior named 'spread'"):
+        hb.fit_survival(patients(), **COLUMNS, **unlike)
+
+
 def test_only_the_model_s_curves_are_shared(os: fitted.FittedSurvival) -> None:
     part = os.part(suppress_below=5)
     assert part.classical.empty
@@ -261,10 +310,9 @@ event = "dead"
     ihc = frame["her2"].map({"zero": "0", "low": "1+", "positive": "3+"})
     frame.assign(id=range(len(frame)), ihc=ihc).to_csv(tmp_path / "trial.csv", index=False)
     (tmp_path / "map.toml").write_text(columns)
-    fit = hb.fit_survival(
-        tmp_path, map=str(tmp_path / "map.toml"), time="os", by={"her2": BY["her2"]}
-    )
-    read = hb.read_patients(tmp_path, map=str(tmp_path / "map.toml"))
+    her2, where = {"her2": BY["her2"]}, str(tmp_path / "map.toml")
+    fit = hb.fit_survival(tmp_path, map=where, time="os", by=her2)
+    read = hb.read_patients(tmp_path, map=where)
     xr.testing.assert_equal(fit.cells, hb.fit_survival(read, time="os", by=her2).cells)
     assert "median[os | her2=low]" in set(fit.estimates()["estimand"])
 
