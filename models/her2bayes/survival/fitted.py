@@ -373,6 +373,7 @@ class FittedSurvival(Fitted):
         return unpack(tree)
 
 
+PATIENTS = "patients_by_time"
 _COUNTED = [one.name for one in fields(FollowUp) if one.name not in ("table", "codes")]
 _ASKED = [
     one.name for one in fields(Specification) if one.name not in ("priors", "landmarks", "own")
@@ -384,7 +385,8 @@ def pack(fitted: FittedSurvival) -> xr.DataTree:
     of = fitted.analysis
     groups = {f"fit/{n}": of.fit.tree[n].to_dataset() for n in GROUPS if n in of.fit.tree.children}
     rows = of.exits if of.follow_up.has_patient else of.counts
-    groups |= {"cells": of.cells, "rows": _dataset(rows)}
+    # no group may be called like a variable: xarray 2026 would not load that variable
+    groups |= {"cells": of.cells, PATIENTS: _dataset(rows)}
     asked = of.specification
     if asked.landmarks is not None:
         groups["landmarks"] = _dataset(asked.landmarks)
@@ -425,7 +427,7 @@ def unpack(tree: xr.DataTree) -> FittedSurvival:
         raise BadInput(Fault(problem, remedy="fit again, or take the file as saved"))
     kept = xr.DataTree.from_dict({n: node.to_dataset() for n, node in tree["fit"].children.items()})
     kept.attrs["provenance"] = json.dumps(provenance)
-    follow_up = _follow_up(tree["rows"].to_dataset().to_dataframe(), said)
+    follow_up = _follow_up(tree[PATIENTS].to_dataset().to_dataframe(), said)
     analysis = Analysis(
         specification=asked,
         cells=cells,
