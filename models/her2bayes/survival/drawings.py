@@ -69,10 +69,14 @@ def forest(of: Analysis, level: str = "") -> Drawing:
         allowed = ", ".join(others) or "a fit with a factor of two levels or more"
         raise BadInput(Fault("no hazard ratios of this level", value=level, allowed=allowed))
     rows, base = _forest_rows(of, first, level or others[0]), of.reference[first]
-    title = f"{level or others[0]} against {base}"
-    return _shown(
-        figures.draw_forest(rows, title, f"favours {level or others[0]}", f"favours {base}")
+    shown = level or others[0]
+    figure = figures.draw_forest(
+        rows, f"{shown} against {base}", f"favours {shown}", f"favours {base}"
     )
+    said = "Circle: Cox regression within the group; bar: posterior of all groups together; 95 %"
+    figure.text(0.01, 1 - 12 / (72 * figure.get_figheight()), said, size=10, color=style.MUTED,
+                va="center")  # fmt: skip
+    return _shown(figure)
 
 
 DRAWINGS = {

@@ -79,9 +79,10 @@ def draws(
 
     ``posterior`` holds draws of the model's terms (or of its prior), ``cells`` the SurvivalCells it
     was fitted to. Shares are between 0 and 1, times in months, hazards per month. A median that is
-    not reached within the cells is infinite; ``not_reached`` and ``ordering`` are 1 or 0. Medians
-    are read between the points of ``grid`` (``curve_grid``); ``known`` are means over patients that
-    need not be computed again. Raises ``BadInput`` with every estimand that has no answer here.
+    not reached within the cells is infinite (a difference of two such ones is NaN);
+    ``not_reached`` and ``ordering`` are 1 or 0. Medians are read between the points of ``grid``
+    (``curve_grid``); ``known`` are means over patients that need not be computed again. Raises
+    ``BadInput`` with every estimand that has no answer here.
     """
     wanted = list(dict.fromkeys(asked))
     raise_if([fault for one in wanted for fault in faults(one, cells, posterior)])

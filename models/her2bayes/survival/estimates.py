@@ -248,6 +248,8 @@ def _row(one: Estimand, both: Draws, of: Answers) -> dict[str, Any]:
     match one.kind:
         case "median":
             row = _median(one, both, of)
+        case "median_difference":
+            row = _median_difference(one, of)
         case "not_reached":
             row = _chance(one, both, of, "P(median beyond the last time observed)")
         case "ordering":
@@ -296,6 +298,19 @@ def _median(one: Estimand, both: Draws, of: Answers) -> dict[str, Any]:
     open_ended = np.isnan([row[f"posterior_{p}"] for p in ("median", "lower", "upper")]).any()
     note = f"not reached by {last:.1f} months where empty" if open_ended else ""
     return {**row, "contraction": np.nan, "note": note}
+
+
+def _median_difference(one: Estimand, of: Answers) -> dict[str, Any]:
+    """Difference of medians, each cut off at the last time observed where it is not reached."""
+    last = max(last_time(of.cells, given) for given in sets(one))
+    medians = [Estimand("median", one.outcome, given) for given in sets(one)]
+    both = []
+    for group in GROUPS:
+        found = of.draws(medians, group)
+        a, b = (found[median].clip(max=last) for median in medians)
+        both.append(a - b)
+    note = f"P(difference > 0); medians beyond {last:.1f} months count as that"
+    return _summary(one, (both[0], both[1]), of, note)
 
 
 def _chance(one: Estimand, both: Draws, of: Answers, note: str) -> dict[str, Any]:

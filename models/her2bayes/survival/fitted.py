@@ -301,8 +301,14 @@ class FittedSurvival(Fitted):
         return Settings.of(self.sampling)
 
     def priors(self) -> Mapping[str, tuple[str, str]]:
-        """Each prior as it is written, and what it says in clinical units."""
-        return stated_priors(self.analysis.fit)
+        """Each prior that the model uses, as it is written, and what it says in clinical units."""
+        stated = stated_priors(self.analysis.fit)
+        of = self.analysis.specification
+        if of.own is not None:
+            return stated
+        drawn = [str(name) for name in self.analysis.fit.prior.data_vars]
+        used = (n for n in of.defaults if any(name.startswith(n) for name in drawn))
+        return {name: stated[name] for name in used if name in stated}
 
     @cached_property
     def checks(self) -> pd.DataFrame:

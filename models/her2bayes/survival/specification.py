@@ -138,7 +138,11 @@ def elicited(median: Sequence[float]) -> dict[str, Prior]:
     sigma = np.log(high / low) / (2 * 1.959963984540054)
     return {
         "reference_log_hazard": prior(
-            "Normal", mu=float(np.log(np.log(2) / middle)), sigma=float(sigma)
+            "Normal",
+            mu=float(np.log(np.log(2) / middle)),
+            sigma=float(sigma),
+            means=f"median survival {middle:g} months under a constant hazard, 95 % between "
+            f"{low:g} and {high:g}",
         )
     }
 
