@@ -26,8 +26,7 @@ from her2bayes.evidence.patients.cohort import read_cohort
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.patients.maps import packaged_maps
 from her2bayes.evidence.patients.patients import single_classes
-from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
-from her2bayes.evidence.patients.time_counts import time_counts
+from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells, time_counts
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "survival_r.json").read_text())
 BUNDLED = ("lung", "veteran", "truncated")

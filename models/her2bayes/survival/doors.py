@@ -12,9 +12,14 @@ from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.patients.cohort import Cohort, read_cohort
 from her2bayes.evidence.patients.external_survival import read_external
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.patients.mapped_endpoint import Wanted, mapped_columns
 from her2bayes.evidence.patients.maps import ColumnMap, load_map, map_path
-from her2bayes.evidence.patients.patients import Patients, read_patients, single_classes
+from her2bayes.evidence.patients.patients import (
+    Patients,
+    Wanted,
+    mapped_columns,
+    read_patients,
+    single_classes,
+)
 
 
 @dataclass(frozen=True)

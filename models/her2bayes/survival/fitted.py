@@ -30,11 +30,10 @@ from her2bayes.inference.store import Store
 from her2bayes.page.fit_card import stated_priors
 from her2bayes.page.report import slug
 from her2bayes.results.fitted import Asked, Figures, Fitted
-from her2bayes.survival import checks, comparison, drawings, section
+from her2bayes.survival import borrowing as choices
+from her2bayes.survival import borrowing_section, checks, comparison, drawings, section
 from her2bayes.survival.analysis import Analysis, careful_fit, prepare
-from her2bayes.survival.borrowing import choices
-from her2bayes.survival.borrowing import section as borrowing_section
-from her2bayes.survival.borrowing.choices import Borrowed, Borrowing
+from her2bayes.survival.borrowing import Borrowed, Borrowing
 from her2bayes.survival.doors import Reading, cohort_text, read
 from her2bayes.survival.sensitivity import target
 from her2bayes.survival.specification import Specification, cut_scheme, elicited

@@ -23,8 +23,8 @@ from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.inference import refit
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import Drawn, Target
+from her2bayes.survival import survival_borrowing
 from her2bayes.survival.analysis import careful_fit
-from her2bayes.survival.borrowing import survival_borrowing
 from her2bayes.survival.draws import draws as draws_of
 from her2bayes.survival.draws import faults
 from her2bayes.survival.survival import DEFAULT_PRIORS, build

@@ -14,11 +14,10 @@ from her2bayes.evidence.patients.external_survival import read_external
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
-from her2bayes.survival import analysis
-from her2bayes.survival.borrowing import choices as borrowing
-from her2bayes.survival.borrowing import section as report
-from her2bayes.survival.borrowing.choices import Borrowing
-from her2bayes.survival.borrowing.exact import Design, operating_characteristics
+from her2bayes.survival import analysis, borrowing
+from her2bayes.survival import borrowing_section as report
+from her2bayes.survival.borrowing import Borrowing
+from her2bayes.survival.borrowing_exact import Design, operating_characteristics
 from her2bayes.survival.specification import Specification
 
 COLUMNS: dict[str, Any] = {"time": "os_months", "event": "e"}

@@ -28,9 +28,9 @@ from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.survival.analysis import CAREFUL
-from her2bayes.survival.borrowing.survival_borrowing import build
 from her2bayes.survival.draws import draws as answers
 from her2bayes.survival.piecewise import log_hazard
+from her2bayes.survival.survival_borrowing import build
 
 NAME = "survival_borrowing"
 SMALLER_STEPS = (CAREFUL, 0.998)  # where a run has divergences: one of 42 would mark half a table

@@ -20,9 +20,9 @@ from her2bayes.estimand import Estimand, is_percent
 from her2bayes.inference.convergence import CONVERGED, failed, verdict
 from her2bayes.inference.estimates import INTERVAL
 from her2bayes.inference.reweight import weighted_quantiles
-from her2bayes.survival.borrowing.exact import effective_events
-from her2bayes.survival.borrowing.survival_borrowing import offset_basis
-from her2bayes.survival.borrowing.sweep import Model, Run, Setting, bridge
+from her2bayes.survival.borrowing_exact import effective_events
+from her2bayes.survival.borrowing_sweep import Model, Run, Setting, bridge
+from her2bayes.survival.survival_borrowing import offset_basis
 
 if TYPE_CHECKING:
     import pandas as pd

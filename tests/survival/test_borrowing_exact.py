@@ -9,8 +9,8 @@ from scipy.integrate import quad
 from scipy.special import digamma, gammaln, logsumexp, polygamma
 
 from her2bayes.errors import BadInput
-from her2bayes.survival.borrowing.exact import Choices, Hazard, effective_events, kernel, places
-from her2bayes.survival.borrowing.sweep import bridge, nodes, weight_posterior
+from her2bayes.survival.borrowing_exact import Choices, Hazard, effective_events, kernel, places
+from her2bayes.survival.borrowing_sweep import bridge, nodes, weight_posterior
 
 ALPHA, BETA = 1.5, 80.0
 OWN, ELSEWHERE = (29.0, 557.0), (74.0, 1877.0)

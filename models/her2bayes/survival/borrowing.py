@@ -23,11 +23,12 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.inference.workers import cluster
 from her2bayes.page.failures import failures
+from her2bayes.survival import borrowing_rows as rows
+from her2bayes.survival import survival_borrowing
 from her2bayes.survival.analysis import Analysis
-from her2bayes.survival.borrowing import rows, survival_borrowing
-from her2bayes.survival.borrowing.exact import Design, operating_characteristics
-from her2bayes.survival.borrowing.rows import Choice, Mixture
-from her2bayes.survival.borrowing.sweep import (
+from her2bayes.survival.borrowing_exact import Design, operating_characteristics
+from her2bayes.survival.borrowing_rows import Choice, Mixture
+from her2bayes.survival.borrowing_sweep import (
     Model,
     Nodes,
     Run,

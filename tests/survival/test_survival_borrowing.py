@@ -16,12 +16,11 @@ from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.patients.survival_cells import survival_cells
 from her2bayes.inference.engine import compiler_flags, structure
 from her2bayes.inference.sampling import Sampling
-from her2bayes.survival import survival
-from her2bayes.survival.borrowing import survival_borrowing
-from her2bayes.survival.borrowing.choices import learned_weight
-from her2bayes.survival.borrowing.exact import Choices, Hazard, effective_events, places
-from her2bayes.survival.borrowing.rows import Worth, after_odds, commensurate_odds
-from her2bayes.survival.borrowing.sweep import Model, Run, Setting, nodes, sweep
+from her2bayes.survival import survival, survival_borrowing
+from her2bayes.survival.borrowing import learned_weight
+from her2bayes.survival.borrowing_exact import Choices, Hazard, effective_events, places
+from her2bayes.survival.borrowing_rows import Worth, after_odds, commensurate_odds
+from her2bayes.survival.borrowing_sweep import Model, Run, Setting, nodes, sweep
 
 PRIORS = {**survival_borrowing.DEFAULT_PRIORS, **survival.DEFAULT_PRIORS}
 

@@ -1,1 +1,0 @@
-"""Survival that borrows from patients elsewhere, and how far they count."""
