@@ -88,18 +88,21 @@ def of_levels(rate: xr.DataArray, group: str, counts: xr.Dataset) -> Drawn:
 
 
 def of_categories(
-    share: xr.DataArray, counts: xr.DataArray, response: str, groups: Mapping[str, Sequence[str]]
+    share: xr.DataArray,
+    response: str,
+    groups: Mapping[str, Sequence[str]],
+    given: Sequence[tuple[tuple[str, str], ...]],
 ) -> Drawn:
-    """Shares of best responses (of all patients) and rates of their groups."""
+    """Shares of best responses and rates of their groups; ``given`` are the conditions by row.
+
+    Shares of single categories are answered of all patients only, where nothing is given.
+    """
     found: dict[Estimand, xr.DataArray] = {}
-    given = zip(counts["factor"].values, counts["level"].values, strict=True)
-    for place, (factor, level) in enumerate(given):
+    for place, where in enumerate(given):
         one = share.isel(subgroup=place, drop=True)
-        if not factor:
-            for category in map(str, one["category"].to_numpy()):
-                asked = Estimand("share", f"{response}={category}")
-                found[asked] = bare(one.sel(category=category))
-        where = ((str(factor), str(level)),) if factor else ()
+        for category in () if where else map(str, one["category"].to_numpy()):
+            asked = Estimand("share", f"{response}={category}")
+            found[asked] = bare(one.sel(category=category))
         for group, members in groups.items():
             found[Estimand("response_rate", group, where)] = bare(group_rate(one, members))
     return found

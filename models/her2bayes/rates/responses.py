@@ -222,7 +222,11 @@ def chosen(data: ResponseData, by: By) -> ResponseData:
             places = [found.index(level) for level in levels if level in found]
             counts[group, factor] = table.isel(subgroup=places)
     raise_if(faults)
-    return replace(data.only([*order]), counts=counts)
+    found = replace(data.only([*order]), counts=counts)
+    known = {asked for cells in found.shares for asked in cells}
+    left = {asked: cell for asked, cell in alone(counts).items()
+            if asked.given and asked not in known}  # fmt: skip
+    return replace(found, shares=(*found.shares, left)) if left else found
 
 
 def compared(counts: Counts) -> dict[tuple[str, str], xr.Dataset]:
@@ -388,18 +392,22 @@ class Best:
     def drawn(self, group: str) -> Drawn:
         """Draws of shares and of rates of their groups."""
         draws = self.fit.posterior if group == POSTERIOR else self.fit.prior
-        return of_categories(draws["share"], self.counts, self.response, self.groups)
+        return of_categories(draws["share"], self.response, self.groups, self.given)
+
+    @property
+    def given(self) -> list[tuple[tuple[str, str], ...]]:
+        """Conditions by row of the counts."""
+        levels = map(str, self.counts["level"].values)
+        return [((self.factor, level),) if self.factor else () for level in levels]
 
     @cached_property
     def part(self) -> Part:
         """What it answers; rates by level are a second reading of those by ``Levels``."""
-        asked = list[Estimand]()
-        for level in map(str, self.counts["level"].values):
-            if not self.factor:
-                asked += [Estimand("share", f"{self.response}={category}")
-                          for category in map(str, self.counts["category"].values)]  # fmt: skip
-            given = ((self.factor, level),) if self.factor else ()
-            asked += [Estimand("response_rate", group, given) for group in self.groups]
+        categories = map(str, () if self.factor else self.counts["category"].values)
+        asked = [Estimand("share", f"{self.response}={category}") for category in categories]
+        asked += [
+            Estimand("response_rate", group, given) for given in self.given for group in self.groups
+        ]
         return Part(self.fit, tuple(asked), self.drawn, reading=ORDERED if self.factor else "")
 
 

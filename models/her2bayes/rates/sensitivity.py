@@ -321,8 +321,11 @@ def _rates(target: Target, of: Scenario, draws: xr.Dataset, asked: Estimand) -> 
         return of_events(draws, counts)
     if model == BEST or of.get(MODEL, "") == BEST:
         counts = data["counts"] if model == BEST else data["ordered"]
+        factor = "" if model == BEST else str(data["counts"]["factor"].values[0])
+        levels = map(str, counts["level"].values)
+        given = [((factor, level),) if factor else () for level in levels]
         response = asked.outcome.partition("=")[0]
-        return of_categories(draws["share"], counts, response, {asked.outcome: data["members"]})
+        return of_categories(draws["share"], response, {asked.outcome: data["members"]}, given)
     weight = None
     if draws.sizes["chain"] == 1:  # prior draws have seen no data
         pooling = str(of.get(POOLING, EXNEX))
