@@ -222,11 +222,11 @@ def chosen(data: ResponseData, by: By) -> ResponseData:
             places = [found.index(level) for level in levels if level in found]
             counts[group, factor] = table.isel(subgroup=places)
     raise_if(faults)
-    found = replace(data.only([*order]), counts=counts)
-    known = {asked for cells in found.shares for asked in cells}
+    kept = replace(data.only([*order]), counts=counts)
+    known = {asked for cells in kept.shares for asked in cells}
     left = {asked: cell for asked, cell in alone(counts).items()
             if asked.given and asked not in known}  # fmt: skip
-    return replace(found, shares=(*found.shares, left)) if left else found
+    return replace(kept, shares=(*kept.shares, left)) if left else kept
 
 
 def compared(counts: Counts) -> dict[tuple[str, str], xr.Dataset]:
