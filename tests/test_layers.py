@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "her2bayes"
 
 LAYERS = (
-    ("errors", "estimand", "files"),
+    ("version", "errors", "estimand", "files"),
     ("evidence",),
     ("bayes", "classical"),
     ("inference", "audit"),

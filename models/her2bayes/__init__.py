@@ -11,6 +11,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from her2bayes.version import __version__
+
 if TYPE_CHECKING:
     from her2bayes.audit.audit import audit as audit
     from her2bayes.bayes.prior import prior as prior
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from her2bayes.results.saved import load_fit as load_fit
     from her2bayes.survival.fitted import fit_survival as fit_survival
     from her2bayes.transition.fitted import fit_transitions as fit_transitions
-
-__version__ = "0.1.0"
 
 _PUBLIC = {
     "load_study": "evidence.printed.study",

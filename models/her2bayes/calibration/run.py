@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from her2bayes import __version__
 from her2bayes.calibration.designs import Design
 from her2bayes.calibration.kinds import chosen, fitting, kinds, read_design
 from her2bayes.errors import BadInput, Fault
@@ -38,6 +37,7 @@ from her2bayes.page import style
 from her2bayes.page.passport import LEVEL, SCHEMA, sentence
 from her2bayes.page.section import Figure
 from her2bayes.page.section_view import figure_files
+from her2bayes.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from her2bayes import __version__
 from her2bayes.cohorts.curve_ensemble import Ensemble, reconstruct_arms, write
 from her2bayes.cohorts.diagnostics import Patients, survival_at
 from her2bayes.errors import BadInput, Fault, raise_if
@@ -25,6 +24,7 @@ from her2bayes.inference.estimates import estimate, estimates_table
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.meaning import meaning
 from her2bayes.results.fitted import Asked, Figures, Fitted
+from her2bayes.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from her2bayes import __version__
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.cohorts.chain import problem as reference
 from her2bayes.cohorts.chain import tempering
@@ -29,6 +28,7 @@ from her2bayes.evidence.printed.study import published_folder
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.store import Store
+from her2bayes.version import __version__
 
 KEPT = 250  # draws of each chain that are kept, evenly spaced
 MODEL = "reconstructed_survival"

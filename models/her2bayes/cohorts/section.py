@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from her2bayes import __version__
 from her2bayes.cohorts.chain import reference_model
 from her2bayes.cohorts.estimates import curves_of
 from her2bayes.cohorts.kept import DEFAULT_PRIORS, MODEL
@@ -30,6 +29,7 @@ from her2bayes.page.report import analysis_files
 from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.survival import figures
 from her2bayes.survival.figures import MISSING, Band, Curve, ForestRow
+from her2bayes.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -20,7 +20,6 @@ from typing import Any
 
 import xarray as xr
 
-from her2bayes import __version__
 from her2bayes.bayes.levels import is_padding
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.inference import digest
@@ -30,6 +29,7 @@ from her2bayes.inference.meaning import PACKAGE, meaning
 from her2bayes.inference.own_model import check, is_of_user
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
+from her2bayes.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from her2bayes import __version__
 from her2bayes.page.page import AnalysisPage, StudyPage, analysis_values, study_values
+from her2bayes.version import __version__
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
 EVIDENCE = (

@@ -19,7 +19,6 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from her2bayes import __version__
 from her2bayes.audit.quantities import counted, quantities
 from her2bayes.inference import convergence
 from her2bayes.page import evidence_view
@@ -27,6 +26,7 @@ from her2bayes.page.numbers import count
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import all_tables, flat, models_view, section_view
 from her2bayes.page.style import css_variables
+from her2bayes.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("page.js", "tables.js", "figures.js", "evidence.js")

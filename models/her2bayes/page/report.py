@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from her2bayes import __version__
 from her2bayes.estimand import KINDS, parse
 from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import csv_text, digests, publish
@@ -50,6 +49,7 @@ from her2bayes.page.page import (
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import figure_files
 from her2bayes.page.shared import shared_page
+from her2bayes.version import __version__
 
 if TYPE_CHECKING:
     from her2bayes.inference.sampling import Settings

@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from her2bayes import __version__
 from her2bayes.errors import BadInput
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
@@ -30,6 +29,7 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.sensitivity.scenarios import BASE, Scenario
 from her2bayes.sensitivity.target import FAMILIES, REFIT, REWEIGHTED, Drawn, Target, read_drawn
+from her2bayes.version import __version__
 
 if TYPE_CHECKING:
     from her2bayes.inference.fit import Fit

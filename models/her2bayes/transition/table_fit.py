@@ -38,7 +38,6 @@ import numpy as np
 import xarray as xr
 from scipy.special import gammaln, logsumexp
 
-from her2bayes import __version__
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.errors import BadInput, Fault
 from her2bayes.inference import digest
@@ -58,6 +57,7 @@ from her2bayes.transition.polytope import (
     grouped_cells,
     listed_tables,
 )
+from her2bayes.version import __version__
 
 log = logging.getLogger(__name__)
 
