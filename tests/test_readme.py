@@ -45,6 +45,25 @@ def test_commands_work(commands: str) -> None:
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
+PYTHON = re.search(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@pytest.mark.slow
+def test_the_first_lines_print_what_stands_below_them() -> None:
+    """Words as they stand, numbers to 1 (percentage points; Monte-Carlo error of a quick run)."""
+    assert PYTHON
+    done = subprocess.run(
+        [sys.executable, "-c", PYTHON[1]], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "models")}, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    for said, printed in zip(PYTHON[2].splitlines()[:-1], done.stdout.splitlines(), strict=False):
+        assert NUMBER.sub("#", said).split() == NUMBER.sub("#", printed).split()
+        for one, other in zip(NUMBER.findall(said), NUMBER.findall(printed), strict=True):
+            assert float(one) == pytest.approx(float(other), abs=1.0)
+
+
 def test_some_commands_are_run() -> None:
     assert BLOCK.findall(README)
 

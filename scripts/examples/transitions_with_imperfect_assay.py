@@ -1,0 +1,28 @@
+"""HER2 status from primary to recurrence, when the assay misreads some of both.
+
+First `bash scripts/run example_cohort --out example`: readings as pathologists write them, with a
+column map that says how scores become classes.
+"""
+
+# %% Paired readings; a doubtful one is a set of classes, never a guess
+import her2bayes as hb
+
+patients = hb.read_patients("example", map="example/map.toml")
+print(patients)
+
+# %% Readings as they are, and the true classes behind them
+fit = hb.fit_transitions(patients, by="hr_status", assay=True, quick=True)
+print(fit)
+
+# %% How much of the observed change is change?
+observed, true = fit.draws("discordance[]"), fit.draws("true_discordance[]")
+for name, draws in {"read differently": observed, "truly changed": true}.items():
+    low, middle, high = 100 * draws.quantile([0.025, 0.5, 0.975]).values
+    print(f"{name}: {middle:.0f} % ({low:.0f} to {high:.0f})")
+
+# %% What to trust of a single change: the assay's prior is a choice to vary
+worse = hb.prior("Dirichlet", a=(2.5, 14.0, 3.5), means="low read right in 70 %")
+doubted = hb.fit_transitions(
+    patients, by="hr_status", assay=True, priors={"reads_low": worse}, quick=True
+)
+print(float(doubted.draws("true_discordance[]").median()))
