@@ -45,7 +45,9 @@ def test_commands_work(commands: str) -> None:
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-PYTHON = re.search(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = re.search(
+    r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+)
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
