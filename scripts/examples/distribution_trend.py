@@ -29,25 +29,27 @@ DEFAULT_PRIORS = {
 
 
 def counts_of(data):
-    """Patients by cell and HER2 class, and the step of each cell from the middle level."""
+    """Patients by cell and HER2 class, the level of each cell, its steps from the middle level."""
     import xarray as xr
 
-    factor = data.attrs["factors"][0]
-    levels = list(data.attrs.get("levels", {}).get(factor) or dict.fromkeys(data[factor].values))
-    step = xr.DataArray(
-        [levels.index(level) - (len(levels) - 1) / 2 for level in data[factor].values],
-        dims="subgroup",
-    )
-    one = data["incidence"].sum("her2") == 1
-    counts = (data["counts"].where(one, 0) * data["incidence"]).sum("reading")
-    return counts.transpose("subgroup", "her2").astype(int), step
+    if isinstance(data, xr.DataArray):  # a table by one factor
+        counts, levels = data, [str(level) for level in data["level"].values]
+        order = levels
+    else:  # crossed cells: the first factor is the ordered one
+        factor = data.attrs["factors"][0]
+        levels = [str(level) for level in data[factor].values]
+        order = list(data.attrs.get("levels", {}).get(factor) or dict.fromkeys(levels))
+        one = data["incidence"].sum("her2") == 1
+        counts = (data["counts"].where(one, 0) * data["incidence"]).sum("reading")
+    step = [order.index(level) - (len(order) - 1) / 2 for level in levels]
+    return counts.transpose("subgroup", "her2").astype(int), levels, xr.DataArray(step)
 
 
 def build(data, priors):
-    """Model of StatusCells: ``counts`` (subgroup, reading) and ``incidence`` (reading, her2)."""
+    """Model of StatusCounts (subgroup, her2), or of StatusCells with the readings of one class."""
     import pymc as pm
 
-    counts, step = counts_of(data)
+    counts, _, step = counts_of(data)
     coords = {"subgroup": list(data["subgroup"].values), "her2": list(data["her2"].values)}
     with pm.Model(coords=coords) as model:
         alpha = pm.ZeroSumNormal("alpha", sigma=priors["alpha"]["sigma"], dims="her2")
@@ -61,20 +63,19 @@ def build(data, priors):
 
 def draws(posterior, data, estimands):
     """Answer ``share[her2=h | factor=level]`` and ``share_difference[her2=h ; factor: a vs b]``."""
-    factor = data.attrs["factors"][0]
-    first = {}
-    for cell, level in zip(data["subgroup"].values, data[factor].values, strict=True):
-        first.setdefault(str(level), cell)
+    _, levels, _ = counts_of(data)
 
     def share(estimand, level):
+        cell = data["subgroup"].values[levels.index(level)]
         her2 = estimand.outcome.removeprefix("her2=")
-        return posterior["share"].sel(subgroup=first[level], her2=her2, drop=True)
+        return posterior["share"].sel(subgroup=cell, her2=her2, drop=True)
 
     found = {}
     for estimand in estimands:
-        if estimand.kind == "share" and set(estimand.conditions) == {factor}:
-            found[estimand] = share(estimand, estimand.conditions[factor])
-        elif estimand.kind == "share_difference" and estimand.contrast.factor == factor:
+        named = list(estimand.conditions.values())
+        if estimand.kind == "share" and len(named) == 1 and named[0] in levels:
+            found[estimand] = share(estimand, named[0])
+        elif estimand.kind == "share_difference" and {estimand.contrast.a} <= set(levels):
             a, b = estimand.contrast.a, estimand.contrast.b
             found[estimand] = share(estimand, a) - share(estimand, b)
     return found
