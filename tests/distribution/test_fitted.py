@@ -191,6 +191,15 @@ class TestAnswers:
         with pytest.raises(hb.BadInput, match="fit_survival"):
             fit.draws("median[os | her2=low]")
 
+    def test_conclusions_are_asked_of_the_table_that_answers_them(self, fit: Any) -> None:
+        from her2bayes.reproduce.sensitivity import read_conclusions
+
+        asked = read_conclusions(["share[her2=low | centre=new centre] > 0.4"], None)
+        (target,) = fit.targets(asked)
+        assert "unknown status" in [axis.name for axis in target.axes]
+        with pytest.raises(hb.BadInput, match="centre: A, B, C"):
+            fit.targets(read_conclusions(["share[her2=low | centre=Z] > 0.4"], None))
+
     def test_unknown_status_moves_the_shares_between_none_and_all(self, fit: Any) -> None:
         found = fit.unknown().set_index("HER2")
         middle = {

@@ -21,8 +21,9 @@ from her2bayes.distribution import her2_distribution_crossed
 from her2bayes.distribution.cells import KINDS as TERM_KINDS
 from her2bayes.distribution.cells import design as cell_design
 from her2bayes.distribution.cells import split
-from her2bayes.distribution.draws import Crossed, Partition, Table, some_draws
+from her2bayes.distribution.draws import Crossed, Partition, Table, some_draws, unanswered
 from her2bayes.distribution.estimates import MODELS
+from her2bayes.errors import raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.inference.refit import Specification
@@ -99,6 +100,7 @@ def targets_of_fit(fit: FittedDistribution, conclusions: Sequence[Conclusion]) -
             }  # fmt: skip
             name = f"HER2 status by {table.factor}" if table.factor else "HER2 status"
             found.append(Target("distribution", name, asked, axes(tables, table.factor), data))
+    raise_if([unanswered(one.estimand, [a.table for a in fit.analyses]) for one in left])
     return found
 
 
