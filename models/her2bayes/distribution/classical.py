@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 MOST_EXACT = 20_000
 """The exact test of larger tables is left out: chi-square is as good, and it takes their number."""
+BIASED = (
+    "counted from readings of one class; {partial} readings of several classes are left out, so "
+    "that classes which those may be are counted too low and the others too high"
+)
+"""What is wrong with counted shares: a reading 'negative' without a score is never positive."""
 V_METHOD = (
     "Cramér's V, bias-corrected (Bergsma 2013); "
     "95 % interval: noncentral chi-square (Smithson 2003)"
@@ -151,7 +156,12 @@ def table(
         rows += [row for name, one in counts.items() if name for row in _tests(name, one)]
         rows += [row for one in crossed for row in _stratified(one)]
     more = pd.DataFrame(rows, columns=_COLUMNS)
-    return pd.concat([*found, more], ignore_index=True) if len(more) else found[0]
+    whole = pd.concat([*found, more], ignore_index=True) if len(more) else found[0]
+    partial = max((t.attrs.get("partial", 0) for t in counts.values()), default=0)
+    if partial:
+        said = BIASED.format(partial=partial)
+        whole["note"] = ["; ".join(filter(None, (note, said))) for note in whole["note"]]
+    return whole
 
 
 def _other_intervals(

@@ -12,7 +12,7 @@ import xarray as xr
 
 from her2bayes.distribution import figures
 from her2bayes.distribution.cells import split
-from her2bayes.distribution.classical import association_table
+from her2bayes.distribution.classical import BIASED, association_table
 from her2bayes.distribution.draws import Crossed
 from her2bayes.distribution.section import (
     ALL,
@@ -21,7 +21,6 @@ from her2bayes.distribution.section import (
     cells_of,
     estimand_of,
     lower,
-    overall_of,
     panels_of,
     percent_of,
     pooled,
@@ -49,7 +48,7 @@ def shares_figure(fit: FittedDistribution, factor: str) -> Drawing:
     """Shares by level of a factor: counted with Wilson interval, posterior with 95 % interval."""
     table = _counts_of(fit, factor)
     panels, _ = panels_of(factor, table, by_estimand(fit.estimates()))
-    return figures.shares(panels, overall_of(fit.counts))
+    return figures.shares(panels, _reference(fit))
 
 
 def groups_figure(fit: FittedDistribution, factor: str = "") -> Drawing:
@@ -68,7 +67,7 @@ def groups_figure(fit: FittedDistribution, factor: str = "") -> Drawing:
         row = known[estimand_of(factor, table.new(factor), her2)]
         new = figures.Row(table.new(factor), 0, nothing, pooled(row))
         drawn[her2] = [*(rows[k] for k in order), None, new]
-    return figures.forest(drawn, overall_of(fit.counts))
+    return figures.forest(drawn, _reference(fit))
 
 
 def grid_figure(fit: FittedDistribution, rows: str = "", columns: str = "") -> Drawing:
@@ -105,7 +104,19 @@ def grid_figure(fit: FittedDistribution, rows: str = "", columns: str = "") -> D
             row = known[str(asked[pair, her2])]
             drawn[her2].append(figures.Row(f"{pair[0]}, {pair[1]}", n, raw, pooled(row)))
         last = pair[0]
-    return figures.forest(drawn, overall_of(fit.counts))
+    return figures.forest(drawn, _reference(fit))
+
+
+def _reference(fit: FittedDistribution) -> dict[str, float]:
+    """Posterior median of each class among all patients, in percent.
+
+    Counted shares are no reference where readings of several classes are left out of them.
+    """
+    if "" not in fit.counts:
+        return {}
+    known = by_estimand(fit.estimates([f"share[her2={h}]" for h in fit.analyses[0].table.classes]))
+    shares = {h: known.get(estimand_of("", "", h)) for h in fit.analyses[0].table.classes}
+    return {h: row["posterior_median"] for h, row in shares.items() if row}
 
 
 def prior_figure(fit: FittedDistribution) -> Drawing:
@@ -242,8 +253,15 @@ def _shares_table(fit: FittedDistribution, factor: str, known: Known, *, shared:
             if (text := estimand_of(factor, new, her2)) in known
         ]  # fmt: skip
         frame = pd.concat([frame, pd.DataFrame(more)], ignore_index=True).fillna("")
+    caption = made.caption if made else "Percent with 95 % intervals."
+    if not shared and table.attrs.get("partial"):
+        caption += f" {_biased(table)}"
     title = "HER2 status of all patients" if not factor else f"HER2 status by {lower(label)}"
-    return Table(title, frame, made.caption if made else "Percent with 95 % intervals.")
+    return Table(title, frame, caption)
+
+
+def _biased(table: xr.DataArray) -> str:
+    return upper(BIASED.format(partial=table.attrs["partial"])) + "."
 
 
 def _spread_tables(estimates: pd.DataFrame) -> list[Table]:
@@ -276,9 +294,10 @@ _CAPTIONS = {
     "own height.",
     "shares": "Open circles: share of readings of one class, with 95 % Wilson interval. Filled: "
     "posterior median with 95 % interval; the arrow is the effect of pooling and of readings of "
-    "several classes. Dotted: all patients.",
+    "several classes. Dotted: posterior of all patients.",
     "groups": "Posterior median and 95 % interval of each group in the order of the first class; "
-    "rings: counted. Dashed: predicted for a group not seen. Dotted: all patients.",
+    "rings: counted. Dashed: a group without readings of one class, or not seen "
+    "(predicted). Dotted: posterior of all patients.",
     "grid": "Posterior median and 95 % interval at each combination of levels; rings: counted.",
 }
 
