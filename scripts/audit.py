@@ -26,7 +26,7 @@ def main(
     from rich.table import Table
 
     from her2bayes.audit.audit import audit, evidence_rows
-    from her2bayes.audit.quantities import counted, quantities
+    from her2bayes.audit.claims import counted, quantities
     from her2bayes.files import csv_text, publish
     from her2bayes.reproduce.build import load_studies
 

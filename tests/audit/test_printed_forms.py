@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from her2bayes.audit.audit import audit, evidence_rows
-from her2bayes.audit.quantities import counted, quantities
+from her2bayes.audit.claims import counted, quantities
 from her2bayes.errors import BadInput
 from her2bayes.page import evidence_view
 from her2bayes.page.cohort import cohort_section

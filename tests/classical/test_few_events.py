@@ -18,7 +18,7 @@ import pytest
 from her2bayes.classical import competing, logrank
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
-from her2bayes.classical.fine_gray import fine_gray
+from her2bayes.classical.competing import fine_gray
 from her2bayes.survival.classical import classical_rows, variants
 
 STORED = json.loads((Path(__file__).parents[1] / "reference" / "few_events.json").read_text())

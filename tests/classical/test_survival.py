@@ -19,7 +19,7 @@ import pytest
 from her2bayes.classical import competing
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
-from her2bayes.classical.fine_gray import fine_gray
+from her2bayes.classical.competing import fine_gray
 from her2bayes.classical.piecewise import piecewise_exponential
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.cohort import read_cohort

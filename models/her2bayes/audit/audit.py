@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.audit import (
-    conclusions,
     findings,
     identities,
     medians,
     percentages,
-    proportions,
     repeats,
     tests,
     triplets,
@@ -186,8 +184,8 @@ def audit(study: Study | str | Path) -> AuditResult:
     report.add(repeats.check(study, claims, report.marks))
     suspected = {m.claim_id for m in report.marks if m.verdict in {INCONSISTENT, DIFFERS}}
     report.add(words.check(known, suspected))
-    report.findings += [*conclusions.findings(known), *findings.of_study(known)]
-    said = conclusions.told(known)
+    report.findings += [*words.of_conclusions(known), *findings.of_study(known)]
+    said = words.told(known)
     return AuditResult(study, _rows(claims, report), _findings(study, report.findings), said)
 
 
@@ -196,7 +194,7 @@ def _single_rows(known: Known, done: set[str]) -> Iterable[Mark]:
     for claim in known.claims:
         if claim.statistic in {"count", "percentage"} and claim.id not in done:
             yield percentages.check(known, claim)
-            interval = proportions.check(known.study, claim)
+            interval = percentages.check_interval(known.study, claim)
             if interval is not None:
                 yield interval
         elif claim.statistic == "p_value" and tests.is_tested_on_counts(claim.estimand):

@@ -1,15 +1,20 @@
-"""The printed claims of a study as typed rows, and the marks and findings the rules return."""
+"""Printed claims of a study as typed rows; marks and findings of rules, counted and in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from her2bayes.audit import rounding
 from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.printed.number import NOT_REACHED, p_as_printed, p_value
 from her2bayes.evidence.printed.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+from her2bayes.estimand import KINDS, Contrast
 
 REPRODUCES = "reproduces"
 ROUNDING = "rounding"
@@ -181,3 +186,105 @@ def p_text(value: float) -> str:
     if value < 0.001:
         return "<0.001"
     return f"{value:.3f}" if value >= 0.0095 else f"{value:.4f}"
+
+
+WORDS = "significant"
+CONSTRUCTED = "by_construction"
+
+
+def quantities(evidence: pd.DataFrame) -> pd.DataFrame:
+    """One row of an evidence table for each distinct quantity, with its gravest verdict."""
+    kept = evidence[(evidence["claim_id"] != "") & (evidence["statistic"] != WORDS)]
+    kept = kept[kept["evidence_kind"] != CONSTRUCTED]
+    gravity = kept["verdict"].map({verdict: n for n, verdict in enumerate(GRAVITY)})
+    ordered = kept.assign(_gravity=gravity, _p=kept["statistic"] == "p_value")
+    ordered = ordered.sort_values("_gravity", kind="stable")
+    first = ordered.drop_duplicates(["estimand", "reading", "_p"])
+    return first.sort_index().drop(columns=["_gravity", "_p"])
+
+
+def counted(evidence: pd.DataFrame) -> str:
+    """Say how many printed numbers there are, how many quantities, and what is left out."""
+    printed = evidence[evidence["claim_id"] != ""]
+    words = int((printed["statistic"] == WORDS).sum())
+    constructed = int(
+        ((printed["evidence_kind"] == CONSTRUCTED) & (printed["statistic"] != WORDS)).sum()
+    )
+    parts = [
+        f"{_many(words, 'statement')} in words, checked against the paper's own P" * bool(words),
+        f"{constructed} that agree by construction" if constructed else "",
+    ]
+    apart = " and ".join(part for part in parts if part)
+    numbers, distinct = len(printed), len(quantities(evidence))
+    text = f"{_many(numbers, 'printed number')}, {_many(distinct, 'distinct quantity')}"
+    return f"{text} (without {apart})" if apart else text
+
+
+def _many(number: int, what: str) -> str:
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number} {what if number == 1 else plural}"
+
+
+_PLAIN = {
+    "count": "the number of patients",
+    "share": "the share",
+    "discordance": "discordance",
+    "response_rate": "the response rate",
+    "event_rate": "the rate of",
+    "transition": "the transition",
+    "flow": "the flow",
+    "gain": "the change to",
+    "loss": "the change from",
+    "median": "the median",
+    "follow_up": "median follow-up",
+    "association": "the association of",
+    "survival_difference": "the comparison of",
+    "hazard_ratio": "the hazard ratio of",
+    "survival": "the survival",
+    "cumulative_incidence": "the cumulative incidence",
+    "response_rate_difference": "the difference in response rate",
+    "share_difference": "the difference in the share",
+    "discordance_difference": "the difference in discordance",
+}
+
+
+def describe(estimand: Estimand, study: Study, reading: str = "") -> str:
+    """Say what an estimand is: 'the transition zero -> low among Type of first relapse LRR'."""
+    words = _PLAIN.get(estimand.kind, KINDS[estimand.kind].words)
+    if estimand.outcome:
+        words += f" {_outcome(estimand.outcome, study)}"
+    if estimand.time is not None:
+        words += f" at {estimand.time:g} {estimand.time_unit}"
+    if estimand.contrast:
+        words += _contrast(estimand.contrast, study)
+    groups = [_condition(factor, level, study) for factor, level in estimand.given]
+    if groups:
+        words += f" among {join(groups)}"
+    return f"{words} ({reading})" if reading else words
+
+
+def _outcome(outcome: str, study: Study) -> str:
+    factor, mark, level = outcome.partition("=")
+    if mark:
+        return _condition(factor.strip(), level.strip(), study)
+    endpoint = study.meta.get("endpoints", {}).get(outcome)
+    measure = study.meta.get("measures", {}).get(outcome)
+    if endpoint or measure:
+        return str((endpoint or measure)["label"])
+    if any(outcome in factor.groups for factor in study.factors.values()):
+        return outcome.upper()
+    return _label(outcome, study) if outcome in study.factors else outcome
+
+
+def _contrast(contrast: Contrast, study: Study) -> str:
+    label = _label(contrast.factor, study)
+    return f", {label} {contrast.a} against {contrast.b}" if contrast.a else f" by {label}"
+
+
+def _condition(factor: str, level: str, study: Study) -> str:
+    return f"severity {level}" if factor == "severity" else f"'{_label(factor, study)}: {level}'"
+
+
+def _label(factor: str, study: Study) -> str:
+    known = study.factors.get(factor)
+    return known.label if known else factor

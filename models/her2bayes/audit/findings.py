@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from her2bayes.audit import half_times, rounding
-from her2bayes.audit.claims import DIFFERS, INCONSISTENT, Claim, Finding, Mark, number, places
+from her2bayes.audit.claims import (
+    DIFFERS,
+    INCONSISTENT,
+    Claim,
+    Finding,
+    Mark,
+    describe,
+    number,
+    places,
+)
 from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.denominators import incomplete
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import ids_that_state
-from her2bayes.audit.phrases import describe
 from her2bayes.audit.prints import how_printed
 from her2bayes.audit.space import Quantity, box, factors_of, plainest
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from her2bayes.audit.claims import INCONSISTENT, Claim, Finding, Mark, Report, join, places
+from her2bayes.audit.claims import (
+    INCONSISTENT,
+    Claim,
+    Finding,
+    Mark,
+    Report,
+    describe,
+    join,
+    places,
+)
 from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.percentages import ids_that_state
-from her2bayes.audit.phrases import describe
 from her2bayes.audit.prints import Constraint, Print
 from her2bayes.audit.space import Quantity, factors_of
 

@@ -14,6 +14,7 @@ from her2bayes.audit.claims import (
     Finding,
     Mark,
     Report,
+    describe,
     join,
     number,
     places,
@@ -22,7 +23,6 @@ from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.half_times import Fault
 from her2bayes.audit.identities import KIND, RANK
 from her2bayes.audit.known import Known, Sum
-from her2bayes.audit.phrases import describe
 from her2bayes.audit.rounding import Interval
 from her2bayes.audit.space import NONE, NotACount, both, plainest
 

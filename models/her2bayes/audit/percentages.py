@@ -10,6 +10,7 @@ from her2bayes.audit import rounding
 from her2bayes.audit.claims import (
     DIFFERS,
     INCONSISTENT,
+    METHOD,
     NOT_CHECKABLE,
     REPRODUCES,
     ROUNDING,
@@ -20,6 +21,8 @@ from her2bayes.audit.claims import (
 from her2bayes.audit.known import Known
 from her2bayes.audit.prints import how_printed
 from her2bayes.audit.space import Quantity
+from her2bayes.classical.proportions import INTERVALS, interval
+from her2bayes.evidence.printed.study import Study
 
 # A denominator is suggested only where a random percentage would fit one of those tried this rarely
 RARE = 0.05
@@ -313,3 +316,48 @@ def _percent(chance: float) -> str:
 
 def _span(span: tuple[int, int | None]) -> str:
     return str(span[0]) if span[0] == span[1] else f"{span[0]} to {span[1]}"
+
+
+LEVEL = 0.95
+
+
+def check_interval(study: Study, claim: Claim) -> Mark | None:
+    """Judge the interval of a percentage row; None where the row prints no interval."""
+    if claim.statistic != "percentage" or claim.lower is None or claim.upper is None:
+        return None
+    if claim.numerator is None or not claim.denominator:
+        return Mark(claim.id, NOT_CHECKABLE, "missing: the count behind the interval")
+    stated = stated_interval(study)
+    names = [*([stated] if stated else []), *(name for name in INTERVALS if name != stated)]
+    share = 100 * claim.numerator / claim.denominator
+    tried = {}
+    for name in names:
+        low, high = (
+            100 * bound for bound in interval(claim.numerator, claim.denominator, name, LEVEL)
+        )
+        tried[name] = (low, high)
+        if rounding.cell(claim.lower).holds(low) and rounding.cell(claim.upper).holds(high):
+            verdict = METHOD if stated and name != stated else REPRODUCES
+            note = f"the 95 % interval {claim.lower} to {claim.upper} is that of {name}"
+            return Mark(claim.id, verdict, note, name, share, low, high)
+    nearest = min(tried, key=lambda n: _gap(claim, tried[n]))
+    low, high = tried[nearest]
+    because = (
+        f"no named 95 % interval of {claim.numerator}/{claim.denominator} is {claim.lower} to "
+        f"{claim.upper}; the nearest, {nearest}, is {number(low)} to {number(high)}"
+    )
+    return Mark(claim.id, DIFFERS, because, stated or nearest, share, low, high, because=because)
+
+
+def stated_interval(study: Study) -> str:
+    """Name of the interval in the paper's methods, as ``INTERVALS`` calls it; empty if none."""
+    text = str(study.meta.get("methods", {}).get("proportion_interval", "")).lower()
+    known = {"clopper": "Clopper-Pearson", "exact": "Clopper-Pearson", "normal": "Wald"}
+    for name in sorted(INTERVALS, key=len, reverse=True):
+        if name.lower() in text:
+            return name
+    return next((name for word, name in known.items() if word in text), "")
+
+
+def _gap(claim: Claim, bounds: tuple[float, float]) -> float:
+    return abs(float(claim.lower or 0) - bounds[0]) + abs(float(claim.upper or 0) - bounds[1])

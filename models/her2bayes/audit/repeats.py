@@ -16,10 +16,10 @@ from her2bayes.audit.claims import (
     Finding,
     Mark,
     Report,
+    describe,
     join,
 )
 from her2bayes.audit.identities import KIND, RANK
-from her2bayes.audit.phrases import describe
 from her2bayes.audit.rounding import Interval
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.number import is_not_reached, stated

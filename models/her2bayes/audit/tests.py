@@ -10,11 +10,19 @@ from itertools import combinations
 import numpy as np
 
 from her2bayes.audit import rounding
-from her2bayes.audit.claims import DIFFERS, METHOD, NOT_CHECKABLE, REPRODUCES, Claim, Mark, p_text
+from her2bayes.audit.claims import (
+    DIFFERS,
+    METHOD,
+    NOT_CHECKABLE,
+    REPRODUCES,
+    Claim,
+    Mark,
+    describe,
+    p_text,
+)
 from her2bayes.audit.counts import everyone_in, ratio
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import RARE
-from her2bayes.audit.phrases import describe
 from her2bayes.audit.space import NONE, NotACount, Quantity, both, plainest
 from her2bayes.classical import association
 from her2bayes.errors import BadInput

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from her2bayes.audit.quantities import quantities
+from her2bayes.audit.claims import quantities
 from her2bayes.inference.convergence import failed
 from her2bayes.page.numbers import interval, number, p_value, probability, survival_time
 

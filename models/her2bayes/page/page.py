@@ -19,7 +19,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from her2bayes.audit.quantities import counted, quantities
+from her2bayes.audit.claims import counted, quantities
 from her2bayes.inference import convergence
 from her2bayes.page import evidence_view
 from her2bayes.page.numbers import count

@@ -30,6 +30,7 @@ COLUMNS = (
 
 VARIANTS = ["factor", "level", "what", "estimate", "lower", "upper", "p_value", "method", "note"]
 NUMBERS = ("estimate", "lower", "upper", "p_value")
+MOST_SUBDISTRIBUTION = 1000  # greenwood's Fine-Gray takes time with the square of the patients
 MOST_PATIENTS = 200_000  # the residuals of proportional hazards need one row a patient
 Row = dict[str, Any]
 
@@ -215,7 +216,8 @@ def variants(
     """Table of ``VARIANTS``: curves of all patients and of every level, then tests and ratios.
 
     Intervals of three kinds, the weights of the log-rank family, two rules of ties, tests of
-    proportional hazards; with causes, cumulative incidence, Gray's test and cause-specific ratios.
+    proportional hazards; with causes, cumulative incidence, Gray's test, cause-specific ratios and,
+    of a thousand patients at most, those of the subdistribution (Fine and Gray).
     """
     rows: list[Row] = list(_curves(counts, "", times))
     for factor in factors:
@@ -227,6 +229,7 @@ def variants(
         for cause in follow_up.causes or ("",):
             of_cause = counts.assign(event=counts["event"] * (counts["cause"] == cause))
             rows += _ratios(of_cause, factor, reference[factor], others, cause)
+            rows += _subdistribution(counts, factor, reference[factor], cause)
     return pd.DataFrame(rows, columns=VARIANTS)
 
 
@@ -286,6 +289,15 @@ def _ratios(
         for row in regression.proportional_hazards(counts, {factor: base}).to_dict("records"):
             what = f"{of}proportional hazards, chi-square"
             yield _row(factor, row["term"], what, {**row, "estimate": row["statistic"]})
+
+
+def _subdistribution(counts: pd.DataFrame, factor: str, base: str, cause: str) -> Iterator[Row]:
+    """Fine and Gray's ratios of one of several causes."""
+    if not cause or counts["patients"].sum() > MOST_SUBDISTRIBUTION:
+        return
+    for row in competing.fine_gray(counts, {factor: base}, cause).to_dict("records"):
+        what = f"{cause}: subdistribution hazard ratio against {base}"
+        yield _row(factor, row["level"], what, {**row, "estimate": row["hazard_ratio"]})
 
 
 def _model_tests(factor: str, found: regression.CoxFit, of: str) -> Iterator[Row]:
