@@ -276,6 +276,34 @@ def read_responses(folder: Path) -> None:
         assert (table["responders"] <= table["patients"]).all()
 
 
+COUNTS = (
+    "factor,level,her2,n\n,,zero,10\n,,low,20\n,,positive,5\nstage,I,zero,4\nstage,I,low,15\n"
+    "stage,II,zero,6\nstage,II,positive,5\nstage,II,zero/low,2\n"
+)
+CELLS = (
+    "hr;stage;her2;n\npositive;I;zero;4\npositive;I;low;15\nnegative;I;positive;5\n"
+    "negative;II;unknown;7\n"
+)
+STATUS = "id,her2,stage,hr\n1,zero,I,positive\n2,low,II,\n3,zero/low,I,negative\n4,,II,positive\n"
+
+
+def read_status_counts(folder: Path) -> None:
+    from her2bayes.evidence.patients.counts import read_counts
+
+    for table in read_counts(folder / "t.csv").tables.values():
+        assert (table["counts"] >= 0).all()
+        assert int(table["counts"].sum()) == table.attrs["patients"]
+        assert table["incidence"].any("her2").all()
+
+
+def read_status(folder: Path) -> None:
+    from her2bayes.evidence.patients.aggregate import status_counts
+
+    found = status_counts(folder / "t.csv", ["stage", "hr"])
+    assert int(found["counts"].sum()) == found.attrs["patients"] <= 5
+    assert found["incidence"].any("her2").all()
+
+
 def read_outside(folder: Path) -> None:
     from her2bayes.evidence.printed.count_tables import read_external_table
 
@@ -352,6 +380,9 @@ DOORS = (
     Door("grid", _files(grid__toml=GRID), read_choices, 3),
     Door("responses", _files(t__csv=RESPONSES), read_responses, 2),
     Door("external responses", _files(t__csv=EXTERNAL), read_outside, 2),
+    Door("counts of HER2 status", _files(t__csv=COUNTS), read_status_counts, 2),
+    Door("crossed counts", _files(t__csv=CELLS), read_status_counts, 2),
+    Door("HER2 status of patients", _files(t__csv=STATUS), read_status, 0.5),
     Door("adverse events", _files(t__csv=EVENTS), read_events, 2),
     Door("landmarks", _files(t__csv=LANDMARKS), read_known_survival),
     Door("provenance", _files(provenance__json=PROVENANCE), read_record, 2),

@@ -21,6 +21,8 @@ from her2bayes.evidence.read_table import SHOWN, TextTable, text_table
 
 NUMBERS = ("n", "count")
 """Columns that may hold the numbers of patients."""
+MOST = 10**10
+"""More patients than there are people are a misread number."""
 _LONG = ("factor", "level")
 _NOT_USED = ("locator", "note")
 
@@ -125,7 +127,7 @@ def _cells(
     """Rows with ``reading`` and ``count``, and the faults of both."""
     frame = table.frame
     value = pd.to_numeric(frame[number], errors="coerce")
-    wrong = ~((value >= 0) & (value % 1 == 0) & np.isfinite(value))
+    wrong = ~((value >= 0) & (value % 1 == 0) & (value <= MOST))
     faults = _faults(
         table, np.flatnonzero(wrong), number, "not a number of patients", "0, 1, 2, ...",
         "write the whole number; a bound such as <11 is none",
