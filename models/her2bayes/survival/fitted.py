@@ -36,7 +36,7 @@ from her2bayes.survival.analysis import Analysis, careful_fit, prepare
 from her2bayes.survival.borrowing import Borrowed, Borrowing
 from her2bayes.survival.doors import Reading, cohort_text, read
 from her2bayes.survival.sensitivity import target
-from her2bayes.survival.specification import Specification, cut_scheme, elicited
+from her2bayes.survival.specification import MODELS, Specification, cut_scheme, elicited
 from her2bayes.survival.survival import build
 
 if TYPE_CHECKING:
@@ -222,10 +222,11 @@ class FittedSurvival(Fitted):
         """What was fitted, of whom."""
         of, asked = self.analysis.follow_up, self.analysis.specification
         by = f" by {', '.join(of.factors)}" if of.factors else ""
-        ratios = "change over time" if asked.model == "nonph" else "constant"
+        model = {"ph": "ratios constant", "nonph": "ratios change over time"}.get(asked.model)
         return (
             f"{self.analysis.endpoint}{by}: {of.patients:,} patients, {of.events:,} events "
-            f"({asked.title}); piecewise-exponential hazards, ratios {ratios}"
+            f"({asked.title}); "
+            + (f"piecewise-exponential hazards, {model}" if model else f"model {asked.model}")
         )
 
     @property
@@ -303,7 +304,7 @@ class FittedSurvival(Fitted):
         """Each prior that the model uses, as it is written, and what it says in clinical units."""
         stated = stated_priors(self.analysis.fit)
         of = self.analysis.specification
-        if of.own is not None:
+        if of.model not in MODELS:
             return stated
         drawn = [str(name) for name in self.analysis.fit.prior.data_vars]
         used = (n for n in of.defaults if any(name.startswith(n) for name in drawn))
@@ -362,7 +363,7 @@ class FittedSurvival(Fitted):
     def targets(self, conclusions: Sequence[Conclusion]) -> list[Target]:
         """The fitted cohort's model with its choices, those of the patients elsewhere too."""
         of = self.analysis
-        if of.specification.own is not None:
+        if of.specification.model not in MODELS:
             problem = "a model of one's own declares no choices"
             raise BadInput(Fault(problem, value=of.specification.model, allowed="ph, nonph"))
         elsewhere = self.borrowed.external.follow_ups if self.borrowed else None

@@ -20,6 +20,7 @@ from her2bayes.survival import drawings
 from her2bayes.survival.analysis import Analysis
 from her2bayes.survival.estimates import given_entry, pairs
 from her2bayes.survival.figures import endpoint_name
+from her2bayes.survival.specification import MODELS
 
 TOLD = ("median", "association", "hazard_ratio")  # kinds of classical numbers in the terminal
 FEW = 10  # patients at risk; below, a Kaplan–Meier step is over a tenth
@@ -179,10 +180,16 @@ def _paragraphs(result: Analysis, reported: list[str], below: int) -> tuple[str,
     asked = result.specification
     walk = "change over time" if asked.model == "nonph" else "are constant over time"
     cells = result.cells
-    texts = [
+    ours = (
         f"Piecewise-exponential hazards on {cells.sizes['interval']} intervals, smoothed by a "
         f"random walk whose prior does not depend on their number; hazard ratios {walk}. Effects "
-        "of three or more levels are pooled towards each other. Bands and intervals are 95 % "
+        "of three or more levels are pooled towards each other."
+        if asked.model in MODELS
+        else f"The model is the user's own, {asked.model}; its equations stand in the card of the "
+        "fit."
+    )
+    texts = [
+        f"{ours} Bands and intervals are 95 % "
         "equal-tailed; each figure draws the posterior of the mean survival of the patients in a "
         "group" + ("." if below else " over their own Kaplan–Meier curve."),
         _prior_text(result),
@@ -198,7 +205,7 @@ def _paragraphs(result: Analysis, reported: list[str], below: int) -> tuple[str,
             "survival counted from before anybody could be observed to die."
             + ("" if below else f" {entry_text(result)}")
         )
-    return tuple(texts)
+    return tuple(text for text in texts if text)
 
 
 def entry_text(result: Analysis) -> str:
@@ -221,6 +228,8 @@ def entry_text(result: Analysis) -> str:
 def _prior_text(result: Analysis) -> str:
     """The prior of the hazard read back as what it says of this endpoint."""
     endpoint, table = result.follow_up.endpoint, result.estimates.set_index("estimand")
+    if f"median[{endpoint}]" not in table.index:
+        return ""  # a model of the user's that does not answer it
     row = table.loc[f"median[{endpoint}]"].to_dict()
     text = interval(row["prior_median"], row["prior_lower"], row["prior_upper"], 0)
     text = text or f"more than {result.follow_up.last_time:.0f}"
