@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import her2bayes as hb
+from her2bayes.estimand import parse
 from her2bayes.evidence.patients.aggregate import transition_counts
+from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.inference.fit import Fit
 from her2bayes.transition import cohort, paper
 from her2bayes.transition.fitted import FittedFacts, FittedPairs, pair_likelihood
@@ -217,3 +220,24 @@ def test_priors_of_a_paper_are_those_of_its_models() -> None:
     assert not changed["Dirichlet, 3 patients, 60 % unchanged"].priors
     with pytest.raises(hb.BadInput, match="for patients and counts"):
         hb.fit_transitions(study, map="msk2018")
+
+
+def test_conclusions_on_a_fit_are_asked_of_its_own_counts(fit: FittedPairs) -> None:
+    difference = parse("discordance_difference[; centre: a vs b]")
+    asked = [
+        Conclusion("a", parse("discordance[]"), ">", 0.3),
+        Conclusion("b", difference, ">", 0.0),
+    ]
+    overall, by_centre = fit.targets(asked)
+    left_out = next(axis for axis in overall.axes if axis.name == "left out")
+    assert left_out.values == ("centre=a", "centre=b")
+    assert "prior scale of differences between levels" in {axis.name for axis in by_centre.axes}
+    wrong = Conclusion("c", parse("discordance[| site=liver]"), ">", 0.3)
+    with pytest.raises(hb.BadInput, match="do not answer the conclusion"):
+        fit.targets([wrong])
+    own = replace(fit, result=replace(fit.result, fits=dict(fit.fits)))
+    first = next(iter(own.fits.values()))
+    first.provenance["priors"] = {"log_odds": "Normal(mu=0.0, sigma=1.0)"}
+    with pytest.raises(hb.BadInput, match=r"default model and priors.*log_odds"):
+        own.targets(asked)
+    first.provenance["priors"] = {}

@@ -40,6 +40,7 @@ from her2bayes.transition.draws import (
     levels,
     summarise,
 )
+from her2bayes.transition.rows import ROW_PRIORS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,6 +120,17 @@ class FittedTransitions(Fitted):
         strata |= {asked.contrast.factor} if asked.contrast else set()
         fitted = [m for m in of if {factor for factor, _ in m.given} == strata - {"her2_change"}]
         return summarise(fitted, [Line(asked, "primary shares as in this cohort")])
+
+    def _check_defaults(self, model: str) -> None:
+        """Refuse a fit that a sensitivity analysis cannot start from: other model or priors."""
+        first = next(iter(self.fits.values()))
+        used = first.provenance.get("priors", {})
+        changed = [n for n, one in ROW_PRIORS.items() if used.get(n, str(one)) != str(one)]
+        if first.model != model or changed:
+            problem = "sensitivity of transitions starts from the default model and priors"
+            remedy = "fit with these, or fit again with each choice"
+            value = ", ".join(changed) or first.model
+            raise BadInput(Fault(problem, value=value, allowed=model, remedy=remedy))
 
     def told(self) -> list[str]:
         """Discordance and kappa of all patients, one line each."""
@@ -246,6 +258,7 @@ class FittedPairs(FittedTransitions):
         """What a sensitivity analysis of conclusions on these pairs asks."""
         from her2bayes.transition.sensitivity_pairs import targets_of_pairs
 
+        self._check_defaults("her2_transition")
         return targets_of_pairs(self.result.pairs, conclusions)
 
     def section(self) -> Section:
@@ -341,6 +354,7 @@ class FittedFacts(FittedTransitions):
         """What a sensitivity analysis of conclusions on these facts asks."""
         from her2bayes.transition.sensitivity import targets_of_facts
 
+        self._check_defaults("latent_table")
         return targets_of_facts(self.result.facts, self.result.classes, conclusions)
 
     def section(self) -> Section:
