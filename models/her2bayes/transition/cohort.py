@@ -295,9 +295,12 @@ def run_pairs(
     matrices: list[Matrix] = []
     rows: list[dict[str, Any]] = []
     fits: dict[str, Fit] = {}
-    for name, (reading, data) in fitted_data(pairs).items():
+    known = fitted_data(pairs)
+    for name, (reading, data) in known.items():
         say(name.replace(": ", ", "))
-        fits[name] = _fit(data, how)
+        # where every reading is one class, the pairs of single classes are all pairs
+        same = next((old for old, (_, other) in known.items() if other.identical(data)), name)
+        fits[name] = fits[same] if same in fits else _fit(data, how)
         found = level_matrices(fits[name], data, reading)
         matrices += found
         rows += [row for matrix in found for row in matrix_rows(matrix)]
