@@ -174,6 +174,8 @@ def test_ratio_behind_curves_agrees_with_rubins_rules(curves: ReconstructedCurve
     table = curves.estimates().set_index("estimand")
     assert table.loc[name, "posterior_probability"] > 0.9
     assert table["prior_median"].isna().all()
+    assert set(table["convergence"]) == {"converged"}
+    assert dict(draws.sizes) == {"chain": 4, "draw": 250}
 
 
 def test_curves_say_what_they_do_not_answer(curves: ReconstructedCurves) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from her2bayes.page.section import Section
 
-REPEATS = 1000  # draws at least, of all members together
+REPEATS, CHAINS = 1000, 4  # draws at least, of all members together
 KINDS = ("survival", "survival_difference", "rmst", "rmst_difference", "hazard_ratio")
 TIMES = (12.0, 24.0, 60.0)  # months
 MODEL = "reconstructed_curves"
@@ -121,12 +121,12 @@ class ReconstructedCurves(Fitted):
         ]
 
     def drawn(self, asked: list[Estimand], group: str) -> Mapping[Estimand, xr.DataArray]:
-        """Draws ``(chain, draw)``: a draw is a member, a chain another bootstrap of each."""
+        """Draws ``(chain, draw)``, independent: each chain goes round the members."""
         if group != "posterior":
             problem = "patients behind a curve have no prior: there is no model"
             raise BadInput(Fault(problem, value=group, allowed="posterior"))
         raise_if([fault for one in asked for fault in self._faults(one)])
-        repeats = max(4, -(-REPEATS // self.members))
+        repeats = CHAINS * -(-REPEATS // (CHAINS * self.members))
         found = {one: np.zeros((repeats, self.members)) for one in asked}
         for member in range(self.members):
             weighted = {
@@ -135,7 +135,10 @@ class ReconstructedCurves(Fitted):
             }
             for one in asked:
                 found[one][:, member] = _value(one, weighted)
-        return {one: xr.DataArray(x, dims=("chain", "draw")) for one, x in found.items()}
+        return {
+            one: xr.DataArray(x.reshape(CHAINS, -1), dims=("chain", "draw"))
+            for one, x in found.items()
+        }
 
     def _seed(self, arm: str, member: int) -> list[int]:
         return [self.seed, member, *arm.encode()]
@@ -162,7 +165,7 @@ class ReconstructedCurves(Fitted):
         """One row an estimand: median and 95 % interval over members and bootstraps; no prior."""
         given = self.reported if estimands is None else estimands
         asked = [parse(one) if isinstance(one, str) else one for one in given]
-        run = _Source(MODEL, self.fit_id, Diagnostics(4, 0, 0, np.inf))
+        run = _Source(MODEL, self.fit_id, Diagnostics(CHAINS, 0, 0, np.inf))
         rows = []
         for one, values in self.drawn(asked, "posterior").items():
             ratio = one.kind == "hazard_ratio"
