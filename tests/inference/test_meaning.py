@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -199,3 +200,13 @@ def test_a_change_far_down_in_the_package_is_seen(copied: Path) -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing_here"):
         meaning("her2bayes.errors:nothing_here")
+
+
+def test_a_name_bound_in_a_function_is_not_the_one_of_the_file(tmp_path: Path) -> None:
+    """Moving a function into a file where its local names are taken changes nothing."""
+    function = "def build(data):\n    size = len(data)\n    return [size for log in range(size)]\n"
+    taken = "from math import log as data\n\n\ndef size():\n    return 1\n\n\n" + function
+    (tmp_path / "alone.py").write_text(function)
+    (tmp_path / "among.py").write_text(taken)
+    alone, among = (runpy.run_path(str(tmp_path / f"{n}.py"))["build"] for n in ("alone", "among"))
+    assert meaning(alone) == meaning(among)

@@ -119,6 +119,7 @@ class _File:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.tree = ast.parse(text)
+        _mark_locals(self.tree, frozenset())
         self.definitions: dict[str, _Definition] = {}
         self.imports: dict[str, tuple[str, str]] = {}  # name -> module, name in it ("": itself)
         for statement in self.tree.body:
@@ -193,7 +194,7 @@ class _File:
     def target(self, node: ast.AST) -> _Definition | _File | str | None:
         """What a name, or an attribute of a module, stands for."""
         if isinstance(node, ast.Name):
-            return self.look_up(node.id)
+            return None if getattr(node, "local", False) else self.look_up(node.id)
         if isinstance(node, ast.Attribute):
             inside = self.target(node.value)
             if isinstance(inside, _File):
@@ -201,6 +202,30 @@ class _File:
             if isinstance(inside, str):
                 return f"{inside}.{node.attr}"
         return None
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def _mark_locals(node: ast.AST, names: frozenset[str]) -> None:
+    """Mark the names that a function binds itself: one that is also of the file is not that one.
+
+    Names of imports inside a function are not marked: they are the file's for every reader.
+    """
+    if isinstance(node, _FUNCTIONS):
+        given = node.args
+        own = {a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+        own |= {a.arg for a in (given.vararg, given.kwarg) if a}
+        body = node.body if isinstance(node.body, list) else []
+        own |= {name for statement in body for name in _bound(statement)}
+        names = names | own
+    elif isinstance(node, _COMPREHENSIONS):
+        names = names | {name for part in node.generators for name in _bound(part.target)}
+    elif isinstance(node, ast.Name) and node.id in names:
+        node.local = True  # type: ignore[attr-defined]
+    for inside in ast.iter_child_nodes(node):
+        _mark_locals(inside, names)
 
 
 def _bound(statement: ast.AST) -> Iterator[str]:
