@@ -23,9 +23,7 @@ from her2bayes.cli import log, out, plain, run, watching
 from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 if TYPE_CHECKING:
-    from her2bayes.reproduce.sensitivity import Asked
-    from her2bayes.survival.doors import Reading
-    from her2bayes.survival.specification import Specification
+    pass
 
 
 def main(
@@ -106,7 +104,7 @@ def main(
     from her2bayes import flags
     from her2bayes.evidence.printed.study import load_study, study_folder
     from her2bayes.page.report import slug
-    from her2bayes.reproduce.sensitivity import about_study, sensitivity
+    from her2bayes.reproduce.sensitivity import about_patients, about_study, sensitivity
     from her2bayes.sensitivity.summary import Limits
     from her2bayes.survival.doors import Reading
     from her2bayes.survival.specification import Specification, cut_scheme, elicited
@@ -131,7 +129,9 @@ def main(
             nested=flags.assigned(nested or [], "--nested"),
             priors=elicited(flags.numbers(prior_median, "--prior-median")),
         )  # fmt: skip
-        asked = _patients(cohort, conclusions, how, fitted, external or [])
+        asked = about_patients(
+            cohort, conclusions, how, fitted, external or [], lambda line: log.print(plain(line))
+        )
     folder = out_folder / asked.about["id"]
     start = monotonic()
     with watching() as progress:
@@ -155,49 +155,6 @@ def main(
         out.print(plain(f"Not converged: {line}"), style="bold red", soft_wrap=True)
     out.print(plain(page), soft_wrap=True)
     return EXIT_NOT_CONVERGED if found.failed else None
-
-
-def _patients(
-    cohort: Path | None,
-    conclusions: Path | None,
-    how: "Reading",
-    fitted: "Specification",
-    external: list[Path],
-) -> "Asked":
-    """Read a cohort as its report does and say who is in it; faults come before any fit."""
-    from dataclasses import replace
-
-    from her2bayes.reproduce import definitions as other
-    from her2bayes.reproduce import sensitivity as files
-    from her2bayes.survival import doors
-
-    if conclusions is None or cohort is None:
-        remedy = "give --conclusions FILE (format: conclusions.csv in data/README.md)"
-        raise BadInput(Fault("a cohort has no conclusions of its own", remedy=remedy))
-    if how.map and not how.time:
-        from her2bayes.transition.cohort import flow_text, read_cohorts
-
-        pooled = read_cohorts([cohort], [how.map])
-        log.print(plain(flow_text(pooled)))
-        counted = other.definitions(pooled, cohort, how.map)
-        return files.from_pairs(pooled, conclusions, counted)
-    if not how.time:
-        remedy = "give --time and --event for survival, or --map for paired readings"
-        raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
-    patients = doors.read(cohort, how)
-    own, factors = patients.follow_up, how.factors
-    cohorts = other.definitions(patients.cohort, cohort, how.map) if patients.cohort else {}
-    elsewhere = patients.elsewhere(external, factors, how.member) if external else {}
-    if external and how.frailty:
-        problem = "external patients belong to none of the groups of --frailty"
-        value = ", ".join(how.frailty)
-        raise BadInput(Fault(problem, value=value, remedy="leave one of them out"))
-    for line in doors.cohort_text(own, patients.title):
-        log.print(plain(line))
-    return files.from_follow_up(
-        own, replace(fitted, title=patients.title), conclusions, cohort, elsewhere=elsewhere,
-        definitions=other.follow_ups(cohorts, own, factors, **patients.columns),
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

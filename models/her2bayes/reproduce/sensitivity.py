@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +14,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.patients.cohort import Cohort, read_cohort, reclassified
+from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
+from her2bayes.evidence.patients.maps import load_map, map_path
 from her2bayes.evidence.printed.conclusions import FILE, Conclusion, read_conclusion
 from her2bayes.evidence.printed.tables import load_conclusions, vocabulary
 from her2bayes.inference.sampling import Settings
 from her2bayes.inference.workers import cluster
+from her2bayes.page.report import slug
 from her2bayes.sensitivity import run
 from her2bayes.sensitivity.execution import Progress
 from her2bayes.sensitivity.run import Sensitivity
@@ -26,11 +30,10 @@ from her2bayes.sensitivity.summary import Limits
 from her2bayes.sensitivity.target import Target
 
 if TYPE_CHECKING:
-    from her2bayes.evidence.patients.cohort import Cohort
-    from her2bayes.evidence.patients.follow_up import FollowUp
     from her2bayes.evidence.printed.study import Study
     from her2bayes.evidence.printed.vocabulary import Vocabulary
     from her2bayes.results.fitted import Fitted
+    from her2bayes.survival.doors import Reading
     from her2bayes.survival.specification import Specification
 
 
@@ -55,44 +58,100 @@ def about_study(
     return Asked(_about(study), tuple(run.study_targets(study, asked)))
 
 
-def from_follow_up(
-    follow_up: FollowUp,
-    question: Specification,
-    conclusions: Path,
-    source: Path,
-    *,
-    elsewhere: Mapping[str, FollowUp] | None = None,
-    definitions: Mapping[str, FollowUp] | None = None,
+def about_patients(
+    data: Any,
+    conclusions: str | Path | Sequence[str] | None,
+    how: Reading,
+    fitted: Specification,
+    external: Sequence[Path] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Asked:
-    """Conclusions on survival of a cohort, with other studies and other definitions."""
+    """Conclusions on patients: on their survival, or with a column map alone on paired readings.
+
+    ``how`` says which columns mean what, ``fitted`` what ``fit_survival`` would fit. ``say`` is
+    told who is in the cohort; every fault comes before any fit.
+    """
+    if conclusions is None or data is None:
+        remedy = "give --conclusions FILE (format: conclusions.csv in data/README.md)"
+        raise BadInput(Fault("a cohort has no conclusions of its own", remedy=remedy))
+    if how.map and not how.time:
+        return _pairs(Path(data), conclusions, how.map, say)
+    if not how.time:
+        remedy = "give --time and --event for survival, or --map for paired readings"
+        raise BadInput(Fault("what is asked of the cohort is not clear", remedy=remedy))
+    from her2bayes.survival import doors
     from her2bayes.survival.sensitivity import target
 
-    words = vocabulary(follow_up.factors, (follow_up.endpoint,))
-    asked = load_conclusions(conclusions, words)
-    about = {"id": question.study, "title": question.title, "citation": source.name, "doi": ""}
-    made = target(follow_up, question, asked, elsewhere=elsewhere, definitions=definitions)
+    patients = doors.read(data, how)
+    own, factors = patients.follow_up, how.factors
+    cohorts = definitions(patients.cohort, Path(data), how.map) if patients.cohort else {}
+    elsewhere = patients.elsewhere(list(external), factors, how.member) if external else {}
+    if external and how.frailty:
+        problem = "external patients belong to none of the groups of --frailty"
+        value = ", ".join(how.frailty)
+        raise BadInput(Fault(problem, value=value, remedy="leave one of them out"))
+    for line in doors.cohort_text(own, patients.title):
+        say(line)
+    fitted = replace(fitted, study=fitted.study or slug(patients.name), title=patients.title)
+    asked = read_conclusions(conclusions, vocabulary(own.factors, (own.endpoint,)))
+    citation = Path(data).name if isinstance(data, str | Path) else patients.name
+    about = {"id": fitted.study, "title": fitted.title, "citation": citation, "doi": ""}
+    defined = follow_ups(cohorts, own, factors, **patients.columns)
+    made = target(own, fitted, asked, elsewhere=elsewhere, definitions=defined)
     return Asked(about, (made,))
 
 
-def from_pairs(
-    cohort: Cohort, conclusions: Path, definitions: Mapping[str, Cohort] | None = None
+def _pairs(
+    where: Path, conclusions: str | Path | Sequence[str], name: str, say: Callable[[str], None]
 ) -> Asked:
     """Conclusions on the change of HER2 class in a cohort with paired readings."""
+    from her2bayes.transition.cohort import flow_text, read_cohorts
     from her2bayes.transition.sensitivity_pairs import targets
 
+    cohort = read_cohorts([where], [name])
+    say(flow_text(cohort))
     classes = {"her2": cohort.categories, "her2_primary": cohort.categories}
-    asked = load_conclusions(conclusions, vocabulary({**cohort.factors, **classes}))
-    about = {
-        "id": cohort.id,
-        "title": cohort.title,
-        "citation": cohort.source.get("citation", ""),
-        "doi": "",
-    }
-    return Asked(about, tuple(targets(cohort, asked, definitions)))
+    asked = read_conclusions(conclusions, vocabulary({**cohort.factors, **classes}))
+    about = {"id": cohort.id, "title": cohort.title, "doi": ""}
+    about["citation"] = cohort.source.get("citation", "")
+    return Asked(about, tuple(targets(cohort, asked, definitions(cohort, where, name))))
+
+
+def _from_options(
+    data: Any, conclusions: str | Path | Sequence[str] | None, options: Mapping[str, Any]
+) -> Asked:
+    """Patients with the arguments of ``fit_survival``; ``BadInput`` names the unknown ones."""
+    from her2bayes.survival.doors import Reading
+    from her2bayes.survival.specification import Specification, cut_scheme, elicited
+
+    reading = {one.name for one in fields(Reading)}
+    fitting = {"model", "nested", "interactions"}
+    known = {*reading, *fitting, "cuts", "prior_median", "priors", "external"}
+    raise_if(
+        [
+            Fault("no such argument", value=name, allowed=", ".join(sorted(known)))
+            for name in options
+            if name not in known
+        ]
+    )
+    by, frailty = options.get("by") or (), options.get("frailty") or ()
+    by = dict(by) if isinstance(by, Mapping) else dict.fromkeys([by] if isinstance(by, str) else by)
+    frailty = (frailty,) if isinstance(frailty, str) else tuple(frailty)
+    said = {name: value for name, value in options.items() if name in reading}
+    how = Reading(**{"time": "", **said, "by": by, "frailty": frailty})
+    scheme, intervals = cut_scheme(options.get("cuts", "quantile"))
+    priors = {**elicited(options.get("prior_median", ())), **(options.get("priors") or {})}
+    asked = {name: options[name] for name in fitting if name in options}
+    fitted = Specification(
+        study="", **asked, cuts=scheme, intervals=intervals, frailty=frailty, priors=priors
+    )
+    external = options.get("external") or ()
+    files = [external] if isinstance(external, str | Path) else external
+    return about_patients(data, conclusions, how, fitted, [Path(file) for file in files])
 
 
 def sensitivity(
-    target: Study | Fitted | Asked,
+    target: Study | Fitted | Asked | Any,
     conclusions: str | Path | Sequence[str] | None = None,
     *,
     grid: str | Path | Grid | None = None,
@@ -107,10 +166,15 @@ def sensitivity(
     seed: int = 20230221,
     quick: bool = False,
     progress: Progress = lambda *_: None,
+    **patients: Any,
 ) -> Sensitivity:
     """Ask whether conclusions survive other priors, models, counts and readings.
 
-    ``target`` is a study, a fit of one's own data, or what ``about_study`` and its like made.
+    ``target`` is a study, a fit of one's own data, or patients: a path, a data frame or patients
+    that were read, with the arguments of ``fit_survival`` (``time``, ``event``, ``by``, ``map``,
+    ``external``, ...), or the folder of a study with ``map`` alone for paired readings. With a map
+    other definitions of classes and of receptor status are choices, with ``external`` the weight
+    of patients elsewhere is.
     ``conclusions`` are statements ``"<estimand> > <number>"`` (shares between 0 and 1, times in
     months), a CSV file of them, or None for those of the study. Each choice is changed alone, and
     the two numeric choices that move a conclusion most are then crossed (``surfaces``).
@@ -132,7 +196,7 @@ def sensitivity(
     >>> print(found)  # doctest: +SKIP
     """
     limits = Limits(holds)
-    asked = _asked(target, conclusions)
+    asked = _asked(target, conclusions, patients)
     axes = [axis for one in asked.targets for axis in one.axes]
     wanted = read_grid(Path(grid), axes) if isinstance(grid, str | Path) else grid
     accept = 0.95 if any(one.family == "survival" for one in asked.targets) else 0.9
@@ -164,10 +228,18 @@ def sensitivity(
     return replace(found, about=asked.about, settings=settings, minutes=minutes)
 
 
-def _asked(target: Study | Fitted | Asked, conclusions: str | Path | Sequence[str] | None) -> Asked:
+def _asked(
+    target: Any, conclusions: str | Path | Sequence[str] | None, patients: Mapping[str, Any]
+) -> Asked:
     """What is asked of whom; every statement is read before anything is fitted."""
     from her2bayes.evidence.printed.study import Study
+    from her2bayes.results.fitted import Fitted
 
+    if not isinstance(target, Asked | Study | Fitted):
+        return _from_options(target, conclusions, patients)
+    if patients:
+        problem = "these arguments are for patients"
+        raise BadInput(Fault(problem, value=", ".join(patients), remedy="leave them out"))
     if isinstance(target, Asked):
         return target
     if isinstance(target, Study):
@@ -243,3 +315,48 @@ def forget(folder: Path) -> None:
     """Remove stored scenarios, so that everything is computed again."""
     for path in folder.glob("*.nc"):
         path.unlink()
+
+
+PERCENT = (1.0, 10.0)
+
+
+def definitions(cohort: Cohort, where: Path, map_name: str) -> dict[str, Cohort]:
+    """IHC 2+ without amplification as zero; ER and PR positive from the other usual percentage.
+
+    Those that change no patient are left out.
+    """
+    found: dict[str, Cohort] = {}
+    if "zero" in cohort.categories:
+        other = reclassified(cohort, cohort.scheme.counting("2", "zero"))
+        if _differ(cohort, other, "primary_reading", "recurrence_reading"):
+            found["IHC 2+/ISH− counted as zero"] = other
+    mapped = load_map(map_path(map_name))
+    if not any({"er", "pr"} & set(block) for block in mapped.blocks.values()):
+        return found
+    now = float(mapped.rules["hr_threshold"])
+    percent = next(p for p in PERCENT if p != now)
+    other = read_cohort(replace(mapped, rules={**mapped.rules, "hr_threshold": percent}), where)
+    if _differ(cohort, other, "hr_status"):
+        found[f"ER and PR positive from {percent:g} %"] = other
+    return found
+
+
+def follow_ups(
+    cohorts: Mapping[str, Cohort], own: FollowUp, by: Mapping[str, Any], **columns: Any
+) -> dict[str, FollowUp]:
+    """Follow-up of the patients under each definition that keeps every level."""
+    from her2bayes.evidence.patients.patients import single_classes
+
+    found = {}
+    for name, cohort in cohorts.items():
+        frame = single_classes(cohort)
+        levels = dict(zip(by, own.factors.values(), strict=True))
+        known = {factor: set(frame[factor].astype(str)) for factor in levels}
+        if all(set(wanted) <= known[factor] for factor, wanted in levels.items()):
+            found[name] = read_follow_up(frame, by=levels, **columns)
+    return found
+
+
+def _differ(one: Cohort, other: Cohort, *columns: str) -> bool:
+    names = list(columns)
+    return not one.patients[names].equals(other.patients[names])
