@@ -1,9 +1,4 @@
-"""The files of a report appear together: written aside, synced, then renamed into place.
-
-What a script has written for its user: every writer notes it, the command line tells it.
-
-Tables as CSV that a spreadsheet opens without harm: UTF-8, LF, no text taken for a formula.
-"""
+"""Files for the user: whole or not at all, remembered, and tables that a spreadsheet opens safely."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Which models can be calibrated, and at which designs.
-
-A calibration design of the user's own: levels and patients, from a short TOML file.
+"""Which models can be calibrated and at which designs: printed tables, or a TOML file like this.
 
     name = "my-trial"
     factor = "centre"               # optional, a word

@@ -1,11 +1,4 @@
-"""A fit as a card: equations and priors from the model's own file, diagnostics from its draws.
-
-Predictive checks of a fit in words: rows for its card, and a sentence for each that is rare.
-
-What a prior means in clinical units, of the prior in use: never of another one.
-
-A computed posterior as a card: equations from the file that holds them, no sampler to judge.
-"""
+"""A fit as a card: equations, priors in clinical units, diagnostics, predictive checks in words."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Nothing is loaded from elsewhere: one style element and one script, both allowed by their hash in
 the content policy, figures inline. Every text is escaped by Jinja; only SVG made by
-``reports.style`` is inserted as it is.
+``page.style`` is inserted as it is.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Figure:
     """A vector drawing and its words.
 
     ``id`` is unique on the page (``plain_name`` makes it safe); ``svg`` comes from
-    ``reports.style.svg`` and is the only text a page does not escape; ``caption`` is plain text
+    ``page.style.svg`` and is the only text a page does not escape; ``caption`` is plain text
     and names the patients shown; ``alt`` says in one or two sentences what a reader without the
     drawing should know (the title where it is empty).
     """

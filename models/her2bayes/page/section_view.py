@@ -1,8 +1,7 @@
 """Sections, tables, figures and fits as plain values that HTML, Markdown and TeX print alike.
 
-Numbers become text here, once; a renderer only escapes and arranges.
-
-Figures of a page as files of their own: the theme's colours filled in, one file a drawing.
+Numbers become text here, once; a renderer only escapes and arranges. A figure is also a file of its
+own, with the colours of the light theme.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def _figure(figure: Figure, behind: Table | None, names: Mapping[int, str]) -> d
     return {
         "id": plain_name(figure.id),
         "title": figure.title,
-        "svg": Markup(figure.svg),  # drawn by reports.style, which keeps its text escaped
+        "svg": Markup(figure.svg),  # drawn by page.style, which keeps its text escaped
         "files": list(figure_files([figure])),
         "caption": figure.caption,
         "alt": figure.alt or figure.title,

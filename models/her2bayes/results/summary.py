@@ -1,7 +1,4 @@
-"""A fit in ten lines: what of whom, priors in clinical units, convergence, what may be asked.
-
-The same fit as maketables reads it: estimands as coefficients.
-"""
+"""A fit at a glance: ten lines for a reader, a table of coefficients for maketables."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """One scenario of one target, from store or model: what a worker process does.
 
 A finished scenario is stored at once under what it depends on: conclusions' estimands, data,
-scenario, sampling, text of all source files it uses, versions. A restarted run finds it there.
-
-Predictive checks of scenarios: a model that does not make data like these answers nothing.
+scenario, sampling, meaning of the code it uses, versions. A restarted run finds it there. A model
+that does not make data like these (predictive checks) answers nothing.
 """
 
 from __future__ import annotations
