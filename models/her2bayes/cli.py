@@ -42,8 +42,8 @@ any other exception               1  one line: type, place, message; traceback w
 
 ``--debug`` and ``--json`` are added to every script. With ``--json`` stdout holds one JSON document
 and nothing else (``machine`` says what is in it); exit codes and stderr are the same.
-Beside what a script writes stands a ``provenance.json`` (``reproduce.provenance``), which ``replay``
-reads. Text that came from a file is printed through ``plain``.
+Beside what a script writes stands a ``provenance.json`` (``reproduce.provenance``), which
+``replay`` reads. Text that came from a file is printed through ``plain``.
 '''
 
 from __future__ import annotations

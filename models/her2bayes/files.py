@@ -1,4 +1,4 @@
-"""Files for the user: whole or not at all, remembered, and tables that a spreadsheet opens safely."""
+"""Files for the user: written whole or not at all, remembered, tables safe for spreadsheets."""
 
 from __future__ import annotations
 
