@@ -154,3 +154,11 @@ def test_two_arms_with_own_priors_are_saved_and_read(tmp_path: Path) -> None:
     gap = fit.draws("event_rate_difference[ild | severity=any ; arm: b vs a]")
     known = fit.estimates(["event_rate_difference[ild | severity=any ; arm: b vs a]"]).iloc[0]
     assert numbers(known) == pytest.approx(100 * np.quantile(gap, POINTS), abs=1e-9)
+
+
+def test_a_section_tells_the_equations_of_computed_rates() -> None:
+    fit = fit_response(ALL, external=ELSEWHERE, weight=0.5)
+    cards = {card["model"]: card for card in fit.section().fits}
+    assert "commensurate" in cards["borrowing"]["equations"]
+    assert "Beta(1, 1)" in cards["cohort_shares"]["equations"]
+    assert set(fit.estimates()["fit_id"]) == {card["fit_id"] for card in cards.values()}
