@@ -262,6 +262,7 @@ def test_scenarios_of_pairs(paired):
 def test_pairs_ask_only_what_pairs_answer():
     class Nobody:
         id = "mine"
+        categories = ("zero", "low", "positive")
         factors: dict[str, tuple[str, ...]] = {"hr_status": ("positive", "negative")}  # noqa: RUF012
 
     with pytest.raises(BadInput, match=r"discordance\[\| hr_status=...\]"):

@@ -39,7 +39,7 @@ class _Source:
     classes: tuple[str, ...]
     factors: Mapping[str, Sequence[str]]
     counts: Callable[[tuple[str, ...]], xr.Dataset]
-    scenarios: Mapping[str, xr.Dataset]
+    scenarios: Callable[[], Mapping[str, xr.Dataset]]
 
 
 def targets(
@@ -54,7 +54,7 @@ def targets(
     """
     of = _Source(
         cohort.id, tuple(cohort.categories), cohort.factors,
-        lambda names: transition_counts(cohort, names), pairs_of(cohort).scenarios,
+        lambda names: transition_counts(cohort, names), lambda: pairs_of(cohort).scenarios,
     )  # fmt: skip
     return _targets(of, conclusions, definitions or {})
 
@@ -64,7 +64,8 @@ def targets_of_pairs(pairs: Pairs, conclusions: Sequence[Conclusion]) -> list[Ta
     levels = {name: [str(x) for x in data[name].values] for name, data in pairs.alone.items()}
     of = _Source(
         pairs.id or pairs.title, pairs.classes, levels,
-        lambda names: pairs.alone[names[0]] if names else pairs.overall, pairs.scenarios,
+        lambda names: pairs.alone[names[0]] if names else pairs.overall,
+        lambda: pairs.scenarios,
     )  # fmt: skip
     return _targets(of, conclusions, {})
 
@@ -117,7 +118,7 @@ def _target(
     defined = {name: counts for name, counts in counted.items() if not counts.equals(overall)}
     read = {ALL_READINGS: overall}
     if not factors:
-        for name, part in of.scenarios.items():
+        for name, part in of.scenarios().items():
             if name != ALL and not part.equals(overall):
                 read[name] = part
     out = {} if factors else _without(of, overall)
