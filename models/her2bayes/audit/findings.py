@@ -12,11 +12,11 @@ from her2bayes.audit.claims import (
     Finding,
     Mark,
     describe,
+    incomplete,
     number,
     places,
 )
 from her2bayes.audit.counts import everyone_in
-from her2bayes.audit.denominators import incomplete
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.prints import how_printed

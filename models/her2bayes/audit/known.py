@@ -16,9 +16,8 @@ from itertools import combinations
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from her2bayes.audit.claims import Claim
+from her2bayes.audit.claims import Claim, incomplete
 from her2bayes.audit.counts import everyone_in, ratio
-from her2bayes.audit.denominators import incomplete
 from her2bayes.audit.prints import Constraint, Print, Printed, lines, read_prints
 from her2bayes.audit.space import NotACount, Quantity, Space, both, plainest, space_of
 from her2bayes.audit.system import Line, System
