@@ -20,9 +20,6 @@ for name, draws in {"read differently": observed, "truly changed": true}.items()
     low, middle, high = 100 * draws.quantile([0.025, 0.5, 0.975]).values
     print(f"{name}: {middle:.0f} % ({low:.0f} to {high:.0f})")
 
-# %% What to trust of a single change: the assay's prior is a choice to vary
-worse = hb.prior("Dirichlet", a=(2.5, 14.0, 3.5), means="low read right in 70 %")
-doubted = hb.fit_transitions(
-    patients, by="hr_status", assay=True, priors={"reads_low": worse}, quick=True
-)
-print(float(doubted.draws("true_discordance[]").median()))
+# %% Of the pairs that are read differently, how many did not change?
+same = fit.draws("unchanged_given_observed_change[]")
+print(f"misread, not changed: {100 * float(same.median()):.0f} % of them")
