@@ -32,5 +32,5 @@ gain = fit.draws(months.format("positive")) - fit.draws(months.format("low"))
 print(f"months gained by 60: {float(gain.median()):.1f}, P(> 0) = {float((gain > 0).mean()):.3f}")
 
 # %% The classical numbers of the same patients, and the curves
-print(fit.classical()[["estimand", "value", "lower", "upper", "method"]].head(6))
+print(fit.classical()[["estimand", "reproduced", "method"]].head(6))
 fit.figures.survival("her2").savefig("survival.png", dpi=150)
