@@ -109,7 +109,7 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes import flags
+    from her2bayes import cli
     from her2bayes.inference.sampling import Settings
     from her2bayes.page.report import write
     from her2bayes.page.shared import check_shared
@@ -122,14 +122,14 @@ def main(
         log.print(plain(text))
 
     fit = fit_survival(
-        cohort, time=time, event=event, by=flags.factors(by or []), map=map_, entry=entry,
+        cohort, time=time, event=event, by=cli.factors(by or []), map=map_, entry=entry,
         cause=cause, patient=patient, model=model, cuts=cuts,
-        nested=flags.assigned(nested or [], "--nested"), frailty=frailty or (),
-        reference=flags.assigned(reference or [], "--reference"), interactions=interactions,
-        times=flags.numbers(times, "--times"), time_unit=time_unit, event_code=event_code,
-        censored_code=censored_code or (), missing=flags.several(missing or [], "--missing"),
+        nested=cli.assigned(nested or [], "--nested"), frailty=frailty or (),
+        reference=cli.assigned(reference or [], "--reference"), interactions=interactions,
+        times=cli.numbers(times, "--times"), time_unit=time_unit, event_code=event_code,
+        censored_code=censored_code or (), missing=cli.several(missing or [], "--missing"),
         ignore_entry=ignore_entry, member=member, nonpositive=nonpositive, longest=longest,
-        prior_median=flags.numbers(prior_median, "--prior-median"), landmarks=landmarks,
+        prior_median=cli.numbers(prior_median, "--prior-median"), landmarks=landmarks,
         external=external or (), external_member=external_member, robust_weight=robust_weight,
         discount=discount or (), operating_characteristics=trials, scheduler=scheduler,
         seed=seed, quick=quick, store=None if suppress_below else out_folder / "fits", say=say,

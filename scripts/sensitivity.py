@@ -101,13 +101,12 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
-    from her2bayes import flags
+    from her2bayes import cli
     from her2bayes.evidence.printed.study import load_study, study_folder
     from her2bayes.page.report import slug
     from her2bayes.reproduce.sensitivity import about_patients, about_study, sensitivity
     from her2bayes.sensitivity.summary import Limits
-    from her2bayes.survival.doors import Reading
-    from her2bayes.survival.specification import Specification, cut_scheme, elicited
+    from her2bayes.survival.doors import Reading, Specification, cut_scheme, elicited
 
     Limits(holds)
     if bool(study) == bool(cohort):
@@ -116,9 +115,9 @@ def main(
         asked = about_study(load_study(study_folder(study)), conclusions, out_folder)
     else:
         how = Reading(
-            time=time, event=event, by=flags.factors(by or []), entry=entry, patient=patient,
+            time=time, event=event, by=cli.factors(by or []), entry=entry, patient=patient,
             time_unit=time_unit, event_code=event_code, censored_code=censored_code or (),
-            missing=flags.several(missing or [], "--missing"), ignore_entry=ignore_entry,
+            missing=cli.several(missing or [], "--missing"), ignore_entry=ignore_entry,
             member=member, nonpositive=nonpositive, longest=longest, frailty=tuple(frailty or ()),
             map=map_,
         )  # fmt: skip
@@ -126,8 +125,8 @@ def main(
         fitted = Specification(
             study=slug(cohort.stem) if cohort else "", model=model, cuts=scheme,
             intervals=intervals, frailty=tuple(frailty or ()), interactions=interactions,
-            nested=flags.assigned(nested or [], "--nested"),
-            priors=elicited(flags.numbers(prior_median, "--prior-median")),
+            nested=cli.assigned(nested or [], "--nested"),
+            priors=elicited(cli.numbers(prior_median, "--prior-median")),
         )  # fmt: skip
         asked = about_patients(
             cohort, conclusions, how, fitted, external or [], lambda line: log.print(plain(line))

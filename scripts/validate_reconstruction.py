@@ -38,9 +38,9 @@ def main(
 
     import pandas as pd
 
-    from her2bayes.cohorts.validation import run as validation
+    from her2bayes.cohorts import validation
     from her2bayes.files import publish
-    from her2bayes.inference.workers import cluster
+    from her2bayes.inference.sampling import cluster
 
     if exercises + real == 0:
         raise BadInput(Fault("nothing to do", remedy="give --exercises or --real a number"))

@@ -14,10 +14,10 @@ import pytest
 from her2bayes.audit.audit import audit
 from her2bayes.calibration.kinds import kinds
 from her2bayes.cohorts import kept
-from her2bayes.cohorts.validation.exercise import MEMBERS, PRINTED, QUANTITIES
+from her2bayes.cohorts.validation_exercise import MEMBERS, PRINTED, QUANTITIES
 from her2bayes.evidence import simulate as example
 from her2bayes.evidence.printed.study import load_study, study_folder
-from her2bayes.inference import workers
+from her2bayes.inference import sampling
 from her2bayes.page.shared import _DIGITS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +133,7 @@ def test_passports_are_of_a_thousand_studies() -> None:
 def test_smaller_claims() -> None:
     assert kept.KEPT == 250
     assert "250 cohorts of each chain" in words("data/reconstructed/README.md")
-    assert workers.WORKERS == 2
+    assert sampling.WORKERS == 2
     assert "By default they start two processes" in words("docs/README.md")
     assert _DIGITS == 3
     assert "numbers of the models carry three significant digits" in words("reports/README.md")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from her2bayes.reproduce.report import report as report
     from her2bayes.reproduce.sensitivity import sensitivity as sensitivity
     from her2bayes.results.comparison import compare as compare
-    from her2bayes.results.saved import load_fit as load_fit
+    from her2bayes.results.fitted import load_fit as load_fit
     from her2bayes.survival.fitted import fit_survival as fit_survival
     from her2bayes.transition.fitted import fit_transitions as fit_transitions
 
@@ -49,7 +49,7 @@ _PUBLIC = {
     "fit_response": "rates.fitted",
     "fit_adverse_events": "rates.fitted",
     "fit_transitions": "transition.fitted",
-    "load_fit": "results.saved",
+    "load_fit": "results.fitted",
     "report": "reproduce.report",
     "sensitivity": "reproduce.sensitivity",
     "compare": "results.comparison",

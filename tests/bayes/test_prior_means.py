@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from her2bayes.bayes import named
 from her2bayes.bayes.prior import Prior
+from her2bayes.inference import own_model
 
 NUMBER = re.compile(r"(?<![\w.])(?:1/)?\d+(?:\.\d+)?")
 SIZE = 1_000_000
@@ -173,10 +173,10 @@ COMPUTED: dict[tuple[str, str], Computed] = {
 def priors() -> dict[str, Mapping[str, Prior]]:
     """Default priors of each file that writes any, by the file's name."""
     found = {}
-    for path in named.PACKAGE.rglob("*.py"):
+    for path in own_model.PACKAGE.rglob("*.py"):
         written = re.search(r"^(\w*PRIORS) = \{\n", path.read_text("utf-8"), flags=re.MULTILINE)
         if written:
-            parts = path.relative_to(named.PACKAGE.parent).with_suffix("").parts
+            parts = path.relative_to(own_model.PACKAGE.parent).with_suffix("").parts
             found[path.stem] = getattr(importlib.import_module(".".join(parts)), written[1])
     return found
 

@@ -17,7 +17,7 @@ from her2bayes.calibration.designs import Design
 from her2bayes.calibration.kinds import chosen, kinds
 from her2bayes.errors import BadInput
 from her2bayes.inference import densities, engine
-from her2bayes.page import passport as report
+from her2bayes.page import fit_card as report
 from her2bayes.rates.calibration import EXCHANGEABLE
 from her2bayes.survival.calibration import EDGES, cells_of
 from her2bayes.transition.calibration import draw_transition_dirichlet, transitions_of

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from her2bayes.classical import competing, logrank
+from her2bayes.classical import competing, survival
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
 from her2bayes.classical.competing import fine_gray
@@ -147,7 +147,7 @@ def test_no_method_raises_and_what_is_missing_has_a_reason(case: dict[str, Any])
     table = variants(counts, about, ["g", "h"], reference, (1.0, 4.0))
     assert (table.loc[table["estimate"].isna(), "note"] != "").all()
     assert not table["p_value"].lt(0).any()
-    trend = logrank.trend(counts, "g")
+    trend = survival.trend(counts, "g")
     assert np.isfinite(trend["p_value"]) or trend["note"]
     for cause in about.causes:
         ratios = fine_gray(counts, {"g": levels[-1]}, cause)
@@ -166,4 +166,4 @@ def test_trend_over_three_groups_equals_r() -> None:
             "g": pd.Categorical(list("cbacbacba")),
         }
     ).assign(entry=0.0, cause="", patients=1)
-    assert logrank.trend(table, "g")["statistic"] == pytest.approx(3.488266614080, rel=1e-9)
+    assert survival.trend(table, "g")["statistic"] == pytest.approx(3.488266614080, rel=1e-9)

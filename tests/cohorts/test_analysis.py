@@ -12,9 +12,9 @@ from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.problem import problem
 from her2bayes.cohorts.chain.replica import Settings, prior_theta
 from her2bayes.cohorts.chain.summary import Cells, CountFact, Statistic, Summary, Target
+from her2bayes.cohorts.constraints import summary as read_summary
 from her2bayes.cohorts.ensemble import ensemble_of
-from her2bayes.cohorts.printed.constraints import summary as read_summary
-from her2bayes.cohorts.printed.interpretations import reported, settings_of
+from her2bayes.cohorts.interpretations import reported, settings_of
 from her2bayes.estimand import parse
 from her2bayes.evidence.printed.study import load_study, published_folder, study_folder
 from her2bayes.inference.store import Store

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from her2bayes.cohorts import analysis, kept
+from her2bayes.cohorts.constraints import summary as read_summary
 from her2bayes.cohorts.diagnostics import log_hazards
 from her2bayes.cohorts.ensemble import ensemble_of
 from her2bayes.cohorts.estimates import COHORTS, covariance, joined, over_cohorts
-from her2bayes.cohorts.printed.constraints import summary as read_summary
-from her2bayes.cohorts.printed.interpretations import settings_of
+from her2bayes.cohorts.interpretations import settings_of
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.survival.figures import MISSING, ForestRow, forest
 

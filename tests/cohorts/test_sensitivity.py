@@ -7,8 +7,8 @@ import pytest
 
 from her2bayes.cohorts import sensitivity as printed
 from her2bayes.errors import BadInput
-from her2bayes.evidence.printed.conclusions import conclusions_of
 from her2bayes.evidence.printed.study import load_study, published_folder
+from her2bayes.evidence.printed.tables import conclusions_of
 from her2bayes.inference.sampling import Sampling
 from her2bayes.rates import sensitivity as rates
 from her2bayes.rates import sensitivity_binomial as alone

@@ -20,10 +20,10 @@ from her2bayes.cohorts.chain.replica import Effort, Replica, Settings, cohort
 from her2bayes.cohorts.chain.state import assign
 from her2bayes.cohorts.chain.summary import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.chain.tempering import Chain, chain, chains
+from her2bayes.cohorts.constraints import summary as read_summary
 from her2bayes.cohorts.diagnostics import quantities
 from her2bayes.cohorts.ensemble import match, patients
-from her2bayes.cohorts.printed.constraints import summary as read_summary
-from her2bayes.cohorts.printed.interpretations import settings_of
+from her2bayes.cohorts.interpretations import settings_of
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
 

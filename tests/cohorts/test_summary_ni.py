@@ -8,9 +8,9 @@ from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.problem import problem
 from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.chain.tempering import chain
+from her2bayes.cohorts.constraints import summary as read_summary
+from her2bayes.cohorts.constraints import without_padding
 from her2bayes.cohorts.ensemble import match, patients
-from her2bayes.cohorts.printed.constraints import summary as read_summary
-from her2bayes.cohorts.printed.constraints import without_padding
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
 

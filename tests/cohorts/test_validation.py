@@ -12,20 +12,19 @@ from distributed import Client
 
 from her2bayes.calibration.run import finish
 from her2bayes.classical import hazard_regression, survival
+from her2bayes.cohorts import validation, validation_exercise, validation_truths
 from her2bayes.cohorts.chain.replica import Settings
-from her2bayes.cohorts.validation import exercise, truths
-from her2bayes.cohorts.validation import run as validation
-from her2bayes.cohorts.validation.exercise import QUANTITIES
+from her2bayes.cohorts.validation_exercise import QUANTITIES
 from her2bayes.errors import BadInput
 
 
 @pytest.fixture(scope="module")
-def cohort() -> truths.Cohort:
-    return truths.drawn(truths.sampler(None, 80), np.random.default_rng(1))
+def cohort() -> validation_truths.Cohort:
+    return validation_truths.drawn(validation_truths.sampler(None, 80), np.random.default_rng(1))
 
 
 def framed(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray) -> pd.DataFrame:
-    her2 = np.array(truths.CELLS.factors["her2"])[cell // 2]
+    her2 = np.array(validation_truths.CELLS.factors["her2"])[cell // 2]
     return pd.DataFrame(
         {
             "time": tenths / 10,
@@ -39,14 +38,14 @@ def framed(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray) -> pd.DataFr
 
 def measured(tenths: np.ndarray, event: np.ndarray, cell: np.ndarray) -> np.ndarray:
     parts = (part[None, :] for part in (tenths, event, cell))
-    return exercise.measure(*parts, int(tenths.max()))[0]
+    return validation_exercise.measure(*parts, int(tenths.max()))[0]
 
 
-def test_quantities_are_those_of_other_code(cohort: truths.Cohort) -> None:
+def test_quantities_are_those_of_other_code(cohort: validation_truths.Cohort) -> None:
     named = dict(zip(QUANTITIES, measured(*cohort), strict=True))
     frame, cell = framed(*cohort), cohort[2]
     at = survival.survival_at(frame, [24.0, 60.0])["estimate"].to_numpy()
-    assert [named[name] for name in exercise.CURVE[:2]] == pytest.approx(at)
+    assert [named[name] for name in validation_exercise.CURVE[:2]] == pytest.approx(at)
     mean = survival.rmst(frame, 60.0)["estimate"].iloc[0]
     assert named["restricted mean to 60 months"] == pytest.approx(mean)
     for given, inside in (("", cell >= 0), (" | HR positive", cell % 2 == 0)):
@@ -58,10 +57,12 @@ def test_quantities_are_those_of_other_code(cohort: truths.Cohort) -> None:
 
 
 def test_a_class_without_deaths_leaves_the_ratio_of_the_others(
-    cohort: truths.Cohort,
+    cohort: validation_truths.Cohort,
 ) -> None:
     tenths, event, cell = cohort
-    event = np.where(cell // 2 == truths.CELLS.factors["her2"].index("positive"), 0, event)
+    event = np.where(
+        cell // 2 == validation_truths.CELLS.factors["her2"].index("positive"), 0, event
+    )
     named = dict(zip(QUANTITIES, measured(tenths, event, cell), strict=True))
     frame = framed(tenths, event, cell)
     others = frame[frame["her2"] != "positive"]
@@ -74,29 +75,29 @@ def test_a_class_without_deaths_leaves_the_ratio_of_the_others(
     assert nobody[2:].tolist() == [min(60.0, tenths.max() / 10), *(0.0,) * 6]
 
 
-def test_only_cohorts_whose_numbers_can_all_be_printed(cohort: truths.Cohort) -> None:
+def test_only_cohorts_whose_numbers_can_all_be_printed(cohort: validation_truths.Cohort) -> None:
     tenths, event, cell = cohort
-    assert truths.is_told(cohort)
-    assert len(truths.printed(cohort).statistics) == 1 + truths.TESTS
-    assert len(truths.printed(cohort, truths.NO_TESTS).statistics) == 1
-    assert truths.printed(cohort, truths.COUNTS).statistics == ()
-    assert not truths.is_told((tenths, np.zeros_like(event), cell))
-    assert not truths.is_told((tenths + 1200, event, cell))
+    assert validation_truths.is_told(cohort)
+    assert len(validation_truths.printed(cohort).statistics) == 1 + validation_truths.TESTS
+    assert len(validation_truths.printed(cohort, validation_truths.NO_TESTS).statistics) == 1
+    assert validation_truths.printed(cohort, validation_truths.COUNTS).statistics == ()
+    assert not validation_truths.is_told((tenths, np.zeros_like(event), cell))
+    assert not validation_truths.is_told((tenths + 1200, event, cell))
 
 
 def test_an_exercise_ranks_the_truth_and_both_controls(
-    cohort: truths.Cohort, monkeypatch: pytest.MonkeyPatch
+    cohort: validation_truths.Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exercise, "ENOUGH", 0.0)
-    monkeypatch.setattr(exercise, "MEMBERS", 7)
+    monkeypatch.setattr(validation_exercise, "ENOUGH", 0.0)
+    monkeypatch.setattr(validation_exercise, "MEMBERS", 7)
     few = Settings(chains=1, replicas=12, warm=100, sweeps=60, moves=120, soft_moves=120)
-    row = json.loads(json.dumps(exercise.exercise(lambda _: cohort, 3, few, 0)))
+    row = json.loads(json.dumps(validation_exercise.exercise(lambda _: cohort, 3, few, 0)))
     assert (row["failed"], row["chains"]) == ("", 1)
     assert row["restarts"] >= 1
     for one in row["quantities"]:
         assert one["lower"] <= one["upper"]
-        assert 0 <= one["rank"] <= exercise.MEMBERS
-    printed = {q["quantity"]: q for q in row["quantities"]}[exercise.PRINTED[0]]
+        assert 0 <= one["rank"] <= validation_exercise.MEMBERS
+    printed = {q["quantity"]: q for q in row["quantities"]}[validation_exercise.PRINTED[0]]
     assert printed["upper"] - printed["lower"] < 0.1 * (
         printed["counts_upper"] - printed["counts_lower"]
     )
@@ -189,12 +190,12 @@ def test_files_of_patients_are_read_or_refused() -> None:
         {"time": [1.01, 0.0], "event": [1, 0], "her2": ["low", "zero"],
          "hr_status": ["negative", "positive"]}
     )  # fmt: skip
-    tenths, event, cell = truths.real_patients(frame)
+    tenths, event, cell = validation_truths.real_patients(frame)
     assert (tenths.tolist(), event.tolist(), cell.tolist()) == ([11, 1], [1, 0], [3, 0])
     with pytest.raises(BadInput, match="missing"):
-        truths.real_patients(frame.drop(columns="her2"))
+        validation_truths.real_patients(frame.drop(columns="her2"))
     with pytest.raises(BadInput, match="unknown levels"):
-        truths.real_patients(frame.assign(her2="high"))
+        validation_truths.real_patients(frame.assign(her2="high"))
 
 
 # Patients and events by pandas on the raw files (SOURCE.md beside them), times over 120 cut there.
@@ -203,6 +204,6 @@ def test_files_of_patients_are_read_or_refused() -> None:
     [("gbsg", 686, 299), ("rotterdam", 2982, 1171), ("msk", 750, 210)],
 )
 def test_real_cohorts(realdata: Path, name: str, patients: int, events: int) -> None:
-    tenths, event, cell = truths.real_patients(truths.REAL[name](realdata))
+    tenths, event, cell = validation_truths.real_patients(validation_truths.REAL[name](realdata))
     assert (tenths.size, int(event.sum()), int(tenths.max()) <= 1200) == (patients, events, True)
     assert np.bincount(cell, event, 6).min() > 0

@@ -12,7 +12,7 @@ from her2bayes.distribution import sensitivity
 from her2bayes.distribution.cells import split
 from her2bayes.distribution.draws import Crossed
 from her2bayes.estimand import parse
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.sensitivity.scenarios import BASE, Scenario, one_at_a_time
 from her2bayes.sensitivity.target import Target
 

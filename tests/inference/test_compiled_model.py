@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from her2bayes.inference.compiled_model import compiled_model
-from her2bayes.inference.engine import compiler_flags
+from her2bayes.inference.engine import compiled_model, compiler_flags
 
 RUN: dict[str, Any] = {"draws": 100, "tune": 100, "chains": 2, "cores": 1, "seed": 5}
 RUN["progress_bar"] = False
@@ -54,7 +53,7 @@ def test_draws_are_those_of_nutpies_own_wrappers_to_the_bit() -> None:
 def test_a_second_process_reads_what_the_first_compiled(tmp_path: Path) -> None:
     code = (
         "import json, hashlib, nutpie, test_compiled_model as t\n"
-        "from her2bayes.inference.compiled_model import compiled_model\n"
+        "from her2bayes.inference.engine import compiled_model\n"
         "from her2bayes.inference.engine import compiler_flags\n"
         "with compiler_flags():\n"
         "    c = compiled_model(t.model_of_many_kinds())\n"

@@ -142,7 +142,7 @@ def test_tails_of_kaplan_meier_curves_are_uniform_over_studies_from_the_model() 
 
     from her2bayes.classical.survival import survival_at
     from her2bayes.inference.predictive import tail
-    from her2bayes.survival.checks import predictive_curves
+    from her2bayes.survival.comparison import predictive_curves
 
     rng = np.random.default_rng(7)
     tails = []

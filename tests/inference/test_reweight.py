@@ -9,7 +9,7 @@ from scipy import stats
 
 from her2bayes.bayes.prior import prior
 from her2bayes.inference.convergence import AGREE_TIMES
-from her2bayes.inference.refit import Specification, refit
+from her2bayes.inference.fit import Specification, refit
 from her2bayes.inference.reweight import (
     CLEAN,
     CONFLICT,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from her2bayes.benchmark.jobs import sample_model
 
-from her2bayes.inference.workers import cluster
+from her2bayes.inference.sampling import cluster
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from her2bayes.page.failures import failed_fits, failures
+from her2bayes.page.fit_card import failed_fits, failures
 
 NAMES = ["median[os]", "rmst[os]", "a[]", "b[]", "c[]", "d[]", "e[]", "f[]"]
 

@@ -11,8 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from her2bayes.files import publish
-from her2bayes.page.latex import escaped
-from her2bayes.page.markdown import text
+from her2bayes.page.markdown import escaped, text
 from her2bayes.page.page import StudyPage, render_study, study_values
 from her2bayes.page.report import study_files
 from her2bayes.page.section import Figure, Section, Table, plain_name

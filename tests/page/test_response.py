@@ -11,12 +11,7 @@ from her2bayes.page.evidence_table import join
 from her2bayes.page.section import Section
 from her2bayes.rates import borrowed_rates
 from her2bayes.rates.borrowed_rates import conversion, predict
-from her2bayes.rates.fitted import (
-    AdverseEventFit,
-    ResponseFit,
-    fit_adverse_events,
-    fit_response,
-)
+from her2bayes.rates.fitted import AdverseEventFit, ResponseFit, fit_adverse_events, fit_response
 from her2bayes.rates.section_events import ordered
 
 QUICK = Sampling(draws=600, tune=400, chains=2)

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from her2bayes.page.shared import survival_counts
-from her2bayes.page.small_cells import WITHHELD, conceal, conceal_flow, conceal_tables
+from her2bayes.page.shared import WITHHELD, conceal, conceal_flow, conceal_tables, survival_counts
 
 BELOW = 5
 

@@ -10,7 +10,7 @@ from scipy.special import betaln, expit
 from her2bayes.errors import BadInput
 from her2bayes.rates import borrowing as b
 from her2bayes.rates.borrowing import performance
-from her2bayes.rates.lattice import Rate
+from her2bayes.rates.rate_exact import Rate
 
 OUTSIDE = b.Outside((20,), (40,))  # DESTINY-Breast04, hormone-receptor negative: 50 % of 40
 HERE = (23, 64)  # Ni 2025

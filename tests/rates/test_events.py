@@ -13,7 +13,7 @@ from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Sampling
 from her2bayes.rates.events import read
 from her2bayes.rates.fitted import TwoArmFit, fit_adverse_events
-from her2bayes.rates.lattice import RateDifference, beta
+from her2bayes.rates.rate_exact import RateDifference, beta
 
 QUICK = Sampling(draws=300, tune=400, chains=2)
 

@@ -14,7 +14,7 @@ from her2bayes.bayes.prior import prior
 from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Sampling
 from her2bayes.rates.fitted import TwoArmFit, fit_adverse_events, fit_response
-from her2bayes.results.saved import load_fit
+from her2bayes.results.fitted import load_fit
 
 ALL = pd.DataFrame({"factor": [""], "level": [""], "responders": [23], "patients": [64]})
 ELSEWHERE = pd.DataFrame({"study": ["DB04"], "responders": [20], "patients": [40]})

@@ -11,7 +11,7 @@ import pytest
 
 import her2bayes as hb
 from her2bayes.errors import BadInput
-from her2bayes.results.summary import LINES, WIDTH
+from her2bayes.results.fitted import LINES, WIDTH
 
 SHARE = "share[her2=low | hr_status=positive]"
 

@@ -13,10 +13,10 @@ from her2bayes.cohorts import sensitivity as printed
 from her2bayes.evidence.classify import PAPERS
 from her2bayes.evidence.patients.cohort import Cohort, reclassified
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
-from her2bayes.evidence.printed.conclusions import Conclusion, conclusions_of
 from her2bayes.evidence.printed.study import Study, load_study, published_folder
+from her2bayes.evidence.printed.tables import Conclusion, conclusions_of
 from her2bayes.inference import densities, engine
-from her2bayes.inference.refit import Specification, without_padding
+from her2bayes.inference.fit import Specification, without_padding
 from her2bayes.inference.sampling import Sampling
 from her2bayes.rates import sensitivity as rates
 from her2bayes.rates import sensitivity_binomial as borrowed
@@ -24,7 +24,7 @@ from her2bayes.rates.borrowing import Outside
 from her2bayes.sensitivity.scenarios import BASE, scenario
 from her2bayes.sensitivity.target import WANTED, Target, not_asked
 from her2bayes.survival import sensitivity as survival
-from her2bayes.survival.specification import Specification as Question
+from her2bayes.survival.doors import Specification as Question
 from her2bayes.transition import sensitivity as change
 from her2bayes.transition import sensitivity as left_out
 from her2bayes.transition import sensitivity_pairs as pairs

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from her2bayes.estimand import is_percent, parse
-from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.evidence.printed.study import Study, load_study, study_folder
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.rates import sensitivity as sensitivity_rates
-from her2bayes.reproduce.families import FAMILIES
+from her2bayes.reproduce.build import FAMILIES
 from her2bayes.sensitivity import run, worker
 from her2bayes.sensitivity.scenarios import BASE
 from her2bayes.sensitivity.summary import Limits
@@ -169,7 +169,7 @@ def test_survival_of_a_cohort_is_that_of_the_page(tmp_path) -> None:
     from her2bayes.evidence.patients.follow_up import read_follow_up
     from her2bayes.survival import analysis
     from her2bayes.survival import sensitivity as sensitivity_survival
-    from her2bayes.survival.specification import Specification
+    from her2bayes.survival.doors import Specification
 
     rng = np.random.default_rng(8)
     time = np.round(rng.exponential(30, 240), 1) + 0.1  # horizons are printed in full

@@ -9,18 +9,18 @@ import xarray as xr
 from her2bayes.distribution import sensitivity as shares
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.follow_up import read_follow_up
-from her2bayes.evidence.printed.conclusions import conclusions_of
 from her2bayes.evidence.printed.study import load_study, published_folder
+from her2bayes.evidence.printed.tables import conclusions_of
 from her2bayes.evidence.simulate import cohort
 from her2bayes.inference import densities, engine
 from her2bayes.inference.convergence import Diagnostics
-from her2bayes.inference.refit import Specification, without_padding
+from her2bayes.inference.fit import Specification, without_padding
 from her2bayes.inference.sampling import Sampling
 from her2bayes.sensitivity.scenarios import BASE, one_at_a_time, scenario
 from her2bayes.sensitivity.target import Drawn, Target, read_drawn
 from her2bayes.sensitivity.worker import identity, key
 from her2bayes.survival import sensitivity as survival
-from her2bayes.survival.specification import Specification as Question
+from her2bayes.survival.doors import Specification as Question
 from her2bayes.transition import sensitivity as change
 from her2bayes.transition import sensitivity_pairs as pairs
 

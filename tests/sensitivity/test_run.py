@@ -16,7 +16,7 @@ import pytest
 
 from her2bayes.distribution import sensitivity as shares
 from her2bayes.errors import BadInput
-from her2bayes.evidence.printed.conclusions import conclusions_of
+from her2bayes.evidence.printed.tables import conclusions_of
 from her2bayes.evidence.simulate import status_counts
 from her2bayes.inference.sampling import Sampling
 from her2bayes.sensitivity import run
@@ -46,7 +46,8 @@ def asked(**texts: str):
 
 @pytest.fixture
 def here(monkeypatch):
-    from her2bayes.sensitivity import execution, worker
+    from her2bayes.sensitivity import worker
+    from her2bayes.sensitivity import worker as execution
 
     def remote(targets, todo, sampling, store, client, fits):
         for job in todo:
@@ -176,7 +177,7 @@ from her2bayes.sensitivity import run
 from her2bayes.transition import sensitivity as change
 from her2bayes.sensitivity.target import Target
 from her2bayes.sensitivity.scenarios import PRIOR, READING, Axis
-from her2bayes.inference.workers import cluster
+from her2bayes.inference.sampling import cluster
 from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.inference.sampling import Sampling
 
@@ -264,7 +265,7 @@ def _alive(pid: int) -> bool:
 
 @pytest.mark.slow
 def test_a_scheduler_elsewhere_is_used_by_its_address():
-    from her2bayes.inference.workers import cluster
+    from her2bayes.inference.sampling import cluster
 
     with cluster(workers=1) as local, cluster(local.scheduler.address) as client:
         assert client.scheduler.address == local.scheduler.address
@@ -274,7 +275,7 @@ def test_a_scheduler_elsewhere_is_used_by_its_address():
 
 
 def test_an_address_that_is_none_is_bad_input():
-    from her2bayes.inference.workers import cluster
+    from her2bayes.inference.sampling import cluster
 
     with pytest.raises(BadInput, match="no scheduler answers"), cluster("nowhere://here:1"):
         pass

@@ -18,7 +18,7 @@ from her2bayes.survival import analysis, borrowing
 from her2bayes.survival import borrowing_section as report
 from her2bayes.survival.borrowing import Borrowing
 from her2bayes.survival.borrowing_exact import Design, operating_characteristics
-from her2bayes.survival.specification import Specification
+from her2bayes.survival.doors import Specification
 
 COLUMNS: dict[str, Any] = {"time": "os_months", "event": "e"}
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from her2bayes.survival.checks import predictive_curves
+from her2bayes.survival.comparison import predictive_curves
 
 END = [2.0, 5.0, 9.0, 20.0]
 

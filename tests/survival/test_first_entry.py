@@ -19,9 +19,9 @@ from her2bayes.evidence.patients.survival_cells import (
     time_counts,
 )
 from her2bayes.survival import piecewise as post
+from her2bayes.survival.doors import landmark_times
 from her2bayes.survival.draws import draws as draws_of
 from her2bayes.survival.estimates import given_entry
-from her2bayes.survival.specification import landmark_times
 
 # ages in years; nobody is observed before 40
 ENTRY = [40, 42, 45, 50, 41, 48, 55, 60, 43, 52]

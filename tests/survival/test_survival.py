@@ -20,8 +20,7 @@ from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
 from her2bayes.inference.engine import compiler_flags, structure
 from her2bayes.survival import survival
-from her2bayes.survival.centring import centred
-from her2bayes.survival.parts import event_weights, parts, walk_basis
+from her2bayes.survival.parts import centred, event_weights, parts, walk_basis
 
 
 def cells_of(number: int = 300, seed: int = 1, intervals: int = 6, **options: Any) -> xr.Dataset:

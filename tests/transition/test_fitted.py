@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import her2bayes as hb
 from her2bayes.estimand import parse
 from her2bayes.evidence.patients.aggregate import transition_counts
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.fit import Fit
 from her2bayes.transition import cohort, paper
 from her2bayes.transition.fitted import FittedFacts, FittedPairs, pair_likelihood

@@ -10,10 +10,7 @@ from scipy.special import betainc
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.transition.facts import TableSet, cell_mask, table_set
 from her2bayes.transition.polytope import enumerate_tables
-from her2bayes.transition.table_fit import (
-    mixture_draws,
-    table_weights,
-)
+from her2bayes.transition.table_fit import mixture_draws, table_weights
 
 
 def mixture_moments(

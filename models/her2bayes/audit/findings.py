@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from her2bayes.audit import half_times, rounding
+from her2bayes.audit import medians, rounding
 from her2bayes.audit.claims import (
     DIFFERS,
     INCONSISTENT,
@@ -147,7 +147,7 @@ def _known_in_part(known: Known) -> Iterator[Finding]:
 def _order(known: Known, first: Claim, second: Claim) -> int:
     """-1 where the first median is the shorter, 1 where it is the longer, 0 where that is open."""
     unit = str(known.study.meta["endpoints"][first.estimand.outcome].get("unit", ""))
-    one, other = half_times.in_months(first, unit), half_times.in_months(second, unit)
+    one, other = medians.in_months(first, unit), medians.in_months(second, unit)
     if one is None or other is None:
         return 0
     return int(one.lower >= other.upper) - int(one.upper <= other.lower)

@@ -28,7 +28,7 @@ from her2bayes.audit.claims import (
 from her2bayes.audit.known import Known
 from her2bayes.audit.triplets import alpha, interval_denies_p
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 
 KIND = "words against numbers"
 RANK = 3

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.bayes.named import module_of
+from her2bayes.inference.own_model import module_of
 
 Truth = dict[str, float]
 Draws = dict[str, xr.DataArray]

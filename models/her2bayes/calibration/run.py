@@ -31,10 +31,9 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.files import publish
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
-from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.workers import cluster
+from her2bayes.inference.sampling import Sampling, cluster
 from her2bayes.page import style
-from her2bayes.page.passport import LEVEL, SCHEMA, sentence
+from her2bayes.page.fit_card import LEVEL, SCHEMA, sentence
 from her2bayes.page.section import Figure
 from her2bayes.page.section_view import figure_files
 from her2bayes.version import __version__

@@ -17,8 +17,15 @@ import pandas as pd
 from scipy import stats
 
 from her2bayes.classical.cox_likelihood import risk_table
-from her2bayes.classical.hazard_regression import cox
-from her2bayes.classical.ratio_table import absent, design_of, missing, quietly, row, table_of
+from her2bayes.classical.hazard_regression import (
+    absent,
+    cox,
+    design_of,
+    missing,
+    quietly,
+    row,
+    table_of,
+)
 from her2bayes.classical.survival import Z, cause_of_exit, expand, label
 from her2bayes.errors import BadInput, Fault
 

@@ -2,18 +2,31 @@
 
 Cox 1972; Efron 1977 and Breslow 1974 (ties); Grambsch & Therneau 1994 (proportional hazards).
 Agrees with R's survival package (tests/reference/survival.R, few_events.R).
+
+Tables of hazard ratios by level of a factor, and the 0/1 columns behind them.
+
+Where Cox's partial likelihood rises without end: which log hazard ratios are infinite.
+
+A direction d never lowers the likelihood if at every event time the patterns that have events have
+the largest x d of all at risk; it raises it if some pattern at risk has less (Bryson & Johnson
+1981; Jacobsen 1989). Along the d that raises the most, those patterns drop out of the risk sets:
+what is left is the limit of the likelihood, and finite ratios are its ratios. All of this is
+linear programming over pairs (pattern with an event, pattern at risk at that time).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import greenwood as gw
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.optimize import brentq, linprog
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from her2bayes.classical.cox_likelihood import (
     FLAT,
@@ -23,10 +36,209 @@ from her2bayes.classical.cox_likelihood import (
     risk_table,
     score_test,
 )
-from her2bayes.classical.monotone import Separation, profile_limits, separation
-from her2bayes.classical.ratio_table import absent, design_of, missing, quietly, row, table_of
 from her2bayes.classical.survival import Z, expand, label, surv
 from her2bayes.errors import BadInput, Fault, raise_if
+
+COLUMNS = [
+    "factor", "level", "reference", "log_hazard_ratio", "std_error", "hazard_ratio", "lower",
+    "upper", "p_value", "note", "interval",
+]  # fmt: skip
+
+
+def design_of(rows: pd.DataFrame, factors: Mapping[str, str]) -> pd.DataFrame:
+    """Columns 0 or 1 of the levels that patients have, without the reference (where it has any)."""
+    columns = {}
+    for name, reference in factors.items():
+        present = set(rows[name].astype(str))
+        levels = [level for level in map(str, rows[name].cat.categories) if level in present]
+        base = reference if reference in present else levels[0] if levels else ""
+        for level in levels:
+            if level != base:
+                columns[f"{name}={level}"] = (rows[name] == level).to_numpy(float)
+    return pd.DataFrame(columns, index=rows.index)
+
+
+def row(
+    value: float,
+    error: float,
+    limits: tuple[float, float],
+    p_value: float,
+    note: str,
+    interval: str,
+) -> dict[str, Any]:
+    """One log hazard ratio on both scales; ``interval`` names how its limits were made."""
+    return {
+        "log_hazard_ratio": value,
+        "std_error": error,
+        "hazard_ratio": float(np.exp(value)),
+        "lower": float(np.exp(limits[0])),
+        "upper": float(np.exp(limits[1])),
+        "p_value": p_value,
+        "note": note,
+        "interval": interval,
+    }
+
+
+def missing(reason: str) -> dict[str, Any]:
+    """A ratio that the data do not give, with the reason."""
+    return row(np.nan, np.nan, (np.nan, np.nan), np.nan, f"not available: {reason}", "")
+
+
+def table_of(
+    counts: pd.DataFrame, factors: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]]
+) -> pd.DataFrame:
+    """One row for every level against its reference, also of those without patients."""
+    found = []
+    for name, reference in factors.items():
+        present = set(counts[name].astype(str))
+        for level in map(str, counts[name].cat.categories):
+            if level == reference:
+                continue
+            empty = level if level not in present else reference
+            one = rows.get(f"{name}={level}") if reference in present else None
+            one = one or missing(f"no patients in {name}={empty}")
+            found.append({"factor": name, "level": level, "reference": reference, **one})
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def absent(counts: pd.DataFrame, factors: Mapping[str, str], why: str) -> pd.DataFrame:
+    """Table without a ratio, each with the reason ``why``."""
+    terms = design_of(counts, factors).columns
+    return table_of(counts, factors, dict.fromkeys(terms, missing(why)))
+
+
+def quietly(made: Callable[[], pd.DataFrame]) -> pd.DataFrame | None:
+    """A table of greenwood, without warnings; None where a matrix has no inverse."""
+    try:
+        with np.errstate(all="ignore"):
+            return made()
+    except np.linalg.LinAlgError:
+        return None
+
+
+CLOSE = 1e-7
+CHI2_95 = 3.841458820694124  # 0.95 quantile of the chi-square distribution with 1 df
+FARTHEST = 60.0  # log ratios beyond this are not looked at
+
+
+class Separation(NamedTuple):
+    """``limit``: the risk table that is left in the limit; ``kinds`` (p,) of each coefficient.
+
+    A kind is 0 (finite), +inf or -inf (the estimate) or nan (the data do not determine it).
+    ``rank`` is the number of independent coefficients that the data say something about.
+    """
+
+    limit: RiskTable
+    kinds: np.ndarray
+    rank: int
+
+
+def separation(table: RiskTable) -> Separation:
+    """What of a Cox model has a finite maximum-likelihood estimate."""
+    pairs = _pairs(table)
+    apart = table.patterns[pairs[:, 0]] - table.patterns[pairs[:, 1]]  # (pairs, p)
+    up = np.zeros(len(pairs), bool)
+    if _ends_apart(table, pairs):
+        up = raised(apart)
+    rising = np.zeros((len(table.patterns),) * 2, bool)
+    rising[tuple(pairs[up].T)] = True
+    # a pattern at risk leaves the risk set of a time where the events there outgrow it
+    outgrown = ((table.events > 0).astype(float) @ rising) > 0
+    limit = table._replace(at_risk=np.where(outgrown, 0.0, table.at_risk))
+    kinds = np.array([kind(apart, apart[~up], j) for j in range(apart.shape[1])])
+    return Separation(limit, kinds, rank(apart))
+
+
+def _pairs(table: RiskTable) -> np.ndarray:
+    """Distinct pairs (pattern with an event, other pattern at risk then), (pairs, 2)."""
+    met = (table.events > 0).astype(float).T @ (table.at_risk > 0)
+    np.fill_diagonal(met, 0)
+    return np.argwhere(met > 0)
+
+
+def _ends_apart(table: RiskTable, pairs: np.ndarray) -> bool:
+    """Whether some pair is in no circle of pairs; within a circle all x d must be equal."""
+    size = len(table.patterns)
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(size, size))
+    _, circle = connected_components(graph, connection="strong")
+    return bool((circle[pairs[:, 0]] != circle[pairs[:, 1]]).any())
+
+
+def raised(apart: np.ndarray) -> np.ndarray:
+    """Of differences (rows, p), none of which may fall: those that some direction raises.
+
+    The direction that raises all of them at once has the largest sum of min(1, x d).
+    """
+    number, size = apart.shape
+    if not number:
+        return np.zeros(0, bool)
+    found = linprog(
+        np.concatenate([np.zeros(size), -np.ones(number)]),
+        A_ub=np.hstack([-apart, np.eye(number)]),
+        b_ub=np.zeros(number),
+        bounds=[(None, None)] * size + [(0, 1)] * number,
+    )
+    return np.asarray(found.x)[size:] > 0.5
+
+
+def kind(apart: np.ndarray, left: np.ndarray, j: int) -> float:
+    """Kind of coefficient j as in ``Separation``; ``left`` are the differences not raised."""
+    unit = np.zeros(apart.shape[1])
+    unit[j] = 1.0
+    if rank(np.vstack([left, unit])) == rank(left):
+        return 0.0
+    ends = [_farthest(apart, sign * unit) for sign in (1, -1)]
+    if ends[0] == ends[1]:
+        return np.nan
+    return np.inf if ends[0] else -np.inf
+
+
+def _farthest(apart: np.ndarray, way: np.ndarray) -> bool:
+    """Whether a direction of no fall goes this way."""
+    found = linprog(
+        -way,
+        A_ub=np.vstack([-apart, way]),
+        b_ub=np.append(np.zeros(len(apart)), 1.0),
+        bounds=(None, None),
+    )
+    return bool(way @ np.asarray(found.x) > 0.5)
+
+
+def rank(rows: np.ndarray) -> int:
+    """Independent rows."""
+    return int(np.linalg.matrix_rank(rows, tol=CLOSE)) if rows.size else 0
+
+
+def profile_limits(
+    table: RiskTable, ties: str, j: int, best: float, direction: float
+) -> tuple[float, float, float]:
+    """Profile-likelihood interval of an infinite coefficient j, and P of the ratio 1 (1 df).
+
+    ``best`` is the supremum of the log likelihood, ``direction`` +inf or -inf. Returns the limits
+    of the log ratio and the likelihood-ratio statistic at 0. Venzon & Moolgavkar 1988.
+    """
+    column = table.patterns[:, j]
+    rest = table._replace(patterns=np.delete(table.patterns, j, axis=1))
+
+    def loss(value: float) -> float:
+        return 2 * (best - maximise(rest, ties, value * column).loglik[1])
+
+    sign = float(np.sign(direction))
+    bound = sign * _crossing(lambda value: loss(sign * value) - CHI2_95)
+    limits = (bound, np.inf) if sign > 0 else (-np.inf, bound)
+    return (*limits, max(0.0, loss(0.0)))
+
+
+def _crossing(excess: Callable[[float], float]) -> float:
+    """Where a falling function meets 0; -inf where it does not within ``FARTHEST``."""
+    way = 1.0 if excess(0.0) > 0 else -1.0
+    near, far = 0.0, way
+    while excess(far) * way > 0:
+        near, far = far, 2 * far
+        if abs(far) > FARTHEST:
+            return way * np.inf
+    return float(brentq(excess, near, far, xtol=1e-10))
+
 
 TIES = ("efron", "breslow")
 # more events than this and ties are taken by Breslow's rule, whose cost does not grow with them

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.classical.cox_likelihood import FLAT
-from her2bayes.classical.monotone import kind, raised
+from her2bayes.classical.hazard_regression import kind, raised
 from her2bayes.errors import BadInput, Fault
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from her2bayes.estimand import Contrast, Estimand
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.evidence.printed.vocabulary import canonical
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, READING, STRUCTURE, Axis, Scenario
@@ -62,7 +62,7 @@ def available(study: Study) -> Iterator[str]:
 
 
 def _target(study: Study, estimand: Estimand, asked: tuple[Conclusion, ...]) -> Target | None:
-    from her2bayes.cohorts.printed.interpretations import choices
+    from her2bayes.cohorts.interpretations import choices
 
     if estimand.kind != "hazard_ratio":
         return None
@@ -83,9 +83,9 @@ def _target(study: Study, estimand: Estimand, asked: tuple[Conclusion, ...]) -> 
 
 def _reconstructed(study: Study, estimand: Estimand) -> bool:
     """Whether the page answers the ratio from reconstructed cohorts."""
+    from her2bayes.cohorts.constraints import summary
     from her2bayes.cohorts.estimates import asked_of
-    from her2bayes.cohorts.printed.constraints import summary
-    from her2bayes.cohorts.printed.interpretations import reported
+    from her2bayes.cohorts.interpretations import reported
     from her2bayes.errors import BadInput
 
     if estimand.outcome not in reported(study):

@@ -23,6 +23,7 @@ from scipy.special import softmax
 
 from her2bayes.bayes.levels import parents
 from her2bayes.distribution import cells as cell_tables
+from her2bayes.distribution.cells import Standard
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand, not_answered
 from her2bayes.inference import estimates as contrasts
@@ -30,9 +31,6 @@ from her2bayes.inference import estimates as contrasts
 ORDER = ("chain", "draw")
 NEW = "new {}"
 """Level of an exchangeable factor that stands for a group not seen."""
-
-Standard = tuple[Mapping[str, tuple[str, ...]], tuple[float, ...]]
-"""A population: level of each factor by row, and weights of the rows."""
 
 
 @dataclass(frozen=True)

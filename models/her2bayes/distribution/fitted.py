@@ -16,8 +16,8 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.distribution import cells as cell_tables
 from her2bayes.distribution import estimates as rows_of
-from her2bayes.distribution.doors import By, cells_from, contracts, names, population
-from her2bayes.distribution.draws import Crossed, Partition, Standard, unanswered
+from her2bayes.distribution.cells import By, Standard, cells_from, contracts, names, population
+from her2bayes.distribution.draws import Crossed, Partition, unanswered
 from her2bayes.distribution.estimates import MODELS, Analysis, How
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
 from her2bayes.estimand import Estimand, parse
@@ -31,7 +31,7 @@ from her2bayes.results.fitted import Asked, Figures, Fitted
 if TYPE_CHECKING:
     import pandas as pd
 
-    from her2bayes.evidence.printed.conclusions import Conclusion
+    from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
     from her2bayes.sensitivity.target import Target
@@ -178,7 +178,7 @@ class FittedDistribution(Fitted):
         """This analysis as a part of a report; to share, without anything that is counted."""
         from her2bayes.distribution import section_crossed as section
         from her2bayes.page.report import Part, slug
-        from her2bayes.page.small_cells import conceal_flow
+        from her2bayes.page.shared import conceal_flow
 
         own = any(isinstance(a.table, Crossed) for a in self.analyses)
         about = {"id": slug(self.name), "title": self.title, **self.about}

@@ -34,8 +34,7 @@ from her2bayes.page import style
 from her2bayes.page.fit_card import fit_card, worst
 from her2bayes.page.numbers import interval
 from her2bayes.page.section import Figure, Section, Table
-from her2bayes.page.shared import SHARED
-from her2bayes.page.small_cells import conceal_flow
+from her2bayes.page.shared import SHARED, conceal_flow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -25,8 +25,8 @@ from her2bayes.distribution.draws import Crossed, Partition, Table, some_draws, 
 from her2bayes.distribution.estimates import MODELS
 from her2bayes.errors import raise_if
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.printed.conclusions import Conclusion
-from her2bayes.inference.refit import Specification
+from her2bayes.evidence.printed.tables import Conclusion
+from her2bayes.inference.fit import Specification
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import Target
 

@@ -6,6 +6,8 @@
     def draws(posterior, data, estimands): ...        # optional: estimand -> (chain, draw)
 
 Everything wrong is told in one ``BadInput`` with the line of the file it comes from.
+
+Model files by name: a model is a file named after it, with ``DEFAULT_PRIORS`` and ``build``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from her2bayes.bayes.named import module_of
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.errors import BadInput, Fault, raise_if
 
@@ -32,6 +34,28 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from her2bayes.estimand import Estimand
+
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+COMPUTED = {"borrowing": "rates", "cohort_shares": "rates", "rate_exact": "rates"}
+"""Rooms of models without a graph: their names are those of fits, and other rooms may use them."""
+
+
+@cache
+def module_of(name: str) -> str | None:
+    """Dotted name of the module of the model ``name``; ``None`` where there is none.
+
+    A model without a graph (quadrature) stands in ``COMPUTED``, or is the only file of its name.
+    """
+    if name in COMPUTED:
+        return f"{PACKAGE.name}.{COMPUTED[name]}.{name}"
+    files = sorted(PACKAGE.rglob(f"{name}.py"))
+    models = [f for f in files if len(files) == 1 or "\ndef build(" in f.read_text("utf-8")]
+    if not models:
+        return None
+    return ".".join((PACKAGE.name, *models[0].relative_to(PACKAGE).with_suffix("").parts))
+
 
 _OWN = "her2bayes_own"  # modules of users' files are named after it
 PRIOR_DRAWS = 20

@@ -25,7 +25,7 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.inference.convergence import ESS_MIN
-from her2bayes.inference.refit import Specification, without_padding
+from her2bayes.inference.fit import Specification, without_padding
 
 THRESHOLD = 0.05
 CONFLICT = "prior and data disagree"

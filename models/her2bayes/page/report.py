@@ -35,9 +35,8 @@ from her2bayes.files import csv_text, digests, publish
 from her2bayes.inference.convergence import MCSE_COLUMNS
 from her2bayes.inference.digest import versions
 from her2bayes.page.evidence_table import join_unprinted, together
-from her2bayes.page.failures import failures
-from her2bayes.page.latex import latex_files
-from her2bayes.page.markdown import analysis_markdown, study_markdown
+from her2bayes.page.fit_card import failures
+from her2bayes.page.markdown import analysis_markdown, latex_files, study_markdown
 from her2bayes.page.page import (
     AnalysisPage,
     StudyPage,

@@ -29,7 +29,7 @@ from her2bayes.inference.fit import ExactFit
 from her2bayes.rates import borrowing as priors
 from her2bayes.rates.borrowing import Outside, performance
 from her2bayes.rates.draws import POSTERIOR, Drawn, Part, of_distributions, rate_row
-from her2bayes.rates.lattice import Rate, effective_sample_size
+from her2bayes.rates.rate_exact import Rate, effective_sample_size
 
 if TYPE_CHECKING:
     import pandas as pd

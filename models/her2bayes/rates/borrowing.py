@@ -37,8 +37,15 @@ from scipy import stats
 from scipy.special import betaln
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.rates.lattice import Rate, beta, from_log_density, lattice, mixture
-from her2bayes.rates.rate_exact import Hyper, hierarchical
+from her2bayes.rates.rate_exact import (
+    Hyper,
+    Rate,
+    beta,
+    from_log_density,
+    hierarchical,
+    lattice,
+    mixture,
+)
 
 COLUMNS = ("rate", "claims", "bias", "rmse", "coverage", "width")
 

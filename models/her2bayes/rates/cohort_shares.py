@@ -17,7 +17,7 @@ import pandas as pd
 from her2bayes.estimand import Estimand, parse
 from her2bayes.inference.fit import ExactFit
 from her2bayes.rates.draws import POSTERIOR, Cell, Drawn, Part, of_distributions
-from her2bayes.rates.lattice import Rate, beta, lattice
+from her2bayes.rates.rate_exact import Rate, beta, lattice
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study

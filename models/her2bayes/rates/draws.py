@@ -29,12 +29,12 @@ from her2bayes.estimand import Estimand, is_percent, not_answered
 from her2bayes.inference.convergence import CONVERGED, MCSE_COLUMNS, Diagnostics
 from her2bayes.inference.estimates import INTERVAL, Event, estimate
 from her2bayes.inference.fit import ExactFit, Fit
-from her2bayes.rates.lattice import Rate
+from her2bayes.rates.rate_exact import Rate
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.adverse_events import AdverseEvents
     from her2bayes.inference.sampling import Sampling
-    from her2bayes.rates.lattice import Computed
+    from her2bayes.rates.rate_exact import Computed
 
 Drawn = Mapping[Estimand, xr.DataArray]
 

@@ -30,12 +30,7 @@ from her2bayes.classical.multiplicity import adjusted
 from her2bayes.classical.proportions import interval, newcombe, percent_row, wilson_row
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
-from her2bayes.evidence.printed.adverse_events import (
-    ANY,
-    NO_SYSTEM,
-    AdverseEvents,
-    at_risk_faults,
-)
+from her2bayes.evidence.printed.adverse_events import ANY, NO_SYSTEM, AdverseEvents, at_risk_faults
 from her2bayes.inference.fit import ExactFit, Fit
 from her2bayes.rates import adverse_events as one_arm
 from her2bayes.rates import adverse_events_two_arms as two_arms
@@ -53,7 +48,7 @@ from her2bayes.rates.draws import (
     of_events,
     rate_row,
 )
-from her2bayes.rates.lattice import (
+from her2bayes.rates.rate_exact import (
     Computed,
     Rate,
     RateDifference,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
     from her2bayes.rates.fitted import ResponseFit
-    from her2bayes.rates.lattice import Rate
+    from her2bayes.rates.rate_exact import Rate
 
 ORDERED = "ordered"
 """Reading of rates that follow from the model of all response categories."""

@@ -18,30 +18,17 @@ import xarray as xr
 from her2bayes.bayes.prior import prior
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.adverse_events import ANY, AdverseEvents, read_adverse_events
-from her2bayes.evidence.printed.conclusions import Conclusion
 from her2bayes.evidence.printed.responses import read_responses
-from her2bayes.inference.refit import Specification
+from her2bayes.evidence.printed.tables import Conclusion
+from her2bayes.inference.fit import Specification
 from her2bayes.rates import adverse_events as events_model
 from her2bayes.rates import best_response, cohort_shares, events, responses
 from her2bayes.rates import response as response_model
 from her2bayes.rates import sensitivity_binomial as alone
-from her2bayes.rates.draws import (
-    POSTERIOR,
-    combined,
-    of_categories,
-    of_events,
-    of_levels,
-    rates,
-)
-from her2bayes.rates.draws import (
-    PRIOR as BEFORE,
-)
-from her2bayes.rates.draws import (
-    Drawn as Rates,
-)
-from her2bayes.rates.draws import (
-    drawn as of_parts,
-)
+from her2bayes.rates.draws import POSTERIOR, combined, of_categories, of_events, of_levels, rates
+from her2bayes.rates.draws import PRIOR as BEFORE
+from her2bayes.rates.draws import Drawn as Rates
+from her2bayes.rates.draws import drawn as of_parts
 from her2bayes.rates.responses import Levels
 from her2bayes.sensitivity.scenarios import BASE, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import Drawn, Target

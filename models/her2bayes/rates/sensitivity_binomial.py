@@ -23,7 +23,7 @@ from her2bayes.rates.borrowed_rates import outside_of
 from her2bayes.rates.borrowing import Outside
 from her2bayes.rates.cohort_shares import binomials
 from her2bayes.rates.draws import rate_row
-from her2bayes.rates.lattice import Rate
+from her2bayes.rates.rate_exact import Rate
 from her2bayes.sensitivity.scenarios import DATA, PRIOR, READING, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import EXACT, Drawn, Target, independent
 

@@ -24,7 +24,7 @@ from her2bayes.reproduce.provenance import unchanged
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
-    from her2bayes.reproduce.families import Family
+    from her2bayes.reproduce.build import Family
 
 Watch = Callable[[str, str], None]
 Job = tuple["Study", "Family"]

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import her2bayes
 from her2bayes.files import changed_files, note
+from her2bayes.version import __version__
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
@@ -116,12 +116,12 @@ def environment() -> dict[str, str]:
     """What numbers may depend on besides inputs: versions, this package's text, the processor."""
     from her2bayes.inference.digest import versions
 
-    root = Path(her2bayes.__file__).parent
+    root = Path(__file__).parents[1]
     code = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return {
-        "her2bayes": her2bayes.__version__,
+        "her2bayes": __version__,
         "code": code.hexdigest(),
         **versions(),
         "system": platform.system(),
@@ -218,9 +218,9 @@ def basis(study: Study, folder: Path, sampling: Sampling, families: object) -> s
     Its printed evidence, the text of this package with templates and passports, library versions
     and processor, settings, and the sensitivity analysis that stands beside it.
     """
-    from her2bayes.page.passport import passports
+    from her2bayes.page.fit_card import passports
 
-    package = Path(her2bayes.__file__).parent
+    package = Path(__file__).parents[1]
     kept = (".html", ".j2", ".css", ".js")
     parts: list[Any] = [study.id, study.digest, input_digest(study.folder), asdict(sampling)]
     parts += [environment(), passports(), str(families)]

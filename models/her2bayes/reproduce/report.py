@@ -85,6 +85,6 @@ def _with_tables(part: Part, fit: Fitted) -> Part:
 
 
 def _saved(fits: Sequence[Fitted]) -> dict[str, bytes]:
-    from her2bayes.results.saved import content
+    from her2bayes.results.fitted import content
 
     return {f"fits/{fit.family}-{fit.fit_id}.nc": content(fit) for fit in fits}

@@ -17,24 +17,27 @@ from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.patients.cohort import Cohort, read_cohort, reclassified
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.patients.maps import load_map, map_path
-from her2bayes.evidence.printed.conclusions import FILE, Conclusion, read_conclusion
-from her2bayes.evidence.printed.tables import load_conclusions, vocabulary
-from her2bayes.inference.sampling import Settings
-from her2bayes.inference.workers import cluster
+from her2bayes.evidence.printed.tables import (
+    FILE,
+    Conclusion,
+    load_conclusions,
+    read_conclusion,
+    vocabulary,
+)
+from her2bayes.inference.sampling import Settings, cluster
 from her2bayes.page.report import slug
 from her2bayes.sensitivity import run
-from her2bayes.sensitivity.execution import Progress
 from her2bayes.sensitivity.run import Sensitivity
 from her2bayes.sensitivity.scenarios import Grid, read_grid
 from her2bayes.sensitivity.summary import Limits
 from her2bayes.sensitivity.target import Target
+from her2bayes.sensitivity.worker import Progress
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.evidence.printed.vocabulary import Vocabulary
     from her2bayes.results.fitted import Fitted
-    from her2bayes.survival.doors import Reading
-    from her2bayes.survival.specification import Specification
+    from her2bayes.survival.doors import Reading, Specification
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,7 @@ def _from_options(
     data: Any, conclusions: str | Path | Sequence[str] | None, options: Mapping[str, Any]
 ) -> Asked:
     """Patients with the arguments of ``fit_survival``; ``BadInput`` names the unknown ones."""
-    from her2bayes.survival.doors import Reading
-    from her2bayes.survival.specification import Specification, cut_scheme, elicited
+    from her2bayes.survival.doors import Reading, Specification, cut_scheme, elicited
 
     reading = {one.name for one in fields(Reading)}
     fitting = {"model", "nested", "interactions"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -14,11 +14,20 @@ from her2bayes.page.numbers import interval
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
-    from her2bayes.results.fitted import Fitted
 
 HEAD = ("Estimand", "Published", "Reproduced", "Posterior", "Verdict")
 SHOWN = 60
 """Rows that printing shows; ``frame`` and ``to_csv`` have all."""
+
+
+class Answers(Protocol):
+    """What a fit must answer to stand beside printed numbers."""
+
+    def estimates(self) -> pd.DataFrame:
+        """One row an estimand, posterior."""
+
+    def classical(self) -> pd.DataFrame:
+        """One row an estimand, classical."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -99,7 +108,7 @@ def _shown(row: Mapping[Any, Any], value: str, limits: str) -> str:
     return f"{text} {unit}".strip()
 
 
-def compare(study: Study, *fits: Fitted) -> Comparison:
+def compare(study: Study, *fits: Answers) -> Comparison:
     """Put the printed numbers of ``study`` beside what ``fits`` answer, audited.
 
     Every printed number gets the verdict of the audit; where a fit answers its estimand, the

@@ -1,21 +1,37 @@
-"""What every fitted analysis answers: draws, estimates, classical numbers, comparison, figures."""
+"""What every fitted analysis answers: draws, estimates, classical numbers, comparison, figures.
+
+A fit at a glance: ten lines for a reader, a table of coefficients for maketables.
+
+A fitted analysis as one file, and back: checked to be what it says it is.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from her2bayes.estimand import Estimand, parse
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.errors import BadInput, Fault
+from her2bayes.estimand import KINDS, Estimand, parse
+from her2bayes.files import publish
+from her2bayes.inference.convergence import failed
+from her2bayes.inference.digest import data_digest, key
 from her2bayes.page.style import Figures as Figures
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from her2bayes.evidence.printed.conclusions import Conclusion
     from her2bayes.evidence.printed.study import Study
+    from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.inference.fit import Fit
     from her2bayes.inference.sampling import Settings
     from her2bayes.page.report import Part
@@ -23,6 +39,152 @@ if TYPE_CHECKING:
     from her2bayes.results.comparison import Comparison
     from her2bayes.sensitivity.run import Sensitivity
     from her2bayes.sensitivity.target import Target
+
+
+LINES, WIDTH = 10, 110
+
+
+def summary(fit: Fitted) -> str:
+    """Lines that a statistician reads first, never more than ten."""
+    lines = [fit.title]
+    fits = list(fit.fits.values())
+    lines += [f"Model {one.model}, fit {one.fit_id}" for one in fits[:1]]
+    lines[-1] += f", and {len(fits) - 1} more" if len(fits) > 1 else ""
+    table = fit.estimates()
+    bad = table[table["convergence"].map(lambda said: failed(str(said))).astype(bool)]
+    verdict = "converged" if bad.empty else f"not converged: {len(bad)} of {len(table)} rows"
+    kinds = dict.fromkeys(parse(text).kind for text in table["estimand"])
+    ending = [
+        f"Convergence: {verdict}" + (", quick run" if fit.settings.quick else ""),
+        f"{len(table)} rows in .estimates(): {', '.join(kinds)}",
+        f"Figures: {', '.join(fit.figures)}",
+    ]
+    room = LINES - len(lines) - len(ending) - 1
+    priors = [_prior(name, text, means) for name, (text, means) in fit.priors().items()]
+    if len(priors) > room:
+        priors = [*priors[: room - 1], f"  and {len(priors) - room + 1} more: .priors()"]
+    return "\n".join(_cut(line) for line in [*lines, "Priors:", *priors, *ending])
+
+
+def _prior(name: str, text: str, means: str) -> str:
+    return f"  {name} ~ {text}" + (f": {means}" if means else "")
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+
+
+def coefficients(fit: Fitted) -> pd.DataFrame:
+    """Estimands as maketables takes coefficients: b, se, t, p, ci95l, ci95u.
+
+    b is the posterior median, se the posterior standard deviation in the same unit, ci95l and
+    ci95u the 95 % equal-tailed interval; t and p do not exist and are missing.
+    """
+    table = fit.estimates()
+    asked = list(dict.fromkeys(table["estimand"]))
+    try:
+        draws = fit.drawn([parse(text) for text in asked], "posterior")
+        spread = {str(name): float(one.std()) for name, one in draws.items()}
+    except BadInput:  # rows that are no function of the draws of one model
+        spread = {}
+    percent = {text: 100.0 if KINDS[parse(text).kind].unit == "%" else 1.0 for text in asked}
+    found = pd.DataFrame(
+        {
+            "b": table["posterior_median"],
+            "se": [spread.get(str(parse(t)), np.nan) * percent[t] for t in table["estimand"]],
+            "t": np.nan,
+            "p": np.nan,
+            "ci95l": table["posterior_lower"],
+            "ci95u": table["posterior_upper"],
+        }
+    )
+    return found.set_axis(pd.Index(table["estimand"], name="Coefficient"))
+
+
+ROOMS = ("distribution", "transition", "survival", "rates", "cohorts")
+ATTRIBUTE = "her2bayes"
+IDENTITY = ("model", "package", "source", "engine", "data", "priors", "options", "sampling",
+            "versions", "flags")  # fmt: skip
+"""What the id of a sampled fit is made of (``inference.fit``)."""
+
+
+def save(fit: Fitted, file: Path) -> Path:
+    """Write ``fit`` to a NetCDF file, whole or not at all."""
+    publish(file.parent, {file.name: content(fit)})
+    return file
+
+
+def content(fit: Fitted) -> bytes:
+    """Everything of a fit as the bytes of its file."""
+    tree = fit.packed()
+    # hashed as it will be read: NetCDF has fewer types than xarray
+    kept = xr.load_datatree(io.BytesIO(bytes(tree.to_netcdf(engine="h5netcdf"))), engine="h5netcdf")
+    said = {
+        "family": fit.family,
+        "module": type(fit).__module__,
+        "kind": type(fit).__name__,
+        "fit_id": fit.fit_id,
+        "content": tree_digest(kept),
+    }
+    tree.attrs[ATTRIBUTE] = json.dumps(said)
+    return bytes(tree.to_netcdf(engine="h5netcdf"))
+
+
+def tree_digest(tree: xr.DataTree) -> str:
+    """Hash the values, labels and attributes of every group."""
+    groups: dict[str, Any] = {}
+    for node in tree.subtree:
+        attributes = {k: v for k, v in node.attrs.items() if k != ATTRIBUTE}
+        groups[node.path] = {
+            "data": node.to_dataset(inherit=False),
+            "attributes": json.dumps(attributes, sort_keys=True, default=str),
+        }
+    return data_digest(groups)
+
+
+def load_fit(file: str | Path) -> Fitted:
+    """Read what ``fit.save(file)`` wrote; nothing is sampled.
+
+    The id of each fit is computed again from what it is made of, and everything in the file from
+    its content. Raises ``BadInput`` for another file, and for one that was changed.
+
+    >>> import her2bayes as hb
+    >>> fit = hb.load_fit("results/fits/survival-0123456789ab.nc")  # doctest: +SKIP
+    """
+    path = Path(file)
+    try:
+        tree = xr.load_datatree(io.BytesIO(path.read_bytes()), engine="h5netcdf")
+        said = json.loads(tree.attrs[ATTRIBUTE])
+        kind = _kind(said)
+    except (OSError, KeyError, ValueError, AttributeError, ImportError) as error:
+        remedy = "give a file that fit.save() wrote"
+        raise BadInput(Fault("no saved fit", file=path, remedy=remedy)) from error
+    remedy = "take the file as it was saved, or fit again"
+    if tree_digest(tree) != said["content"]:
+        raise BadInput(Fault("the file was changed after it was saved", path, remedy=remedy))
+    del tree.attrs[ATTRIBUTE]
+    fit: Fitted = kind.unpacked(tree)
+    wrong = [name for name, one in fit.fits.items() if not _same_id(one.provenance)]
+    if wrong or fit.fit_id != said["fit_id"]:
+        problem = f"the file says fit {said['fit_id']}, its contents are another ({fit.fit_id})"
+        raise BadInput(Fault(problem, path, value=", ".join(wrong) or None, remedy=remedy))
+    return fit
+
+
+def _kind(said: Mapping[str, str]) -> Any:
+    """Class that was saved, from the rooms of this package only."""
+    module = said["module"]
+    if said["family"] not in ROOMS or not module.startswith(f"her2bayes.{said['family']}."):
+        raise ValueError(module)
+    return getattr(import_module(module), said["kind"])
+
+
+def _same_id(provenance: Mapping[str, Any]) -> bool:
+    """Whether a fit's id is that of what it is made of; a computed posterior has no such list."""
+    if not set(IDENTITY) <= set(provenance):
+        return True
+    return key({name: provenance[name] for name in IDENTITY}) == str(provenance["fit_id"])
+
 
 Asked = str | Estimand
 
@@ -187,14 +349,12 @@ class Fitted(ABC):
 
     def save(self, file: str | Path) -> Path:
         """Write one NetCDF file that ``load_fit`` reads; whole or not at all."""
-        from her2bayes.results.saved import save
 
         return save(self, Path(file))
 
     @property
     def __maketables_coef_table__(self) -> pd.DataFrame:
         """Estimands as ``maketables.ETable([fit])`` takes coefficients."""
-        from her2bayes.results.summary import coefficients
 
         return coefficients(self)
 
@@ -209,7 +369,6 @@ class Fitted(ABC):
 
     def __str__(self) -> str:
         """Ten lines at most: model, priors in clinical units, convergence, what may be asked."""
-        from her2bayes.results.summary import summary
 
         return summary(self)
 

@@ -19,7 +19,7 @@ import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import KINDS, Estimand
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.convergence import CONVERGED, verdict
 from her2bayes.inference.estimates import INTERVAL
 from her2bayes.inference.reweight import weighted_mean, weighted_quantiles
@@ -28,8 +28,6 @@ from her2bayes.inference.store import Store
 from her2bayes.page.numbers import probability
 from her2bayes.page.style import Figures
 from her2bayes.sensitivity import worker
-from her2bayes.sensitivity.execution import Progress, jobs
-from her2bayes.sensitivity.execution import run as run_jobs
 from her2bayes.sensitivity.scenarios import Grid, Scenario, crossed, kinds, one_at_a_time
 from her2bayes.sensitivity.summary import NO_ANSWER, Limits, counting, influence, summary
 from her2bayes.sensitivity.target import (
@@ -42,6 +40,8 @@ from her2bayes.sensitivity.target import (
     not_asked,
     unanswered,
 )
+from her2bayes.sensitivity.worker import Progress, jobs
+from her2bayes.sensitivity.worker import run as run_jobs
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.errors import BadInput, Fault
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.files import csv_text, digests, publish
 from her2bayes.inference.convergence import failed
 from her2bayes.page import style

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.convergence import failed
 from her2bayes.inference.reweight import diagnosis
 from her2bayes.sensitivity.scenarios import BASE, Axis, one_at_a_time

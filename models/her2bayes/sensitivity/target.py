@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.evidence.printed.conclusions import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.sensitivity.scenarios import PRIOR, Axis, Scenario, scenario
 

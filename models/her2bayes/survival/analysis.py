@@ -23,15 +23,15 @@ from her2bayes.evidence.patients.survival_cells import (
     survival_cells,
     time_counts,
 )
-from her2bayes.inference import refit
+from her2bayes.inference import fit as refit
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.survival.classical import classical_rows, variants
+from her2bayes.survival.doors import Specification, landmark_times
 from her2bayes.survival.estimates import Answers
 from her2bayes.survival.parts import parts
-from her2bayes.survival.specification import Specification, landmark_times
 from her2bayes.survival.survival import build
 
 if TYPE_CHECKING:

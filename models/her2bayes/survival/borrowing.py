@@ -19,10 +19,9 @@ from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.external_survival import External, external_cells, read_external
 from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
-from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.sampling import Sampling, cluster
 from her2bayes.inference.store import Store
-from her2bayes.inference.workers import cluster
-from her2bayes.page.failures import failures
+from her2bayes.page.fit_card import failures
 from her2bayes.survival import borrowing_rows as rows
 from her2bayes.survival import survival_borrowing
 from her2bayes.survival.analysis import Analysis
@@ -39,8 +38,8 @@ from her2bayes.survival.borrowing_sweep import (
     sweep,
     weight_posterior,
 )
+from her2bayes.survival.doors import Specification
 from her2bayes.survival.estimates import ORDER, pairs
-from her2bayes.survival.specification import Specification
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from her2bayes.classical import competing, logrank
+from her2bayes.classical import competing, survival
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
 from her2bayes.estimand import Contrast, Estimand
@@ -266,7 +266,7 @@ def _tests(counts: pd.DataFrame, factor: str, others: Sequence[str]) -> Iterator
     if others:
         yield _test(factor, km.logrank(counts, [factor], strata=others))
     if len(counts[factor].cat.categories) > 2:  # of two levels it is the log-rank test itself
-        yield _test(factor, logrank.trend(counts, factor))
+        yield _test(factor, survival.trend(counts, factor))
     for cause in filter(None, competing.causes_of(counts)):
         yield _test(factor, competing.gray(counts, factor, cause), f"{cause}: ")
 

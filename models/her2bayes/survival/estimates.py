@@ -16,6 +16,7 @@ from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.estimates import Event, estimate
 from her2bayes.inference.fit import Fit
+from her2bayes.survival.doors import Specification
 from her2bayes.survival.draws import (
     SPREADS,
     Curves,
@@ -32,7 +33,6 @@ from her2bayes.survival.draws import (
     sets,
 )
 from her2bayes.survival.piecewise import OWN, TERM
-from her2bayes.survival.specification import Specification
 
 ORDER = ("zero", "ultralow", "low", "positive")  # from worse to better, as HER2-directed drugs act
 EVENT = "P(HR < 1)"

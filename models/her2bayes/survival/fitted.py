@@ -21,7 +21,7 @@ from her2bayes.evidence.patients.external_survival import landmark_counts, read_
 from her2bayes.evidence.patients.follow_up import FollowUp, factor_name, open_table
 from her2bayes.evidence.patients.survival_cells import time_counts
 from her2bayes.inference import digest as digests
-from her2bayes.inference import refit
+from her2bayes.inference import fit
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.fit import GROUPS, Fit
 from her2bayes.inference.own_model import is_own, own_model
@@ -31,16 +31,24 @@ from her2bayes.page.fit_card import stated_priors
 from her2bayes.page.report import slug
 from her2bayes.results.fitted import Asked, Figures, Fitted
 from her2bayes.survival import borrowing as choices
-from her2bayes.survival import borrowing_section, checks, comparison, drawings, section
+from her2bayes.survival import borrowing_section, comparison, drawings, section
+from her2bayes.survival import comparison as checks
 from her2bayes.survival.analysis import Analysis, careful_fit, prepare
 from her2bayes.survival.borrowing import Borrowed, Borrowing
-from her2bayes.survival.doors import Reading, cohort_text, read
+from her2bayes.survival.doors import (
+    MODELS,
+    Reading,
+    Specification,
+    cohort_text,
+    cut_scheme,
+    elicited,
+    read,
+)
 from her2bayes.survival.sensitivity import target
-from her2bayes.survival.specification import MODELS, Specification, cut_scheme, elicited
 from her2bayes.survival.survival import build
 
 if TYPE_CHECKING:
-    from her2bayes.evidence.printed.conclusions import Conclusion
+    from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
     from her2bayes.sensitivity.target import Target
@@ -443,7 +451,7 @@ def unpack(tree: xr.DataTree) -> FittedSurvival:
         reference=said["reference"],
         follow_up=follow_up,
         counts=time_counts(follow_up),
-        model=refit.Specification(build, data, priors, _tuples(said["options"])),
+        model=fit.Specification(build, data, priors, _tuples(said["options"])),
     )
     return FittedSurvival(analysis, Sampling(**said["sampling"]), said["about"])
 

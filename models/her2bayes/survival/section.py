@@ -14,13 +14,12 @@ from her2bayes.page.fit_card import fit_card
 from her2bayes.page.numbers import count, interval, number, p_value, probability, survival_time
 from her2bayes.page.report import Part
 from her2bayes.page.section import Figure, Section, Table
-from her2bayes.page.shared import HIDDEN, SHARED, survival_counts
-from her2bayes.page.small_cells import conceal
+from her2bayes.page.shared import HIDDEN, SHARED, conceal, survival_counts
 from her2bayes.survival import drawings
 from her2bayes.survival.analysis import Analysis
+from her2bayes.survival.doors import MODELS
 from her2bayes.survival.estimates import given_entry, pairs
 from her2bayes.survival.figures import endpoint_name
-from her2bayes.survival.specification import MODELS
 
 TOLD = ("median", "association", "hazard_ratio")  # kinds of classical numbers in the terminal
 FEW = 10  # patients at risk; below, a Kaplan–Meier step is over a tenth

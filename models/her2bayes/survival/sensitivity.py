@@ -19,8 +19,8 @@ from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.patients.external_survival import external_cells
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
-from her2bayes.evidence.printed.conclusions import Conclusion
-from her2bayes.inference import refit
+from her2bayes.evidence.printed.tables import Conclusion
+from her2bayes.inference import fit
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import Drawn, Target
 from her2bayes.survival import survival_borrowing
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.patients.follow_up import FollowUp
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
-    from her2bayes.survival.specification import Specification
+    from her2bayes.survival.doors import Specification
 
 KINDS = ("hazard_ratio", "survival", "survival_difference", "rmst", "rmst_difference", "rmst_ratio",
          "hazard", "cumulative_hazard")  # fmt: skip
@@ -204,7 +204,7 @@ def _answerable(estimand: Estimand, cells: xr.Dataset) -> bool:
     return known and not faults(estimand, cells, xr.Dataset())
 
 
-def specification(target: Target, of: Scenario) -> refit.Specification:
+def specification(target: Target, of: Scenario) -> fit.Specification:
     """Model and data of a scenario."""
     data = target.data
     priors = dict(data["priors"])
@@ -220,10 +220,10 @@ def specification(target: Target, of: Scenario) -> refit.Specification:
     scales += tuple(f"frailty_{name}" for name in data["frailty"])
     weight, external = _borrowed(target, of)
     if not weight:
-        return refit.Specification(build, cells, priors, options, (*top, *scales))
+        return fit.Specification(build, cells, priors, options, (*top, *scales))
     both = {"own": cells, "external": external}
     chosen = {**options, "power": weight}
-    return refit.Specification(survival_borrowing.build, both, priors, chosen, (*top, *scales))
+    return fit.Specification(survival_borrowing.build, both, priors, chosen, (*top, *scales))
 
 
 def _borrowed(target: Target, of: Scenario) -> tuple[float, xr.Dataset]:

@@ -32,8 +32,7 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior, complete, prior
-from her2bayes.survival.centring import centred
-from her2bayes.survival.parts import parts, term, variable
+from her2bayes.survival.parts import centred, parts, term, variable
 
 DEFAULT_PRIORS = {
     "reference_log_hazard": prior(

@@ -31,8 +31,8 @@ import xarray as xr
 
 from her2bayes.bayes.crossing import number
 from her2bayes.bayes.prior import Prior, prior
-from her2bayes.survival.centring import centred
 from her2bayes.survival.parts import (
+    centred,
     contrast,
     event_weights,
     factors,

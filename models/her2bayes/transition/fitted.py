@@ -18,10 +18,10 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Estimand, parse
-from her2bayes.evidence.data_frame import as_arrow
 from her2bayes.evidence.patients.cohort import Cohort
 from her2bayes.evidence.patients.patients import Patients, read_patients
 from her2bayes.evidence.printed.study import Study
+from her2bayes.evidence.read_table import as_arrow
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.own_model import is_own, own_model
@@ -32,20 +32,13 @@ from her2bayes.transition import assay, cohort, figures, packed, paper
 from her2bayes.transition.assay import read_rows
 from her2bayes.transition.assay_error import has_prior
 from her2bayes.transition.cohort import By, CohortTransitions, Pairs
-from her2bayes.transition.draws import (
-    TRUE_CLASSES,
-    Line,
-    Matrix,
-    draws,
-    levels,
-    summarise,
-)
+from her2bayes.transition.draws import TRUE_CLASSES, Line, Matrix, draws, levels, summarise
 from her2bayes.transition.rows import ROW_PRIORS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from her2bayes.evidence.printed.conclusions import Conclusion
+    from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
     from her2bayes.sensitivity.target import Target
@@ -270,7 +263,7 @@ class FittedPairs(FittedTransitions):
     def part(self, *, suppress_below: int = 0) -> Part:
         """This analysis as a part of a report; to be shared, small counts are hidden."""
         from her2bayes.page.report import Part, slug
-        from her2bayes.page.small_cells import conceal_flow
+        from her2bayes.page.shared import conceal_flow
         from her2bayes.transition.section_cohort import cohort_section, pairs_section
 
         pairs, below = self.result.pairs, suppress_below

@@ -11,8 +11,7 @@ from her2bayes.page.evidence_table import join_unprinted
 from her2bayes.page.fit_card import fit_card
 from her2bayes.page.numbers import count, interval, probability
 from her2bayes.page.section import Figure, Section, Table
-from her2bayes.page.shared import HIDDEN, SHARED
-from her2bayes.page.small_cells import conceal_flow
+from her2bayes.page.shared import HIDDEN, SHARED, conceal_flow
 from her2bayes.transition.assay_error import NOT_IDENTIFIED
 from her2bayes.transition.cohort import ALL, SINGLE, CohortTransitions
 from her2bayes.transition.draws import shared

@@ -19,8 +19,8 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.estimand import Estimand
-from her2bayes.evidence.printed.conclusions import Conclusion
-from her2bayes.inference.refit import Specification
+from her2bayes.evidence.printed.tables import Conclusion
+from her2bayes.inference.fit import Specification
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, READING, Axis, Scenario
 from her2bayes.sensitivity.target import REFIT, Drawn, Target, impossible
 from her2bayes.transition import latent_table

@@ -10,8 +10,8 @@ import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.patients.aggregate import transition_counts
-from her2bayes.evidence.printed.conclusions import Conclusion
-from her2bayes.inference.refit import Specification
+from her2bayes.evidence.printed.tables import Conclusion
+from her2bayes.inference.fit import Specification
 from her2bayes.sensitivity.scenarios import DATA, PRIOR, READING, Axis, Scenario
 from her2bayes.sensitivity.target import Target
 from her2bayes.transition import assay, assay_error, her2_transition

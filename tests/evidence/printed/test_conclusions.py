@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from her2bayes.errors import BadInput
-from her2bayes.evidence.printed.conclusions import read_conclusion
 from her2bayes.evidence.printed.study import load_study, published_folder
-from her2bayes.evidence.printed.tables import load_conclusions, vocabulary
+from her2bayes.evidence.printed.tables import load_conclusions, read_conclusion, vocabulary
 
 WORDS = vocabulary({"her2": ("zero", "low"), "hr_status": ("positive", "negative")}, ("os",))
 HEADER = "conclusion_id,conclusion,locator,note\n"

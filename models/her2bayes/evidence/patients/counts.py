@@ -13,11 +13,10 @@ import xarray as xr
 
 from her2bayes.errors import Fault, nearest, raise_if
 from her2bayes.evidence.classify import CATEGORIES, UNKNOWN
-from her2bayes.evidence.data_frame import as_arrow, levels_in_order
 from her2bayes.evidence.patients.aggregate import ALL, reading_of, status_cells
 from her2bayes.evidence.patients.follow_up import factor_name
 from her2bayes.evidence.patients.follow_up_checks import in_order
-from her2bayes.evidence.read_table import SHOWN, TextTable, text_table
+from her2bayes.evidence.read_table import SHOWN, TextTable, as_arrow, levels_in_order, text_table
 
 NUMBERS = ("n", "count")
 """Columns that may hold the numbers of patients."""

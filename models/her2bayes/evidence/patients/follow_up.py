@@ -25,7 +25,6 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.evidence.data_frame import NAME, as_arrow, levels_in_order, without_dictionaries
 from her2bayes.evidence.patients import follow_up_checks as checks
 from her2bayes.evidence.patients.event_codes import (
     CENSORED,
@@ -36,7 +35,14 @@ from her2bayes.evidence.patients.event_codes import (
     decide,
 )
 from her2bayes.evidence.patients.follow_up_checks import collect, without_deprecations
-from her2bayes.evidence.read_table import TextTable, read_table
+from her2bayes.evidence.read_table import (
+    NAME,
+    TextTable,
+    as_arrow,
+    levels_in_order,
+    read_table,
+    without_dictionaries,
+)
 
 # months in one unit of time; a month is a twelfth of 365.25 days
 MONTHS = {"days": 12 / 365.25, "weeks": 84 / 365.25, "months": 1.0, "years": 12.0}

@@ -23,20 +23,22 @@ import pyarrow.dataset
 
 from her2bayes.errors import BadInput, Fault, nearest, raise_if
 from her2bayes.evidence.classify import CATEGORIES
-from her2bayes.evidence.data_frame import (
-    NAME,
-    as_arrow,
-    digest_of,
-    levels_in_order,
-    without_dictionaries,
-)
 from her2bayes.evidence.patients.cohort import ENDS, Cohort, read_cohort
 from her2bayes.evidence.patients.cohort_columns import MONTHS
 from her2bayes.evidence.patients.follow_up import FollowUp, known_text, read_follow_up
 from her2bayes.evidence.patients.follow_up_checks import LINE, collect
 from her2bayes.evidence.patients.maps import load_map, map_path
 from her2bayes.evidence.patients.maps_schema import ColumnMap, EndpointMap
-from her2bayes.evidence.read_table import TextTable, read_table, text_table
+from her2bayes.evidence.read_table import (
+    NAME,
+    TextTable,
+    as_arrow,
+    digest_of,
+    levels_in_order,
+    read_table,
+    text_table,
+    without_dictionaries,
+)
 
 ONE = ""
 """The tumour of a file that tells of one only."""

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
-from her2bayes.evidence.printed.conclusions import FILE as CONCLUSIONS
-from her2bayes.evidence.printed.conclusions import Conclusion, conclusions_of
 from her2bayes.evidence.printed.csv_rows import Rows, check_cells, read_rows
 from her2bayes.evidence.printed.design import DESIGN, STUDY_ID, Design, Factor, read_design
 from her2bayes.evidence.printed.ledger import check_ledger, remarks
 from her2bayes.evidence.printed.reconstruction_choices import choice_faults
 from her2bayes.evidence.printed.schema import LEDGER, MAX_FAULTS, TABLES
-from her2bayes.evidence.printed.tables import check_table
+from her2bayes.evidence.printed.tables import FILE as CONCLUSIONS
+from her2bayes.evidence.printed.tables import Conclusion, check_table, conclusions_of
 from her2bayes.evidence.printed.vocabulary import STATUS, Vocabulary
 from her2bayes.files import note
 

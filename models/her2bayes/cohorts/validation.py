@@ -19,7 +19,7 @@ import pandas as pd
 from her2bayes.calibration.run import LEVEL, band, band_p_value, finish
 from her2bayes.classical.proportions import interval
 from her2bayes.cohorts.chain.replica import Settings
-from her2bayes.cohorts.validation.exercise import (
+from her2bayes.cohorts.validation_exercise import (
     ENOUGH,
     MEMBERS,
     PRINTED,
@@ -27,8 +27,8 @@ from her2bayes.cohorts.validation.exercise import (
     QUICK,
     exercise,
 )
-from her2bayes.cohorts.validation.exercise import LEVEL as INTERVAL
-from her2bayes.cohorts.validation.truths import REAL, real_patients, sampler
+from her2bayes.cohorts.validation_exercise import LEVEL as INTERVAL
+from her2bayes.cohorts.validation_truths import REAL, real_patients, sampler
 from her2bayes.inference.meaning import meaning
 from her2bayes.page.section import Figure
 from her2bayes.page.section_view import standalone

@@ -28,7 +28,7 @@ from her2bayes.cohorts.chain.replica import Effort, Replica, Settings
 from her2bayes.cohorts.chain.summary import Statistic
 from her2bayes.cohorts.chain.tempering import Chain, chain
 from her2bayes.cohorts.diagnostics import landmarks, log_hazards
-from her2bayes.cohorts.validation.truths import (
+from her2bayes.cohorts.validation_truths import (
     CELLS,
     COUNTS,
     CUT_END,

@@ -18,7 +18,7 @@ from her2bayes.audit.claims import Claim, read_claims
 from her2bayes.audit.rounding import cell
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.summary import CountFact, Statistic, Summary, Target
-from her2bayes.cohorts.printed.constraints import summary
+from her2bayes.cohorts.constraints import summary
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study

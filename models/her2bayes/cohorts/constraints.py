@@ -28,7 +28,7 @@ from her2bayes.cohorts.chain.summary import (
     Summary,
     Target,
 )
-from her2bayes.cohorts.printed.interpretations import (
+from her2bayes.cohorts.interpretations import (
     DEFAULTS,
     FOLLOW_UP,
     STATISTIC,

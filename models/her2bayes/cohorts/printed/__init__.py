@@ -1,1 +1,0 @@
-"""What a paper prints of survival, as a chain over cohorts takes it."""

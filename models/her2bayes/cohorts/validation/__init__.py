@@ -1,1 +1,0 @@
-"""How well reconstruction recovers cohorts whose patients are known."""
