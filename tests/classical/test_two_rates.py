@@ -7,8 +7,7 @@ from math import inf, isnan
 import numpy as np
 import pytest
 
-from her2bayes.classical.multiplicity import METHODS, adjusted
-from her2bayes.classical.proportions import newcombe
+from her2bayes.classical.proportions import METHODS, adjusted, newcombe
 from her2bayes.errors import BadInput
 from her2bayes.rates.classical import barnard, boschloo, ratio
 

@@ -76,3 +76,22 @@ def test_a_second_process_reads_what_the_first_compiled(tmp_path: Path) -> None:
     assert draws == again
     assert hits == [0, 0]
     assert more == [1, 1]
+
+
+def test_an_entry_of_the_cache_that_cannot_be_read_is_compiled_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A truncated entry, or one that names a module of another version, is not trusted."""
+    import numba
+
+    real, model = numba.cfunc, model_of_many_kinds()
+
+    def damaged(signature: Any, cache: bool = False) -> Any:
+        if cache:
+            raise ModuleNotFoundError("of a former version")
+        return real(signature)
+
+    monkeypatch.setattr(numba, "cfunc", damaged)
+    with compiler_flags():
+        assert compiled_model(model).n_dim > 0
+    assert "compiled anew" in caplog.text

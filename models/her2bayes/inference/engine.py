@@ -106,6 +106,11 @@ def compiled_model(model: Any) -> Any:
     )
 
 
+PACKAGE = __name__.partition(".")[0]
+
+log = logging.getLogger(__name__)
+
+
 class _Layout:
     """Where nutpie's record keeps each array: all addresses, then all sizes, then all shapes."""
 
@@ -164,14 +169,22 @@ class _Layout:
         known = CACHED_SRC_FUNCTIONS.get(inner.py_func)
         kinds = ("float64", "float32", "int64", "int32", "int16", "int8", "uint64", "bool_")
         names = {
-            "__name__": __name__, "inner": inner, "np": np, "carray": numba.carray,
+            # the cache imports this module to read an entry: one that no later version moves
+            "__name__": PACKAGE, "inner": inner, "np": np, "carray": numba.carray,
             "pointer": address_as_void_pointer,
             **{kind: getattr(np, kind) for kind in kinds}, "bool": np.bool_,
         }  # fmt: skip
-        key = known and f"{known} {text} {signature} {pytensor.__version__} {numba.__version__}"
+        key = (
+            known
+            and f"{PACKAGE} {known} {text} {signature} {pytensor.__version__} {numba.__version__}"
+        )
         key = key and sha256(key.encode()).hexdigest()
         wrapper = compile_numba_function_src(text, name, names, cache_key=key)
-        return numba.cfunc(signature, cache=key is not None)(wrapper)
+        try:
+            return numba.cfunc(signature, cache=key is not None)(wrapper)
+        except Exception:  # an entry that cannot be read is not trusted: compiled anew
+            log.warning("the compile cache of this model cannot be read: compiled anew")
+            return numba.cfunc(signature)(wrapper)
 
 
 # fastmath off: draws then do not depend on whether numba's cache was warm. No C compiler and no

@@ -1,6 +1,6 @@
 """A report to share: small counts hidden, and nothing else that patients' records give directly.
 
-What is left are counts (``small_cells``) and answers of the models. Answers of the models are not
+What is left are counts and answers of the models. Answers of the models are not
 protected: a posterior of a small group is itself informative, and who knows every other count, the
 seed and the versions can run the model for each value a hidden count may have.
 

@@ -19,8 +19,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from her2bayes.classical.association import variants
-from her2bayes.classical.multiplicity import adjusted
-from her2bayes.classical.proportions import Interval, interval, newcombe, percent_row
+from her2bayes.classical.proportions import Interval, adjusted, interval, newcombe, percent_row
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Contrast, Estimand
 

@@ -26,8 +26,7 @@ from scipy import stats
 
 from her2bayes.bayes.prior import Prior
 from her2bayes.classical.association import variants
-from her2bayes.classical.multiplicity import adjusted
-from her2bayes.classical.proportions import interval, newcombe, percent_row, wilson_row
+from her2bayes.classical.proportions import adjusted, interval, newcombe, percent_row, wilson_row
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.printed.adverse_events import ANY, NO_SYSTEM, AdverseEvents, at_risk_faults
