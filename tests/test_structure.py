@@ -18,9 +18,6 @@ MOST_IN_A_FOLDER = 25
 MOST_POSITIONAL = 6
 MOST_LONG = 12  # functions above it
 LEFT = (  # circles of files that are still to be undone; none of folders
-    {"rates.events", "rates.fitted", "rates.responses", "rates.section_events",
-     "rates.section_response"},
-    {"distribution.fitted", "distribution.section_crossed", "distribution.sensitivity"},
     {"sensitivity.run", "sensitivity.section"},
 )  # fmt: skip
 COMPILED = ("jit", "fast", "outer", "inlined", "compiled", "overload", "vectorize")

@@ -217,7 +217,7 @@ class FittedDistribution(Fitted):
         """One target for each table that answers some of the conclusions."""
         from her2bayes.distribution.sensitivity import targets_of_fit
 
-        return targets_of_fit(self, conclusions)
+        return targets_of_fit(self.name, self.analyses, self.counts, conclusions)
 
     def packed(self) -> xr.DataTree:
         """Fits and tables as groups, the rest as attributes."""

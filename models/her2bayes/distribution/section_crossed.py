@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -40,17 +40,58 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
     from her2bayes.distribution.estimates import Analysis
-    from her2bayes.distribution.fitted import FittedDistribution
+    from her2bayes.results.fitted import Asked, Figures
 
 
-def shares_figure(fit: FittedDistribution, factor: str) -> Drawing:
+class Shares(Protocol):
+    """What is reported and drawn of fitted shares."""
+
+    @property
+    def title(self) -> str:
+        """What was fitted, of whom."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Factors in words."""
+
+    @property
+    def counts(self) -> Mapping[str, xr.DataArray]:
+        """Readings of one class by factor."""
+
+    @property
+    def analyses(self) -> tuple[Analysis, ...]:
+        """One table and fit each."""
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Who was counted."""
+
+    @property
+    def flow(self) -> pd.DataFrame | None:
+        """What became of every row of a mapped file."""
+
+    @property
+    def figures(self) -> Figures:
+        """Figures by name."""
+
+    def unknown(self) -> pd.DataFrame:
+        """Shares of all patients if those of unknown status are not missing at random."""
+
+    def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
+        """One row an estimand, everything the report holds where none is named."""
+
+    def draws(self, estimand: Sequence[Asked], *, group: str = "posterior") -> xr.Dataset:
+        """Draws of what is asked."""
+
+
+def shares_figure(fit: Shares, factor: str) -> Drawing:
     """Shares by level of a factor: counted with Wilson interval, posterior with 95 % interval."""
     table = _counts_of(fit, factor)
     panels, _ = panels_of(factor, table, by_estimand(fit.estimates()))
     return figures.shares(panels, _reference(fit))
 
 
-def groups_figure(fit: FittedDistribution, factor: str = "") -> Drawing:
+def groups_figure(fit: Shares, factor: str = "") -> Drawing:
     """Groups of an exchangeable factor from low to high, and what is predicted for a new one."""
     table = _crossed(fit)
     factor = factor or table.exchangeable[0]
@@ -69,7 +110,7 @@ def groups_figure(fit: FittedDistribution, factor: str = "") -> Drawing:
     return figures.forest(drawn, _reference(fit))
 
 
-def grid_figure(fit: FittedDistribution, rows: str = "", columns: str = "") -> Drawing:
+def grid_figure(fit: Shares, rows: str = "", columns: str = "") -> Drawing:
     """Shares at every combination of levels of two factors, other factors as observed."""
     table = _crossed(fit)
     fixed = [f for f in table.levels if f not in table.exchangeable] or list(table.levels)
@@ -106,7 +147,7 @@ def grid_figure(fit: FittedDistribution, rows: str = "", columns: str = "") -> D
     return figures.forest(drawn, _reference(fit))
 
 
-def _reference(fit: FittedDistribution) -> dict[str, float]:
+def _reference(fit: Shares) -> dict[str, float]:
     """Posterior median of each class among all patients, in percent.
 
     Counted shares are no reference where readings of several classes are left out of them.
@@ -118,7 +159,7 @@ def _reference(fit: FittedDistribution) -> dict[str, float]:
     return {h: row["posterior_median"] for h, row in shares.items() if row}
 
 
-def prior_figure(fit: FittedDistribution) -> Drawing:
+def prior_figure(fit: Shares) -> Drawing:
     """Shares of all patients before and after the data."""
     return figures.prior_to_posterior(_before_after(fit))
 
@@ -153,7 +194,7 @@ def unknown_table(analyses: Sequence[Analysis], odds: Sequence[float]) -> pd.Dat
 _ODDS = {0.0: "none of them", 1.0: "missing at random", float("inf"): "all of them"}
 
 
-def crossed_section(fit: FittedDistribution, *, shared: bool = False) -> Section:
+def crossed_section(fit: Shares, *, shared: bool = False) -> Section:
     """Report shares from crossed cells; ``shared``: nothing that is counted, models only."""
     table, analysis = _crossed(fit), fit.analyses[0]
     estimates = fit.estimates()
@@ -193,7 +234,7 @@ _MNAR = (
 )
 
 
-def _crossed_paragraphs(fit: FittedDistribution, shared: bool) -> tuple[str, ...]:
+def _crossed_paragraphs(fit: Shares, shared: bool) -> tuple[str, ...]:
     table = _crossed(fit)
     lines = [] if shared else [". ".join(upper(fact) for fact in fit.facts) + "."]
     several = len(table.levels) > 1
@@ -218,7 +259,7 @@ def _crossed_paragraphs(fit: FittedDistribution, shared: bool) -> tuple[str, ...
     return tuple(lines)
 
 
-def _shares_table(fit: FittedDistribution, factor: str, known: Known, *, shared: bool) -> Table:
+def _shares_table(fit: Shares, factor: str, known: Known, *, shared: bool) -> Table:
     table = _counts_of(fit, factor)
     label = fit.labels[factor]
     if not shared:
@@ -279,7 +320,7 @@ def _spread_tables(estimates: pd.DataFrame) -> list[Table]:
     return [Table("Spread of effects", pd.DataFrame(rows), caption)] if rows else []
 
 
-def _drawing_of(fit: FittedDistribution, which: str, title: str, *factors: str) -> Figure:
+def _drawing_of(fit: Shares, which: str, title: str, *factors: str) -> Figure:
     drawing = getattr(fit.figures, which)(*factors)
     name = "-".join([which, *factors]).replace("_", "-")
     verdict = worst(fit.estimates()["convergence"])
@@ -305,7 +346,7 @@ def _standard(factor: str, level: str, her2: str) -> str:
     return str(Estimand("standardised_share", f"her2={her2}", ((factor, level),)))
 
 
-def _before_after(fit: FittedDistribution) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _before_after(fit: Shares) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     table = fit.analyses[0].table
     texts = [f"share[her2={her2}]" for her2 in table.classes]
     after, before = (fit.draws(texts, group=group) for group in ("posterior", "prior"))
@@ -315,7 +356,7 @@ def _before_after(fit: FittedDistribution) -> dict[str, tuple[np.ndarray, np.nda
     }
 
 
-def _counts_of(fit: FittedDistribution, factor: str) -> xr.DataArray:
+def _counts_of(fit: Shares, factor: str) -> xr.DataArray:
     if factor not in fit.counts:
         allowed = ", ".join(name for name in fit.counts if name)
         raise BadInput(Fault("no such factor", value=factor, allowed=allowed))
@@ -328,7 +369,7 @@ def _levels(levels: Mapping[str, Sequence[str]], factor: str) -> Sequence[str]:
     return levels[factor]
 
 
-def _crossed(fit: FittedDistribution) -> Crossed:
+def _crossed(fit: Shares) -> Crossed:
     table = fit.analyses[0].table
     if not isinstance(table, Crossed):
         raise BadInput(Fault("factors are not crossed here", remedy="give patients, or cells"))
@@ -346,7 +387,7 @@ METHODS = (
 )
 
 
-def cohort_section(fit: FittedDistribution, below: int = 0) -> Section:
+def cohort_section(fit: Shares, below: int = 0) -> Section:
     """Who was counted; to share, only what became of the rows, small counts hidden."""
     flow = fit.flow
     facts = [f"{upper(fact)}." for fact in fit.facts] or [f"{fit.title}."]

@@ -22,7 +22,7 @@ from her2bayes.distribution.cells import KINDS as TERM_KINDS
 from her2bayes.distribution.cells import design as cell_design
 from her2bayes.distribution.cells import split
 from her2bayes.distribution.draws import Crossed, Partition, Table, some_draws, unanswered
-from her2bayes.distribution.estimates import MODELS
+from her2bayes.distribution.estimates import MODELS, Analysis
 from her2bayes.errors import raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.tables import Conclusion
@@ -31,7 +31,6 @@ from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, 
 from her2bayes.sensitivity.target import Target
 
 if TYPE_CHECKING:
-    from her2bayes.distribution.fitted import FittedDistribution
     from her2bayes.evidence.printed.study import Study
 
 KINDS = ("share", "share_difference", "share_ratio")
@@ -80,27 +79,32 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
     ]
 
 
-def targets_of_fit(fit: FittedDistribution, conclusions: Sequence[Conclusion]) -> list[Target]:
+def targets_of_fit(
+    who: str,
+    analyses: Sequence[Analysis],
+    counts: Mapping[str, xr.DataArray],
+    conclusions: Sequence[Conclusion],
+) -> list[Target]:
     """One target for each fitted table that answers some of the conclusions."""
     found: list[Target] = []
     left = list(conclusions)
-    for analysis in fit.analyses:
+    for analysis in analyses:
         table = analysis.table
         known = some_draws(analysis.fit.prior, table, [one.estimand for one in left])
         asked = tuple(one for one in left if one.estimand in known)
         left = [one for one in left if one.estimand not in known]
         if asked and isinstance(table, Crossed):
-            name = f"HER2 status of {fit.name}"
+            name = f"HER2 status of {who}"
             found.append(Target("distribution", name, asked, crossed_axes(table), {"table": table}))
         elif asked and isinstance(table, Partition):
-            tables = {f: t for f, t in fit.counts.items() if f == table.factor}
+            tables = {f: t for f, t in counts.items() if f == table.factor}
             data = {
                 "factor": table.factor, "parent": table.parent, "counts": table.counts,
                 "others": {},
             }  # fmt: skip
             name = f"HER2 status by {table.factor}" if table.factor else "HER2 status"
             found.append(Target("distribution", name, asked, axes(tables, table.factor), data))
-    raise_if([unanswered(one.estimand, [a.table for a in fit.analyses]) for one in left])
+    raise_if([unanswered(one.estimand, [a.table for a in analyses]) for one in left])
     return found
 
 

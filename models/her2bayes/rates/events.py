@@ -59,8 +59,6 @@ from her2bayes.rates.rate_exact import (
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.sampling import Sampling
-    from her2bayes.inference.store import Store
-    from her2bayes.rates.fitted import AdverseEventFit
 
 CAREFUL = 0.99
 """Acceptance asked of the sampler."""
@@ -477,13 +475,3 @@ def arm_classical(severity: str, table: xr.Dataset) -> Iterator[dict[str, Any]]:
 def applies(study: Study) -> bool:
     """Whether the study prints adverse events."""
     return not study.adverse_events.empty
-
-
-def run(
-    study: Study, store: Store | None, sampling: Sampling, say: Say = lambda _: None
-) -> AdverseEventFit:
-    """Fit the adverse events of ``study``: the door of the reproduction."""
-    from her2bayes.rates.fitted import fit_adverse_events
-
-    found: AdverseEventFit = fit_adverse_events(study, store=store, sampling=sampling, say=say)  # type: ignore[assignment]
-    return found

@@ -44,8 +44,6 @@ from her2bayes.rates.rate_exact import Hierarchy, Hyper, hierarchical, joint_dra
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.sampling import Sampling
-    from her2bayes.inference.store import Store
-    from her2bayes.rates.fitted import ResponseFit
     from her2bayes.rates.rate_exact import Rate
 
 ORDERED = "ordered"
@@ -443,12 +441,3 @@ def split(
 def applies(study: Study) -> bool:
     """Whether the study prints responses."""
     return read_responses(study) is not None
-
-
-def run(
-    study: Study, store: Store | None, sampling: Sampling, say: Say = lambda _: None
-) -> ResponseFit:
-    """Fit the responses of ``study``: the door of the reproduction."""
-    from her2bayes.rates.fitted import fit_response
-
-    return fit_response(study, store=store, sampling=sampling, say=say)

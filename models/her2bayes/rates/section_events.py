@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -21,13 +21,56 @@ from her2bayes.results.fitted import Figures
 if TYPE_CHECKING:
     import matplotlib.figure
 
-    from her2bayes.rates.fitted import AdverseEventFit, TwoArmFit
-    from her2bayes.rates.fitted_base import RatesFit
+    from her2bayes.evidence.printed.adverse_events import AdverseEvents
+    from her2bayes.inference.fit import Fit
+    from her2bayes.rates.events import Arms
 
 Known = Mapping[str, Mapping[str, Any]]
 
 
-def _known(fit: RatesFit) -> Known:
+class OneArm(Protocol):
+    """What is reported of one arm."""
+
+    @property
+    def data(self) -> AdverseEvents:
+        """Counts."""
+
+    @property
+    def fit(self) -> Fit | None:
+        """Fit of the single events, where there are any."""
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Rate that matters, by severity, as a fraction."""
+
+    @property
+    def compared(self) -> pd.DataFrame:
+        """Rates here beside those of other studies."""
+
+    def estimates(self) -> pd.DataFrame:
+        """Every row of estimates."""
+
+
+class TwoArms(Protocol):
+    """What is reported of two arms."""
+
+    @property
+    def data(self) -> Arms:
+        """Counts by severity."""
+
+    @property
+    def sampled(self) -> Mapping[str, Fit]:
+        """Fits of the single events by severity."""
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """One row an event."""
+
+    def estimates(self) -> pd.DataFrame:
+        """Every row of estimates."""
+
+
+def _known(fit: OneArm | TwoArms) -> Known:
     """Rows of estimates by estimand."""
     return {
         str(row["estimand"]): {str(name): value for name, value in row.items()}
@@ -35,7 +78,7 @@ def _known(fit: RatesFit) -> Known:
     }
 
 
-def section(fit: AdverseEventFit) -> Section:
+def section(fit: OneArm) -> Section:
     """Report adverse events of one arm, beside those of other studies where there are any."""
     known = _known(fit)
     return Section(
@@ -48,7 +91,7 @@ def section(fit: AdverseEventFit) -> Section:
     )
 
 
-def ordered(fit: AdverseEventFit) -> list[tuple[str, str]]:
+def ordered(fit: OneArm) -> list[tuple[str, str]]:
     """Body system and event, systems by their most frequent event, events by frequency."""
     counts = fit.data.counts
     rows = list(zip(map(str, counts["body_system"].values), map(str, counts["event"].values),
@@ -57,7 +100,7 @@ def ordered(fit: AdverseEventFit) -> list[tuple[str, str]]:
     return [(s, e) for s, e, n in sorted(rows, key=lambda r: (-top[r[0]], r[0], -r[2], r[1]))]
 
 
-def _paragraphs(fit: AdverseEventFit) -> Iterator[str]:
+def _paragraphs(fit: OneArm) -> Iterator[str]:
     events = fit.data
     if said := events.contradictions():
         yield f"Contradictory counts: {'; '.join(said)}."
@@ -94,7 +137,7 @@ def _paragraphs(fit: AdverseEventFit) -> Iterator[str]:
     )
 
 
-def _dots(fit: AdverseEventFit, known: Known) -> list[figures.Event]:
+def _dots(fit: OneArm, known: Known) -> list[figures.Event]:
     cells = fit.data.cells()
     rows = []
     for system, event in ordered(fit):
@@ -108,12 +151,12 @@ def _dots(fit: AdverseEventFit, known: Known) -> list[figures.Event]:
     return rows
 
 
-def drawings(fit: AdverseEventFit) -> Figures:
+def drawings(fit: OneArm) -> Figures:
     """Figures of one arm by name."""
     return Figures({"events": lambda: figures.dots(_dots(fit, _known(fit)))})
 
 
-def _figure(fit: AdverseEventFit, known: Known) -> Figure:
+def _figure(fit: OneArm, known: Known) -> Figure:
     rows = _dots(fit, known)
     verdict = worst(str(row["convergence"]) for row in known.values())
     warning = "" if verdict == CONVERGED else f" This fit is {verdict}."
@@ -136,7 +179,7 @@ def _alt(rows: Sequence[figures.Event], severities: Sequence[str]) -> str:
     return f"Posterior medians: {'; '.join(parts)}."
 
 
-def _table(fit: AdverseEventFit, known: Known) -> Table:
+def _table(fit: OneArm, known: Known) -> Table:
     cells = fit.data.cells()
     names = [(system, event) for system, event in ordered(fit)]
     if fit.data.whole:
@@ -197,7 +240,7 @@ def _external(compared: pd.DataFrame | None) -> Iterator[Table]:
     yield Table("Compared with other studies", pd.DataFrame(rows).fillna(""), caption)
 
 
-def _cards(fit: AdverseEventFit) -> Iterator[FitCard]:
+def _cards(fit: OneArm) -> Iterator[FitCard]:
     if fit.fit is not None:
         yield fit_card(fit.fit, "Adverse events", fit.estimates())
     if fit.data.whole:
@@ -221,7 +264,7 @@ _MODEL = (
 )
 
 
-def section_of_arms(fit: TwoArmFit) -> Section:
+def section_of_arms(fit: TwoArms) -> Section:
     """Report adverse events of two arms."""
     paragraphs = [_MODEL] if fit.sampled else []
     if fit.data.whole:
@@ -245,7 +288,7 @@ def section_of_arms(fit: TwoArmFit) -> Section:
     )
 
 
-def _panels(fit: TwoArmFit, severity: str) -> dict[str, list[figures.Row]]:
+def _panels(fit: TwoArms, severity: str) -> dict[str, list[figures.Row]]:
     """Rows of a forest by arm, under their body systems."""
     known = _known(fit)
     arms = dict(zip(fit.data.names, ("control", "treated"), strict=True))
@@ -268,7 +311,7 @@ def _panels(fit: TwoArmFit, severity: str) -> dict[str, list[figures.Row]]:
     return panels
 
 
-def drawings_of_arms(fit: TwoArmFit) -> Figures:
+def drawings_of_arms(fit: TwoArms) -> Figures:
     """Figures of two arms by name."""
 
     def events(severity: str, arm: str) -> matplotlib.figure.Figure:
@@ -280,7 +323,7 @@ def drawings_of_arms(fit: TwoArmFit) -> Figures:
 _AXIS = "patients with the event, %"
 
 
-def _arm_figure(fit: TwoArmFit, severity: str) -> Figure:
+def _arm_figure(fit: TwoArms, severity: str) -> Figure:
     panels = _panels(fit, severity)
     key = {"as counted": figures.RAW, "posterior, 95 %": figures.POOLED}
     control, treated = panels
@@ -296,11 +339,11 @@ def _arm_figure(fit: TwoArmFit, severity: str) -> Figure:
     )
 
 
-def _single(fit: TwoArmFit) -> pd.Series:
+def _single(fit: TwoArms) -> pd.Series:
     return fit.differences["event"] != ANY
 
 
-def _arm_tables(fit: TwoArmFit) -> Iterator[Table]:
+def _arm_tables(fit: TwoArms) -> Iterator[Table]:
     single = _single(fit)
     if (~single).any():
         yield Table("Any event at all", _frame(fit, fit.differences[~single]), _WHOLE)
@@ -320,7 +363,7 @@ _WHOLE = (
 )
 
 
-def _frame(fit: TwoArmFit, differences: pd.DataFrame) -> pd.DataFrame:
+def _frame(fit: TwoArms, differences: pd.DataFrame) -> pd.DataFrame:
     known = _known(fit)
     control, treated = fit.data.names
     rows = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -25,15 +25,46 @@ if TYPE_CHECKING:
 
     from her2bayes.evidence.printed.responses import Rest
     from her2bayes.rates.borrowed_rates import Borrowing
-    from her2bayes.rates.fitted import ResponseFit
-    from her2bayes.rates.responses import Levels
+    from her2bayes.rates.draws import Part
+    from her2bayes.rates.responses import Best, Levels, ResponseData
 
 Known = Mapping[tuple[str, str], Mapping[str, Any]]
 ALL = "All patients"
 _KEY = {"counted, 95 % Wilson": figures.RAW, "posterior (EXNEX), 95 %": figures.POOLED}
 
 
-def section(fit: ResponseFit) -> Section:
+class Responses(Protocol):
+    """What is reported of responses."""
+
+    @property
+    def data(self) -> ResponseData:
+        """Counts."""
+
+    @property
+    def levels(self) -> tuple[Levels, ...]:
+        """Rates by level of each factor."""
+
+    @property
+    def best(self) -> tuple[Best, ...]:
+        """Categories of best response."""
+
+    @property
+    def shares(self) -> tuple[Part, ...]:
+        """Rates that stand alone."""
+
+    @property
+    def borrowings(self) -> tuple[Borrowing, ...]:
+        """Rates of all patients with evidence from outside."""
+
+    @property
+    def tests(self) -> list[dict[str, Any]]:
+        """Every comparison of two levels."""
+
+    def estimates(self) -> pd.DataFrame:
+        """Every row of estimates."""
+
+
+def section(fit: Responses) -> Section:
     """Report responses: bars, forest raw and pooled, borrowing and its tipping curve."""
     known = index(fit.estimates())
     return Section(
@@ -46,7 +77,7 @@ def section(fit: ResponseFit) -> Section:
     )
 
 
-def _paragraphs(fit: ResponseFit) -> Iterator[str]:
+def _paragraphs(fit: Responses) -> Iterator[str]:
     patients = max(int(table["patients"].sum()) for table in fit.data.counts.values())
     yield (
         f"Responses of {patients} patients. Each factor is an analysis of its own: the same "
@@ -89,7 +120,7 @@ def _paragraphs(fit: ResponseFit) -> Iterator[str]:
         )
 
 
-def left_out(fit: ResponseFit) -> list[str]:
+def left_out(fit: Responses) -> list[str]:
     """Say of each factor which patients no comparison holds, and why."""
     said = []
     for (group, factor), rest in fit.data.rests.items():
@@ -107,7 +138,7 @@ def left_out(fit: ResponseFit) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def _left_out(fit: ResponseFit) -> Iterator[str]:
+def _left_out(fit: Responses) -> Iterator[str]:
     if said := left_out(fit):
         yield (
             f"Left out of the comparisons: {'; '.join(said)}. A patient of unknown level is not "
@@ -116,7 +147,7 @@ def _left_out(fit: ResponseFit) -> Iterator[str]:
         )
 
 
-def _figures(fit: ResponseFit, known: Known) -> Iterator[Figure]:
+def _figures(fit: Responses, known: Known) -> Iterator[Figure]:
     if fit.best:
         yield _best(fit)
     panels, overall = _panels(fit, known), _overall(fit)
@@ -150,7 +181,7 @@ def _figures(fit: ResponseFit, known: Known) -> Iterator[Figure]:
         )
 
 
-def _bars(fit: ResponseFit) -> dict[str, dict[str, int]]:
+def _bars(fit: Responses) -> dict[str, dict[str, int]]:
     """Counts of best responses by what they are of."""
     rows = {}
     for one in fit.best:
@@ -162,7 +193,7 @@ def _bars(fit: ResponseFit) -> dict[str, dict[str, int]]:
     return rows
 
 
-def _best(fit: ResponseFit) -> Figure:
+def _best(fit: Responses) -> Figure:
     rows = _bars(fit)
     alt = "; ".join(
         f"{label}: " + ", ".join(f"{n} {v}" for n, v in counts.items())
@@ -176,7 +207,7 @@ def _best(fit: ResponseFit) -> Figure:
     return Figure("figure-best-response", "Best response", drawing, caption, alt)
 
 
-def _panels(fit: ResponseFit, known: Known) -> dict[str, list[figures.Row]]:
+def _panels(fit: Responses, known: Known) -> dict[str, list[figures.Row]]:
     panels: dict[str, list[figures.Row]] = {}
     for (group, factor), counts in fit.data.counts.items():
         if not factor:
@@ -195,7 +226,7 @@ def _panels(fit: ResponseFit, known: Known) -> dict[str, list[figures.Row]]:
     return panels
 
 
-def _overall(fit: ResponseFit) -> dict[str, float]:
+def _overall(fit: Responses) -> dict[str, float]:
     return {
         group.upper(): 100 * float(table["responders"].sum() / table["patients"].sum())
         for (group, factor), table in fit.data.counts.items()
@@ -231,7 +262,7 @@ def _choices(one: Borrowing) -> Figure:
     )
 
 
-def drawings(fit: ResponseFit) -> Figures:
+def drawings(fit: Responses) -> Figures:
     """Figures by name; a group of responses is named as in the table ("orr")."""
 
     def rates(group: str) -> matplotlib.figure.Figure:
@@ -272,7 +303,7 @@ def _alt(panels: Mapping[str, list[figures.Row]]) -> str:
     return ". ".join(parts) + "."
 
 
-def _cards(fit: ResponseFit) -> Iterator[FitCard]:
+def _cards(fit: Responses) -> Iterator[FitCard]:
     for levels in fit.levels:
         label = fit.data.labels.get(levels.factor, levels.factor)
         title = f"{levels.group.upper()} by {label}"
@@ -314,7 +345,7 @@ def cells(counts: xr.Dataset) -> Iterator[tuple[str, int, int]]:
         yield str(level), int(responders), int(patients)
 
 
-def tables(fit: ResponseFit, known: Known) -> Iterator[Table]:
+def tables(fit: Responses, known: Known) -> Iterator[Table]:
     """Every table of the section."""
     rows = [row for levels in fit.levels for row in _rate_rows(levels, fit, known)]
     if rows:
@@ -352,7 +383,7 @@ _LEFT = (
 )
 
 
-def _left_rows(fit: ResponseFit, known: Known) -> Iterator[dict[str, str]]:
+def _left_rows(fit: Responses, known: Known) -> Iterator[dict[str, str]]:
     """One row a level that stands alone or a factor that leaves patients out."""
     for (group, factor), counts in fit.data.counts.items():
         rest = fit.data.rests.get((group, factor))
@@ -380,7 +411,7 @@ def _not_counted(rest: Rest | None) -> str:
     return f"{rest.name}: {number_} ({rest.fewest} to {rest.most} responders)"
 
 
-def _rate_rows(levels: Levels, fit: ResponseFit, known: Known) -> Iterator[dict[str, str]]:
+def _rate_rows(levels: Levels, fit: Responses, known: Known) -> Iterator[dict[str, str]]:
     label = fit.data.labels.get(levels.factor, levels.factor)
     for place, (level, responders, patients) in enumerate(cells(levels.counts)):
         if not patients:
@@ -406,7 +437,7 @@ def _rate_rows(levels: Levels, fit: ResponseFit, known: Known) -> Iterator[dict[
         }
 
 
-def _test_rows(fit: ResponseFit) -> Iterator[dict[str, str]]:
+def _test_rows(fit: Responses) -> Iterator[dict[str, str]]:
     for test in fit.tests:
         gap, gap_low, gap_high = (100 * v for v in test["difference"])
         ratio, ratio_low, ratio_high = test["ratio"]

@@ -3,8 +3,9 @@
 The analyses a report can hold; a new one is one line here and a folder of its own.
 
 ``answers`` gives ``applies(study) -> bool`` and ``run(study, store, sampling)`` (with ``say``
-where it tells of its steps), whose result holds ``estimates`` and, where it has any, ``classical``
-(both keyed by estimand); ``report`` gives ``section(result) -> Section`` with the fits behind it.
+where it tells of its steps; ``fits`` names another function that does this), whose result holds
+``estimates`` and, where it has any, ``classical`` (both keyed by estimand); ``report`` gives
+``section(result) -> Section`` with the fits behind it.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Family:
     missing: str
     answers: str
     report: str
+    fits: str = ""
 
     def applies(self, study: Study) -> bool:
         """Tell whether the printed evidence of a study allows the analysis."""
@@ -71,9 +73,10 @@ class Family:
         say: Callable[[str], None],
     ) -> Any:
         """Fit what the analysis fits, or read it from the store; ``say`` is told of each step."""
-        run = import_module(f"her2bayes.{self.answers}").run
+        module, _, name = (self.fits or f"{self.answers}.run").rpartition(".")
+        run = getattr(import_module(f"her2bayes.{module}"), name)
         told = {"say": say} if "say" in signature(run).parameters else {}
-        return run(study, store, sampling, **told)
+        return run(study, store=store, sampling=sampling, **told)
 
     def section(self, result: Any) -> Section:
         """Report a result."""
@@ -109,6 +112,7 @@ FAMILIES = (
         "no responses are printed",
         "rates.responses",
         "rates.section_response",
+        "rates.fitted.fit_response",
     ),
     Family(
         "adverse_events",
@@ -116,6 +120,7 @@ FAMILIES = (
         "no adverse events are printed",
         "rates.events",
         "rates.section_events",
+        "rates.fitted.fit_adverse_events",
     ),
 )
 
