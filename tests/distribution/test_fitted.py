@@ -192,7 +192,7 @@ class TestAnswers:
             fit.draws("median[os | her2=low]")
 
     def test_conclusions_are_asked_of_the_table_that_answers_them(self, fit: Any) -> None:
-        from her2bayes.reproduce.sensitivity import read_conclusions
+        from her2bayes.sensitivity.run import read_conclusions
 
         asked = read_conclusions(["share[her2=low | centre=new centre] > 0.4"], None)
         (target,) = fit.targets(asked)

@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.patients.cohort import Cohort, read_cohort, reclassified
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.patients.maps import load_map, map_path
-from her2bayes.evidence.printed.tables import (
-    FILE,
-    Conclusion,
-    load_conclusions,
-    read_conclusion,
-    vocabulary,
-)
-from her2bayes.inference.sampling import Settings, cluster
+from her2bayes.evidence.printed.tables import FILE, vocabulary
 from her2bayes.page.report import slug
-from her2bayes.sensitivity import run
-from her2bayes.sensitivity.run import Sensitivity
-from her2bayes.sensitivity.scenarios import Grid, read_grid
+from her2bayes.sensitivity.run import (
+    Asked,
+    about_fit,
+    answer,
+    for_no_patients,
+    read_conclusions,
+    study_targets,
+)
+from her2bayes.sensitivity.scenarios import Grid
+from her2bayes.sensitivity.section import Sensitivity
 from her2bayes.sensitivity.summary import Limits
-from her2bayes.sensitivity.target import Target
 from her2bayes.sensitivity.worker import Progress
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
-    from her2bayes.evidence.printed.vocabulary import Vocabulary
     from her2bayes.results.fitted import Fitted
     from her2bayes.survival.doors import Reading, Specification
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be analysed: whose conclusions they are, and the targets that answer them."""
-
-    about: Mapping[str, str]
-    targets: tuple[Target, ...]
 
 
 def about_study(
@@ -58,7 +43,7 @@ def about_study(
         raise BadInput(Fault("the study lists no conclusions", file=study.folder, remedy=remedy))
     if out is not None:
         _check_folder(study, out)
-    return Asked(_about(study), tuple(run.study_targets(study, asked)))
+    return Asked(_about(study), tuple(study_targets(study, asked)))
 
 
 def about_patients(
@@ -197,37 +182,22 @@ def sensitivity(
     >>> found = hb.sensitivity(hb.load_study("shi2023"))  # doctest: +SKIP
     >>> print(found)  # doctest: +SKIP
     """
-    limits = Limits(holds)
-    asked = _asked(target, conclusions, patients)
-    axes = [axis for one in asked.targets for axis in one.axes]
-    wanted = read_grid(Path(grid), axes) if isinstance(grid, str | Path) else grid
-    accept = 0.95 if any(one.family == "survival" for one in asked.targets) else 0.9
-    settings = Settings(seed, quick, accept)
-    start = monotonic()
-    with ExitStack() as stack:
-        folder = Path(store or stack.enter_context(TemporaryDirectory(prefix="her2-scenarios-")))
-        if not resume:
-            forget(folder)
-
-        @cache
-        def client() -> Any:
-            with _importable_nowhere():
-                return stack.enter_context(cluster(scheduler, workers))
-
-        found = run.run(
-            asked.targets,
-            settings.sampling,
-            folder,
-            client,
-            grid=wanted,
-            limits=limits,
-            reweight=reweight,
-            surfaces=surfaces,
-            progress=progress,
-            fits=None if fits is None else Path(fits),
-        )
-    minutes = (monotonic() - start) / 60
-    return replace(found, about=asked.about, settings=settings, minutes=minutes)
+    Limits(holds)  # a limit that cannot be is said before patients are read
+    return answer(
+        _asked(target, conclusions, patients),
+        grid=grid,
+        holds=holds,
+        reweight=reweight,
+        surfaces=surfaces,
+        scheduler=scheduler,
+        workers=workers,
+        resume=resume,
+        store=store,
+        fits=fits,
+        seed=seed,
+        quick=quick,
+        progress=progress,
+    )
 
 
 def _asked(
@@ -239,60 +209,12 @@ def _asked(
 
     if not isinstance(target, Asked | Study | Fitted):
         return _from_options(target, conclusions, patients)
-    if patients:
-        problem = "these arguments are for patients"
-        raise BadInput(Fault(problem, value=", ".join(patients), remedy="leave them out"))
+    for_no_patients(patients)
     if isinstance(target, Asked):
         return target
     if isinstance(target, Study):
         return about_study(target, conclusions)
-    if conclusions is None:
-        remedy = 'give statements, e.g. ["hazard_ratio[os ; her2: positive vs low] < 1"]'
-        raise BadInput(Fault("a fit has no conclusions of its own", remedy=remedy))
-    about = {"id": target.family, "title": target.title, "citation": "", "doi": ""}
-    about |= dict(target.part().about)
-    return Asked(about, tuple(target.targets(read_conclusions(conclusions, None))))
-
-
-def read_conclusions(
-    given: str | Path | Sequence[str], words: Vocabulary | None
-) -> tuple[Conclusion, ...]:
-    """Statements as conclusions, or those of a CSV file; ``BadInput`` with every fault.
-
-    ``words`` are the factors, levels and endpoints that exist, where they are known.
-    """
-    if isinstance(given, Path) or (isinstance(given, str) and given.endswith(".csv")):
-        if words is None:
-            remedy = "give the statements as texts"
-            raise BadInput(Fault("a file of conclusions needs its patients", given, remedy=remedy))
-        return load_conclusions(Path(given), words)
-    found, faults = [], []
-    for place, text in enumerate([given] if isinstance(given, str) else given, 1):
-        read, wrong = read_conclusion(text, words)
-        faults += wrong
-        found += [] if read is None else [replace(read, id=f"c{place}")]
-    raise_if(faults)
-    return tuple(found)
-
-
-@contextmanager
-def _importable_nowhere() -> Iterator[None]:
-    """Let worker processes start without running the user's script again.
-
-    A new process imports the file of ``__main__``; a script without the usual guard would ask for
-    its workers again there, and fail.
-    """
-    main = sys.modules["__main__"]
-    names = ("__file__", "__spec__")
-    kept = {name: getattr(main, name) for name in names if hasattr(main, name)}
-    try:
-        for name in kept:
-            delattr(main, name)
-        main.__spec__ = None
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(main, name, value)
+    return about_fit(target, conclusions)
 
 
 def _about(study: Study) -> dict[str, str]:
@@ -311,12 +233,6 @@ def _check_folder(study: Study, out: Path) -> None:
         remedy = "give a folder that can be written"
         faults.append(Fault("the results cannot be written here", existing, remedy=remedy))
     raise_if(faults)
-
-
-def forget(folder: Path) -> None:
-    """Remove stored scenarios, so that everything is computed again."""
-    for path in folder.glob("*.nc"):
-        path.unlink()
 
 
 PERCENT = (1.0, 10.0)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
     from her2bayes.results.comparison import Comparison
-    from her2bayes.sensitivity.run import Sensitivity
+    from her2bayes.sensitivity.section import Sensitivity
     from her2bayes.sensitivity.target import Target
 
 
@@ -332,11 +332,9 @@ class Fitted(ABC):
 
         >>> os.sensitivity(["hazard_ratio[os ; her2: positive vs low] < 1"])  # doctest: +SKIP
         """
-        from importlib import import_module
+        from her2bayes.sensitivity.run import about_fit, answer
 
-        above = import_module("her2bayes.reproduce.sensitivity")  # the room that joins families
-        found: Sensitivity = above.sensitivity(self, conclusions, **choices)
-        return found
+        return answer(about_fit(self, conclusions), **choices)
 
     @abstractmethod
     def packed(self) -> xr.DataTree:

@@ -7,11 +7,15 @@ many of them keep a conclusion is no probability, and is never given as one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,25 +23,29 @@ import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import KINDS, Estimand
-from her2bayes.evidence.printed.tables import Conclusion
+from her2bayes.evidence.printed.tables import Conclusion, load_conclusions, read_conclusion
 from her2bayes.inference.convergence import CONVERGED, verdict
 from her2bayes.inference.estimates import INTERVAL
 from her2bayes.inference.reweight import weighted_mean, weighted_quantiles
-from her2bayes.inference.sampling import Sampling, Settings
+from her2bayes.inference.sampling import Sampling, Settings, cluster
 from her2bayes.inference.store import Store
-from her2bayes.page.numbers import probability
-from her2bayes.page.style import Figures
 from her2bayes.sensitivity import worker
-from her2bayes.sensitivity.scenarios import Grid, Scenario, crossed, kinds, one_at_a_time
+from her2bayes.sensitivity.scenarios import (
+    Grid,
+    Scenario,
+    crossed,
+    kinds,
+    one_at_a_time,
+    read_grid,
+)
+from her2bayes.sensitivity.section import Sensitivity
 from her2bayes.sensitivity.summary import NO_ANSWER, Limits, counting, influence, summary
 from her2bayes.sensitivity.target import (
     EXACT,
     FAMILIES,
     IMPOSSIBLE,
-    REWEIGHTED,
     Drawn,
     Target,
-    not_asked,
     unanswered,
 )
 from her2bayes.sensitivity.worker import Progress, jobs
@@ -45,7 +53,8 @@ from her2bayes.sensitivity.worker import run as run_jobs
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
-    from her2bayes.page.section import Section
+    from her2bayes.evidence.printed.vocabulary import Vocabulary
+    from her2bayes.page.report import Part
 
 STUDY_FAMILIES = ("distribution", "transition", "rates", "printed")
 
@@ -75,95 +84,40 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Sensitivity:
-    """What the scenarios say of each conclusion; printing it says so in a line each.
+@dataclass(frozen=True)
+class Asked:
+    """What is to be analysed: whose conclusions they are, and the targets that answer them."""
 
-    ``table`` (also ``frame``) has one row a conclusion and scenario, ``summary`` one row a
-    conclusion, ``surfaces`` its two crossed axes, ``seconds`` what the workers spent. ``about``
-    says whose conclusions they are; ``settings`` and ``minutes`` how they were asked.
-    """
-
-    conclusions: tuple[Conclusion, ...]
+    about: Mapping[str, str]
     targets: tuple[Target, ...]
-    table: pd.DataFrame
-    summary: pd.DataFrame
-    surfaces: Mapping[str, tuple[str, str]]
-    limits: Limits
-    seconds: Mapping[str, float]
-    about: Mapping[str, str] = field(default_factory=dict)
-    settings: Settings = Settings()  # noqa: RUF009 (frozen)
-    minutes: float = 0.0
 
-    def target(self, conclusion: str) -> Target:
-        """Target that answers a conclusion."""
-        return next(t for t in self.targets if conclusion in {c.id for c in t.conclusions})
 
-    def conclusion(self, name: str = "") -> Conclusion:
-        """Conclusion by id or statement, the first where none is named; ``BadInput`` otherwise."""
-        for one in self.conclusions:
-            if name in ("", one.id, str(one)):
-                return one
-        allowed = ", ".join(one.id for one in self.conclusions)
-        raise BadInput(Fault("no such conclusion", value=name, allowed=allowed))
+class Answering(Protocol):
+    """What is asked of a fitted analysis (``results.fitted``)."""
 
     @property
-    def frame(self) -> pd.DataFrame:
-        """One row a conclusion and scenario, as in ``sensitivity.csv``."""
-        return self.table
+    def family(self) -> str:
+        """Room of the package."""
 
     @property
-    def not_asked(self) -> pd.DataFrame:
-        """Choices that a reader may expect and that these data do not let anybody make."""
-        return not_asked(self.targets)
+    def title(self) -> str:
+        """What was fitted, of whom."""
 
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """Scenarios that did not converge, a line a conclusion."""
-        return tuple(
-            f"{row['conclusion']}: {row['not_converged']}"
-            for row in self.summary.to_dict("records")
-            if row["not_converged"]
-        )
+    def part(self) -> Part:
+        """The analysis as a part of a report."""
 
-    @property
-    def figures(self) -> Figures:
-        """``stability(family)``, ``tornado(conclusion)``, ``surface(conclusion)``."""
-        from her2bayes.sensitivity import section
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """What answers the conclusions."""
 
-        drawings = (section.stability, section.tornado, section.surface)
-        return Figures({draw.__name__: partial(draw, self) for draw in drawings})
 
-    def section(self) -> Section:
-        """All conclusions as a section of a report."""
-        from her2bayes.sensitivity.section import section
-
-        return section(self)
-
-    def write(self, out: str | Path) -> Path:
-        """Write sensitivity.csv, _summary.csv, _not_asked.csv, the page and its record into a
-        folder, and return the page; raises ``BadInput`` where that cannot be.
-        """
-        from her2bayes.sensitivity.section import write
-
-        return write(self, Path(out))
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """One line a conclusion: stance, whether it is robust, probability and its range."""
-        return tuple(
-            f"{row['stance']:<9} {row['robust']:<8} P {probability(row['probability'])} "
-            f"({probability(row['least'])} to {probability(row['most'])})  {row['statement']}"
-            for row in self.summary.to_dict("records")
-        )
-
-    def __str__(self) -> str:
-        """One line a conclusion, then what did not converge."""
-        return "\n".join((*self.lines, *(f"Not converged: {line}" for line in self.failed)))
-
-    def __repr__(self) -> str:
-        """One line."""
-        return f"<Sensitivity: {len(self.conclusions)} conclusions, {len(self.table)} rows>"
+def about_fit(fit: Answering, conclusions: str | Path | Sequence[str] | None) -> Asked:
+    """Conclusions on a fit of one's own data; ``BadInput`` where it answers none of them."""
+    if conclusions is None:
+        remedy = 'give statements, e.g. ["hazard_ratio[os ; her2: positive vs low] < 1"]'
+        raise BadInput(Fault("a fit has no conclusions of its own", remedy=remedy))
+    about = {"id": fit.family, "title": fit.title, "citation": "", "doi": ""}
+    about |= dict(fit.part().about)
+    return Asked(about, tuple(fit.targets(read_conclusions(conclusions, None))))
 
 
 def study_targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
@@ -186,6 +140,114 @@ def study_targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Targe
         ]
     )  # fmt: skip
     return found
+
+
+def read_conclusions(
+    given: str | Path | Sequence[str], words: Vocabulary | None
+) -> tuple[Conclusion, ...]:
+    """Statements as conclusions, or those of a CSV file; ``BadInput`` with every fault.
+
+    ``words`` are the factors, levels and endpoints that exist, where they are known.
+    """
+    if isinstance(given, Path) or (isinstance(given, str) and given.endswith(".csv")):
+        if words is None:
+            remedy = "give the statements as texts"
+            raise BadInput(Fault("a file of conclusions needs its patients", given, remedy=remedy))
+        return load_conclusions(Path(given), words)
+    found, faults = [], []
+    for place, text in enumerate([given] if isinstance(given, str) else given, 1):
+        read, wrong = read_conclusion(text, words)
+        faults += wrong
+        found += [] if read is None else [replace(read, id=f"c{place}")]
+    raise_if(faults)
+    return tuple(found)
+
+
+def answer(
+    asked: Asked,
+    *,
+    grid: str | Path | Grid | None = None,
+    holds: float = 0.975,
+    reweight: bool = True,
+    surfaces: bool = True,
+    scheduler: str = "",
+    workers: int = 2,
+    resume: bool = True,
+    store: str | Path | None = None,
+    fits: str | Path | None = None,
+    seed: int = 20230221,
+    quick: bool = False,
+    progress: Progress = lambda *_: None,
+    **patients: Any,
+) -> Sensitivity:
+    """Run what is asked with workers of its own; the arguments are those of ``hb.sensitivity``.
+
+    Those for patients are refused: whose conclusions they are is known by now.
+    """
+    limits = Limits(holds)
+    for_no_patients(patients)
+    axes = [axis for one in asked.targets for axis in one.axes]
+    wanted = read_grid(Path(grid), axes) if isinstance(grid, str | Path) else grid
+    accept = 0.95 if any(one.family == "survival" for one in asked.targets) else 0.9
+    settings = Settings(seed, quick, accept)
+    start = monotonic()
+    with ExitStack() as stack:
+        folder = Path(store or stack.enter_context(TemporaryDirectory(prefix="her2-scenarios-")))
+        if not resume:
+            forget(folder)
+
+        @cache
+        def client() -> Any:
+            with _importable_nowhere():
+                return stack.enter_context(cluster(scheduler, workers))
+
+        found = run(
+            asked.targets,
+            settings.sampling,
+            folder,
+            client,
+            grid=wanted,
+            limits=limits,
+            reweight=reweight,
+            surfaces=surfaces,
+            progress=progress,
+            fits=None if fits is None else Path(fits),
+        )
+    minutes = (monotonic() - start) / 60
+    return replace(found, about=asked.about, settings=settings, minutes=minutes)
+
+
+def for_no_patients(patients: Mapping[str, Any]) -> None:
+    """Refuse arguments that say how patients are read where none are."""
+    if patients:
+        problem = "these arguments are for patients"
+        raise BadInput(Fault(problem, value=", ".join(patients), remedy="leave them out"))
+
+
+@contextmanager
+def _importable_nowhere() -> Iterator[None]:
+    """Let worker processes start without running the user's script again.
+
+    A new process imports the file of ``__main__``; a script without the usual guard would ask for
+    its workers again there, and fail.
+    """
+    main = sys.modules["__main__"]
+    names = ("__file__", "__spec__")
+    kept = {name: getattr(main, name) for name in names if hasattr(main, name)}
+    try:
+        for name in kept:
+            delattr(main, name)
+        main.__spec__ = None
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
+
+
+def forget(folder: Path) -> None:
+    """Remove stored scenarios, so that everything is computed again."""
+    for path in folder.glob("*.nc"):
+        path.unlink()
 
 
 def plan(target: Target, grid: Grid | None) -> tuple[Target, list[Scenario]]:
@@ -375,11 +437,3 @@ def _surfaces(targets: Sequence[Target], table: pd.DataFrame) -> dict[str, tuple
                 order = [axis.name for axis in numeric if axis.name in axes]
                 chosen[conclusion.id] = (order[0], order[1])
     return chosen
-
-
-def methods_used(table: pd.DataFrame) -> dict[str, int]:
-    """Scenarios of targets by how they were computed; refused re-weightings count as refits."""
-    each = table.drop_duplicates(["analysis", "scenario"])
-    counted = each["method"].value_counts().to_dict()
-    refused = each["k_hat"].notna() & (each["method"] != REWEIGHTED)
-    return {**{str(k): int(v) for k, v in counted.items()}, "refused": int(refused.sum())}

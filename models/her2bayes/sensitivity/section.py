@@ -1,9 +1,13 @@
-"""The section on sensitivity: one sentence a conclusion, then what moves it and how far."""
+"""The section on sensitivity: one sentence a conclusion, then what moves it and how far.
+
+``Sensitivity`` is what is returned: its numbers, and this section of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +18,16 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.files import csv_text, digests, publish
 from her2bayes.inference.convergence import failed
+from her2bayes.inference.sampling import Settings
 from her2bayes.page import style
 from her2bayes.page.numbers import count, interval, number, probability
 from her2bayes.page.page import AnalysisPage
 from her2bayes.page.report import QUICK, analysis_files, record_text, run_record
 from her2bayes.page.section import Figure, Section, Table
+from her2bayes.page.style import Figures
 from her2bayes.sensitivity import figures
-from her2bayes.sensitivity.run import Sensitivity, methods_used
 from her2bayes.sensitivity.scenarios import AS_REPORTED, BASE, Axis, crossed, one_at_a_time
-from her2bayes.sensitivity.summary import counting, influence
+from her2bayes.sensitivity.summary import Limits, counting, influence, methods_used
 from her2bayes.sensitivity.target import Target, not_asked
 
 if TYPE_CHECKING:
@@ -401,3 +406,88 @@ def _counted(summary: pd.DataFrame) -> str:
         robust = int((rows["robust"] == "robust").sum())
         parts.append(f"{len(rows)} {stance} as reported ({robust} in every scenario tried)")
     return ", ".join(parts)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Sensitivity:
+    """What the scenarios say of each conclusion; printing it says so in a line each.
+
+    ``table`` (also ``frame``) has one row a conclusion and scenario, ``summary`` one row a
+    conclusion, ``surfaces`` its two crossed axes, ``seconds`` what the workers spent. ``about``
+    says whose conclusions they are; ``settings`` and ``minutes`` how they were asked.
+    """
+
+    conclusions: tuple[Conclusion, ...]
+    targets: tuple[Target, ...]
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    surfaces: Mapping[str, tuple[str, str]]
+    limits: Limits
+    seconds: Mapping[str, float]
+    about: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings = Settings()  # noqa: RUF009 (frozen)
+    minutes: float = 0.0
+
+    def target(self, conclusion: str) -> Target:
+        """Target that answers a conclusion."""
+        return next(t for t in self.targets if conclusion in {c.id for c in t.conclusions})
+
+    def conclusion(self, name: str = "") -> Conclusion:
+        """Conclusion by id or statement, the first where none is named; ``BadInput`` otherwise."""
+        for one in self.conclusions:
+            if name in ("", one.id, str(one)):
+                return one
+        allowed = ", ".join(one.id for one in self.conclusions)
+        raise BadInput(Fault("no such conclusion", value=name, allowed=allowed))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a conclusion and scenario, as in ``sensitivity.csv``."""
+        return self.table
+
+    @property
+    def not_asked(self) -> pd.DataFrame:
+        """Choices that a reader may expect and that these data do not let anybody make."""
+        return not_asked(self.targets)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Scenarios that did not converge, a line a conclusion."""
+        return tuple(
+            f"{row['conclusion']}: {row['not_converged']}"
+            for row in self.summary.to_dict("records")
+            if row["not_converged"]
+        )
+
+    @property
+    def figures(self) -> Figures:
+        """``stability(family)``, ``tornado(conclusion)``, ``surface(conclusion)``."""
+        drawings = (stability, tornado, surface)
+        return Figures({draw.__name__: partial(draw, self) for draw in drawings})
+
+    def section(self) -> Section:
+        """All conclusions as a section of a report."""
+        return section(self)
+
+    def write(self, out: str | Path) -> Path:
+        """Write sensitivity.csv, _summary.csv, _not_asked.csv, the page and its record into a
+        folder, and return the page; raises ``BadInput`` where that cannot be.
+        """
+        return write(self, Path(out))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line a conclusion: stance, whether it is robust, probability and its range."""
+        return tuple(
+            f"{row['stance']:<9} {row['robust']:<8} P {probability(row['probability'])} "
+            f"({probability(row['least'])} to {probability(row['most'])})  {row['statement']}"
+            for row in self.summary.to_dict("records")
+        )
+
+    def __str__(self) -> str:
+        """One line a conclusion, then what did not converge."""
+        return "\n".join((*self.lines, *(f"Not converged: {line}" for line in self.failed)))
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Sensitivity: {len(self.conclusions)} conclusions, {len(self.table)} rows>"

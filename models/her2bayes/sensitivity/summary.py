@@ -27,6 +27,7 @@ from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.convergence import failed
 from her2bayes.inference.reweight import diagnosis
 from her2bayes.sensitivity.scenarios import BASE, Axis, one_at_a_time
+from her2bayes.sensitivity.target import REWEIGHTED
 
 HOLDS, UNCERTAIN, FAILS, NO_ANSWER = "holds", "uncertain", "fails", "impossible"
 
@@ -179,3 +180,11 @@ def _percent(value: float) -> str:
         return ">99.9\N{NO-BREAK SPACE}%"
     text = "<0.1" if value < 0.001 else f"{100 * value:.1f}"
     return f"{text}\N{NO-BREAK SPACE}%"
+
+
+def methods_used(table: pd.DataFrame) -> dict[str, int]:
+    """Scenarios of targets by how they were computed; refused re-weightings count as refits."""
+    each = table.drop_duplicates(["analysis", "scenario"])
+    counted = each["method"].value_counts().to_dict()
+    refused = each["k_hat"].notna() & (each["method"] != REWEIGHTED)
+    return {**{str(k): int(v) for k, v in counted.items()}, "refused": int(refused.sum())}
