@@ -118,3 +118,12 @@ def test_unknown_groups_are_refused_with_the_nearest_name() -> None:
         tables.design(cells(TWO), ["stages"])
     with pytest.raises(BadInput, match="two groups or more"):
         tables.design(cells({"centre": ["A"]}), ["centre"])
+
+
+def test_a_table_of_one_factor_has_that_of_all_patients_beside_it() -> None:
+    coords = {"subgroup": ["A", "B"], "her2": HER2}
+    by_centre = xr.DataArray([[30, 20, 10], [12, 14, 9]], coords, ("subgroup", "her2"))
+    found = tables.with_whole({"centre": by_centre})
+    assert found[""].sel(subgroup="all").values.tolist() == [42, 34, 19]
+    other = by_centre + 1  # counts other patients: no table of all is made
+    assert "" not in tables.with_whole({"centre": by_centre, "stage": other})

@@ -457,3 +457,13 @@ def population(given: Any, cells: xr.Dataset) -> Standard | None:
     raise_if(faults)
     rows = {f: tuple(frame[f].astype(str)) for f in factors}
     return rows, tuple(float(w) for w in weight)
+
+
+def with_whole(tables: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Tables of one factor each, and that of all patients, where all count the same patients."""
+    totals = {tuple(int(n) for n in table.sum("subgroup").values) for table in tables.values()}
+    if "" in tables or len(totals) != 1:
+        return dict(tables)
+    whole = next(iter(tables.values())).sum("subgroup", keep_attrs=True)
+    nothing = {name: ("subgroup", [""]) for name in ("factor", "level", "parent")}
+    return {"": whole.expand_dims(subgroup=["all"]).assign_coords(nothing), **tables}

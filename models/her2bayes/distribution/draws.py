@@ -166,7 +166,8 @@ def unanswered(estimand: Estimand, tables: Sequence[Table]) -> Fault:
 def available(table: Table, her2: str = "") -> Iterator[str]:
     """What can be asked, one pattern each, of the class asked for where there is such a one."""
     first = her2 if her2 in table.classes else table.classes[-1]
-    yield f"share[her2={first}]"
+    if isinstance(table, Crossed) or not table.factor:
+        yield f"share[her2={first}]"
     for factor, levels in table.levels.items():
         level = levels[0]
         yield f"share[her2={first} | {factor}={level}]"

@@ -400,6 +400,7 @@ def _of_partitions(
     raise_if(_no_groups(groups))
     if how.own:
         return _of_own({f: t for f, t in tables.items() if f or len(tables) == 1}, name, how)
+    tables = cell_tables.with_whole(tables)
     listed = [Partition(factor, "", counts) for factor, counts in tables.items()]
     analyses = rows_of.fit_partitions(listed, how)
     return FittedDistribution(name, _labels(tables), tables, tuple(analyses))

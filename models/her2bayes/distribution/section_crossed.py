@@ -84,8 +84,9 @@ class Shares(Protocol):
         """Draws of what is asked."""
 
 
-def shares_figure(fit: Shares, factor: str) -> Drawing:
-    """Shares by level of a factor: counted with Wilson interval, posterior with 95 % interval."""
+def shares_figure(fit: Shares, factor: str = "") -> Drawing:
+    """Shares by level of a factor (the first): counted with Wilson interval, posterior."""
+    factor = factor or next((name for name in fit.counts if name), "")
     table = _counts_of(fit, factor)
     panels, _ = panels_of(factor, table, by_estimand(fit.estimates()))
     return figures.shares(panels, _reference(fit))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
 from her2bayes.classical.proportions import interval as share_interval
+from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.inference.fit import ExactFit
@@ -263,24 +264,36 @@ def _choices(one: Borrowing) -> Figure:
 
 
 def drawings(fit: Responses) -> Figures:
-    """Figures by name; a group of responses is named as in the table ("orr")."""
+    """Figures by name; a group of responses is named as in the table ("orr"), or the first one."""
+    groups = list(dict.fromkeys(group for group, _ in fit.data.counts))
+    of = {one.group: one for one in fit.borrowings}
 
-    def rates(group: str) -> matplotlib.figure.Figure:
-        name, panels = group.upper(), _panels(fit, index(fit.estimates()))
+    def rates(group: str = "") -> matplotlib.figure.Figure:
+        name = _one_of(groups, group).upper()
+        panels = _panels(fit, index(fit.estimates()))
         return figures.forest(name, panels[name], _overall(fit).get(name))
+
+    def borrowed(draw: Callable[[Borrowing], matplotlib.figure.Figure]) -> Any:
+        return lambda group="": draw(of[_one_of(list(of), group)])
 
     known: dict[str, Callable[..., matplotlib.figure.Figure]] = {}
     if any(factor for _, factor in fit.data.counts):
         known["rates"] = rates
     if fit.best:
         known["best_response"] = lambda: figures.bars(_bars(fit))
-    if of := {one.group: one for one in fit.borrowings}:
-        known["borrowing"] = lambda group: _forest(of[group])
-        known["tipping"] = lambda group: figures.tipping(of[group].tipping, of[group].threshold)
-        known["tipping_probability"] = lambda group: figures.tipping_probability(
-            of[group].tipping, of[group].threshold
+    if of:
+        known["borrowing"] = borrowed(_forest)
+        known["tipping"] = borrowed(lambda one: figures.tipping(one.tipping, one.threshold))
+        known["tipping_probability"] = borrowed(
+            lambda one: figures.tipping_probability(one.tipping, one.threshold)
         )
     return Figures(known)
+
+
+def _one_of(groups: Sequence[str], group: str) -> str:
+    if group and group not in groups:
+        raise BadInput(Fault("no such response", value=group, allowed=", ".join(groups)))
+    return group or groups[0]
 
 
 _POINTS = (0.025, 0.5, 0.975)
