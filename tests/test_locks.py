@@ -21,6 +21,9 @@ WANTED = {
     **PROJECT["dependency-groups"],
 }
 
+OWN = {"her2bayes", "agreement", "benchmarks"}
+"""The package, what tests share, what stands beside the scripts."""
+
 OPTIONAL = {"pyspark"}
 """Imported only where the user brings it."""
 
@@ -71,7 +74,7 @@ def third_party(*folders: str) -> set[str]:
                 modules = [node.module]
             tops = {module.split(".")[0] for module in modules} - sys.stdlib_module_names
             found |= {canonicalize_name(name) for top in tops for name in providers.get(top, [top])}
-    return found - {"her2bayes"}
+    return found - OWN
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def between_levels(p: Prior, rng: np.random.Generator) -> list[float]:
     return [middle, 95, most]
 
 
+def two_by_two(p: Prior, rng: np.random.Generator) -> list[float]:
+    """Ratio of the odds ratios of two classes in two levels: twice a difference of two effects."""
+    log_ratio = 2 * p["value"] * (rng.normal(size=SIZE) - rng.normal(size=SIZE))
+    low, high = np.exp(np.quantile(log_ratio, (0.025, 0.975)))
+    return [95, float(low), float(high)]
+
+
 def two_levels(p: Prior, rng: np.random.Generator) -> list[float]:
     most = np.exp(1.96 * np.sqrt(2) * p["value"])
     return [95, 1 / most, most]
@@ -144,6 +151,12 @@ COMPUTED: dict[tuple[str, str], Computed] = {
     ("her2_distribution", "alpha"): any_share,
     ("her2_distribution", "tau"): scale,
     ("her2_distribution", "fixed_tau"): other_share,
+    ("her2_distribution_crossed", "alpha"): any_share,
+    ("her2_distribution_crossed", "tau"): scale,
+    ("her2_distribution_crossed", "fixed_tau"): other_share,
+    ("her2_distribution_crossed", "interaction"): scale,
+    ("her2_distribution_crossed", "fixed_interaction"): two_by_two,
+    ("her2_distribution_crossed", "exchangeable"): scale,
     ("her2_distribution_dirichlet", "concentration"): weight,
     ("her2_distribution_dirichlet", "parent_concentration"): weight,
     ("her2_distribution_ordered", "tau"): between_levels,
@@ -178,6 +191,7 @@ def priors() -> dict[str, Mapping[str, Prior]]:
         if written:
             parts = path.relative_to(own_model.PACKAGE.parent).with_suffix("").parts
             found[path.stem] = getattr(importlib.import_module(".".join(parts)), written[1])
+    found.pop("kept")  # of reconstructed patients: words made of the numbers (``meaning_of``)
     return found
 
 

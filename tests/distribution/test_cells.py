@@ -89,7 +89,7 @@ def test_marginal_tables_hold_readings_of_one_class_and_say_what_is_left_out() -
     found = tables.one_level(cells(TWO), "stage")
     assert found["level"].values.tolist() == ["I", "II", "III"]
     assert found.values.tolist() == [[10, 10, 10]] * 3
-    assert found.attrs == {"partial": 30, "unknown": 30}
+    assert found.attrs == {"partial": 30, "unknown": 30, "ordered": False}
     assert tables.one_level(cells(TWO), "").values.tolist() == [[30, 30, 30]]
 
 

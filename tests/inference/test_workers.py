@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from her2bayes.benchmark.jobs import sample_model
 
+from benchmarks.jobs import sample_model
 from her2bayes.inference.sampling import cluster
 
 
@@ -28,10 +28,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         [*common, "worker", "--scheduler-file", str(file), "--nworkers", "2", "--nthreads", "1",
          "--memory-limit", "0", "--no-dashboard", "--local-directory", str(space)],
     ]  # fmt: skip
+    scripts = Path(__file__).resolve().parents[2] / "scripts"  # the work stands there
+    paths = [str(scripts), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with ExitStack() as stack:
         for call in calls:
             process = stack.enter_context(
-                subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.Popen(
+                    call, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
             )
             stack.callback(process.terminate)
             until = time.monotonic() + 60

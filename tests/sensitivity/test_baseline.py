@@ -18,6 +18,7 @@ from her2bayes.reproduce.build import FAMILIES
 from her2bayes.sensitivity import run, worker
 from her2bayes.sensitivity.scenarios import BASE
 from her2bayes.sensitivity.summary import Limits
+from her2bayes.sensitivity.target import FAMILIES as ROOMS
 from her2bayes.sensitivity.target import Drawn, Target
 
 QUICK = Sampling(draws=600, tune=400, chains=2)
@@ -92,7 +93,7 @@ def study_answers(study: Study, rows: pd.DataFrame) -> list[Target]:
     """Targets for every row of the page that a conclusion of this study can be about."""
     asked, found = as_conclusions(rows), []
     for name in run.STUDY_FAMILIES:
-        module = import_module(f"her2bayes.sensitivity.sensitivity_{name}")
+        module = import_module(ROOMS[name])
         left = [c for c in asked if str(c.estimand) not in answered(found)]
         found += module.targets(study, left)
     return found

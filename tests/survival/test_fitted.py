@@ -231,7 +231,7 @@ def test_a_file_with_other_patients_is_refused(tmp_path: Path) -> None:
 
 def test_levels_of_the_cells_are_those_of_the_factors(os: fitted.FittedSurvival) -> None:
     assert levels(os.cells, "her2") == ["zero", "low", "positive"]
-    assert os.analysis.levels["hr_status"] == ("negative", "positive")
+    assert os.analysis.levels["hr_status"] == ("positive", "negative")
 
 
 OWN = """

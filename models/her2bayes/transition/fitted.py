@@ -434,6 +434,7 @@ def fit_transitions(
     kept = Store(Path(store)) if isinstance(store, str | Path) else store
     if isinstance(data, Study):
         _refuse({"map": map is not None, "model": model != MODELS[0], "classes": bool(classes)})
+        paper.check_applies(data)
         rows = paper.with_priors(len(data.factors["her2"].names), priors or {})
         named = None if by is None else tuple(cohort.factors_of(by))
         how = paper.Specification(rows, named, assay, settings, kept)

@@ -369,6 +369,13 @@ def applies(study: Study) -> bool:
     return not study.transition_facts.empty
 
 
+def check_applies(study: Study) -> None:
+    """Raise ``BadInput`` where a study prints no facts on pairs."""
+    if not applies(study):
+        remedy = "add transition_facts.csv (data/README.md), or give patients with --cohort"
+        raise BadInput(Fault("the study prints no facts on pairs", value=study.id, remedy=remedy))
+
+
 def run(study: Study, store: Store | None, sampling: Sampling, say: Say = lambda _: None) -> Result:
     """Analyse the facts of a study under every reading and row prior."""
     return run_facts(study, Specification(sampling=sampling, store=store), say)
@@ -376,9 +383,7 @@ def run(study: Study, store: Store | None, sampling: Sampling, say: Say = lambda
 
 def run_facts(study: Study, how: Specification, say: Say = lambda _: None) -> Result:
     """Analyse the facts of a study. Raises ``BadInput`` where it prints none on pairs."""
-    if not applies(study):
-        remedy = "add transition_facts.csv (data/README.md), or give patients with --cohort"
-        raise BadInput(Fault("the study prints no facts on pairs", value=study.id, remedy=remedy))
+    check_applies(study)
     classes = tuple(study.factors["her2"].names)
     known = pair_facts(study)
     for note in known.notes:
