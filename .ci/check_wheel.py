@@ -15,7 +15,7 @@ HOSTILE = ("data", "models", "scripts", "tests", "reports", "estimand", "errors"
 USE = """
 import importlib, pathlib, pkgutil, sys
 import her2bayes
-from her2bayes.evidence.study import load_study, published_folder
+from her2bayes.evidence.printed.study import load_study, published_folder
 
 package = pathlib.Path(her2bayes.__file__).parent
 assert package.is_relative_to(sys.prefix), package
