@@ -15,6 +15,7 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.rates import sensitivity as sensitivity_rates
 from her2bayes.reproduce.build import FAMILIES
+from her2bayes.results.fitted import Fitted
 from her2bayes.sensitivity import run, worker
 from her2bayes.sensitivity.scenarios import BASE
 from her2bayes.sensitivity.summary import Limits
@@ -83,8 +84,9 @@ def assert_same(page: pd.DataFrame, table: pd.DataFrame) -> None:
 
 def page_of(study: Study, fits: Store, *names: str) -> pd.DataFrame:
     """Rows of the page that have a posterior under the reading that is reported first."""
-    tables = [f.run(study, fits, QUICK, lambda _: None).estimates
-              for f in FAMILIES if f.name in names and f.applies(study)]  # fmt: skip
+    done = [f.run(study, fits, QUICK, lambda _: None)
+            for f in FAMILIES if f.name in names and f.applies(study)]  # fmt: skip
+    tables = [r.estimates() if isinstance(r, Fitted) else r.estimates for r in done]
     rows = pd.concat(tables, ignore_index=True)
     return rows[(rows["reading"] == "") & rows["posterior_median"].notna()]
 

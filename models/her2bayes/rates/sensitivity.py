@@ -304,7 +304,8 @@ def _rates(target: Target, of: Scenario, draws: xr.Dataset, asked: Estimand) -> 
     data, model = target.data, target.data["model"]
     if model == EVENTS:
         severity, second = asked.conditions["severity"], data["members"] == ("severe",)
-        counts = AdverseEvents(data["counts"], ("", severity) if second else (severity,), {})
+        named = ("not asked", severity) if second else (severity,)
+        counts = AdverseEvents(data["counts"], named, {})
         return of_events(draws, counts)
     if model == BEST or of.get(MODEL, "") == BEST:
         counts = data["counts"] if model == BEST else data["ordered"]
