@@ -190,7 +190,7 @@ def edited(path: Path, change: Callable[[str], str] = str) -> None:
 
 def test_a_change_far_down_in_the_package_is_seen(copied: Path) -> None:
     before = [meaning(root) for root in ROOTS]
-    path = copied / "survival" / "centring.py"
+    path = copied / "survival" / "parts.py"
     edited(path, lambda text: text.replace(" / ", " * "))
     after = [meaning(root) for root in ROOTS]
     assert after[0] != before[0]
