@@ -38,7 +38,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the index and the pages of both papers, audited, without fits."""
     out = tmp_path_factory.mktemp("out")
     for study in build.load_studies(["shi2023", "ni2025"]):
-        build.write_study(study, [], out, Settings(), lambda _: None)
+        build.write_study(study, [], out / study.id, Settings(), lambda _: None)
     build.write_index(out)
     return out
 
