@@ -33,35 +33,13 @@ from her2bayes.audit.claims import (
 )
 from her2bayes.audit.known import Known, read_known
 from her2bayes.evidence.printed.number import p_values_in
-from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, TEXT_COLUMNS
 from her2bayes.evidence.printed.study import load_study
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from her2bayes.evidence.printed.study import Study
-
-
-TEXT_COLUMNS = frozenset(
-    {
-        "claim_id",
-        "study",
-        "locator",
-        "estimand",
-        "statistic",
-        "method",
-        "verdict",
-        "note",
-        "unit",
-        "reading",
-        "model",
-        "fit_id",
-        "convergence",
-        "published_relation",
-        "published_text",
-        "evidence_kind",
-    }
-)
 
 
 def _printed(claim: Claim) -> str:

@@ -79,11 +79,6 @@ def cell(printed: Decimal) -> Interval:
     return Interval(float(printed - half), float(printed + half))
 
 
-def truncation_cell(printed: Decimal) -> Interval:
-    """Return every value that is cut off to the printed one (towards zero)."""
-    return Interval(float(printed), float(printed + unit(printed)))
-
-
 def p_cell(printed: Decimal, relation: str) -> Interval:
     """Return the P values that a printed P stands for; ``<0.001`` is everything below 0.001."""
     if relation == "<":
@@ -120,16 +115,6 @@ def rule_that_prints(exact: Fraction, printed: Decimal) -> str | None:
     if printed == even:
         return HALF_EVEN
     return TRUNCATED if printed == rounded(exact, decimals, TRUNCATED) else None
-
-
-def percent_interval(numerator: Interval, denominator: Interval) -> Interval:
-    """100 numerator / denominator over both intervals; the denominator must be positive."""
-    corners = [
-        100 * n / d
-        for n in (numerator.lower, numerator.upper)
-        for d in (denominator.lower, denominator.upper)
-    ]
-    return Interval(min(corners), max(corners))
 
 
 def counts_that_fit(printed: Decimal, denominator: int) -> tuple[int, ...]:

@@ -10,29 +10,9 @@ from typing import Any, Protocol
 import pandas as pd
 
 from her2bayes.estimand import KINDS, Estimand, parse
-from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, TEXT_COLUMNS
 from her2bayes.page.numbers import interval, probability
 
-_TEXT = frozenset(
-    {
-        "claim_id",
-        "study",
-        "locator",
-        "estimand",
-        "statistic",
-        "method",
-        "verdict",
-        "note",
-        "unit",
-        "reading",
-        "model",
-        "fit_id",
-        "convergence",
-        "published_relation",
-        "published_text",
-        "evidence_kind",
-    }
-)
 _POSTERIOR = (
     "posterior_median",
     "posterior_lower",
@@ -151,7 +131,7 @@ def _index(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     for record in table.to_dict(orient="records"):
         # tables of several families are joined, and one may lack a column of text
         row = {
-            str(name): "" if name in _TEXT and pd.isna(value) else value
+            str(name): "" if name in TEXT_COLUMNS and pd.isna(value) else value
             for name, value in record.items()
         }
         key = (str(parse(row["estimand"])), row.get("reading") or "")
@@ -341,7 +321,7 @@ def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         {name: list(_column(records, name)) for name in EVIDENCE_COLUMNS}, columns=EVIDENCE_COLUMNS
     )
     convert: dict[str, Callable[[pd.Series], pd.Series]] = {
-        name: (lambda s: s.astype(str)) if name in _TEXT else (lambda s: s.astype(float))
+        name: (lambda s: s.astype(str)) if name in TEXT_COLUMNS else (lambda s: s.astype(float))
         for name in EVIDENCE_COLUMNS
     }
     return frame.assign(**{name: convert[name](frame[name]) for name in EVIDENCE_COLUMNS})
@@ -351,7 +331,7 @@ def _column(records: list[Mapping[str, Any]], name: str) -> Iterator[Any]:
     for record in records:
         value = record.get(name)
         missing = value is None or (not isinstance(value, str) and pd.isna(value))
-        if name in _TEXT:
+        if name in TEXT_COLUMNS:
             yield "" if missing else str(value)
         else:
             yield float("nan") if missing or value == "" else value

@@ -38,8 +38,6 @@ from her2bayes.page.numbers import number
 from her2bayes.page.section import FitCard
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from her2bayes.inference.fit import ExactFit, Fit
 
 

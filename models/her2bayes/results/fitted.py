@@ -27,9 +27,6 @@ from her2bayes.inference.digest import data_digest, key
 from her2bayes.page.style import Figures as Figures
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import xarray as xr
-
     from her2bayes.evidence.printed.study import Study
     from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.inference.fit import Fit

@@ -44,6 +44,28 @@ EVIDENCE_COLUMNS = (
 )
 """Columns of ``evidence.csv``, in order."""
 
+TEXT_COLUMNS = frozenset(
+    {
+        "claim_id",
+        "study",
+        "locator",
+        "estimand",
+        "statistic",
+        "method",
+        "verdict",
+        "note",
+        "unit",
+        "reading",
+        "model",
+        "fit_id",
+        "convergence",
+        "published_relation",
+        "published_text",
+        "evidence_kind",
+    }
+)
+"""Those of them that hold text."""
+
 VERDICTS = ("reproduces", "rounding", "method", "differs", "inconsistent", "not_checkable")
 """Outcome of the comparison of a printed number with arithmetic."""
 
