@@ -1,5 +1,6 @@
 # What the benchmark measures in R: Rscript scripts/_benchmark.R JOB INPUT.json OUTPUT.json
-# Jobs: stan (rstan, identical models to the package's, compiled here), brms, glm, cox.
+# Jobs: stan (rstan, identical models to the package's, compiled here), brms, first, glm, cox.
+# first: brms or rstanarm from nothing to draws, or from brms's compiled model in the file `cache`.
 arguments <- commandArgs(trailingOnly = TRUE)
 suppressPackageStartupMessages(library(jsonlite))
 input <- fromJSON(arguments[2])
@@ -95,6 +96,39 @@ jobs <- list(
     rates <- plogis(unclass(draws[, , names]) + as.numeric(level))
     report(rates, compiled, sampled, sum(nuts_params(fit)$Value[nuts_params(fit)$Parameter ==
            "divergent__"]), paste("brms", packageVersion("brms")))
+  },
+  first = function(d) {
+    suppressPackageStartupMessages(library(d$package, character.only = TRUE))
+    p <- d$plain; start <- clock()
+    if (d$design == "her2_distribution") {
+      frame <- data.frame(g = factor(seq_len(nrow(p$counts))), n = rowSums(p$counts))
+      frame$y <- p$counts
+      parts <- list(y | trials(n) ~ 1 + (1 | g), frame, "multinomial")
+    } else {
+      frame <- expand.grid(g = factor(seq_len(p$L)), j = factor(seq_len(p$J)))
+      frame$events <- as.vector(p$events); frame$log_months <- log(as.vector(p$months))
+      frame <- frame[is.finite(frame$log_months), ]
+      parts <- list(events ~ 1 + (1 | g) + (1 | j) + offset(log_months), frame, "poisson")
+    }
+    run <- list(chains = 4, warmup = d$tune, iter = d$tune + d$draws, seed = 20230221, cores = 1,
+                refresh = 0)
+    if (d$package == "rstanarm") {
+      fit <- do.call(stan_glmer, c(list(parts[[1]], data = frame, family = parts[[3]],
+                                        adapt_delta = d$target_accept), run))
+      compiled <- 0; draws <- as.array(fit)
+    } else {
+      if (file.exists(d$cache)) empty <- readRDS(d$cache) else {
+        empty <- brm(parts[[1]], parts[[2]], parts[[3]], chains = 0,
+                     stan_model_args = list(boost_lib = "/usr/include"))
+        saveRDS(empty, d$cache)
+      }
+      compiled <- clock() - start
+      fit <- do.call(update, c(list(empty, recompile = FALSE,
+                                    control = list(adapt_delta = d$target_accept)), run))
+      draws <- unclass(posterior::as_draws_array(fit))
+    }
+    report(draws, compiled, clock() - start - compiled, NA,
+           paste(d$package, packageVersion(d$package), "nearest model: exchangeable intercepts"))
   },
   glm = function(d) {
     suppressPackageStartupMessages(library(survival))

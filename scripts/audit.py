@@ -27,8 +27,8 @@ def main(
 
     from her2bayes.audit.audit import audit, evidence_rows
     from her2bayes.audit.claims import counted, quantities
+    from her2bayes.evidence.printed.study import load_studies
     from her2bayes.files import csv_text, publish
-    from her2bayes.reproduce.build import load_studies
 
     start = monotonic()
     studies = load_studies(study or ["shi2023", "ni2025"])

@@ -1,5 +1,7 @@
-"""Measure this package beside others in one run: samplers, survival at growing size, sweeps.
+"""Measure this package beside others in one run: first posterior, samplers, sizes, sweeps.
 
+The time to the first posterior of a fresh process, with an empty and with a full compile cache,
+wall and CPU seconds, imports and compilation included (--first: that alone).
 Least effective draws a second, and the time to 400 of them with compilation, of each main model
 against PyMC's own sampler, NumPyro (where installed), and Stan through rstan and brms (where R is)
 on the same model and data; aggregation and fit of 1,000 to 1,000,000 patients against Cox
@@ -27,6 +29,9 @@ def main(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer draws, sizes to 10,000, no R.")
     ] = False,
+    first: Annotated[
+        bool, typer.Option("--first", help="Only the time to the first posterior.")
+    ] = False,
 ) -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     from benchmarks import report
@@ -38,9 +43,10 @@ def main(
         draws=300 if quick else 1000,
         tune=300 if quick else 1000,
         scenarios=3 if quick else 8,
-        limit=120 if quick else 600,
+        limit=120 if quick else 900,
         script=Path(__file__).with_name("_benchmark.R"),
         with_r=r and not quick,
+        only_first=first,
     )
     before = report.machine()
     table = benchmark.run(plan, lambda text: log.print(plain(text)))

@@ -6,8 +6,8 @@ tables: without them the sites of Shi 2023 for models of HER2 status, its classe
 responses and adverse events of Ni 2025 (twice its patients where there are two arms). Transition
 models have the 571 pairs of MSK 2018 by receptor status. --design names a TOML file with a design
 of your own (models/her2bayes/calibration/kinds.py shows one). Every finished simulation is
-kept, so a run that was stopped goes on where it was. A run whose ranks leave their band is repeated
-once with another seed, and the passport shows both.
+kept, so a run that was stopped goes on where it was. Where ranks leave their band, as many studies
+again are added once: all of them decide, and the passport shows both looks.
 Exit code 3: the passport is written and says that the model is not calibrated.
 """
 

@@ -75,11 +75,12 @@ def summary(
     """
     from her2bayes.cohorts.fitted import reconstruct
     from her2bayes.evidence.printed.study import load_study
+    from her2bayes.inference.progress import waiting
 
     log.print("where this version has not run before, it is compiled: two or three minutes")
     readings = dict(_reading(text) for text in reading or [])
     loaded = load_study(study)
-    with watching() as show:
+    with watching() as show, waiting("reconstructing", loaded.id):
         fit = reconstruct(
             loaded, endpoint=endpoint or None, reading=readings, ensemble=ensemble,
             sweeps=sweeps, seed=seed, anew=True, keep=keep,

@@ -1,7 +1,7 @@
 """Reproduce papers: Published | Reproduced | Posterior, one page for each study.
 
 Reads what each paper prints, audits every number, fits the models its evidence allows, and writes
-for each study evidence.csv, findings.csv, report.html and run.json, and an index of all.
+for each study key_results.csv, evidence.csv, findings.csv, report.html and run.json, and an index.
 Fits are kept, and a report that would come out the same is left alone.
 Exit code 3: everything is written, but a fit did not converge and says so wherever it is quoted.
 """
@@ -34,8 +34,9 @@ def main(
         bool, typer.Option("--quick", help="Fewer draws and chains; labelled as such.")
     ] = False,
 ) -> int | None:
+    from her2bayes.evidence.printed.study import load_studies
     from her2bayes.inference.sampling import Settings
-    from her2bayes.reproduce.build import load_studies, write_index
+    from her2bayes.reproduce.build import write_index
     from her2bayes.reproduce.parallel import build_studies
 
     studies = load_studies(study or ["shi2023", "ni2025"])
@@ -43,6 +44,7 @@ def main(
         outcomes = build_studies(studies, out_folder, Settings(seed, quick), watch)
     index = write_index(out_folder)
     print_summary(outcomes)
+    print_key_results(outcomes)
     out.print(plain(index), soft_wrap=True)
     return EXIT_NOT_CONVERGED if any(outcome.failed for outcome in outcomes) else None
 
@@ -52,6 +54,7 @@ def watching() -> Iterator[Callable[[str, str], None]]:
     """Show what is being done: one moving line a study on a terminal, else a line for each step."""
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+    from her2bayes.inference.progress import hearing
     from her2bayes.reproduce.build import UNCHANGED, WRITTEN
 
     start = monotonic()
@@ -59,7 +62,7 @@ def watching() -> Iterator[Callable[[str, str], None]]:
         yield lambda name, text: log.print(plain(f"{monotonic() - start:4.0f} s  {name}: {text}"))
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=log) as progress:
+    with Progress(*columns, console=log) as progress, hearing(lambda _: None):
         tasks: dict[str, TaskID] = {}
 
         def watch(name: str, text: str) -> None:
@@ -88,6 +91,22 @@ def print_summary(outcomes: "Iterable[Outcome]") -> None:
     out.print(table)
     for line in failed:
         out.print(plain(line), style="bold red", soft_wrap=True)
+
+
+def print_key_results(outcomes: "Iterable[Outcome]") -> None:
+    """Print the headline results of each study: published, reproduced, posterior, verdict."""
+    from rich.table import Table
+
+    for outcome in outcomes:
+        rows = outcome.record.get("key_results", [])
+        if not rows:
+            continue
+        name = outcome.record["study"]["id"]
+        table = Table(*rows[0], box=None, pad_edge=False, title_justify="left")
+        table.title = f"Key results of {name}; intervals 95 %: confidence, posterior credible"
+        for row in rows:
+            table.add_row(*map(plain, row.values()))
+        out.print(table)
 
 
 if __name__ == "__main__":

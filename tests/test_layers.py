@@ -27,7 +27,7 @@ LAYERS = (
     ("distribution", "transition", "survival", "rates"),
     ("cohorts",),
     ("reproduce",),
-    ("machine", "cli", "flags"),
+    ("cli", "flags"),
     ("scripts",),
 )
 """Lowest first: a file may import its own layer and those below."""
@@ -152,7 +152,7 @@ BUILD = "from her2bayes.bayes.prior import Prior\n\ndef build(data): ...\n\n"
 def tree(tmp_path: Path) -> Path:
     """A small project that keeps the rules."""
     for area in (*RANK, "evidence"):
-        if area not in ("errors", "estimand", "files", "machine", "cli", "scripts"):
+        if area not in ("errors", "estimand", "files", "cli", "scripts"):
             plant(tmp_path, f"models/{PACKAGE}/{area}/__init__.py", "")
     plant(tmp_path, f"models/{PACKAGE}/bayes/prior.py", "from her2bayes.errors import Fault\n")
     plant(tmp_path, f"models/{PACKAGE}/distribution/one.py", BUILD)

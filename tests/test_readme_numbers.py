@@ -68,7 +68,7 @@ def test_what_falls_short_is_said() -> None:
     worst = min(WHOLE, key=lambda name: RECORD["prior"][name]["covered"])
     row = RECORD["prior"][worst]
     low, high = percent(row["covered_lower"]), percent(row["covered_upper"])
-    said = f"The {percent(row['covered'])} % (of {row['exercises']} exercises; 95 % interval"
+    said = f"The {percent(row['covered'])} % (of {row['exercises']} exercises; 95 % CI"
     assert f"{said} {low} to {high} %) are too few" in README
     assert RECORD["conclusions"]["ranks are uniform"]
     assert all(RECORD["prior"][name]["uniform"] for name in QUANTITIES)

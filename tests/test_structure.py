@@ -17,7 +17,7 @@ MOST_MODULES = 240
 MOST_IN_A_FOLDER = 25
 MOST_POSITIONAL = 6
 MOST_LONG = 12  # functions above it
-COMPILED = ("jit", "fast", "outer", "inlined", "compiled", "overload", "vectorize")
+COMPILED = ("jit", "fast", "outer", "compiled", "overload", "vectorize")
 """Decorators of functions that numba compiles: their arrays are arguments one by one."""
 
 

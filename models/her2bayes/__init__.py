@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from her2bayes.inference.sampling import Sampling as Sampling
     from her2bayes.rates.fitted import fit_adverse_events as fit_adverse_events
     from her2bayes.rates.fitted import fit_response as fit_response
-    from her2bayes.reproduce.report import report as report
+    from her2bayes.reproduce.build import report as report
     from her2bayes.reproduce.sensitivity import sensitivity as sensitivity
     from her2bayes.results.comparison import compare as compare
     from her2bayes.results.fitted import load_fit as load_fit
@@ -50,7 +50,7 @@ _PUBLIC = {
     "fit_adverse_events": "rates.fitted",
     "fit_transitions": "transition.fitted",
     "load_fit": "results.fitted",
-    "report": "reproduce.report",
+    "report": "reproduce.build",
     "sensitivity": "reproduce.sensitivity",
     "compare": "results.comparison",
     "fit_survival": "survival.fitted",

@@ -41,7 +41,19 @@ any other exception               1  one line: type, place, message; traceback w
 ============================  =====  ============================================================
 
 ``--debug`` and ``--json`` are added to every script. With ``--json`` stdout holds one JSON document
-and nothing else (``machine`` says what is in it); exit codes and stderr are the same.
+and nothing else; exit codes and stderr are the same. The document has:
+
+========================  =========================================================================
+``script``, ``arguments``  what was called
+``exit_code``             that of the process
+``lines``                 what the script prints without ``--json``, a line each
+``warnings``              what did not converge or needs a second look, and notices of the log
+``files``                 paths of everything written
+``estimates``             rows of estimates.csv and evidence.csv; an empty cell is null
+``findings``              rows of findings.csv
+``faults``                message, file, row, column, value, allowed, remedy; text is the whole line
+========================  =========================================================================
+
 Beside what a script writes stands a ``provenance.json`` (``reproduce.provenance``), which
 ``replay`` reads. Text that came from a file is printed through ``plain``.
 '''
@@ -51,11 +63,15 @@ from __future__ import annotations
 import csv
 import functools
 import inspect
+import io
+import json
+import logging
+import math
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -73,12 +89,18 @@ from her2bayes.errors import (
     BadInput,
     Fault,
 )
+from her2bayes.inference.progress import hearing, shown, spoke, waiting
 
 EXIT_BROKEN_PIPE = 141
 """What a shell reports for a writer whose reader has gone (128 + SIGPIPE)."""
 
 
 class _Console(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; what is waited for is said anew only after a silence."""
+        super().print(*objects, **options)
+        spoke()
+
     def on_broken_pipe(self) -> None:
         """Let the error through (rich would end the process with 1)."""
         raise BrokenPipeError
@@ -147,19 +169,22 @@ def watching() -> Iterator[Callable[[int, int, str], None]]:
     start = monotonic()
     if not log.is_terminal:
         last = [-1e9]
+        with waiting("starting", "", remember=False) as step:
 
-        def say(done: int, total: int, text: str) -> None:
-            if monotonic() - last[0] > 10 or done == total:
-                last[0] = monotonic()
-                log.print(plain(f"{monotonic() - start:4.0f} s  {done} of {total}: {text}"))
+            def say(done: int, total: int, text: str) -> None:
+                step.text = f"{done} of {total}" if total else text
+                if monotonic() - last[0] > 10 or done == total:
+                    last[0] = monotonic()
+                    many = f"{done} of {total}: " * bool(total)
+                    log.print(plain(f"{monotonic() - start:4.0f} s  {many}{text}"))
 
-        yield say
+            yield say
         return
     columns = (
         BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(), TextColumn("{task.description}", markup=False),
     )  # fmt: skip
-    with Progress(*columns, console=log) as progress:
+    with Progress(*columns, console=log) as progress, hearing(lambda _: None):
         task = progress.add_task("starting", total=None)
 
         def show(done: int, total: int, text: str) -> None:
@@ -226,16 +251,15 @@ def _recorded(main: Main, context: typer.Context, *args: Any, **options: Any) ->
 
     files.take()
     call = Call.of(_script(main).stem, context)
-    code = main(*args, **options)
+    with shown(log), waiting("running", call.script, remember=False):
+        code = main(*args, **options)
     call.write(files.peek())
     return code
 
 
 def _answered(call: Callable[[], int | None], script: str, debug: bool) -> int:
     """Call it and print the JSON document of what came of it."""
-    from her2bayes import machine
-
-    with machine.held(out) as (lines, warnings):
+    with held(out) as (lines, warnings):
         code, faults = _end(call, debug)
     try:
         _print_document(
@@ -247,9 +271,7 @@ def _answered(call: Callable[[], int | None], script: str, debug: bool) -> int:
 
 
 def _print_document(script: str, code: int, **content: Any) -> None:
-    from her2bayes import machine
-
-    sys.stdout.write(machine.document(script, sys.argv[1:], code, **content))
+    sys.stdout.write(document(script, sys.argv[1:], code, **content))
     sys.stdout.flush()
 
 
@@ -354,3 +376,141 @@ def assigned(texts: Sequence[str], option: str) -> dict[str, str]:
 def _listed(text: str) -> tuple[str, ...]:
     (row,) = csv.reader([text], skipinitialspace=True)
     return tuple(part.strip() for part in row if part.strip())
+
+
+_ATTENTION = ("Not converged", "Look again")
+
+
+class _Notices(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@contextmanager
+def held(console: Console) -> Iterator[tuple[list[str], list[str]]]:
+    """Keep stdout clean: what ``console`` prints becomes lines, what others print goes to stderr.
+
+    Gives two lists, lines and warnings, filled when the block ends.
+    """
+    lines: list[str] = []
+    warnings: list[str] = []
+    text, notices = io.StringIO(), _Notices()
+    own = console.file not in (sys.stdout, sys.stderr)  # else whatever these are at the time
+    before = console.file if own else None, console.width
+    log = logging.getLogger("her2bayes")
+    log.addHandler(notices)
+    try:
+        with _no_file_one(), redirect_stdout(sys.stderr):
+            console.file, console.width = text, 10_000
+            yield lines, warnings
+    finally:
+        log.removeHandler(notices)
+        console.file, console.width = before  # type: ignore[assignment]
+        lines += [line.rstrip() for line in text.getvalue().splitlines()]
+        warnings += [line for line in lines if line.startswith(_ATTENTION)] + notices.texts
+
+
+@contextmanager
+def _no_file_one() -> Iterator[None]:
+    """Send file descriptor 1 to stderr, for libraries and processes that do not ask Python."""
+    try:
+        one, two = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):  # no real streams: a test, or a closed stdout
+        yield
+        return
+    sys.__stdout__.flush()  # type: ignore[union-attr]
+    kept = os.dup(one)
+    os.dup2(two, one)
+    try:
+        yield
+    finally:
+        os.dup2(kept, one)
+        os.close(kept)
+
+
+def document(
+    script: str,
+    arguments: Sequence[str],
+    exit_code: int,
+    *,
+    lines: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    faults: Sequence[Fault] = (),
+) -> str:
+    """Text of the document, in ASCII, with a newline at its end."""
+    content = {
+        "script": script,
+        "arguments": list(arguments),
+        "exit_code": exit_code,
+        "lines": list(lines),
+        "warnings": list(warnings),
+        "files": [str(path) for path in files],
+        "estimates": _rows(files, ("estimates.csv", "evidence.csv")),
+        "findings": _rows(files, ("findings.csv",)),
+        "faults": [fault_record(fault) for fault in faults],
+    }
+    return json.dumps(content, allow_nan=False) + "\n"
+
+
+def fault_record(fault: Fault) -> dict[str, Any]:
+    """A fault by the names of its parts; what does not apply is null."""
+    return {
+        "message": fault.problem,
+        "file": None if fault.file is None else str(fault.file),
+        "row": fault.row,
+        "column": fault.column,
+        "value": _plain(fault.value),
+        "allowed": fault.allowed,
+        "remedy": fault.remedy,
+        "text": str(fault),
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _rows(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for path in files:
+        if path.name in names and path.is_file():
+            with path.open(encoding="utf-8", newline="") as opened:
+                found += typed(list(csv.DictReader(opened)))
+    return found
+
+
+def typed(rows: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    """Numbers in the columns that hold nothing else, null for empty cells."""
+    names = list(rows[0]) if rows else []
+    numeric = {name for name in names if _all_numbers([row[name] for row in rows])}
+    return [
+        {name: _number(row[name]) if name in numeric else row[name] or None for name in names}
+        for row in rows
+    ]
+
+
+def _all_numbers(cells: Sequence[str]) -> bool:
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and all(map(_is_number, filled))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+def _number(cell: str) -> float | str | None:
+    if not cell:
+        return None
+    value = float(cell)
+    return value if math.isfinite(value) else cell

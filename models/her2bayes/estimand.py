@@ -76,7 +76,9 @@ _KINDS = {
     "association": Kind("dependence of an outcome on a factor", limits=(0.0, 1.0)),
     "transition": _share("probability of a class at recurrence given the class at the primary"),
     "flow": _share("probability of a pair of classes, primary and recurrence"),
-    "flow_difference": _difference("probability of a flow minus that of the opposite flow"),
+    "flow_difference": _difference(
+        "net switching: probability of a change minus that of the opposite change"
+    ),
     "discordance": _share("probability that the class changes"),
     "discordance_difference": _difference("difference of two discordance probabilities"),
     "true_discordance": _share("probability that the true class changes"),

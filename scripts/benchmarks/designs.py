@@ -134,6 +134,10 @@ def _response() -> Design:
     )  # fmt: skip
 
 
+def _thousand() -> Design:
+    return survival_design(cells_of(survival_rows(1000)))
+
+
 _MAKERS: dict[str, Callable[[], Design]] = {
     "her2_distribution": _distribution,
     "her2_transition": _transition,
@@ -141,3 +145,4 @@ _MAKERS: dict[str, Callable[[], Design]] = {
     "response": _response,
 }
 NAMES = tuple(_MAKERS)
+_MAKERS["survival of 1,000"] = _thousand

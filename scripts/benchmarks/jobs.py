@@ -35,20 +35,41 @@ def sample_model(design: str, sampler: str, draws: int, tune: int) -> dict[str, 
     return _sampled(made(design), sampler, draws, tune)
 
 
-def _sampled(one: Any, sampler: str, draws: int, tune: int) -> dict[str, Any]:
+def first_posterior(design: str, sampler: str, draws: int, tune: int) -> dict[str, Any]:
+    """Draw one posterior on one core, PyMC and NumPyro under PyMC's own flags.
+
+    ``whole`` is a fit as this package keeps it: prior, predictive draws and densities too.
+    """
+    from benchmarks.designs import design as made
+    from her2bayes.inference.fit import fit
+    from her2bayes.inference.sampling import Sampling
+
+    one = made(design)
+    settings = Sampling(draws, tune, seed=20230221, target_accept=one.target_accept)
+    if sampler == "whole":
+        found = fit(one.build, one.data, options=dict(one.options), sampling=settings, cores=1)
+        least, means = _effective(one.watched(found.posterior).values())
+        return {"ess": least, "means": means}
+    return _sampled(one, sampler, draws, tune, cores=1, ours=sampler == "nutpie")
+
+
+def _sampled(
+    one: Any, sampler: str, draws: int, tune: int, *, cores: int = 2, ours: bool = True
+) -> dict[str, Any]:
+    """``ours``: under this package's compiler flags."""
     from her2bayes.inference import engine
     from her2bayes.inference.sampling import Sampling
 
     if sampler != "nutpie" and find_spec({"pymc": "pymc"}.get(sampler, sampler)) is None:
         return {"note": f"{sampler} is not installed"}
     settings = Sampling(draws, tune, seed=20230221, target_accept=one.target_accept)
-    with engine.compiler_flags():
+    with engine.compiler_flags() if ours else contextlib.nullcontext():
         model = one.model()
         if sampler == "nutpie":
-            posterior, stats, seconds = engine.sample(model, settings, cores=2)
+            posterior, stats, seconds = engine.sample(model, settings, cores=cores)
             divergent = int(stats["diverging"].sum())
         else:
-            posterior, divergent, seconds = _other(model, sampler, settings)
+            posterior, divergent, seconds = _other(model, sampler, settings, cores)
     watched = one.watched(posterior)
     least, means = _effective(watched.values())
     return {
@@ -57,12 +78,14 @@ def _sampled(one: Any, sampler: str, draws: int, tune: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _other(model: Any, sampler: str, settings: Any) -> tuple[Any, int, dict[str, float]]:
+def _other(
+    model: Any, sampler: str, settings: Any, cores: int = 2
+) -> tuple[Any, int, dict[str, float]]:
     import pymc as pm
 
     start = perf_counter()
     tree = pm.sample(
-        model=model, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=2,
+        model=model, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=cores,
         random_seed=settings.seed, nuts_sampler=sampler, progressbar=False,
         nuts={"target_accept": settings.target_accept}, compute_convergence_checks=False,
     )  # fmt: skip
@@ -165,7 +188,7 @@ def sweep(scenarios: int, draws: int, tune: int) -> dict[str, Any]:
     from benchmarks.designs import design as made
     from her2bayes.bayes.prior import prior
     from her2bayes.distribution.her2_distribution import DEFAULT_PRIORS
-    from her2bayes.inference import engine
+    from her2bayes.inference import engine, structure
     from her2bayes.inference.sampling import Sampling
 
     one = made("her2_distribution")
@@ -182,7 +205,7 @@ def sweep(scenarios: int, draws: int, tune: int) -> dict[str, Any]:
     reused = [run(number) for number in range(1, scenarios + 1)]
     again = []
     for number in range(1, 3):
-        engine._CACHE.clear()
+        structure._KNOWN.clear()
         again.append(run(number))
     return {
         "seconds_first": first, "seconds": float(np.median(reused)),
@@ -192,6 +215,7 @@ def sweep(scenarios: int, draws: int, tune: int) -> dict[str, Any]:
 
 _JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "sample_model": sample_model,
+    "first_posterior": first_posterior,
     "fit_rows": fit_rows,
     "cox_greenwood": cox_greenwood,
     "fit_row_by_row": fit_row_by_row,

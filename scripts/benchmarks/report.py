@@ -56,8 +56,10 @@ def _line(row: Mapping[Any, Any]) -> str:
         ("ess_per_second", "{:,.0f} effective draws/s"),
         ("seconds_to_400", "{:.1f} s to 400"),
         ("seconds", "{:.2f} s"),
+        ("cpu_seconds", "{:.1f} CPU s"),
         ("peak_mb", "{:,.0f} MB"),
         ("ratio", "ratio {:.2f}"),
+        ("ratio_cpu", "of CPU seconds {:.2f}"),
     ):
         if pd.notna(row[name]):
             parts.append(text.format(row[name]))

@@ -8,7 +8,9 @@ are the ratios within one run, and the load of the machine is recorded with them
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,13 +21,13 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import designs
+from benchmarks import designs, first
 from her2bayes.inference.convergence import ESS_MIN
 
 COLUMNS = (
-    "part", "subject", "engine", "patients", "seconds", "seconds_aggregate", "seconds_compile",
-    "seconds_sample", "ess", "divergences", "ess_per_second", "seconds_to_400", "peak_mb", "ratio",
-    "note",
+    "part", "subject", "engine", "patients", "seconds", "cpu_seconds", "seconds_aggregate",
+    "seconds_compile", "seconds_sample", "ess", "divergences", "ess_per_second", "seconds_to_400",
+    "peak_mb", "ratio", "ratio_cpu", "note",
 )  # fmt: skip
 OURS = "workbench (nutpie)"
 PYTHON_ENGINES = {"nutpie": OURS, "pymc": "PyMC's own sampler", "numpyro": "NumPyro"}
@@ -46,17 +48,21 @@ class Plan:
     limit: float
     script: Path
     with_r: bool = True
+    only_first: bool = False
 
 
 def run(plan: Plan, say: Say) -> pd.DataFrame:
     """Measure everything; one row a measurement, in ``COLUMNS``.
 
     ``ratio`` is the seconds to 400 effective draws (samplers) or the seconds (else) over those of
-    this package in the same part: above 1, this package is faster.
+    this package in the same part, ``ratio_cpu`` that of CPU seconds: above 1, this package is
+    faster.
     """
     with tempfile.TemporaryDirectory(prefix="her2-benchmark-") as name:
         space = Path(name)
-        rows = [*_samplers(plan, space, say), *_sizes(plan, space, say), *_sweeps(plan, say)]
+        rows = [*_first(plan, space, say)]
+        if not plan.only_first:
+            rows += [*_samplers(plan, space, say), *_sizes(plan, space, say), *_sweeps(plan, say)]
     return _with_ratios(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
@@ -77,6 +83,24 @@ def _samplers(plan: Plan, space: Path, say: Say) -> Iterator[dict[str, Any]]:
                 found["ess_per_second"] = rate
                 found["seconds_to_400"] = found["seconds_compile"] + ESS_MIN / rate
             yield {"part": "sampling", "subject": name, "engine": label, **found}
+
+
+def _first(plan: Plan, space: Path, say: Say) -> Iterator[dict[str, Any]]:
+    def python(job: str, environment: Mapping[str, str], **arguments: Any) -> dict[str, Any]:
+        say(f"first posterior, {arguments['design']}: {arguments['sampler']}")
+        return _python(plan, job, environment, **arguments, **_length(plan))
+
+    def r(job: str, design: str, cache: Path) -> dict[str, Any]:
+        say(f"first posterior, {design}: {job}")
+        one = designs.design(design)
+        task: dict[str, Any] = {"design": design, "package": job, "plain": one.plain}
+        task |= {"target_accept": one.target_accept, "cache": str(cache / "model")}
+        return _r(plan, "first", {**task, **_length(plan)}, space)
+
+    for row in first.rows(PYTHON_ENGINES, python, r if plan.with_r else None):
+        spent = f"{row['cpu_seconds']:.1f} CPU s" if "cpu_seconds" in row else row.get("note", "")
+        say(f"{row['part']}, {row['subject']}: {row['engine']}: {spent}")
+        yield row
 
 
 def _r_jobs(name: str) -> tuple[str, ...]:
@@ -132,13 +156,16 @@ def _sweeps(plan: Plan, say: Say) -> Iterator[dict[str, Any]]:
     yield {**about, **again, "engine": "compiled for each scenario"}
 
 
-def _length(plan: Plan) -> dict[str, int]:
+def _length(plan: Plan) -> dict[str, Any]:
     return {"draws": plan.draws, "tune": plan.tune}
 
 
-def _python(plan: Plan, job: str, **arguments: Any) -> dict[str, Any]:
+def _python(
+    plan: Plan, job: str, environment: Mapping[str, str] | None = None, **arguments: Any
+) -> dict[str, Any]:
     command = [sys.executable, "-P", str(Path(__file__).with_name("jobs.py"))]
-    return _called([*command, json.dumps({"job": job, **arguments})], plan.limit, None)
+    task = json.dumps({"job": job, **arguments})
+    return _called([*command, task], plan.limit, None, environment)
 
 
 def _r(plan: Plan, job: str, task: Mapping[str, Any], space: Path) -> dict[str, Any]:
@@ -151,16 +178,26 @@ def _r(plan: Plan, job: str, task: Mapping[str, Any], space: Path) -> dict[str, 
     return _called([program, str(plan.script), job, str(given), str(answer)], plan.limit, answer)
 
 
-def _called(command: list[str], limit: float, answer: Path | None) -> dict[str, Any]:
+def _called(
+    command: list[str],
+    limit: float,
+    answer: Path | None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Run one measurement; what it found, or in ``note`` why there is nothing."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return {"note": f"stopped after {limit:.0f} s"}
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, **(environment or {})},
+    ) as process:  # fmt: skip
+        try:
+            said, faults = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the compiler that R started, too
+            return {"note": f"stopped after {limit:.0f} s"}
+    if process.returncode:
+        lines = faults.strip().splitlines() or ["no message"]
         return {"note": f"failed: {lines[-1][:120]}"}
-    text = done.stdout if answer is None else answer.read_text("utf-8")
+    text = said if answer is None else answer.read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -173,4 +210,6 @@ def _with_ratios(table: pd.DataFrame) -> pd.DataFrame:
     keys = pd.Series([" ".join(map(str, triple)) for triple in triples], index=table.index)
     ours = measure[table["engine"].isin(base)].groupby(keys).first()
     table["ratio"] = measure / keys.map(ours)
+    cpu = pd.to_numeric(table["cpu_seconds"])
+    table["ratio_cpu"] = cpu / keys.map(cpu[table["engine"].isin(base)].groupby(keys).first())
     return table

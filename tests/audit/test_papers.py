@@ -86,7 +86,7 @@ def test_contradictions_of_ni():
         "ni.eff.hr.os.trop2": "method",
     }
     kinds = list(result.findings["kind"])
-    assert kinds.count("interval against P") == 4
+    assert kinds.count("CI–P inconsistency") == 4
     assert "rounding" in kinds
 
 

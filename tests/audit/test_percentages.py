@@ -29,7 +29,7 @@ def test_verdicts(make, printed, count, total, value, verdict):
 def test_notes_name_the_half_rule_and_the_chance(make, printed):
     found = rows_of(make([printed.share("a", "share[sex=men]", 10, 32, "31.2")]))
     assert "exactly halfway, printed as half even gives it" in found.loc["a", "note"]
-    assert "with chance 3.3 %" in found.loc["a", "note"]  # 33 of 1001
+    assert "GRIM: 3.3 % consistent with n = 32 by chance" in found.loc["a", "note"]  # 33 of 1001
 
 
 def test_percentage_that_fits_no_count(make, printed):
@@ -38,7 +38,7 @@ def test_percentage_that_fits_no_count(make, printed):
     found = result.rows.set_index("claim_id").loc["a"]
     assert found["verdict"] == "inconsistent"
     assert found["contradicts"] == "n"
-    assert "chance 25 %" in result.findings["sentence"].iloc[0]
+    assert "GRIM: 25 % consistent by chance" in result.findings["sentence"].iloc[0]
 
 
 def test_printed_denominator_is_suggested_only_where_it_is_no_accident(make, printed):

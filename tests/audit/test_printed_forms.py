@@ -333,7 +333,7 @@ def test_summaries_count_distinct_quantities(make, printed):
     )
     made = table.assign(evidence_kind=["by_construction", "recomputed", "printed", "printed"])
     assert list(quantities(made)["claim_id"]) == ["b", "p"]
-    assert "1 that agree by construction" in counted(made)
+    assert "1 constrained by construction" in counted(made)
 
 
 def test_conclusions_are_audited(make, printed):

@@ -34,7 +34,7 @@ def test_writes_both_tables(script, tmp_path):
     ]
     evidence = pd.read_csv(tmp_path / "ni2025" / "evidence.csv")
     assert tuple(evidence.columns) == EVIDENCE_COLUMNS
-    assert "interval against P" in result.stdout
+    assert "CI–P inconsistency" in result.stdout
 
 
 def test_faults_of_all_files_at_once_and_nothing_written(script, tmp_path):

@@ -80,7 +80,7 @@ def test_interval_that_denies_its_p_is_a_finding(make, printed):
     assert found.loc["hr", "verdict"] in {"method", "inconsistent"}
     assert found.loc["w", "verdict"] == "inconsistent"
     assert found.loc["w", "contradicts"] == "hr"
-    finding = result.findings[result.findings["kind"] == "interval against P"].iloc[0]
+    finding = result.findings[result.findings["kind"] == "CI–P inconsistency"].iloc[0]
     assert finding["claim_ids"].split() == ["hr", "w"]
     assert "includes 1" in finding["sentence"]
 
@@ -203,3 +203,34 @@ def test_hazard_ratio_against_medians(make, printed):
 def test_log_rank_p_beside_the_hazard_ratio_of_the_same_groups(make, printed, p, verdict):
     curves = printed.row("c", "survival_difference[os ; sex: women vs men]", "p_value", p_value=p)
     assert rows_of(make([ratio(printed), curves])).loc["c", "verdict"] == verdict
+
+
+BY_SEX = "survival_difference[os | sex={} ; her2]"
+
+
+def subgroups(printed, text="only in", men="0"):
+    return [
+        printed.row("w", BY_SEX.format("women"), "significant", value="1", text=text),
+        printed.row("m", BY_SEX.format("men"), "significant", value=men, text=text),
+    ]
+
+
+def test_a_difference_in_some_subgroups_only_is_a_finding_without_a_test_between_them(
+    make, printed
+):
+    found = audit(make(subgroups(printed))).findings
+    (row,) = found[found["kind"] == "subgroup"].to_dict("records")
+    assert row["claim_ids"].split() == ["w", "m"]
+    assert "no test that does is printed" in row["sentence"]
+    between = printed.row(
+        "i",
+        "hazard_ratio_ratio[os, her2: zero vs low ; sex: women vs men]",
+        "p_value",
+        p_value="0.30",
+    )
+    for rows in (
+        subgroups(printed, text="seen in"),
+        subgroups(printed, men="1"),
+        [*subgroups(printed), between],
+    ):
+        assert "subgroup" not in set(audit(make(rows)).findings["kind"])

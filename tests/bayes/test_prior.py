@@ -33,3 +33,15 @@ def test_another_family_is_refused_where_the_graph_fixes_it():
     with pytest.raises(BadInput, match="HalfNormal with sigma") as raised:
         complete(other, DEFAULT, same_family=True)
     assert len(raised.value.faults) == 2
+
+
+def test_a_prior_that_is_no_distribution_is_refused_with_all_its_faults():
+    given = {"alpha": prior("Normal", mu=float("nan"), sigma=-1.0)}
+    with pytest.raises(BadInput, match="no distribution") as raised:
+        complete(given, DEFAULT)
+    assert [one.column for one in raised.value.faults] == ["mu", "sigma"]
+    assert raised.value.faults[1].value == -1.0
+    reads = {"reads": prior("Dirichlet", a=(17.0, 2.0, 0.2))}
+    assert complete(reads, reads)
+    with pytest.raises(BadInput, match="no distribution"):
+        complete({"reads": prior("Dirichlet", a=(17.0, 0.0, 0.2))}, reads)

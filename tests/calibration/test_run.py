@@ -64,6 +64,7 @@ def study_by_study(mutant: str, number: int = 300) -> Any:
     return run.summary(rows)
 
 
+@pytest.mark.slow
 def test_exact_posteriors_are_calibrated() -> None:
     table = study_by_study("")
     assert table["uniform"].all()
@@ -71,6 +72,7 @@ def test_exact_posteriors_are_calibrated() -> None:
     assert table["z_sd"].between(0.8, 1.2).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", ["transposed", "prior returned", "prior too strong"])
 def test_wrong_posteriors_are_caught(mutant: str) -> None:
     table = study_by_study(mutant)
@@ -193,6 +195,29 @@ def test_a_stopped_run_goes_on_and_another_is_refused(
         run.run(other, Here)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_studies_that_fail_are_joined_by_more_never_exchanged(
+    first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[tuple[int, int, Path]] = []
+
+    def fake(plan: run.Plan, *_: Any) -> list[dict[str, Any]]:
+        looks.append((plan.seed, plan.simulations, plan.file))
+        return [{}] * plan.simulations
+
+    def record(plan: run.Plan, command: str, runs: Any) -> dict[str, Any]:
+        assert [len(rows) for _, rows in runs] == [n for _, n, _ in looks]
+        return {"passed": first or len(runs) == 2}
+
+    monkeypatch.setattr(run, "run", fake)
+    monkeypatch.setattr(run, "passport", record)
+    found = run.calibrate("her2_transition", simulations=30, seed=7)
+    assert found.passed
+    assert [(seed, n) for seed, n, _ in looks] == ([(7, 30)] if first else [(7, 30), (7, 60)])
+    assert len({file for *_, file in looks}) == 1
+    assert len(found.rows) == looks[-1][1]
+
+
 def test_passports_in_the_package_say_what_made_them() -> None:
     for record in report.passports():
         least = 200 if record["model"] == "her2_distribution_crossed" else 1000
@@ -202,7 +227,10 @@ def test_passports_in_the_package_say_what_made_them() -> None:
         json.dumps(record)
         assert record["model"] in kinds()
     events = next(r for r in report.passports() if r["model"] == "adverse_events")
-    assert "ni2025-events (64 patients): 1000 simulated studies" in report.sentence(events)
+    assert (
+        f"ni2025-events (64 patients): {events['runs'][-1]['simulations']} simulated"
+        in report.sentence(events)
+    )
     assert "none" in report.passport_line("no_such_model", {})
 
 

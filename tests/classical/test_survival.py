@@ -20,7 +20,7 @@ from her2bayes.classical import competing
 from her2bayes.classical import hazard_regression as regression
 from her2bayes.classical import survival as km
 from her2bayes.classical.competing import fine_gray
-from her2bayes.classical.piecewise import piecewise_exponential
+from her2bayes.classical.hazard_regression import piecewise_exponential
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.cohort import read_cohort
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up

@@ -76,7 +76,7 @@ def test_interval_of_a_printed_ratio_is_the_printed_one() -> None:
         row = table.loc[f"hazard_ratio[bcss ; her2: {level} vs low]"]
         found = [row[f"reproduced{end}"] for end in ("", "_lower", "_upper")]
         assert found == pytest.approx(printed, rel=2e-3)
-        assert f"{COHORTS} reconstructed cohorts, joined by Rubin's rules" in row["method"]
+        assert f"{COHORTS} reconstructed cohorts, combined by Rubin's rules" in row["method"]
     made = table[table["reproduced"].notna()]
     assert len(made) > len(table) / 2
     assert (made["reproduced_lower"] < 0.5 * made["reproduced_upper"]).all()
@@ -88,11 +88,11 @@ def test_interval_of_a_printed_ratio_is_the_printed_one() -> None:
 
 def test_forest_draws_the_published_interval_where_there_is_one() -> None:
     raw, pooled = (1.8, 1.0, 3.2), (1.5, 0.9, 2.5)
-    without = forest([ForestRow("all", "", raw, pooled)], "a against b", "a", "b")
+    without = forest([ForestRow("all", "", raw, pooled)], "a against b")
     assert "published" not in without
     with_ = forest(
         [ForestRow("all", "", raw, pooled, False, (1.79, 0.99, 3.24)),
-         ForestRow("some", "", raw, MISSING)], "a against b", "a", "b",
+         ForestRow("some", "", raw, MISSING)], "a against b",
     )  # fmt: skip
     assert "published" in with_
     assert "1.79 (0.99–3.24)" in with_

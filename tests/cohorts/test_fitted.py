@@ -67,7 +67,7 @@ def test_print_says_that_they_are_not_the_papers_patients(fit: ReconstructedStud
     text = str(fit)
     assert "not its data" in text
     assert "4 of 4 cohorts meet all" in text
-    assert "from not knowing the patients" in text
+    assert "reconstruction uncertainty" in text
     assert "Chains agree" in text
     assert len(text.splitlines()) <= 10
     assert all(len(line) < 130 for line in text.splitlines())

@@ -59,10 +59,11 @@ class ConjugateFit:
         return self.draws(0 * self.counts.values, 1)
 
 
-@pytest.fixture
-def result(monkeypatch: pytest.MonkeyPatch) -> estimates.Result:
-    monkeypatch.setattr(estimates, "fit", lambda build, counts, **_: ConjugateFit(counts))
-    return estimates.run(SHI, None, Sampling())
+@pytest.fixture(scope="module")
+def result() -> estimates.Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimates, "fit", lambda build, counts, **_: ConjugateFit(counts))
+        return estimates.run(SHI, None, Sampling())
 
 
 def row(result: estimates.Result, estimand: str) -> Any:

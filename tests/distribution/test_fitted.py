@@ -232,7 +232,7 @@ class TestAnswers:
         part = fit.part(suppress_below=5)
         assert part.classical.empty
         tables = [table.frame for table in part.sections[0].tables]
-        assert not any({"Counted", "Share, Wilson"} & set(frame.columns) for frame in tables)
+        assert not any({"Observed", "Wilson"} & set(frame.columns) for frame in tables)
         assert not part.estimates["note"].str.contains("patients").any()
 
     def test_the_section_counts_and_predicts(self, fit: Any) -> None:
@@ -249,7 +249,7 @@ class TestClassical:
         fit = hb.fit_distribution(COUNTS)
         found = fit.classical(every=True)
         methods = set(found["method"])
-        named = {f"95 % interval: {name}" for name in ("Wilson", "Clopper-Pearson", "Jeffreys")}
+        named = {f"95 % CI: {name}" for name in ("Wilson", "Clopper-Pearson", "Jeffreys")}
         assert named | {"Kruskal-Wallis", "Cochran-Armitage trend"} <= methods
         assert not fit.classical()["estimand"].duplicated().any()
 

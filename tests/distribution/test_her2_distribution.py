@@ -10,7 +10,7 @@ from scipy import stats
 from her2bayes.bayes.prior import prior
 from her2bayes.distribution import her2_distribution, her2_distribution_ordered
 from her2bayes.inference.densities import prior_draws
-from her2bayes.inference.engine import compiler_flags, structure
+from her2bayes.inference.structure import compiler_flags, structure
 
 HER2 = ["zero", "low", "positive"]
 

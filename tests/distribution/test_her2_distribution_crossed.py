@@ -158,10 +158,10 @@ def metropolis(counts: np.ndarray, steps: int, seed: int) -> np.ndarray:
     """Random-walk Metropolis on plain logits of one cell: N(0, 1.5) made to sum to zero.
 
     Shares nothing with the model: unconstrained z (3) ~ N(0, 1.5), share = softmax(z - mean(z)).
-    Four chains of ``steps``; returns shares (chain, draw, class) of the second half.
+    60 chains of ``steps``; returns shares (chain, draw, class) of the second half.
     """
     rng = np.random.default_rng(seed)
-    z = rng.normal(0, 1.5, (4, 3))
+    z = rng.normal(0, 1.5, (60, 3))
 
     def density(z: np.ndarray) -> np.ndarray:
         p = special.softmax(z, axis=1)
@@ -172,7 +172,7 @@ def metropolis(counts: np.ndarray, steps: int, seed: int) -> np.ndarray:
     for step in range(steps):
         new = z + rng.normal(0, 0.45, z.shape)
         level = density(new)
-        accept = np.log(rng.random(4)) < level - at
+        accept = np.log(rng.random(60)) < level - at
         z, at = np.where(accept[:, None], new, z), np.where(accept, level, at)
         if step >= steps // 2:
             kept.append(special.softmax(z, axis=1))
@@ -181,11 +181,11 @@ def metropolis(counts: np.ndarray, steps: int, seed: int) -> np.ndarray:
 
 @pytest.mark.slow
 def test_sets_of_classes_agree_with_a_random_walk_of_our_own() -> None:
-    """Same posterior as ``metropolis(COUNTS[0], 60000, 1)``: a quarter of the readings as sets."""
+    """Same posterior as ``metropolis(COUNTS[0], 4000, 1)``: a quarter of the readings as sets."""
     counts = np.array([[7, 12, 5, 9, 6]])
     posterior = sampled(her2_distribution_crossed.build, cells(counts, {}), Sampling(draws=4000))
     ours = posterior["share"].isel(subgroup=0).values
-    walk = metropolis(counts[0], 60_000, 1)
+    walk = metropolis(counts[0], 4_000, 1)
     gap = np.abs(ours.mean(axis=(0, 1)) - walk.mean(axis=(0, 1)))
     assert (gap <= 4 * np.hypot(errors(ours), errors(walk))).all()
     for q in (0.025, 0.975):

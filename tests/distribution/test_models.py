@@ -12,7 +12,7 @@ import xarray as xr
 from her2bayes.bayes.prior import prior
 from her2bayes.distribution import estimates
 from her2bayes.errors import BadInput
-from her2bayes.inference.engine import compiler_flags
+from her2bayes.inference.structure import compiler_flags
 
 MODELS = {name: f"her2bayes.distribution.{name}" for name in estimates.MODELS}
 
@@ -39,7 +39,11 @@ STATUS = {
 EXAMPLES: dict[str, dict[str, Any]] = {
     name: STATUS for name in MODELS if name.startswith("her2_distribution")
 }
-CASES = [(name, case) for name in MODELS for case in EXAMPLES[name]]
+CASES = [
+    pytest.param(name, case, marks=() if case == "nested" else pytest.mark.slow)
+    for name in MODELS
+    for case in EXAMPLES[name]
+]
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)

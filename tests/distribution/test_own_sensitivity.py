@@ -91,9 +91,10 @@ def test_a_level_is_left_out_and_pairs_are() -> None:
     assert not changed(**{sensitivity.PAIRS: "without"}).interactions
 
 
+@pytest.mark.slow
 def test_every_scenario_is_a_model_whose_draws_answer() -> None:
     from her2bayes.inference.densities import prior_draws
-    from her2bayes.inference.engine import compiler_flags
+    from her2bayes.inference.structure import compiler_flags
 
     asked = "share_difference[her2=low ; hr_status: positive vs negative]"
     conclusion = Conclusion(id="one", estimand=parse(asked), relation=">", number=0.0)

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from her2bayes.inference import densities
-from her2bayes.inference.engine import compiler_flags
+from her2bayes.inference.structure import compiler_flags
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +100,22 @@ def test_observed_data_is_what_the_likelihood_saw(mixed: Any) -> None:
         observed = densities.observed_data(mixed)
     np.testing.assert_array_equal(observed["y"].sel(group="b"), -0.4)
     np.testing.assert_array_equal(observed["n"], [2, 3, 5])
+
+
+def test_what_no_parameter_reaches_is_the_same_at_every_draw() -> None:
+    """A labelled constant cannot be batched; prior and derived values hold it all the same."""
+    import pymc as pm
+    import pymc.dims as pmd
+
+    with compiler_flags(), pm.Model(coords={"group": ["a", "b"]}) as model:
+        level = pmd.Normal("level")
+        known = pmd.Data("known", np.array([1.0, 2.0]), dims="group")
+        pmd.Deterministic("fixed", known)
+        pmd.Deterministic("moved", known + level)
+    with compiler_flags():
+        prior, _ = densities.prior_draws(model, 1)
+        derived = densities.derived(model, prior[["level"]])
+    for found in (prior, derived):
+        assert (found["fixed"] == [1.0, 2.0]).all()
+        np.testing.assert_allclose(found["moved"] - prior["level"], found["fixed"])
+    assert prior["fixed"].sizes == {"chain": 1, "draw": 2000, "group": 2}

@@ -11,8 +11,9 @@ import xarray as xr
 
 from her2bayes.bayes.prior import prior
 from her2bayes.inference import engine
-from her2bayes.inference.engine import compiler_flags, structure
+from her2bayes.inference import structure as graphs
 from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.structure import compiler_flags, structure
 
 SHORT = Sampling(draws=200, tune=200, chains=2)
 
@@ -64,13 +65,13 @@ def test_draws_do_not_depend_on_what_was_compiled_before(
             model = toy(make_centres(events, labels), priors)
             return engine.sample(model, SHORT, cores=cores)[0]
 
-    monkeypatch.setattr(engine, "_CACHE", {})
+    monkeypatch.setattr(graphs, "_KNOWN", {})
     alone = draws([5, 50], "xy")
-    assert len(engine._CACHE) == 1
-    monkeypatch.setattr(engine, "_CACHE", {})
+    assert len(graphs._KNOWN) == 1
+    monkeypatch.setattr(graphs, "_KNOWN", {})
     first = draws([9, 0, 1], "abc", narrow)
     after = draws([5, 50], "xy", cores=1)
-    assert len(engine._CACHE) == 1
+    assert len(graphs._KNOWN) == 1
     xr.testing.assert_identical(alone, after)
     xr.testing.assert_identical(first, draws([9, 0, 1], "abc", narrow))
     assert list(after["centre"].values[:2]) == ["x", "y"]

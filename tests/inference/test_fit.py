@@ -86,7 +86,7 @@ def test_identity_changes_with_everything_that_changes_the_draws(
 ) -> None:
     def nothing(build: Any, data: Any, priors: Any, options: Any, sampling: Any, identity: Any,
                 cores: Any, progress: Any) -> Fit:  # fmt: skip
-        return Fit(xr.DataTree(), {"fit_id": fit_module.digest.key(identity), **identity})
+        return Fit(xr.DataTree(), {"fit_id": fit_module.fit_key(identity), **identity})
 
     monkeypatch.setattr(fit_module, "_compute", nothing)
     data = make_centres([1, 2], "ab")
@@ -151,15 +151,15 @@ import sys
 from pathlib import Path
 import xarray as xr
 from her2bayes.distribution.her2_distribution import DEFAULT_PRIORS, build
-from her2bayes.inference import digest, fit as fits
+from her2bayes.inference import fit as fits
 from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.store import Store
+from her2bayes.inference.store import Store, fit_key
 from her2bayes.bayes.prior import complete
 
 counts = xr.DataArray([[1, 2, 3]], dims=("subgroup", "her2"),
                       coords={"subgroup": ["all"], "her2": ["zero", "low", "positive"]})
 identity = fits._identity(build, counts, complete(None, DEFAULT_PRIORS), {}, Sampling())
-fit_id = digest.key(identity)
+fit_id = fit_key(identity)
 tree = xr.DataTree.from_dict({"posterior": counts.to_dataset(name="share")})
 tree.attrs["provenance"] = '{"fit_id": "%s", "model": "her2_distribution"}' % fit_id
 store = Store(Path(sys.argv[1]))

@@ -165,6 +165,7 @@ def copied(tmp_path: Path, monkeypatch: Any) -> Path:
 ROOTS = ("her2bayes.survival.survival:build", "her2bayes.cohorts.chain.tempering:chains")
 
 
+@pytest.mark.slow
 def test_the_package_laid_out_anew_means_the_same(copied: Path) -> None:
     before = [meaning(root) for root in ROOTS]
     for path in copied.rglob("*.py"):

@@ -34,6 +34,7 @@ def test_statistics_tell_a_planted_cell_from_a_fair_table() -> None:
     assert "empty cells" not in planted.index  # none in nearly every replicate: it cannot tell
 
 
+@pytest.mark.slow
 def test_tail_of_the_distance_is_uniform_for_data_from_the_same_distribution() -> None:
     """400 tables of the replicates' own distribution: the farthest cell's tail is a P value."""
     rng = np.random.default_rng(3)
@@ -79,6 +80,7 @@ def study(rng: np.random.Generator, family: str) -> xr.DataTree:
     return xr.DataTree.from_dict({**groups, "observed_data": xr.Dataset({"n": (dims, seen)})})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["shares", "saturated rates", "common rate"])
 def test_tails_are_uniform_over_studies_from_the_model(family: str) -> None:
     """Kolmogorov–Smirnov at 0.1 %: posterior tails at one draw, and prior tails, of each statistic.
@@ -131,6 +133,7 @@ def test_conditions_of_the_likelihood_are_not_checked() -> None:
     assert not predictive_checks(pairs).empty
 
 
+@pytest.mark.slow
 def test_tails_of_kaplan_meier_curves_are_uniform_over_studies_from_the_model() -> None:
     """Exponential survival in two groups, exact posterior draws of both rates, censoring 5 to 60.
 

@@ -160,7 +160,7 @@ def page(study: Study, audited: pd.DataFrame, estimates: pd.DataFrame) -> StudyP
         model="her2_distribution",
         equations="count ~ Multinomial(n, share)\n" + HOSTILE,
         priors={"alpha": HOSTILE},
-        diagnostics={"R-hat, largest": "1.001"},
+        diagnostics={"Max R-hat": "1.001"},
         convergence="not converged: R-hat 1.03",
         provenance={"versions": HOSTILE},
     )
@@ -195,7 +195,13 @@ def page(study: Study, audited: pd.DataFrame, estimates: pd.DataFrame) -> StudyP
         absent=(HOSTILE,),
         methods=(HOSTILE,),
         notices=(HOSTILE,),
-        run={"package_version": "0.1.0", "seed": 1, "quick": False, "versions": {"x": HOSTILE}},
+        run={
+            "package_version": "0.1.0",
+            "seed": 1,
+            "quick": False,
+            "sampling": {"draws": 100, "tune": 200, "chains": 2, "target_accept": 0.9},
+            "versions": {"python": "3.13", "pymc": "6", "nutpie": "0", "x": HOSTILE},
+        },
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from her2bayes.evidence.printed.study import load_studies
 from her2bayes.inference.sampling import Settings
 from her2bayes.page.page import StudyPage, render_study
 from her2bayes.page.section import Section, Table
@@ -37,7 +38,7 @@ def axe() -> str:
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the index and the pages of both papers, audited, without fits."""
     out = tmp_path_factory.mktemp("out")
-    for study in build.load_studies(["shi2023", "ni2025"]):
+    for study in load_studies(["shi2023", "ni2025"]):
         build.write_study(study, [], out / study.id, Settings(), lambda _: None)
     build.write_index(out)
     return out
@@ -116,7 +117,7 @@ def test_marks_tell_their_numbers_to_pointer_and_keyboard(browser: Any, cohort_p
     assert tab.locator(".tooltip").is_visible()
     words = tab.inner_text(".tooltip")
     assert words == marks.nth(4).get_attribute("aria-label")
-    assert "% of all patients (95 % interval" in words
+    assert "% of all patients (95 % CrI" in words
     assert "of 550" in words
     tab.keyboard.press("Escape")
     assert not tab.locator(".tooltip").is_visible()

@@ -13,11 +13,11 @@ import pytest
 
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, SCHEMA_VERSION
-from her2bayes.evidence.printed.study import Study
+from her2bayes.evidence.printed.study import Study, load_studies
 from her2bayes.inference.sampling import Settings
 from her2bayes.page.section import FitCard, Section
 from her2bayes.reproduce import build
-from her2bayes.reproduce.build import load_studies, write_index
+from her2bayes.reproduce.build import write_index
 from her2bayes.reproduce.parallel import build_studies
 
 FILES = {"monte_carlo.csv", "evidence.csv", "findings.csv", "report.html", "report.md", "run.json"}
@@ -121,13 +121,13 @@ def test_a_rare_predictive_check_is_a_finding(
     study: Study, family: StubFamily, tmp_path: Path
 ) -> None:
     before = pd.read_csv(built(study, tmp_path / "plain").folder / "findings.csv")
-    family.warnings = ("Shares (fit 0123456789ab): the model does not make data like <these>.",)
+    family.warnings = ("Shares (fit 0123456789ab): rare are <these>.",)
     folder = built(study, tmp_path / "rare").folder
     after = pd.read_csv(folder / "findings.csv")
     assert len(after) == len(before) + 1
     assert after.iloc[-1]["kind"] == "predictive_check"
     text = (folder / "report.html").read_text("utf-8")
-    assert text.count("the model does not make data like &lt;these&gt;.") == 2  # finding and card
+    assert text.count("rare are &lt;these&gt;.") == 2  # finding and card
     assert "<these>" not in text
 
 

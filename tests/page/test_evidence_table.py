@@ -47,7 +47,7 @@ def test_a_reproduced_share_carries_its_named_interval(table: pd.DataFrame) -> N
     # R 4.2.2: 100 * prop.test(20, 40, correct = FALSE)$conf.int
     assert row["reproduced_lower"] == pytest.approx(35.19952693, abs=1e-6)
     assert row["reproduced_upper"] == pytest.approx(64.80047307, abs=1e-6)
-    assert row["method"] == "count / denominator; 95 % interval: Wilson"
+    assert row["method"] == "count / denominator; 95 % CI: Wilson"
 
 
 def test_a_p_value_is_answered_by_differences_of_shares_and_no_second_p(

@@ -32,7 +32,7 @@ def test_each_failing_quantity_is_named_with_its_reason() -> None:
         "Not converged: 1 of 3 quantities, R-hat 1.03: median[os]",
         "Not converged: 1 of 3 quantities, ESS 20: a[]",
     )
-    assert failed_fits(found)[0] == ("survival (fit 0123) not converged: R-hat 1.03: median[os]")
+    assert failed_fits(found)[0] == ("survival (fit 0123), R-hat 1.03: median[os]")
 
 
 def test_many_quantities_of_one_reason_are_counted() -> None:

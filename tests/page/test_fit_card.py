@@ -25,7 +25,7 @@ def checks(observed: list[int]) -> object:
 def test_rows_say_observed_replicates_and_both_tails() -> None:
     rows = {row["statistic"]: row for row in check_rows(checks([9, 12]))}
     assert list(rows) == [
-        "distance from the mean table", "farthest cell (<b>)", "total of the counts",
+        "χ² discrepancy", "largest cell discrepancy (<b>)", "total of the counts",
     ]  # fmt: skip
     total = rows["total of the counts"]
     assert total["posterior"].startswith("21; 12–")
@@ -36,6 +36,6 @@ def test_rows_say_observed_replicates_and_both_tails() -> None:
 def test_only_rare_statistics_become_sentences() -> None:
     sentences = check_warnings(checks([9, 12]), "Counts", "abc123")
     assert sentences
-    assert all("the priors and the data disagree" in s and "fit abc123" in s for s in sentences)
+    assert all("prior–data conflict" in s and "fit abc123" in s for s in sentences)
     both = check_warnings(checks([9, 60]), "Counts", "abc123")
-    assert any("the model does not make data like these" in s for s in both)
+    assert any("posterior predictive misfit" in s for s in both)

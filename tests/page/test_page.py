@@ -162,3 +162,17 @@ def test_an_empty_report_is_still_a_page(page: StudyPage) -> None:
 @pytest.mark.parametrize("claim_id", ["a b", 'x"y', "ä<b>", "a.b-c_d"])
 def test_anchors_are_plain(claim_id: str) -> None:
     assert re.fullmatch(r"claim-[\w.-]+", evidence_view.anchor(claim_id))
+
+
+def test_a_methods_paragraph_names_what_was_run_once(page: StudyPage, html: str) -> None:
+    paragraph, *references = page.methods_to_paste
+    cards = [card for section in page.sections for card in section.fits]
+    for card in cards:
+        first = str(card["equations"]).partition("\n\n")[0].replace("\n", " ").rstrip(".")
+        assert paragraph.count(f") {first}") == 1
+        for name, text in card["priors"].items():
+            assert f"{name} ~ {text.partition(': ')[0]}" in paragraph
+    assert "2 chains of 100 draws" in paragraph
+    cited = {int(n) for group in re.findall(r"\[([\d, ]+)\]", paragraph) for n in group.split(",")}
+    assert cited == set(range(1, len(references) + 1))
+    assert 'id="to-paste"' in html

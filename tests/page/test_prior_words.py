@@ -26,7 +26,10 @@ def test_rows_are_described_by_their_own_prior(
 ) -> None:
     used = complete(dict(row_priors(3)[title].priors), model.DEFAULT_PRIORS)
     words = meanings({n: str(v) for n, v in used.items()}, DEFAULT, {})["transition"]
-    assert f"worth {worth} patients a row, {unchanged} % of them unchanged" in words
+    assert (
+        f"prior effective sample size {worth} patients per row, {unchanged} % of them unchanged"
+        in words
+    )
     assert f"median {100 * middle:.0f} %" in words
     a = model.concentration(used, 3)[0]
     share = rng.dirichlet(a, 200_000)[:, 0]
@@ -55,4 +58,4 @@ def test_printed_priors_are_read_back() -> None:
         assert parsed(str(value)) == value
     assert parsed("Normal(mu=(1.0, 2.0))") is None
     assert parsed("nothing") is None
-    assert "worth 3 patients" in row_words(3.0, 0.6)
+    assert "prior effective sample size 3 patients" in row_words(3.0, 0.6)

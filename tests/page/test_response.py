@@ -63,7 +63,7 @@ def test_section_on_response(result: ResponseFit) -> None:
     assert not compared["Factor"].isin(["MYC", "BRCA1"]).any()
     assert list(compared.loc[compared["Compared"] == "yes vs no", "Holm"])[1] == "0.062"
     alone = tables["Levels that are not compared, and patients left out"].set_index("Factor")
-    assert alone.loc["MYC", "Counted"] == "1 of 6"
+    assert alone.loc["MYC", "Observed"] == "1 of 6"
     assert alone.loc["BRCA1", "Not counted"] == "wild type: 21 (0 to 21 responders)"
     assert alone.loc["BRCA1", "Unknown"] == "36"
 

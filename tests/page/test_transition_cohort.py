@@ -35,7 +35,7 @@ def test_section_names_pairs_scenarios_and_levels(result: tc.CohortTransitions) 
         "Transition matrix",
         "Transition matrix by hr_status",
         "With and without partial readings",
-        "What the data taught: prior to posterior",
+        "Transition probabilities: prior and posterior",
     ]
     assert "hr_status positive, n = 400" in section.figures[2].svg
     assert len({figure.id for figure in section.figures}) == len(section.figures)

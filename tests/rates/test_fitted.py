@@ -13,7 +13,7 @@ from scipy import stats
 from her2bayes.bayes.prior import prior
 from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Sampling
-from her2bayes.rates.fitted import TwoArmFit, fit_adverse_events, fit_response
+from her2bayes.rates.fitted import ResponseFit, TwoArmFit, fit_adverse_events, fit_response
 from her2bayes.results.fitted import load_fit
 
 ALL = pd.DataFrame({"factor": [""], "level": [""], "responders": [23], "patients": [64]})
@@ -58,8 +58,13 @@ def test_a_rate_alone_is_the_beta_of_its_counts() -> None:
     assert counted["reproduced_upper"] == pytest.approx(48.17915, abs=1e-4)
 
 
-def test_borrowed_rates_are_readings() -> None:
-    fit = fit_response(ALL, external=ELSEWHERE, weight=0.5)
+@pytest.fixture(scope="module")
+def borrowed() -> ResponseFit:
+    return fit_response(ALL, external=ELSEWHERE, weight=0.5)
+
+
+def test_borrowed_rates_are_readings(borrowed: ResponseFit) -> None:
+    fit = borrowed
     full = fit.draws(RATE, reading="borrowing_full")
     assert float(full.mean()) == pytest.approx(44 / 106, abs=1e-5)  # Beta(1 + 43, 1 + 61)
     table = fit.estimates([RATE]).set_index("reading")
@@ -103,6 +108,7 @@ def test_factors_and_levels_are_chosen_in_order() -> None:
 
 
 # a level is one count: leaving it out moves its rate far
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
 def test_many_levels_are_computed_and_drawn_together(tmp_path: Path) -> None:
     """Draws have the computed quantiles; ArviZ takes the tree; a file gives it back."""
@@ -156,8 +162,8 @@ def test_two_arms_with_own_priors_are_saved_and_read(tmp_path: Path) -> None:
     assert numbers(known) == pytest.approx(100 * np.quantile(gap, POINTS), abs=1e-9)
 
 
-def test_a_section_tells_the_equations_of_computed_rates() -> None:
-    fit = fit_response(ALL, external=ELSEWHERE, weight=0.5)
+def test_a_section_tells_the_equations_of_computed_rates(borrowed: ResponseFit) -> None:
+    fit = borrowed
     cards = {card["model"]: card for card in fit.section().fits}
     assert "commensurate" in cards["borrowing"]["equations"]
     assert "Beta(1, 1)" in cards["cohort_shares"]["equations"]

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from her2bayes.bayes.prior import prior
 from her2bayes.errors import BadInput
-from her2bayes.inference.engine import compiler_flags, structure
+from her2bayes.inference.structure import compiler_flags, structure
 from her2bayes.rates import (
     adverse_events,
     adverse_events_two_arms,

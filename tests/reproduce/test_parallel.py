@@ -9,6 +9,7 @@ import pytest
 
 from her2bayes.errors import BadInput, Fault
 from her2bayes.reproduce import parallel
+from her2bayes.reproduce.build import FAMILIES
 
 
 def came_back(*content: object) -> Future:
@@ -39,3 +40,7 @@ def test_a_worker_that_vanished_is_named() -> None:
     future.set_exception(BrokenProcessPool("gone"))
     with pytest.raises(RuntimeError, match="ended unexpectedly"):
         parallel._result(future)
+
+
+def test_every_family_has_its_place_in_the_order_of_work() -> None:
+    assert sorted(parallel.LONGEST_FIRST) == sorted(family.name for family in FAMILIES)

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import csv
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from her2bayes.cli import app
 from her2bayes.estimand import parse
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-def call(script: str, *arguments: object) -> Result:
-    """Run a script in this process: its imports and compiled models are paid for once."""
-    spec = spec_from_file_location(script, SCRIPTS / f"{script}.py")
-    assert spec
-    assert spec.loader
-    module = module_from_spec(spec)
-    sys.modules[script] = module
-    spec.loader.exec_module(module)
-    return CliRunner().invoke(app(module.main), [str(a) for a in arguments])
+Call = Callable[..., Result]
 
 
 def written(folder: Path, name: str, *lines: str) -> Path:
@@ -50,7 +37,9 @@ def responses(folder: Path) -> Path:
         (("--external", "absent.csv", "--weight", "0.5"), "file is missing"),
     ],
 )
-def test_bad_options_write_nothing(arguments: tuple[str, ...], message: str, tmp_path: Path):
+def test_bad_options_write_nothing(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, call: Call
+):
     path = responses(tmp_path)
     done = call("fit_response", "--table", path, *arguments, "--out", tmp_path / "out")
     assert done.exit_code == 2, done.stderr
@@ -59,7 +48,7 @@ def test_bad_options_write_nothing(arguments: tuple[str, ...], message: str, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_the_weight_must_be_given_and_all_faults_come_together(tmp_path: Path):
+def test_the_weight_must_be_given_and_all_faults_come_together(tmp_path: Path, call: Call):
     path = written(tmp_path, "bad.csv", "factor,level,responders,patients", ",,65,64", "arm,a,1,2")
     outside = written(tmp_path, "outside.csv", "study,median,patients", "DB-04,8.5,40")
     done = call("fit_response", "--table", path, "--external", outside, "--out", tmp_path / "out")
@@ -71,7 +60,7 @@ def test_the_weight_must_be_given_and_all_faults_come_together(tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_severe_above_any_is_refused(tmp_path: Path):
+def test_severe_above_any_is_refused(tmp_path: Path, call: Call):
     path = written(
         tmp_path, "events.csv", "event,severity,count,patients",
         "nausea,any,3,64", "nausea,grade 3-4,5,64",
@@ -94,7 +83,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_responses_with_evidence_from_outside(tmp_path: Path):
+def test_responses_with_evidence_from_outside(tmp_path: Path, call: Call):
     outside = written(
         tmp_path, "outside.csv", "response,study,responders,patients", "orr,DB-04,20,40"
     )
@@ -124,7 +113,7 @@ def test_responses_with_evidence_from_outside(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_adverse_events_of_one_and_of_two_arms(tmp_path: Path):
+def test_adverse_events_of_one_and_of_two_arms(tmp_path: Path, call: Call):
     lines = [
         f"{arm},{event},{system},{severity},{number},50"
         for arm, counts in (("control", ("9", "1", "4")), ("new", ("30", "2", "5")))
@@ -168,7 +157,7 @@ def test_adverse_events_of_one_and_of_two_arms(tmp_path: Path):
     )
 
 
-def test_tables_with_nothing_but_any_event(tmp_path: Path):
+def test_tables_with_nothing_but_any_event(tmp_path: Path, call: Call):
     """A registry's trial: nobody had an event; rates, their difference and exact tests."""
     head = "event,severity,count,patients"
     two = written(tmp_path, "two.csv", f"{head},arm", "any,any,0,18,arm 1", "any,any,0,17,arm 2")
@@ -193,7 +182,7 @@ def test_tables_with_nothing_but_any_event(tmp_path: Path):
     assert "event_rate[any | severity=serious]" in found
 
 
-def test_levels_that_exceed_the_total_are_refused(tmp_path: Path):
+def test_levels_that_exceed_the_total_are_refused(tmp_path: Path, call: Call):
     table = written(
         tmp_path, "t.csv", "factor,level,responders,patients", ",,6,31", "site,a,4,10",
         "site,b,5,21",
@@ -204,7 +193,7 @@ def test_levels_that_exceed_the_total_are_refused(tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_level_alone_is_told_with_the_patients_left_out(tmp_path: Path):
+def test_a_level_alone_is_told_with_the_patients_left_out(tmp_path: Path, call: Call):
     table = written(
         tmp_path, "t.csv", "factor,level,responders,patients", ",,6,31", "gene,altered,1,6"
     )

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import Result
 
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fit_distribution.py"
-
-
-def fit(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+Call = Callable[..., Result]
 
 
 def patients(folder: Path, number: int = 200) -> Path:
@@ -47,20 +42,22 @@ def patients(folder: Path, number: int = 200) -> Path:
         (("--cohort", "nowhere.csv"), "nowhere.csv"),
     ],
 )
-def test_bad_input_writes_nothing(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = fit(*arguments, "--out", tmp_path / "out")
-    assert done.returncode == 2
+def test_bad_input_writes_nothing(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, call: Call
+) -> None:
+    done = call("fit_distribution", *arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_patients_end_to_end_and_to_share(tmp_path: Path) -> None:
+def test_patients_end_to_end_and_to_share(tmp_path: Path, call: Call) -> None:
     file, out = patients(tmp_path), tmp_path / "out"
     flags = ("--by", "hr_status", "--by", "centre", "--exchangeable", "centre", "--quick")
-    done = fit("--cohort", file, *flags, "--out", out)
-    assert done.returncode in (0, 3), done.stderr
+    done = call("fit_distribution", "--cohort", file, *flags, "--out", out)
+    assert done.exit_code in (0, 3), done.stderr
     with (out / "estimates.csv").open(encoding="utf-8", newline="") as text:
         rows = list(csv.DictReader(text))
     assert tuple(rows[0]) == EVIDENCE_COLUMNS
@@ -74,8 +71,10 @@ def test_patients_end_to_end_and_to_share(tmp_path: Path) -> None:
     assert (out / "classical.csv").exists()
     assert len(list((out / "figures").glob("*.svg"))) >= 3
     shared = tmp_path / "shared"
-    done = fit("--cohort", file, *flags, "--suppress-below", 5, "--out", shared)
-    assert done.returncode in (0, 3), done.stderr
+    done = call(
+        "fit_distribution", "--cohort", file, *flags, "--suppress-below", 5, "--out", shared
+    )
+    assert done.exit_code in (0, 3), done.stderr
     assert not (shared / "classical.csv").exists()
     assert not (shared / "fits").exists()
     assert "with a reading of one class" not in (shared / "report.html").read_text(encoding="utf-8")

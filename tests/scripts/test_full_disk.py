@@ -11,9 +11,11 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CURVE = "time,survival\n0,1\n5,0.9\n10,0.7\n20,0.45\n30,0.4\n"
@@ -43,16 +45,21 @@ FULL = ("audit", "example_cohort", "new_study", "sensitivity", "reconstruct")
 """Those that come to their first file without sampling."""
 
 
-def call(
-    script: str, folder: Path, *arguments: object, limit: int | None = None
-) -> subprocess.CompletedProcess[str]:
-    tables = {"curve": CURVE, "risk": RISK, "events": EVENTS, "rows": ROWS, "asked": ASKED}
-    for name, text in tables.items():
+def tables(folder: Path) -> None:
+    """What the calls read."""
+    texts = {"curve": CURVE, "risk": RISK, "events": EVENTS, "rows": ROWS, "asked": ASKED}
+    for name, text in texts.items():
         (folder / f"{name}.csv").write_text(text, encoding="utf-8")
 
+
+def limited(
+    script: str, folder: Path, *arguments: object, limit: int
+) -> subprocess.CompletedProcess[str]:
+    """A process that may write files of so many bytes."""
+    tables(folder)
+
     def small() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     command = [sys.executable, "-P", str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
     # Python 3.13.0 keeps a module's compiled file that the limit has cut short: none is written
@@ -63,18 +70,22 @@ def call(
     )  # fmt: skip
 
 
-def told(done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode == 2, done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
-    assert "remedy" in done.stderr
+def told(code: int, stderr: str) -> None:
+    assert code == 2, stderr[-2000:]
+    assert "Traceback" not in stderr
+    assert "remedy" in stderr
 
 
 @pytest.mark.parametrize("script", sorted(set(CALLS) - {"replay"}))
-def test_a_place_that_cannot_be_written(script: str, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written(
+    script: str, tmp_path: Path, call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables(tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     more = ("--kept", tmp_path / "file" / "kept") if script == "calibrate" else ()
-    done = call(script, tmp_path, *CALLS[script], "--out", tmp_path / "file" / "out", *more)
-    told(done)
+    done = call(script, *CALLS[script], "--out", tmp_path / "file" / "out", *more)
+    told(done.exit_code, done.stderr)
     assert "file" in done.stderr
     assert (tmp_path / "file").read_text("utf-8") == "in the way"
 
@@ -82,8 +93,8 @@ def test_a_place_that_cannot_be_written(script: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", FULL)
 def test_a_full_disk(script: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = call(script, tmp_path, *CALLS[script], "--out", out, limit=700)
-    told(done)
+    done = limited(script, tmp_path, *CALLS[script], "--out", out, limit=700)
+    told(done.returncode, done.stderr)
     left = [path for path in out.rglob("*") if path.is_file() and not path.name.startswith(".")]
     assert not [path for path in left if path.suffix in (".csv", ".html", ".parquet")]
     assert not list(out.rglob(".writing-*"))
@@ -91,7 +102,7 @@ def test_a_full_disk(script: str, tmp_path: Path) -> None:
 
 def test_the_fault_of_a_full_disk_as_json(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = call("audit", tmp_path, *CALLS["audit"], "--out", out, "--json", limit=700)
+    done = limited("audit", tmp_path, *CALLS["audit"], "--out", out, "--json", limit=700)
     content = json.loads(done.stdout)
     assert content["exit_code"] == 2
     assert "cannot be written" in content["faults"][0]["message"]

@@ -5,77 +5,86 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import Result
 
 from her2bayes.evidence.printed.study import published_folder
 from her2bayes.reproduce import replay
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+Told = tuple[int, dict[str, Any], str]
 
 
-def call(script: str, *arguments: object) -> tuple[int, dict[str, Any], str]:
-    command = [sys.executable, "-P", str(SCRIPTS / f"{script}.py"), *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    return done.returncode, json.loads(done.stdout), done.stderr
+@pytest.fixture(scope="module")
+def told(call: Callable[..., Result]) -> Callable[..., Told]:
+    """Run a script: exit code, what it says as JSON, its log."""
+
+    def run(script: str, *arguments: object) -> Told:
+        done = call(script, *arguments, "--json")
+        return done.exit_code, json.loads(done.stdout), done.stderr
+
+    return run
 
 
 @pytest.fixture
-def audited(tmp_path: Path) -> Path:
+def audited(tmp_path: Path, told: Callable[..., Told]) -> Path:
     """Folder of an audit of a study of one's own."""
     study = Path(shutil.copytree(published_folder() / "ni2025", tmp_path / "study"))
-    assert call("audit", "--study", study, "--out", tmp_path / "out")[0] == 0
+    assert told("audit", "--study", study, "--out", tmp_path / "out")[0] == 0
     return tmp_path / "out" / "ni2025"
 
 
 @pytest.mark.parametrize("name", ["", "evidence.csv"])
-def test_a_replay_on_the_same_machine_is_identical(audited: Path, name: str) -> None:
-    code, told, _ = call("replay", audited / name)
+def test_a_replay_on_the_same_machine_is_identical(
+    audited: Path, name: str, told: Callable[..., Told]
+) -> None:
+    code, said, _ = told("replay", audited / name)
     assert code == 0
-    assert "0 differ" in told["lines"][-1]
-    assert "numbers compared" in told["lines"][-1]
+    assert "0 differ" in said["lines"][-1]
+    assert "numbers compared" in said["lines"][-1]
 
 
-def test_one_changed_digit_is_found(audited: Path, tmp_path: Path) -> None:
+def test_one_changed_digit_is_found(
+    audited: Path, tmp_path: Path, told: Callable[..., Told]
+) -> None:
     file = audited / "evidence.csv"
     file.write_text(file.read_text("utf-8").replace(",35.9,", ",35.8,", 1), encoding="utf-8")
-    code, told, _ = call("replay", audited, "--out", tmp_path / "kept")
+    code, said, _ = told("replay", audited, "--out", tmp_path / "kept")
     assert code == 3
-    assert told["warnings"] == ["Look again: evidence.csv is not what audit wrote"]
+    assert said["warnings"] == ["Look again: evidence.csv is not what audit wrote"]
     with (tmp_path / "kept" / "differences.csv").open(encoding="utf-8", newline="") as opened:
         rows = list(csv.DictReader(opened))
     assert [(row["recorded"], row["replayed"]) for row in rows] == [("35.8", "35.9")]
 
 
-def test_other_data_are_refused(audited: Path, tmp_path: Path) -> None:
+def test_other_data_are_refused(audited: Path, tmp_path: Path, told: Callable[..., Told]) -> None:
     study = tmp_path / "study"
     with (study / "estimates.csv").open("a", encoding="utf-8") as file:
         file.write("# a remark\n")
-    code, told, err = call("replay", audited)
+    code, said, err = told("replay", audited)
     assert code == 2
-    assert "data changed since the report was written" in told["faults"][0]["message"]
+    assert "data changed since the report was written" in said["faults"][0]["message"]
     study.rename(tmp_path / "moved")
-    code, told, err = call("replay", audited)
+    code, said, err = told("replay", audited)
     assert "not here" in err
-    assert "--input" in told["faults"][0]["remedy"]
+    assert "--input" in said["faults"][0]["remedy"]
 
 
-def test_moved_data_are_named(audited: Path, tmp_path: Path) -> None:
+def test_moved_data_are_named(audited: Path, tmp_path: Path, told: Callable[..., Told]) -> None:
     (tmp_path / "study").rename(tmp_path / "moved")
     moved = f"{tmp_path / 'study'}={tmp_path / 'moved'}"
-    assert call("replay", audited, "--input", moved)[0] == 0
+    assert told("replay", audited, "--input", moved)[0] == 0
 
 
-def test_a_folder_without_a_record_is_told(tmp_path: Path) -> None:
-    code, told, _ = call("replay", tmp_path)
+def test_a_folder_without_a_record_is_told(tmp_path: Path, told: Callable[..., Told]) -> None:
+    code, said, _ = told("replay", tmp_path)
     assert code == 2
-    assert "provenance.json" in told["faults"][0]["message"]
+    assert "provenance.json" in said["faults"][0]["message"]
     (tmp_path / "provenance.json").write_text('{"schema": 1, "runs": []}', encoding="utf-8")
-    assert call("replay", tmp_path)[0] == 2
+    assert told("replay", tmp_path)[0] == 2
 
 
 HEADER = "estimand,reading,posterior_median,posterior_lower,posterior_upper,reproduced,contraction"
@@ -134,7 +143,7 @@ def test_elsewhere_within_monte_carlo_error(
 
 
 @pytest.mark.slow
-def test_a_fit_is_sampled_again_and_identical(tmp_path: Path) -> None:
+def test_a_fit_is_sampled_again_and_identical(tmp_path: Path, told: Callable[..., Told]) -> None:
     """From an empty store, although the report's own holds the fit."""
     table = tmp_path / "events.csv"
     table.write_text(
@@ -142,8 +151,8 @@ def test_a_fit_is_sampled_again_and_identical(tmp_path: Path) -> None:
         "nausea,grade 3-4,3,64,gut\nfever,any,9,64,body\nfever,grade 3-4,1,64,body\n"
     )
     out = tmp_path / "out"
-    assert call("fit_adverse_events", "--table", table, "--out", out, "--quick")[0] in (0, 3)
-    code, told, err = call("replay", out / "report.html", "--out", tmp_path / "kept")
+    assert told("fit_adverse_events", "--table", table, "--out", out, "--quick")[0] in (0, 3)
+    code, said, err = told("replay", out / "report.html", "--out", tmp_path / "kept")
     assert code == 0, err
     assert list((tmp_path / "kept").rglob("fits/*.nc"))
-    assert told["lines"][-1].endswith("0 within Monte-Carlo error, 0 differ")
+    assert said["lines"][-1].endswith("0 within Monte-Carlo error, 0 differ")

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, EVIDENCE_KINDS, VERDICTS
 from her2bayes.evidence.printed.study import load_study, published_folder
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "reproduce.py"
 BOTH = ("shi2023", "ni2025")
+Call = Callable[..., Result]
 
 # all analyses in one process, so that what they import can be seen
 IN_ONE = """
 import sys
 from pathlib import Path
 from her2bayes.inference.sampling import Settings
-from her2bayes.reproduce.build import FAMILIES, analyse, load_studies
+from her2bayes.evidence.printed.study import load_studies
+from her2bayes.reproduce.build import FAMILIES, analyse
 study, = load_studies(["shi2023"])
 for family in FAMILIES:
     if family.applies(study):
@@ -41,20 +46,24 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("study", ["missing", "../etc", ""])
-def test_an_unknown_study_is_bad_input_and_writes_nothing(study: str, tmp_path: Path) -> None:
-    done = reproduce("--study", study, "--out", tmp_path / "out")
-    assert done.returncode == 2
+def test_an_unknown_study_is_bad_input_and_writes_nothing(
+    study: str, tmp_path: Path, call: Call
+) -> None:
+    done = call("reproduce", "--study", study, "--out", tmp_path / "out")
+    assert done.exit_code == 2
     assert "nothing was written" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_one_broken_study_stops_the_run_before_the_other_is_fitted(tmp_path: Path) -> None:
+def test_one_broken_study_stops_the_run_before_the_other_is_fitted(
+    tmp_path: Path, call: Call
+) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "study.toml").write_bytes(b"\xff\xfe")
-    done = reproduce("--study", "shi2023", "--study", broken, "--out", tmp_path / "out")
-    assert done.returncode == 2
+    done = call("reproduce", "--study", "shi2023", "--study", broken, "--out", tmp_path / "out")
+    assert done.exit_code == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -68,6 +77,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = [json.loads((folder / s / "run.json").read_text())["failed_fits"] for s in BOTH]
     assert (done.returncode == 3) == any(failed)
     assert ("Not converged" in done.stdout) == any(failed)
+    told = done.stdout.index("Key results of shi2023"), done.stdout.index("Key results of ni2025")
+    assert max(told) < done.stdout.rindex("index.html")
     return folder
 
 
@@ -99,6 +110,43 @@ def test_shares_stand_beside_their_posterior_and_p_values_beside_differences(out
     assert float(p["prior_median"]) > 0
     assert p["published_p"] == "0.001"
     assert "share_difference[her2=low ; hr_status: positive vs negative]" in p["note"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOTH)
+def test_each_headline_has_one_row_with_published_reproduced_and_posterior(
+    out: Path, name: str
+) -> None:
+    table = rows(out / name / "key_results.csv")
+    headline = load_study(published_folder() / name).headline
+    assert sorted(row["claim_id"] for row in table) == sorted(headline)
+    assert all(row["published"] for row in table)
+    # a median over patients who are not printed is all that nothing answers
+    answered = [row for row in table if not row["estimand"].startswith("median[")]
+    assert len(answered) >= 7
+    assert all(row["reproduced"] and row["posterior_median"] for row in answered)
+
+
+@pytest.mark.slow
+def test_the_page_of_shi_is_at_most_twelve_screens_before_it_is_unfolded(out: Path) -> None:
+    browser_of = pytest.importorskip("playwright.sync_api").sync_playwright
+    chromium = shutil.which("chromium") or pytest.skip("no Chromium on PATH")
+    file = out / "shi2023" / "report.html"
+    assert file.stat().st_size < 3_000_000
+    with browser_of() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        tab.goto(file.as_uri())
+        # a model that did not converge, as in this quick run, stands open
+        tab.evaluate("document.querySelectorAll('details.model').forEach(d => d.open = false)")
+        screens = tab.evaluate("document.documentElement.scrollHeight / 900")
+        key = tab.evaluate(
+            "Math.max(...[...document.querySelectorAll('.keys tr')].map("
+            "row => row.getBoundingClientRect().bottom))"
+        )
+        browser.close()
+    assert screens <= 12
+    assert key <= 900
 
 
 @pytest.mark.slow

@@ -82,6 +82,7 @@ def test_a_grid_with_an_unknown_choice_lists_those_there_are(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
     file = conclusions(
         "event_rate[any | severity=any] > 0.9", "hazard_ratio[rwpfs ; ihc: 2+ vs 1+] < 1"
@@ -112,7 +113,7 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
     patients = "binomial alone with prior patients"
     assert f"{patients} 50" in changed
     assert f"{patients} 16" not in changed
-    assert f"{patients} 50, patients counted otherwise -3" in changed  # the tipping surface
+    assert f"{patients} 50, outcome misclassified -3" in changed  # the tipping surface
     assert {row["stance"] for row in rows} >= {"holds", "uncertain"}
     assert all(row["probability"] and row["prior_probability"] for row in rows)
     page = (folder / "sensitivity.html").read_text("utf-8")
@@ -124,7 +125,7 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
         "figure-stability-printed",
         "One rule for a statement and its opposite",
         'data-choose="0,1"',
-        "prior patients and patients counted otherwise",
+        "prior patients and outcome misclassified",
         "likelihood of the log hazard ratio",
     ):
         assert part in page

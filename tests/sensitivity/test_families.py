@@ -12,7 +12,7 @@ from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.evidence.printed.tables import conclusions_of
 from her2bayes.evidence.simulate import cohort
-from her2bayes.inference import densities, engine
+from her2bayes.inference import densities, engine, structure
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.fit import Specification, without_padding
 from her2bayes.inference.sampling import Sampling
@@ -79,7 +79,7 @@ def test_data_and_prior_scenarios_share_a_compiled_model(by_factor):
     with engine.compiler_flags():
         for target in by_factor.values():
             structures = {
-                engine.structure(shares.specification(target, of).model())
+                structure.structure(shares.specification(target, of).model())
                 for of in [*one_at_a_time(target.axes[:4])[::5], target.widest]
             }
             assert len(structures) == 1
@@ -179,7 +179,7 @@ def test_survival_left_out_keeps_the_compiled_model(follow_up):
     )
     with engine.compiler_flags():
         structures = {
-            engine.structure(survival.specification(target, of).model())
+            structure.structure(survival.specification(target, of).model())
             for of in (BASE, scenario(target.axes, {survival.OUT: "hr=neg"}), target.widest)
         }
     assert len(structures) == 1
@@ -253,7 +253,7 @@ def test_scenarios_of_pairs(paired):
         assert all(np.isfinite(values).all() for values in found.values())
     with engine.compiler_flags():
         structures = {
-            engine.structure(pairs.specification(everyone, of).model())
+            structure.structure(pairs.specification(everyone, of).model())
             for of in (BASE, everyone.widest)
         }
     assert len(structures) == 1
@@ -281,7 +281,7 @@ def test_facts_of_few_tables_are_one_model(shi):
         spec = change.specification(target, of)
         assert spec is not None
         with engine.compiler_flags():
-            structures.add(engine.structure(spec.model()))
+            structures.add(structure.structure(spec.model()))
         found = change.quantities(target, of, prior_of(spec))
         assert set(found) == set(target.estimands)
         shift[str(of)] = float(found["discordance[]"].mean())

@@ -14,8 +14,8 @@ import xarray as xr
 import her2bayes as hb
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.follow_up import read_follow_up
-from her2bayes.inference.digest import data_digest
 from her2bayes.inference.fit import Fit
+from her2bayes.inference.store import data_digest
 from her2bayes.survival import fitted
 from her2bayes.survival.parts import factors, levels, parts
 

@@ -13,12 +13,12 @@ from scipy import stats
 from scipy.optimize import minimize
 
 from her2bayes.bayes.prior import prior
-from her2bayes.classical.piecewise import piecewise_exponential
+from her2bayes.classical.hazard_regression import piecewise_exponential
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.external_survival import landmark_counts
 from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
-from her2bayes.inference.engine import compiler_flags, structure
+from her2bayes.inference.structure import compiler_flags, structure
 from her2bayes.survival import survival
 from her2bayes.survival.parts import centred, event_weights, parts, walk_basis
 
@@ -145,7 +145,7 @@ def test_more_patients_are_centred_more():
 
 def test_mode_under_flat_priors_is_the_poisson_glm():
     """R: glm(event ~ 0 + factor(interval) + sex + offset(log(time)), poisson) on survSplit rows,
-    which classical.piecewise equals (tests/classical/test_survival.py)."""
+    which classical.hazard_regression equals (tests/classical/test_survival.py)."""
     lung = gw.load_dataset("lung", backend="pandas")
     found = read_follow_up(
         lung.assign(e=lung["status"] - 1), time="time", event="e", by=["sex"], time_unit="days"

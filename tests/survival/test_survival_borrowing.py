@@ -14,8 +14,8 @@ from her2bayes.bayes.prior import prior
 from her2bayes.evidence.patients.external_survival import External, external_cells
 from her2bayes.evidence.patients.follow_up import FollowUp, read_follow_up
 from her2bayes.evidence.patients.survival_cells import survival_cells
-from her2bayes.inference.engine import compiler_flags, structure
 from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.structure import compiler_flags, structure
 from her2bayes.survival import survival, survival_borrowing
 from her2bayes.survival.borrowing import learned_weight
 from her2bayes.survival.borrowing_exact import Choices, Hazard, effective_events, places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def test_agrees_with_stan():
     """The same model in Stan on rows split by R (tests/reference/survival_stan.R)."""
     cells = veteran_cells()
     np.testing.assert_array_equal(cells["events"], REFERENCE["events"])
-    posterior = draw(cells)
+    # errors of quantiles far in a tail are themselves known from few visits there: many draws
+    posterior = draw(cells, replace(LONG, draws=120_000))
     found = {name: posterior[name] for name in ("reference_log_hazard", "smoothing")} | {
         "spread": posterior["spread_celltype"]
     }

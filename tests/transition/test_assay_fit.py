@@ -111,6 +111,7 @@ def test_shi_under_a_poor_assay() -> None:
             assert float(true.median()) == pytest.approx(0.198, abs=0.006)
 
 
+@pytest.mark.slow
 def test_an_assay_without_error_leaves_the_rows_as_they_are(tmp_path) -> None:
     """Rows uniform, complete table 16, 6 / 4, 14: Beta(1 + 6, 1 + 16) and Beta(1 + 4, 1 + 14)."""
     choice = RowPrior(DIRICHLET, (("transition", FLAT),))

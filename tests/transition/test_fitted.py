@@ -95,6 +95,7 @@ def test_what_no_row_holds_is_answered_too(fit: FittedPairs) -> None:
     assert row["posterior_median"] == pytest.approx(-other["posterior_median"])
 
 
+@pytest.mark.slow
 def test_patients_and_counts_are_the_same_pairs(fit: FittedPairs, tmp_path: Path) -> None:
     frame = counts_frame()
     rows = frame.loc[frame.index.repeat(frame["n"])].drop(columns="n")

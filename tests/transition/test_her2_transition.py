@@ -105,7 +105,11 @@ DATA = {
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        *((her2_transition, name) for name in DATA if name != "two strata"),
+        *(
+            pytest.param(her2_transition, name, marks=() if name == "sets" else pytest.mark.slow)
+            for name in DATA
+            if name != "two strata"
+        ),
         *((her2_transition_dirichlet, name) for name in ("two strata", "sets")),
     ],
 )

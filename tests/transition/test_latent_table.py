@@ -74,6 +74,7 @@ def test_grouped_tables_sum_to_the_same_likelihood() -> None:
     assert found == pytest.approx(logsumexp(terms), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_independent_sources_are_blocks_that_multiply() -> None:
     both = listed_tables([subgroup("positive"), subgroup("negative")])
     assert both.sizes["stratum"] == 2
@@ -121,6 +122,7 @@ def row_evidence(patients: int) -> tuple[dict[tuple[int, ...], int], np.ndarray,
     return {row: n for n, row in enumerate(rows)}, evidence, np.exp(log_mass - evidence[:, None])
 
 
+@pytest.mark.slow
 def test_default_rows_are_calibrated() -> None:
     """500 tables of 20 from the default prior, both margins and the diagonal printed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,10 @@ def study(folder: Path, counts: str = COUNTS, facts: str = FACTS, toml: str = ""
         (target / f"{name}.csv").unlink()
     ledger = (target / "estimates.csv").read_text("utf-8").splitlines()
     (target / "estimates.csv").write_text("\n".join(ledger[:4]) + "\n")
+    design = (target / "study.toml").read_text("utf-8")
+    headless = re.sub(r"(?m)^\[headline\](?:\n|.)*?(?=^\[)", "", design)  # its rows are cut off
+    assert headless != design
+    (target / "study.toml").write_text(headless, "utf-8")
     (target / "transition_facts.csv").write_text(facts)
     (target / "status_counts.csv").write_text(counts)
     if toml:

@@ -42,7 +42,7 @@ def test_the_impossible_reading_is_reported_not_fitted(result: paper.Result) -> 
     assert item.reading == "results"
     assert {a.reading for a in result.latent.analyses} == {"abstract"}
     text = " ".join(report.paragraphs(result))
-    assert "the reading 'results', under which no table exists" in text
+    assert "Not fitted: the interpretation 'results'. No table exists under it" in text
     assert "zero → low = 20 (Results: evolution)" in text
 
 
@@ -76,7 +76,7 @@ def test_counts_that_all_tables_share(result: paper.Result) -> None:
     assert zero_low["reproduced"] == pytest.approx(100 * 25 / 51)
     assert zero_low["reproduced_lower"] == pytest.approx(34.75, abs=0.01)
     assert zero_low["reproduced_upper"] == pytest.approx(63.40, abs=0.01)
-    assert "25/51 in every admissible table" in zero_low["method"]
+    assert "25/51 in every table consistent with the report" in zero_low["method"]
     assert rows.loc["discordance[]", "reproduced"] == pytest.approx(100 * 94 / 247)
     assert rows.loc["gain[low]", "reproduced"] == pytest.approx(100 * 44 / 247)
     assert "transition[zero -> zero]" not in rows.index  # 18 to 26 of 51
@@ -85,7 +85,7 @@ def test_counts_that_all_tables_share(result: paper.Result) -> None:
     assert rows.loc["agreement[her2]", "reproduced"] == pytest.approx(
         (153 / 247 - expected) / (1 - expected)
     )
-    assert "over the admissible tables" in rows.loc["symmetry[her2]", "note"]
+    assert "over the tables consistent with the report" in rows.loc["symmetry[her2]", "note"]
     assert np.isnan(rows.loc["symmetry[her2]", "reproduced_p"])
 
 
@@ -109,14 +109,14 @@ def test_section(result: paper.Result, monkeypatch: pytest.MonkeyPatch) -> None:
     assert titles == [
         "From primary tumour to recurrence",
         "Transition matrix, all patients",
-        "What the data taught: prior to posterior",
-        "Row priors side by side: all patients",
-        "How good must the assay be? Real change by accuracy of the readings",
+        "Transition probabilities: prior and posterior",
+        "Prior sensitivity of the transition rows: all patients",
+        "True change by accuracy of the assay",
     ]
-    assert "Accuracy needed for real change to exceed" in section.figures[-1].caption
-    assert section.figures[1].svg.count("determined") == 3
-    facts = next(t for t in section.tables if t.title.startswith("What the facts say"))
-    assert list(facts.frame["The facts"]).count("determined") == 3
+    assert "ccuracy needed for true change to exceed" in section.figures[-1].caption
+    assert section.figures[1].svg.count("point-identified") == 3
+    facts = next(t for t in section.tables if t.title.startswith("Bounds from the reported counts"))
+    assert list(facts.frame["Identification"]).count("point-identified") == 3
     assert "35.3–51.0" in set(facts.frame["Bounds, %"])
 
 

@@ -157,6 +157,7 @@ def test_shi_subgroups_converge() -> None:
     assert tables.holds(draws["table"].to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_draws_do_not_depend_on_cores() -> None:
     tables, short = two_strata(True), Sampling(draws=20, tune=10, chains=3)
     for one, two in (

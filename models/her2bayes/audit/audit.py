@@ -145,7 +145,7 @@ def audit(study: Study | str | Path) -> AuditResult:
 
     >>> checked = audit("shi2023")
     >>> checked
-    <Audit of shi2023: 230 rows, 7 findings>
+    <Audit of shi2023: 230 rows, 10 findings>
     >>> checked.frame.loc[checked.frame["verdict"] == "inconsistent", "locator"].iloc[0]
     'Abstract'
     """

@@ -218,8 +218,9 @@ def counted(evidence: pd.DataFrame) -> str:
         ((printed["evidence_kind"] == CONSTRUCTED) & (printed["statistic"] != WORDS)).sum()
     )
     parts = [
-        f"{_many(words, 'statement')} in words, checked against the paper's own P" * bool(words),
-        f"{constructed} that agree by construction" if constructed else "",
+        f"{_many(words, 'statement')} in words, compared with the paper's own P values"
+        * bool(words),
+        f"{constructed} constrained by construction" if constructed else "",
     ]
     apart = " and ".join(part for part in parts if part)
     numbers, distinct = len(printed), len(quantities(evidence))
@@ -285,7 +286,7 @@ def _outcome(outcome: str, study: Study) -> str:
 
 def _contrast(contrast: Contrast, study: Study) -> str:
     label = _label(contrast.factor, study)
-    return f", {label} {contrast.a} against {contrast.b}" if contrast.a else f" by {label}"
+    return f", {label} {contrast.a} vs {contrast.b}" if contrast.a else f" by {label}"
 
 
 def _condition(factor: str, level: str, study: Study) -> str:

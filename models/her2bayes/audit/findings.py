@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from her2bayes.audit import medians, rounding
 from her2bayes.audit.claims import (
@@ -13,6 +15,7 @@ from her2bayes.audit.claims import (
     Mark,
     describe,
     incomplete,
+    join,
     number,
     places,
 )
@@ -21,12 +24,16 @@ from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.prints import how_printed
 from her2bayes.audit.space import Quantity, box, factors_of, plainest
+from her2bayes.estimand import Estimand
 
 RANK = 1
 DIRECTION_RANK = 4
+SUBGROUP_RANK = 5
 DENOMINATOR_RANK = 6
 ROUNDING_RANK = 7
 COMPLETENESS_RANK = 8
+SUBGROUP = "subgroup"
+"""Kind of a finding on a difference said to be in some subgroups only."""
 
 _KINDS = {
     "percentage": "percentage",
@@ -55,6 +62,7 @@ def of_study(known: Known) -> Iterator[Finding]:
     yield from _unknown_in_denominator(known)
     yield from _known_in_part(known)
     yield from _direction(known)
+    yield from _only_in(known)
     yield from _completeness(known)
 
 
@@ -127,6 +135,35 @@ def _direction(known: Known) -> Iterator[Finding]:
                 f"{shown} point the other way."
             )
             yield Finding("direction", (claim.id, first.id, second.id), text, DIRECTION_RANK)
+
+
+def _only_in(known: Known) -> Iterator[Finding]:
+    """A difference called significant in some subgroups only, where none compares the subgroups."""
+    said: dict[tuple[Estimand, str], list[Claim]] = defaultdict(list)
+    for claim in known.claims:
+        if claim.statistic == "significant" and claim.estimand.given:
+            *others, (factor, _) = claim.estimand.given
+            said[replace(claim.estimand, given=tuple(others)), factor].append(claim)
+    compared = {
+        (claim.estimand.outcome.partition(",")[0], claim.estimand.contrast.factor)
+        for claim in known.claims
+        if claim.estimand.kind == "hazard_ratio_ratio" and claim.estimand.contrast
+    }
+    for (asked, factor), claims in said.items():
+        yes, no = ([c for c in claims if bool(c.value) is wanted] for wanted in (True, False))
+        only = [claim for claim in yes if "only" in claim.text.split()]
+        if not only or not no or (asked.outcome, factor) in compared:
+            continue
+        levels = [
+            join(dict.fromkeys(c.estimand.given[-1][1] for c in group)) for group in (yes, no)
+        ]
+        words = join(dict.fromkeys(f"'{claim.text}' ({claim.locator})" for claim in only))
+        text = (
+            f"{words}: {describe(asked, known.study)} is called significant for "
+            f"{known.study.factors[factor].label} {levels[0]} and not significant for {levels[1]}. "
+            f"Two tests apart do not compare the subgroups, and no test that does is printed."
+        )
+        yield Finding(SUBGROUP, tuple(claim.id for claim in (*yes, *no)), text, SUBGROUP_RANK)
 
 
 def _known_in_part(known: Known) -> Iterator[Finding]:

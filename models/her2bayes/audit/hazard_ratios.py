@@ -249,7 +249,7 @@ def _observed_expected(triplet: Triplet, estimator: str) -> str:
     possible = np.flatnonzero(fits)
     chosen = possible[np.argsort(total[possible], kind="stable")[possible.size // 2]]
     one, two, due = int(first[chosen]), int(second[chosen]), float(span[1][2][chosen])
-    return f"for example {one} against {due:.1f} and {two} against {one + two - due:.1f} expected"
+    return f"for example {one} vs {due:.1f} and {two} vs {one + two - due:.1f} expected"
 
 
 def implied(triplet: Triplet) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from her2bayes.audit import rounding, times
+from her2bayes.audit import rounding
 from her2bayes.audit.claims import (
     INCONSISTENT,
     NOT_CHECKABLE,
@@ -86,7 +86,7 @@ def _survival(known: Known, claim: Claim, unit: str) -> Iterator[Fault]:
         at = _at(claim, other)
         if at is None or other.value is None:
             continue
-        survival = times.stands_for(other.value, other.relation)
+        survival = rounding.stands_for(other.value, other.relation)
         early = at < median.lower and survival.upper < HALF
         late = at > median.upper and survival.lower > HALF
         if early or late:
@@ -99,15 +99,15 @@ def _survival(known: Known, claim: Claim, unit: str) -> Iterator[Fault]:
 def in_months(claim: Claim, unit: str) -> Interval | None:
     """Times that a printed median stands for, in months; ``unit``: where it has none."""
     if claim.not_reached:
-        return Interval(times.FAR, times.FAR)
+        return Interval(rounding.FAR, rounding.FAR)
     if claim.value is None:
         return None
-    return times.in_months(times.stands_for(claim.value, claim.relation), claim.unit or unit)
+    return rounding.in_months(rounding.stands_for(claim.value, claim.relation), claim.unit or unit)
 
 
 def _at(claim: Claim, other: Claim) -> float | None:
     """Months at which a row prints the survival of the same patients; None for another row."""
-    estimand = times.one_unit(other.estimand)
+    estimand = rounding.one_unit(other.estimand)
     same = (estimand.outcome, estimand.given) == (claim.estimand.outcome, claim.estimand.given)
     good = estimand.kind == "survival" and estimand.time_unit == "months" and other.unit == "%"
     return estimand.time if same and good and other.reading == claim.reading else None

@@ -76,11 +76,11 @@ def _divided(known: Known, claim: Claim, count: int, total: int) -> Mark:
     share = 100 * count / total
     rule = how_printed(claim)
     chance = 100 * rounding.chance_of_fit(total, max(0, _decimals(claim)))
-    fit = f"a random percentage fits some count of {total} with chance {_percent(chance)}"
+    fit = f"GRIM: {_percent(chance)} consistent with n = {total} by chance"
     if rule is None:
         return _wrong_percentage(known, claim, count, total)
     if rule == rounding.TRUNCATED:
-        note = f"{count}/{total} = {number(share, 4)} %, cut off instead of rounded"
+        note = f"{count}/{total} = {number(share, 4)} %, truncated instead of rounded"
         return Mark(claim.id, ROUNDING, note, DIVISION, share, share, share)
     note = f"{count}/{total} = {number(share, 3)} %"
     if rule != rounding.EXACT:
@@ -106,9 +106,7 @@ def _wrong_percentage(known: Known, claim: Claim, count: int, total: int) -> Mar
         f"{count}/{total} = {number(share, 2)} %, not {claim.value} %",
         of_count,
         of_total,
-        f"{fits} (a random percentage fits some count with chance {_percent(chance)})"
-        if fits
-        else "",
+        f"{fits} (GRIM: {_percent(chance)} consistent by chance)" if fits else "",
         other_total,
     ]
     shorter = [f"{count} of {total} is {number(share, 1)} %", of_count, fits, other_total]
@@ -149,7 +147,7 @@ def _no_count_fits(known: Known, claim: Claim, printed: Decimal, total: int) -> 
     chance = 100 * rounding.chance_of_fit(total, _decimals(claim))
     because = (
         f"no whole number of {total} is {printed} % ({near}; "
-        f"a random percentage would fit with chance {_percent(chance)})"
+        f"GRIM: {_percent(chance)} consistent by chance)"
     )
     note = because
     found = known.printed.ratios[claim.id]
@@ -338,12 +336,12 @@ def check_interval(study: Study, claim: Claim) -> Mark | None:
         tried[name] = (low, high)
         if rounding.cell(claim.lower).holds(low) and rounding.cell(claim.upper).holds(high):
             verdict = METHOD if stated and name != stated else REPRODUCES
-            note = f"the 95 % interval {claim.lower} to {claim.upper} is that of {name}"
+            note = f"the 95 % CI {claim.lower} to {claim.upper} is that of {name}"
             return Mark(claim.id, verdict, note, name, share, low, high)
     nearest = min(tried, key=lambda n: _gap(claim, tried[n]))
     low, high = tried[nearest]
     because = (
-        f"no named 95 % interval of {claim.numerator}/{claim.denominator} is {claim.lower} to "
+        f"no named 95 % CI of {claim.numerator}/{claim.denominator} is {claim.lower} to "
         f"{claim.upper}; the nearest, {nearest}, is {number(low)} to {number(high)}"
     )
     return Mark(claim.id, DIFFERS, because, stated or nearest, share, low, high, because=because)

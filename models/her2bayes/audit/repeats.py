@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from her2bayes.audit import rounding, times
+from her2bayes.audit import rounding
 from her2bayes.audit.claims import (
     DIFFERS,
     INCONSISTENT,
@@ -123,7 +123,7 @@ def _with_units(said: list[Said]) -> list[Said]:
 
 def _ledger(study: Study, claims: tuple[Claim, ...]) -> Iterator[tuple[Key, Said]]:
     for claim in claims:
-        estimand = times.one_unit(claim.estimand)
+        estimand = rounding.one_unit(claim.estimand)
         if claim.p is not None:
             covers = rounding.p_cell(claim.p, claim.p_relation)
             said = Said(claim, claim.locator, claim.shown_p, claim.p, covers)
@@ -148,18 +148,18 @@ def _unit(study: Study, claim: Claim) -> str:
     """Unit of a printed number; that of the endpoint where a time has none."""
     endpoint = study.meta.get("endpoints", {}).get(claim.estimand.outcome, {})
     timed = claim.statistic.startswith("median")
-    return times.unit_of(claim.unit or (str(endpoint.get("unit", "")) if timed else ""))
+    return rounding.unit_of(claim.unit or (str(endpoint.get("unit", "")) if timed else ""))
 
 
 def _said(
     claim: Claim | None, locator: str, value: Decimal | None, relation: str, unit: str
 ) -> Said:
     if value is None:
-        far = Interval(times.FAR, times.FAR)
+        far = Interval(rounding.FAR, rounding.FAR)
         return Said(claim, locator, "not reached", None, far, unit)
-    covers = times.stands_for(value, relation)
+    covers = rounding.stands_for(value, relation)
     shown = str(value) if relation == "=" else f"{relation}{value}"
-    return Said(claim, locator, shown, value, times.in_months(covers, unit) or covers, unit)
+    return Said(claim, locator, shown, value, rounding.in_months(covers, unit) or covers, unit)
 
 
 def _numbers(claim: Claim) -> Iterator[tuple[str, Decimal | None, str]]:
@@ -183,7 +183,7 @@ def _tables(study: Study) -> Iterator[tuple[Key, Said]]:
     for position, row in enumerate(study.survival.to_dict("records")):
         given = ((row["factor"], row["level"]),) if row["factor"] else ()
         estimand = Estimand("median", row["endpoint"], given)
-        unit = times.unit_of(str(study.meta["endpoints"][row["endpoint"]].get("unit", "")))
+        unit = rounding.unit_of(str(study.meta["endpoints"][row["endpoint"]].get("unit", "")))
         cells = printed[position] if len(printed) == len(study.survival) else {}
         for column, name in names.items():
             place = f"{row['locator']} (survival.csv)"

@@ -275,4 +275,4 @@ def _smaller_tables(counted: Counted) -> Iterator[tuple[str, np.ndarray]]:
     if table.shape[1] > 2:
         for i, name in enumerate(counted.columns):
             rest = np.delete(table, i, axis=1).sum(axis=1)
-            yield f"{name} against the rest", np.column_stack([table[:, i], rest])
+            yield f"{name} vs the rest", np.column_stack([table[:, i], rest])

@@ -27,7 +27,7 @@ from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.space import NotACount, both, plainest
 from her2bayes.estimand import Contrast, Estimand
 
-KIND = "interval against P"
+KIND = "CI–P inconsistency"
 RANK = 2
 METHOD_RANK = 5
 
@@ -233,7 +233,7 @@ def _denial(known: Known, claim: Claim, mark: Mark) -> Finding:
     printed = rounding.p_cell(claim.p or Decimal(1), claim.p_relation)
     significant = printed.upper < alpha(known)
     text = (
-        f"{claim.locator} prints {claim.shown_p} for {about}, but its 95 % interval {claim.lower} "
+        f"{claim.locator} prints {claim.shown_p} for {about}, but its 95 % CI {claim.lower} "
         f"to {claim.upper} {'includes' if significant else 'excludes'} 1 and implies "
         f"P = {p_text(mark.p or 0)}"
     )

@@ -30,7 +30,7 @@ from her2bayes.audit.triplets import alpha, interval_denies_p
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.tables import Conclusion
 
-KIND = "words against numbers"
+KIND = "text–data discrepancy"
 RANK = 3
 
 # kinds that answer the same question about two groups
@@ -111,7 +111,7 @@ def _outnumbered(known: Known, rows: list[tuple[Claim, Mark]]) -> list[Claim]:
 
 def _lone_p(claim: Claim, rows: list[tuple[Claim, Mark]]) -> Mark:
     words = join(dict.fromkeys(f"'{c.text}' ({c.locator})" for c, _ in rows))
-    note = f"the words say otherwise: {words}"
+    note = f"contradicts the text: {words}"
     ids = tuple(c.id for c, _ in rows)
     return Mark(claim.id, INCONSISTENT, note, "printed words", contradicts=ids)
 
@@ -178,7 +178,7 @@ def _intervals(known: Known, claim: Claim) -> list[Witness]:
         if other.lower is None or other.upper is None:
             continue
         low, high = rounding.cell(other.lower), rounding.cell(other.upper)
-        shown = f"a 95 % interval of {other.lower} to {other.upper}"
+        shown = f"a 95 % CI of {other.lower} to {other.upper}"
         if low.upper < 1 < high.lower:
             text = f"{shown} that includes 1"
             found.append(Witness((other.id,), text, False, where=other.locator))

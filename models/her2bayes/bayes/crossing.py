@@ -77,7 +77,7 @@ def ordered_shares(
     import pymc.dims as pmd
 
     data = design(counts, pooling)
-    with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
+    with pm.Model(coords={dim: data[dim].values for dim in data.dims}, check_bounds=False) as model:
         y, contrast, member, learned, information = (
             pmd.Data(name, data[name], dims=data[name].dims)
             for name in ("counts", "contrast", "member", "learned", "information")
@@ -89,11 +89,11 @@ def ordered_shares(
 
         baseline = pmd.Dirichlet("baseline", baseline_prior, core_dims=category)
         tau = pmd.HalfNormal("tau", sigma=tau_scale, dims="family")
-        scale = learned * member.dot(tau, dim="family") + (1 - learned) * fixed_tau
+        scale = learned * (member * tau).sum("family") + (1 - learned) * fixed_tau
         stretch = pmd.math.sqrt(1 + information * scale**2)
         raw = pmd.Normal("raw", mu=0, sigma=stretch, dims="effect")
         effect = raw * scale / stretch
-        beta = pmd.Deterministic("beta", contrast.dot(effect, dim="effect"))
+        beta = pmd.Deterministic("beta", (contrast * effect).sum("effect"))
         share = pmd.Deterministic("share", cumulative_logit_share(baseline, beta))
         multinomial("observed_counts", y, share)
     return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from her2bayes.errors import Fault, raise_if
@@ -58,9 +59,10 @@ def complete(
     *,
     same_family: bool = False,
 ) -> dict[str, Prior]:
-    """Fill the gaps in ``given`` from ``default``; a name the model does not know is an error.
+    """Fill the gaps in ``given`` from ``default``.
 
-    ``same_family`` is for models whose graph fixes the distributions: only parameters may differ.
+    A name the model does not know and a prior that is no distribution are errors. ``same_family``
+    is for models whose graph fixes the distributions: only parameters may differ.
     """
     given = given or {}
     faults = [
@@ -83,8 +85,31 @@ def complete(
         for name in given
         if same_family and name in default and _kind(given[name]) != _kind(default[name])
     ]
-    raise_if(faults)
+    raise_if([*faults, *_impossible(given)])
     return {**default, **given}
+
+
+def _impossible(given: Mapping[str, Prior]) -> list[Fault]:
+    """Faults of priors that are no distributions: numbers without end, scales not above 0."""
+    return [
+        Fault(
+            f"the prior '{name}' is no distribution",
+            column=parameter,
+            value=value,
+            allowed="a finite number, above 0 for a scale or concentration",
+        )
+        for name, one in given.items()
+        for parameter, value in one.parameters
+        if not _possible(parameter, value)
+    ]
+
+
+_POSITIVE = ("sigma", "concentration", "a", "alpha", "beta", "nu", "lam", "eta")
+
+
+def _possible(parameter: str, value: float | tuple[float, ...]) -> bool:
+    numbers = value if isinstance(value, tuple) else (value,)
+    return all(isfinite(one) and (one > 0 or parameter not in _POSITIVE) for one in numbers)
 
 
 def _names(one: Prior) -> list[str]:

@@ -33,9 +33,11 @@ from her2bayes.evidence.printed.study import Study, load_study, study_folder
 
 @dataclass(frozen=True)
 class Kind:
-    """How a model is calibrated: simulator, answers, design, size of steps, draws a chain, options.
+    """How a model is calibrated: simulator, answers, design, size of steps, options.
 
-    ``options`` are those of the model's ``build``.
+    ``options`` are those of the model's ``build``. A thousand draws a study are enough unless few
+    of them are effective, as of a mean that the data hardly tell: then their intervals cover too
+    little, and ``draws`` of a chain are more.
     """
 
     draw: Callable[[np.random.Generator, Design], Simulated]
@@ -44,7 +46,7 @@ class Kind:
     target_accept: float = 0.9
     study: str = "shi2023"
     by: str = "site"
-    draws: int = 1000
+    draws: int = 500
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -29,20 +29,18 @@ from her2bayes.calibration.designs import Design
 from her2bayes.calibration.kinds import chosen, fitting, kinds, read_design
 from her2bayes.errors import BadInput, Fault
 from her2bayes.files import publish
-from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling, cluster
 from her2bayes.page import style
 from her2bayes.page.fit_card import LEVEL, SCHEMA, sentence
 from her2bayes.page.section import Figure
 from her2bayes.page.section_view import figure_files
-from her2bayes.version import __version__
+from her2bayes.version import __version__, versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
-SAMPLING = Sampling(draws=1000, tune=600, chains=4, target_accept=0.9)
-RANKS = 1000  # draws kept of 4000 or 2000: nearly independent of one another
+SAMPLING = Sampling(draws=500, tune=500, chains=2, target_accept=0.9)
 COLUMNS = 4
 COVERAGE, TOLERANCE = 0.95, 0.018  # at 1000 simulations 1.8 points are 2.6 standard errors
 _GRID = np.arange(1, 100) / 100
@@ -58,7 +56,7 @@ def simulate(
     rng = np.random.default_rng([seed, number])
     kind = kinds()[design.model]
     accept = max(sampling.target_accept, kind.target_accept)
-    sampling = replace(sampling, target_accept=accept, draws=min(sampling.draws, kind.draws))
+    sampling = replace(sampling, target_accept=accept, draws=max(sampling.draws, kind.draws))
     made = kind.draw(rng, design)
     with engine.compiler_flags():
         model = design.build(made.data, **kind.options)
@@ -73,10 +71,9 @@ def simulate(
 
 
 def _answer(rng: np.random.Generator, draws: np.ndarray, truth: float) -> dict[str, float]:
-    """Rank of the truth among thinned draws (ties at random), as a share of their number."""
-    thin = draws.reshape(-1)[:: max(1, draws.size // RANKS)]
-    below, same = int((thin < truth).sum()), int((thin == truth).sum())
-    rank = (below + rng.integers(0, same + 1)) / len(thin)
+    """Rank of the truth among the draws (ties at random), as a share of their number."""
+    below, same = int((draws < truth).sum()), int((draws == truth).sum())
+    rank = (below + rng.integers(0, same + 1)) / draws.size
     low, high = np.quantile(draws, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return {
         "rank": float(rank),
@@ -106,9 +103,9 @@ class Plan:
             "parent": list(self.design.parent),
             **({"graded": list(self.design.graded)} if self.design.graded else {}),
             "seed": self.seed,
-            "draws": kinds()[self.design.model].draws * SAMPLING.chains,
+            "draws": max(SAMPLING.draws, kinds()[self.design.model].draws) * SAMPLING.chains,
             "source": meaning(self.design.build),
-            "versions": digest.versions(),
+            "versions": versions(),
         }
 
 
@@ -279,7 +276,7 @@ def _least_under_uniform(number: int, repeats: int = 4000) -> np.ndarray:
 def passport(
     plan: Plan, command: str, runs: Sequence[tuple[int, Sequence[Mapping[str, Any]]]]
 ) -> dict[str, Any]:
-    """Record of one or two runs (seed, simulations) of a plan; the last one decides."""
+    """Record of one or two looks (seed, simulations) at a plan; the last one decides."""
     found = []
     for seed, rows in runs:
         table = summary(rows)
@@ -408,8 +405,9 @@ def calibrate(
     ``model`` names a model file with a simulator. The design is that of a printed table (``study``,
     ``by`` a factor of it; every model has a default), or ``design``: a TOML file or a ``Design``
     with levels and patients. Simulations run in ``workers`` processes of this machine, or on the
-    workers of a dask ``scheduler``; finished ones are kept in the folder ``store``. A run whose
-    ranks leave their band is repeated once with another seed, and the record shows both.
+    workers of a dask ``scheduler``; finished ones are kept in the folder ``store``. Where ranks
+    leave their band, as many studies again are added once, never exchanged for others: all of them
+    decide, and the record shows both.
 
     Talts et al. 2018; bands of Sailynoja, Buerkner and Vehtari 2022. Raises ``BadInput`` for a
     model without a simulator and a design that cannot be simulated.
@@ -433,10 +431,10 @@ def calibrate(
     with ExitStack() as stack:
         folder = Path(store or stack.enter_context(TemporaryDirectory(prefix="her2-simulations-")))
         client = cache(lambda: stack.enter_context(cluster(scheduler, workers)))
-        for used in (seed, seed + 1):
-            plan = Plan(known, used, simulations, folder / f"{model}-{known.name}-{used}.jsonl")
-            said = f"{model}, seed {used}"
-            runs.append((used, run(plan, client, partial(_told, progress, said))))
+        file = folder / f"{model}-{known.name}-{seed}.jsonl"
+        for number in (simulations, 2 * simulations):
+            plan = Plan(known, seed, number, file)
+            runs.append((seed, run(plan, client, partial(_told, progress, f"{model}, {number}"))))
             record = passport(plan, command, runs)
             if record["passed"]:
                 break

@@ -241,5 +241,5 @@ def percent_row(
 def wilson_row(asked: Estimand | str, count: int, patients: int) -> dict[str, Any]:
     """Row of ``count`` among ``patients`` with Wilson's interval."""
     low, high = interval(count, patients, "Wilson")
-    row = percent_row(asked, "percentage", count / patients, low, high, "95 % interval: Wilson")
+    row = percent_row(asked, "percentage", count / patients, low, high, "95 % CI: Wilson")
     return {**row, "reproduced": 100 * count / patients}  # one rounding, not two

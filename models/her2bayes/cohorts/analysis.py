@@ -17,6 +17,7 @@ import pandas as pd
 
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.chain.replica import Settings
+from her2bayes.cohorts.chain.tempering import Chain
 from her2bayes.cohorts.draws import Draws, check
 from her2bayes.cohorts.ensemble import SummaryEnsemble, ensemble_of
 from her2bayes.cohorts.estimates import asked_of, over_cohorts, rows
@@ -140,8 +141,12 @@ def run(
         say(f"patients behind the printed numbers of {name}")
         try:
             item = read_summary(study, name)
-            known = kept.shipped(Specification(item, settings)) is not None
-            found.append(analyse(Specification(item, settings if known else short), store))
+            spec = Specification(item, settings)
+            before = kept.shipped(spec)
+            if before is not None:
+                found.append(_endpoint(spec, before, shipped=True))
+            else:
+                found.append(analyse(Specification(item, short), store))
         except BadInput as bad:  # contradictory numbers are a finding of the report, not its end
             failed.append((name, str(bad)))
     used = settings if all(e.shipped for e in found) else short
@@ -163,7 +168,13 @@ def analyse(spec: Specification, store: Store | None, members: int = MEMBERS) ->
     """Cohorts of one endpoint, from chains of the package, of the store, or made anew."""
     before = kept.shipped(spec)
     chains = before or kept.stored(spec, store)
-    return Endpoint(spec, ensemble_of(spec.summary, chains, members), before is not None)
+    return _endpoint(spec, chains, members, shipped=before is not None)
+
+
+def _endpoint(
+    spec: Specification, chains: Sequence[Chain], members: int = MEMBERS, *, shipped: bool
+) -> Endpoint:
+    return Endpoint(spec, ensemble_of(spec.summary, chains, members), shipped)
 
 
 def result_of(

@@ -178,7 +178,7 @@ class Ensemble:
             lines += self._reading_error(str(arm))
         for row in self.hazard_ratios.itertuples():
             lines.append(
-                f"hazard ratio {row.arm} against {row.reference}: {row.hazard_ratio:.2f} "
+                f"hazard ratio {row.arm} vs {row.reference}: {row.hazard_ratio:.2f} "
                 f"({row.lower:.2f}-{row.upper:.2f}); of its standard error {row.within:.3f}, "
                 f"the reconstruction adds {row.between:.3f}"
             )

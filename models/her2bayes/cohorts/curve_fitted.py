@@ -18,11 +18,11 @@ from her2bayes.cohorts.diagnostics import Patients, survival_at
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.evidence.patients.digitised import DigitisedArm, read_curve
-from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.estimates import estimate, estimates_table
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.meaning import meaning
+from her2bayes.inference.store import data_digest, fit_key
 from her2bayes.results.fitted import Asked, Figures, Fitted
 from her2bayes.version import __version__
 
@@ -76,14 +76,14 @@ class ReconstructedCurves(Fitted):
         plain = [[x.tolist() if isinstance(x, np.ndarray) else x for x in one] for one in read]
         return {
             "model": MODEL, "package": __version__, "source": meaning(reconstruct_arms),
-            "data": digest.data_digest([plain, self.endpoint, self.unit]),
+            "data": data_digest([plain, self.endpoint, self.unit]),
             "settings": {"members": self.members, "seed": self.seed},
         }  # fmt: skip
 
     @property
     def fit_id(self) -> str:
         """Key of curves, numbers at risk, seed and number of members."""
-        return digest.key(self.identity)
+        return fit_key(self.identity)
 
     @cached_property
     def fits(self) -> Mapping[str, Fit]:

@@ -166,8 +166,7 @@ def log_hazards(
 
 def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 1000) -> pd.DataFrame:
     """Mean, sd, R-hat and effective sample size of every quantity over all chains."""
-    import arviz as az
-    import xarray as xr
+    from arviz_stats.base import array_stats
 
     number = min(draws, *(c.months.shape[0] for c in chains))
     tables, asked = [], analyses(summary)
@@ -189,8 +188,7 @@ def diagnose(summary: Summary, chains: Sequence[Chain], draws: int = 1000) -> pd
             row.update(mean=known.mean(), sd=known.std())
         ok = number >= 4 and np.isfinite(values).all() and values.std() > 0
         if ok:
-            array = xr.Dataset({"x": (("chain", "draw"), values)})
-            row["rhat"] = float(az.rhat(array)["x"]) if len(chains) > 1 else np.nan
-            row["ess"] = float(az.ess(array)["x"])
+            row["rhat"] = float(array_stats.rhat(values)) if len(chains) > 1 else np.nan
+            row["ess"] = float(array_stats.ess(values))
         rows_out.append({"rhat": np.nan, "ess": np.nan, **row})
     return pd.DataFrame(rows_out)

@@ -73,25 +73,31 @@ class Part:
 
 
 def log_ratios(part: Part, groups: Sequence[np.ndarray]) -> np.ndarray:
-    """Log hazard ratios (chain, draw, group) against the first group; ``groups`` hold cells."""
+    """Log hazard ratios (chain, draw, group) against the first group; ``groups`` hold cells.
+
+    Newton's method, for the draws that it has not finished yet.
+    """
     risk, dead = (np.stack([x[..., g].sum(-1) for g in groups], axis=-1) for x in part.at_risk)
-    risk, dead = np.maximum(risk, LEAST), dead
-    all_dead = dead.sum(-1, keepdims=True)
-    beta = np.zeros((*risk.shape[:2], len(groups)))
+    lead = risk.shape[:2]
+    risk, dead = (x.reshape(-1, *x.shape[2:]) for x in (np.maximum(risk, LEAST), dead))
+    all_dead = dead.sum(-1)
+    beta = np.zeros((len(risk), len(groups)))
+    place = np.arange(len(groups) - 1)
+    open_ = np.arange(len(risk))
     for _ in range(NEWTON):
-        weight = risk * np.exp(beta)[:, :, None, :]
+        weight = risk[open_] * np.exp(beta[open_])[:, None, :]
         share = weight / weight.sum(-1, keepdims=True)
-        score = (dead - all_dead * share).sum(2)[..., 1:]
-        spread = np.einsum("cdtg,cdth->cdgh", all_dead * share, share)
-        information = -spread[..., 1:, 1:]
-        place = np.arange(len(groups) - 1)
-        information[..., place, place] += (all_dead * share).sum(2)[..., 1:] + LEAST
+        expected = all_dead[open_][..., None] * share
+        score = (dead[open_] - expected).sum(1)[..., 1:]
+        information = -(expected.mT @ share)[..., 1:, 1:]
+        information[..., place, place] += expected.sum(1)[..., 1:] + LEAST
         step = np.linalg.solve(information, score[..., None])[..., 0]
         step = np.clip(step, -LARGEST_STEP, LARGEST_STEP)
-        beta[..., 1:] += step
-        if np.abs(step).max() < 1e-8:
+        beta[open_, 1:] += step
+        open_ = open_[np.abs(step).max(-1) >= 1e-8]
+        if not open_.size:
             break
-    return beta
+    return beta.reshape(*lead, -1)
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,8 @@ def parameters_given(
 ) -> np.ndarray:
     """Draws (draw, parameter) of theta given patients: times in month tenths, events, cells."""
     theta, found = start.copy(), np.zeros((number, start.size))
-    state = cohort(posed.printed, *patients)
+    # tables of the rank tests take half of the time, and parameters do not look at them
+    state = cohort(posed.printed._replace(ranked=posed.printed.ranked[:0]), *patients)
     kernel.parameters(posed.printed, state, posed.model, theta, seed, WARM, APART, LEAPS, found)
     return found
 

@@ -42,8 +42,9 @@ def match(summary: Summary, cohorts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Columns: claim_id, statistic, method, printed, low, high, member, achieved, met.
     """
     rows = []
-    for member, cohort in enumerate(cohorts, 1):
-        cell = _cell(summary, cohort)
+    for member, patients_ in enumerate(cohorts, 1):
+        cell = _cell(summary, patients_)
+        cohort = patients_.assign(entry=0.0, patients=1)  # as ``classical`` counts them
         for fact in summary.facts:
             rows.append(_count_row(cell, cohort, fact, member))
         for statistic in summary.statistics:
@@ -122,14 +123,10 @@ def _values(statistic: Statistic, cohort: pd.DataFrame) -> dict[int, float]:
     return {0: _median(rows, reverse=False)}
 
 
-def _counts(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(entry=0.0, patients=1)
-
-
 def _log_rank(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
     from her2bayes.classical.survival import logrank
 
-    found = logrank(_counts(rows), [statistic.factor])
+    found = logrank(rows, [statistic.factor])
     second = statistic.levels[1]
     excess = float(found["observed"][second] - found["expected"][second])
     return {0: found["p_value"], 1: excess}
@@ -138,7 +135,7 @@ def _log_rank(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
 def _observed_expected(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
     from her2bayes.classical.survival import logrank
 
-    found = logrank(_counts(rows), [statistic.factor])
+    found = logrank(rows, [statistic.factor])
     observed = np.array([float(found["observed"][level]) for level in statistic.levels])
     expected = np.array([float(found["expected"][level]) for level in statistic.levels])
     excess = observed[1] - expected[1]
@@ -163,7 +160,7 @@ def _cox(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
     rows = rows.assign(
         **{statistic.factor: pd.Categorical(rows[statistic.factor], categories=statistic.levels)}
     )
-    table = cox(_counts(rows), {statistic.factor: statistic.levels[0]}).table.set_index("level")
+    table = cox(rows, {statistic.factor: statistic.levels[0]}).table.set_index("level")
     values = {}
     for k, level in enumerate(statistic.levels[1:]):
         numbers = table.loc[level, ["hazard_ratio", "lower", "upper", "p_value"]]
@@ -183,7 +180,7 @@ def _follow_up(kind: int, rows: pd.DataFrame) -> dict[int, float]:
 def _median(rows: pd.DataFrame, reverse: bool) -> float:
     from her2bayes.classical.survival import quantile
 
-    return float(quantile(_counts(rows), reverse=reverse)["estimate"].iloc[0])
+    return float(quantile(rows, reverse=reverse)["estimate"].iloc[0])
 
 
 @dataclass(frozen=True)
@@ -240,8 +237,8 @@ class SummaryEnsemble:
         if len(worst):
             verdict = "agree" if self.agrees else "DISAGREE (give more --sweeps)"
             lines.append(
-                f"chains {verdict}: largest R-hat {worst['rhat'].max():.2f}, "
-                f"least effective sample size {worst['ess'].min():.0f}"
+                f"chains {verdict}: max R-hat {worst['rhat'].max():.2f}, "
+                f"min ESS {worst['ess'].min():.0f}"
             )
         for row in self.diagnostics.head(4).itertuples():
             lines.append(f"{row.quantity}: {row.mean:.3g} (sd over cohorts {row.sd:.2g})")
@@ -258,12 +255,12 @@ def ensemble_of(summary: Summary, chains: Sequence[Chain], number: int) -> Summa
 
 def verdict_of(draws: xr.DataArray) -> str:
     """Whether chains (chain, draw) agree about one quantity, by the rule for ensembles."""
-    import arviz as az
+    from arviz_stats.base import array_stats
 
     values = draws.transpose("chain", "draw").to_numpy()
     if len(values) < 2 or not values.std() > 0:
         return CHAINS_AGREE if not values.std() > 0 else f"{CHAINS_DISAGREE}: one chain"
-    rhat, ess = float(az.rhat(values)), float(az.ess(values))
+    rhat, ess = float(array_stats.rhat(values)), float(array_stats.ess(values))
     reasons = [f"R-hat {rhat:.2f}"] if not rhat <= LARGEST_RHAT else []
     reasons += [f"ESS {ess:.0f}"] if not ess >= LEAST_ESS else []
     return f"{CHAINS_DISAGREE}: {'; '.join(reasons)}" if reasons else CHAINS_AGREE

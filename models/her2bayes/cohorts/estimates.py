@@ -29,9 +29,10 @@ from her2bayes.cohorts.diagnostics import log_hazards, survival_at
 from her2bayes.cohorts.draws import GIVEN_DRAWS, RATIOS, Draws, draws
 from her2bayes.cohorts.ensemble import SummaryEnsemble, verdict_of
 from her2bayes.cohorts.kept import MODEL
-from her2bayes.estimand import Contrast, Estimand
+from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.inference.convergence import Diagnostics, failed
 from her2bayes.inference.estimates import estimate
+from her2bayes.page.numbers import interval
 
 TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
 
@@ -92,7 +93,7 @@ def _note(estimand: Estimand, share: float) -> str:
     horizon = f"horizon {estimand.time:g} months; " if estimand.kind.startswith("rmst") else ""
     return (
         f"{event}{horizon}reconstructed patients, reference model; {100 * share:.0f} % of the "
-        "posterior variance is due to not knowing the patients"
+        "posterior variance is reconstruction uncertainty"
     )
 
 
@@ -131,6 +132,38 @@ def _by_subgroup(item: Summary, contrast: Contrast) -> Iterator[Estimand]:
             outcome = f"{item.endpoint}, {contrast}"
             between = Contrast(factor, levels[1], levels[0])
             yield Estimand("hazard_ratio_ratio", outcome, (), between)
+
+
+def compared_subgroups(asked: Estimand, estimates: pd.DataFrame) -> str:
+    """Say how the ratios of a comparison differ between the subgroups it is made in; '' if unknown.
+
+    ``asked`` is the comparison in one subgroup, the last factor given.
+    """
+    if asked.contrast is None:
+        return ""
+    of, factor = f"{asked.outcome}, {asked.contrast.factor}: ", asked.given[-1][0]
+    said, open_ = [], True
+    ratios = estimates[estimates["estimand"].str.startswith("hazard_ratio_ratio[")]
+    for row in ratios.to_dict("records"):
+        ratio = parse(row["estimand"])
+        pair = ratio.contrast
+        if not ratio.outcome.startswith(of) or pair is None or pair.factor != factor:
+            continue
+        low, high = row["posterior_lower"], row["posterior_upper"]
+        open_ &= bool(low <= 1 <= high)
+        said.append(
+            f"{interval(row['posterior_median'], low, high)} for {ratio.outcome.removeprefix(of)} "
+            f"({pair.a} over {pair.b}; prior "
+            f"{interval(row['prior_median'], row['prior_lower'], row['prior_upper'])})"
+            + (", from chains that failed" if failed(row["convergence"]) else "")
+        )
+    if not said:
+        return ""
+    answer = ": they do not tell whether the subgroups differ" if open_ else ""
+    return (
+        f" In the reconstructed cohorts the ratio of their hazard ratios, with 95 % credible "
+        f"interval, is {' and '.join(said)}{answer}."
+    )
 
 
 def _contrasts(item: Summary, factor: str) -> list[Contrast]:
@@ -189,8 +222,9 @@ def joined(log_ratio: np.ndarray, variance: np.ndarray) -> dict[str, Any]:
     error = np.sqrt(within + (1 + 1 / known.sum()) * between)
     middle = float(log_ratio[known].mean())
     method = (
-        f"Cox in each of {log_ratio.size} reconstructed cohorts, joined by Rubin's rules: standard "
-        f"error {np.sqrt(within):.2f} within, {np.sqrt(between):.2f} between cohorts (log scale)"
+        f"Cox in each of {log_ratio.size} reconstructed cohorts, combined by Rubin's rules: "
+        f"standard error {np.sqrt(within):.2f} within, {np.sqrt(between):.2f} between cohorts (log "
+        "scale)"
     )
     if without:
         method += f"; no finite ratio in {without}, where a group has no deaths"
@@ -253,10 +287,10 @@ def curves_of(
     """Kaplan-Meier survival (cohort, month) and patients at risk of a group in every cohort."""
     survival, risk = [], []
     for cohort in ensemble.cohorts:
-        rows_ = cohort
+        inside = np.ones(len(cohort), bool)
         for factor, level in given.items():
-            rows_ = rows_[rows_[factor] == level]
-        time, event = rows_["time"].to_numpy(float), rows_["event"].to_numpy()
+            inside &= (cohort[factor] == level).to_numpy()
+        time, event = (cohort[name].to_numpy()[inside] for name in ("time", "event"))
         survival.append(survival_at((time, event), grid))
         risk.append((time[None, :] >= grid[:, None]).sum(axis=1))
     return np.array(survival), np.array(risk)

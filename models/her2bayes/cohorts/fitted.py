@@ -266,8 +266,8 @@ class ReconstructedStudy(Fitted):
         changed = {n: t for n, t in self.priors().items() if t[0] != str(kept.DEFAULT_PRIORS[n])}
         told = "; ".join(f"{name} ~ {text[0]}: {text[1]}" for name, text in changed.items())
         lines.append(
-            "draws and estimates are of the reference model, whose priors draw ratios towards 1, "
-            "printed ones too;\nclassical() is Cox in the cohorts: printed ratios as printed."
+            "draws and estimates are of the reference model, with a shrinkage prior centred at "
+            "HR 1;\nclassical() is Cox in the cohorts: printed ratios as printed."
         )
         lines.append(
             f"Priors changed: {told}" if told else "Priors: the reference model's (.priors())"
@@ -283,13 +283,13 @@ def _lines(endpoint: Endpoint) -> list[str]:
     rows = endpoint.estimates.merge(endpoint.variance, on="estimand")
     share = rows.loc[rows["evidence_kind"] == "implied", "share"]
     verdict = ensemble.verdict
-    made = "kept with the package" if endpoint.shipped else "made here"
+    made = "shipped with the package" if endpoint.shipped else "made here"
     said = [f"{k}={value}" for k, value in item.readings.items() if value != DEFAULTS[k]]
     return [
         f"{endpoint.name}, fit {endpoint.fit_id}: {met.sum()} of {len(met)} cohorts meet all "
-        f"{numbers} printed numbers, checked by code that the sampler does not share.",
+        f"{numbers} printed numbers, checked by code independent of the sampler.",
         f"  {len(share)} estimates are not printed; {share.median():.0%} of the variance (median, "
-        f"{share.min():.0%} to {share.max():.0%}) is from not knowing the patients.",
+        f"{share.min():.0%} to {share.max():.0%}) is reconstruction uncertainty.",
         f"  {verdict[0].upper()}{verdict[1:]} ({len(ensemble.chains)} chains, {made})."
         + (" Not fit for use." if failed(verdict) else ""),
         f"  Interpretations: {', '.join(said) or 'the default ones'}; printed numbers left out: "

@@ -23,12 +23,11 @@ from her2bayes.cohorts.chain.problem import Problem, problem
 from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.chain.summary import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.chain.tempering import Chain
-from her2bayes.errors import Fault, raise_if
+from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.printed.study import published_folder
-from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
-from her2bayes.inference.store import Store
-from her2bayes.version import __version__
+from her2bayes.inference.store import Store, data_digest, fit_key
+from her2bayes.version import __version__, versions
 
 KEPT = 250  # draws of each chain that are kept, evenly spaced
 MODEL = "reconstructed_survival"
@@ -96,26 +95,24 @@ class Specification:
             "model": MODEL,
             "package": __version__,
             "source": meaning(*SAMPLED_BY),
-            "data": digest.data_digest([item.patients, item.last, item.endpoint, numbers, facts]),
+            "data": data_digest([item.patients, item.last, item.endpoint, numbers, facts]),
             "settings": asdict(self.settings),
         } | ({"priors": other} if other else {})
 
-    @property
+    @cached_property
     def fit_id(self) -> str:
         """Key of the chains."""
-        return digest.key(self.identity)
+        return fit_key(self.identity)
 
 
 def priors_of(given: Mapping[str, Prior] | None) -> dict[str, Prior]:
     """All priors, those given in the place of the reference ones; raises ``BadInput``."""
-    found = complete(given, DEFAULT_PRIORS, same_family=True)
-    faults = [
-        Fault(f"'{name}' of the prior '{key}'", value=str(one), allowed="a number above 0")
-        for key, one in found.items()
-        for name in ("sigma", "a")
-        if name in dict(one.parameters) and not one[name] > 0
-    ]
-    if found["log_hazard_ratio"]["mu"] != 0:
+    found, faults = {**DEFAULT_PRIORS, **(given or {})}, list[Fault]()
+    try:
+        complete(given, DEFAULT_PRIORS, same_family=True)
+    except BadInput as refused:
+        faults += refused.faults
+    if dict(found["log_hazard_ratio"].parameters).get("mu", 0.0) != 0:
         faults.append(
             Fault("the reference model favours no level: its log hazard ratios are around 0",
                   value=str(found["log_hazard_ratio"]), allowed="mu=0")
@@ -208,7 +205,7 @@ def tree_of(spec: Specification, chains: Sequence[Chain]) -> xr.DataTree:
         for variable in parts[f"chain_{k}"].variables.values():
             variable.encoding["zlib"] = True
     tree = xr.DataTree.from_dict(parts)
-    made = {**spec.identity, "versions": digest.versions()}
+    made = {**spec.identity, "versions": versions()}
     tree.attrs["provenance"] = json.dumps(made, default=str)
     return tree
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from her2bayes.audit import times
 from her2bayes.audit.claims import Claim, read_claims
-from her2bayes.audit.rounding import cell
+from her2bayes.audit.rounding import cell, in_months, unit_of
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.summary import CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.constraints import summary
@@ -52,7 +51,7 @@ def _stands_apart(study: Study, claim: Claim) -> bool:
         return False
     unit = claim.unit or str(endpoints[claim.estimand.outcome].get("unit", ""))
     ends = claim.statistic != "median" and None in (claim.lower, claim.upper)
-    return claim.value is None or claim.relation != "=" or ends or times.unit_of(unit) != "months"
+    return claim.value is None or claim.relation != "=" or ends or unit_of(unit) != "months"
 
 
 def _with(found: Summary, claim: Claim) -> Summary:
@@ -107,7 +106,7 @@ def _patients(found: Summary, claim: Claim) -> int | None:
 
 def _months(claim: Claim) -> tuple[float, float] | None:
     assert claim.value is not None  # the caller has looked
-    window = times.in_months(cell(claim.value), claim.unit or "months")
+    window = in_months(cell(claim.value), claim.unit or "months")
     return None if window is None else (window.lower, window.upper)
 
 

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from her2bayes.bayes.prior import Prior
     from her2bayes.cohorts.analysis import Endpoint, Result
 
-_LEGEND = ("median of cohorts, 95 %", "one cohort", "under one patient at risk")
+_LEGEND = ("median, 95 % across cohorts", "one cohort", "under one patient at risk")
+
+
+_CAUSE_SPECIFIC = ("bcss", "css", "dss")  # breast cancer-, cancer-, disease-specific survival
 
 
 def section(result: Result) -> Section:
@@ -78,38 +81,46 @@ def _name(endpoint: Endpoint) -> str:
 
 def _paragraphs(result: Result) -> Iterator[str]:
     yield (
-        "The paper prints no patients and no readable survival curve, only counts, tests, hazard "
-        "ratios and follow-up. Shown is the distribution of the patients behind these numbers: "
-        "cohorts and the parameters of a piecewise-exponential model are drawn together, given "
-        "that every printed number comes out as printed. What the numbers leave open is filled in "
-        "by that model and its priors. No cohort is the paper's data."
+        "This section uses the text and tables of the paper: counts, tests, hazard ratios and "
+        "follow-up. Patient-level data are not published, and Kaplan–Meier figures that the paper "
+        "prints are not part of the text at hand. Shown is the distribution of the patients under "
+        "one reference model: cohorts and the parameters of a piecewise-exponential model are "
+        "sampled jointly, given that every printed number is met. What the numbers leave open "
+        "depends on that model and its priors; another model gives another distribution. No "
+        "cohort is the paper's data."
     )
     yield (
-        "Rows marked by construction repeat what was put in. Rows marked implied are consequences "
-        "that the paper does not print; their notes say how much of their variance is due to not "
-        "knowing the patients. They are exact for this model only: another model fitted to these "
-        "cohorts is multiple imputation by an uncongenial model."
+        "Rows marked by construction are constraints, not evidence: the printed number was an "
+        "input. Rows marked implied are not printed; their notes give the proportion of the "
+        "variance that is reconstruction uncertainty. They hold for this model only. Another "
+        "model fitted to these cohorts would be multiple imputation by an uncongenial model."
     )
     yield (
-        "Hazard ratios are unadjusted, as the paper's are: the pooled value is what a Cox "
-        "regression on the compared factor alone would find in endlessly many patients of the "
-        "reference model. It lies nearer to 1 than the printed ratio because the model's prior "
-        "expects differences of ordinary size; the cohorts themselves give the printed ratio."
+        "Hazard ratios are unadjusted, as in the paper. The pooled estimate is a large-sample "
+        "estimand: the Cox ratio of the compared factor alone under the reference model. It lies "
+        "nearer to 1 than the printed ratio because the model has a shrinkage prior centred at "
+        "HR 1; Cox regression in the cohorts gives the printed ratio."
     )
     for endpoint in result.endpoints:
         yield _endpoint_text(endpoint)
+        if endpoint.name in _CAUSE_SPECIFIC:
+            yield (
+                f"Deaths from other causes are censored in {_name(endpoint)}: hazard ratios are "
+                "cause-specific, and 1 minus survival is above the cumulative incidence of death "
+                "from the disease."
+            )
     for name, why in result.failed:
         yield f"{name.upper()} is not reconstructed: {why}"
     settings = result.settings
     kept = all(endpoint.shipped for endpoint in result.endpoints)
     yield (
-        f"Made {'before and kept with the package' if kept else 'for this page'}, from "
+        f"Sampled {'in advance and shipped with the package' if kept else 'for this page'}: "
         f"{settings.chains} chains of {settings.sweeps} sweeps each (seed {settings.seed})"
-        f"{', under the same numbers, code and settings' if kept else ''}; the script reconstruct "
-        "makes them anew, of any length, and writes the cohorts. Chains are said to "
-        f"agree where R-hat is at most {LARGEST_RHAT:g} and the effective sample size at least "
-        f"{LEAST_ESS}: enough for the widths shown, not for the last digit, and less than the "
-        "fits of other sections must reach to be called converged."
+        f"{', with the same numbers, code and settings' if kept else ''}. The script reconstruct "
+        "runs them again, with any length, and writes the cohorts. Chains agree where max R-hat "
+        f"is at most {LARGEST_RHAT:g} and min ESS at least {LEAST_ESS}. That is enough for the "
+        "intervals shown, not for the last digit, and a weaker criterion than for the fits of "
+        "other sections."
     )
 
 
@@ -134,10 +145,10 @@ def _endpoint_text(endpoint: Endpoint) -> str:
     verdict = "agree" if ensemble.agrees else "do NOT agree well enough"
     return (
         f"{_name(endpoint)}: {len(summary.facts)} counts and {targets} survival numbers. Of "
-        f"{len(ensemble.cohorts)} cohorts, {met} meet all of them by code that shares nothing "
-        f"with the sampler. Independently started chains {verdict} (largest R-hat "
-        f"{number(ensemble.diagnostics['rhat'].max(), 2)}, least effective sample size "
-        f"{number(ensemble.diagnostics['ess'].min(), 0)}). Readings: {readings}."
+        f"{len(ensemble.cohorts)} cohorts, {met} meet all of them, checked by code independent "
+        f"of the sampler. Independently started chains {verdict} (max R-hat "
+        f"{number(ensemble.diagnostics['rhat'].max(), 2)}, min ESS "
+        f"{number(ensemble.diagnostics['ess'].min(), 0)}). Interpretations: {readings}."
         + (f" Left out: {left}." if left else "")
     )
 
@@ -151,9 +162,10 @@ def curves(endpoint: Endpoint, factor: str) -> tuple[list[Curve], list[float]]:
     grid = np.linspace(0, last, 150)
     drawn = []
     for level in ensemble.summary.cells.levels(factor):
-        survival, risk = curves_of(ensemble, {factor: level}, grid)
+        survival, both = curves_of(ensemble, {factor: level}, np.append(grid, ticks))
+        survival, risk = survival[:, : grid.size], both[:, : grid.size]
         low, middle, high = np.quantile(survival, [0.025, 0.5, 0.975], axis=0)
-        at = curves_of(ensemble, {factor: level}, np.array(ticks))[1].mean(axis=0)
+        at = both[:, grid.size :].mean(axis=0)
         followed = np.append(True, risk[0, :-1] > 0)  # and one step on, where the last may die
         one = grid[followed], survival[0, followed]
         until = float(grid[(risk.mean(axis=0) >= 1).nonzero()[0][-1]])
@@ -180,9 +192,9 @@ def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
         f"{_name(endpoint)}: {label}, reconstructed cohorts",
         figures.survival(*curves(endpoint, factor), summary.endpoint, _LEGEND),
         f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} that "
-        "meet every printed number. Band: where the Kaplan–Meier curves of 95 % of the cohorts "
-        "lie, with their median. Sampling error is not in the band. "
-        f"Patients at risk are means over cohorts.{_warning(endpoint)}",
+        "meet every printed number. Line and band: median and across-cohort 95 % interval of "
+        "the Kaplan–Meier curves. The band has no sampling error: it is not a confidence "
+        f"interval. Patients at risk are means over cohorts.{_warning(endpoint)}",
     )
 
 
@@ -225,12 +237,11 @@ def forest_figure(result: Result, endpoint: Endpoint, contrast: str | None = Non
     text = contrast or next(iter(known))
     if text not in known:
         raise BadInput(Fault("no such comparison", value=text, allowed="; ".join(known)))
-    return figures.draw_forest(forest_rows(result, endpoint, known[text]), *_sides(known[text]))
+    return figures.draw_forest(forest_rows(result, endpoint, known[text]), _title(known[text]))
 
 
-def _sides(contrast: Contrast) -> tuple[str, str, str]:
-    title = f"{contrast.a} against {contrast.b}"
-    return title, f"favours {contrast.a}", f"favours {contrast.b}"
+def _title(contrast: Contrast) -> str:
+    return f"{contrast.a} vs {contrast.b}"
 
 
 def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:
@@ -241,12 +252,12 @@ def _forests(result: Result, endpoint: Endpoint) -> list[Figure]:
         found.append(
             Figure(
                 "".join(c if c.isalnum() else "-" for c in key),
-                f"{_name(endpoint)}: {contrast.a} against {contrast.b}",
-                figures.forest(forest_rows(result, endpoint, contrast), *_sides(contrast)),
-                "Raw: Cox regression within each group of every cohort, joined by Rubin's rules: "
-                "the 95 % interval holds the sampling error and what is not known of the "
-                "patients. Pooled: posterior of the reference model, with both. Published: ratio "
-                f"and 95 % interval as printed.{_warning(endpoint)}",
+                f"{_name(endpoint)}: {contrast.a} vs {contrast.b}",
+                figures.forest(forest_rows(result, endpoint, contrast), _title(contrast)),
+                "Open circles: Cox regression within each group of every cohort, combined by "
+                "Rubin's rules; the 95 % CI has sampling error and reconstruction uncertainty. "
+                "Bars: pooled posterior of the reference model, 95 % CrI. Squares: ratio and "
+                f"95 % CI as published.{_warning(endpoint)}",
             )
         )
     return found
@@ -266,14 +277,14 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
     rows = [
         {
             "Quantity": row["estimand"],
-            "Posterior (95 %)": interval(
+            "Posterior (95 % CrI)": interval(
                 row["posterior_median"], row["posterior_lower"], row["posterior_upper"],
                 unit=row["unit"],
             ),
-            "Prior (95 %)": interval(
+            "Prior (95 % CrI)": interval(
                 row["prior_median"], row["prior_lower"], row["prior_upper"], unit=row["unit"]
             ),
-            "Variance due to reconstruction, %": number(100 * shares[row["estimand"]], 0),
+            "Reconstruction uncertainty, % of variance": number(100 * shares[row["estimand"]], 0),
             "Origin": row["evidence_kind"].replace("_", " "),
             "Chains": row["convergence"],
         }
@@ -287,17 +298,17 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
     checked = checked.reset_index().assign(met=lambda t: (100 * t["met"]).round(0))
     return [
         Table(
-            f"What the numbers imply for {_name(endpoint)}",
+            f"Estimates for {_name(endpoint)}",
             pd.DataFrame(rows),
             "Probabilities of survival in percent; ratios and restricted means as they are.",
         ),
         Table(
             f"Printed numbers of {_name(endpoint)} in the cohorts",
             checked.rename(columns={"met": "met, % of cohorts"}),
-            "Least and greatest value over the cohorts, by code that shares nothing with the "
+            "Smallest and largest value over the cohorts, computed by code independent of the "
             "sampler. All counts are met as well."
             if match.loc[match["method"] == "count", "met"].all()
-            else "Least and greatest value over the cohorts. Some counts are NOT met.",
+            else "Smallest and largest value over the cohorts. Some counts are NOT met.",
         ),
     ]
 
@@ -335,8 +346,8 @@ def _card(result: Result, endpoint: Endpoint) -> FitCard:
         priors=_card_priors(endpoint.spec.priors),
         diagnostics={
             "Draws": f"{len(chains)} chains of {min(c.months.shape[0] for c in chains)}",
-            "R-hat, largest": number(table["rhat"].max(), 2),
-            "ESS, least": number(table["ess"].min(), 0),
+            "Max R-hat": number(table["rhat"].max(), 2),
+            "Min ESS": number(table["ess"].min(), 0),
             "Round trips of replicas": str(sum(c.trips for c in chains)),
             "Processor time": f"{sum(c.seconds for c in chains):.0f} s",
         },

@@ -218,7 +218,7 @@ def cells(model: str, _study: str, _by: str) -> Design:
 
 KINDS: Mapping[str, Kind] = {
     "her2_distribution": Kind(draw_multinomial, shares_of, by_factor),
-    "her2_distribution_dirichlet": Kind(draw_dirichlet, shares_of, by_factor),
+    "her2_distribution_dirichlet": Kind(draw_dirichlet, shares_of, by_factor, draws=1000),
     "her2_distribution_ordered": Kind(draw_ordered, shares_of, by_factor),
     "her2_distribution_crossed": Kind(
         draw_crossed, crossed_of, cells, options={"exchangeable": (GROUP,)}

@@ -42,8 +42,7 @@ BIASED = (
 )
 """What is wrong with counted shares: a reading 'negative' without a score is never positive."""
 V_METHOD = (
-    "Cramér's V, bias-corrected (Bergsma 2013); "
-    "95 % interval: noncentral chi-square (Smithson 2003)"
+    "Cramér's V, bias-corrected (Bergsma 2013); 95 % CI: noncentral chi-square (Smithson 2003)"
 )
 _COLUMNS = (
     "estimand",
@@ -88,7 +87,7 @@ def _share(counts: Mapping[str, xr.DataArray], asked: Estimand) -> dict[str, Any
     if cell is None:
         return None
     low, high = interval(*cell, "Wilson")
-    return percent_row(asked, "percentage", cell[0] / cell[1], low, high, "95 % interval: Wilson")
+    return percent_row(asked, "percentage", cell[0] / cell[1], low, high, "95 % CI: Wilson")
 
 
 def _difference(
@@ -99,7 +98,7 @@ def _difference(
     if a is None or b is None:
         return None
     low, high = newcombe(*a, *b)
-    method = "difference of the counts' shares; 95 % interval: Newcombe, method 10"
+    method = "difference of observed proportions; 95 % CI: Newcombe, method 10"
     return percent_row(asked, "share_difference", a[0] / a[1] - b[0] / b[1], low, high, method)
 
 
@@ -174,7 +173,7 @@ def _other_intervals(
     if cell is None:
         return
     for name in ("Clopper-Pearson", "Jeffreys"):
-        method = f"95 % interval: {name}"
+        method = f"95 % CI: {name}"
         ends = interval(*cell, name)
         yield percent_row(asked, "percentage", cell[0] / cell[1], *ends, method)
 
@@ -207,7 +206,7 @@ def _standardised(one: Crossed, asked: Estimand) -> dict[str, Any] | None:
         p = shares[k, her2] / n
         share, variance = share + weight * p, variance + weight**2 * p * (1 - p) / n
     half = 1.959963984540054 * variance**0.5
-    method = "direct standardisation of counted shares; 95 % interval: Wald"
+    method = "direct standardisation of observed proportions; 95 % CI: Wald"
     ends = max(0.0, share - half), min(1.0, share + half)
     return percent_row(asked, "percentage", share, *ends, method)
 
@@ -307,9 +306,9 @@ def association_table(
     ]
     caption = (
         "Tests of no association, Cramér's V corrected for its upward bias (Bergsma 2013) with its "
-        "95 % interval (noncentral chi-square), and the largest posterior difference between two "
-        "levels, in percentage points, with the probability of its sign. Picking the largest of "
-        "several favours large differences; all of them are in the evidence table."
+        "95 % CI (noncentral chi-square), and the largest posterior difference between two levels, "
+        "in percentage points with 95 % CrI, with the probability of its sign. The largest of "
+        "several differences is biased upwards; all of them are in the evidence table."
     )
     return Table("Association of HER2 status with each factor", pd.DataFrame(rows), caption)
 

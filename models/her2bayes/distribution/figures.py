@@ -218,10 +218,10 @@ def _key(with_overall: bool) -> Figure:
     axes.set_axis_off()
     axes.plot((8, 32), (10, 10), color=style.MUTED, linewidth=1.2)
     axes.plot(20, 10, "o", markersize=6, markerfacecolor=style.PAPER, **_RING)
-    axes.text(38, 10, "raw share, 95 % Wilson", va="center", size=10.5)
+    axes.text(38, 10, "observed, 95 % CI (Wilson)", va="center", size=10.5)
     axes.plot((172, 196), (10, 10), color=style.INK, linewidth=3)
     axes.plot(184, 10, "o", markersize=7.5, color=style.INK, **_HALO)
-    axes.text(202, 10, "pooled, 95 % posterior", va="center", size=10.5)
+    axes.text(202, 10, "pooled, 95 % CrI", va="center", size=10.5)
     if with_overall:
         axes.plot((340, 340), (3, 17), color=style.MUTED, linewidth=1, linestyle=(0, (2, 2)))
         axes.text(347, 10, "all patients", va="center", size=10.5)

@@ -24,6 +24,7 @@ from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.printed.study import Study
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.own_model import is_own, own_model
+from her2bayes.inference.progress import told
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
 from her2bayes.results.fitted import Asked, Figures, Fitted
@@ -273,6 +274,7 @@ class FittedDistribution(Fitted):
         return found
 
 
+@told
 def fit_distribution(
     data: Any,
     by: By | None = None,
@@ -290,6 +292,7 @@ def fit_distribution(
     seed: int | None = None,
     store: str | Path | None = None,
     name: str = "",
+    progress: bool = False,  # read by ``told``
 ) -> FittedDistribution:
     """Fit the distribution of HER2 status across subgroups.
 
@@ -312,6 +315,8 @@ def fit_distribution(
     ``build(data, priors)`` of the contract and, where ``share`` does not answer, ``draws``.
     ``priors`` replace those of the model by name. ``quick``: fewer draws
     and chains. ``store``: folder where fits are kept and found again.
+
+    With ``progress`` stderr says what is being waited for.
 
     Raises ``BadInput`` with everything wrong, before the first draw.
 

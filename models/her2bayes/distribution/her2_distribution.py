@@ -76,7 +76,7 @@ def build(
 
     priors = complete(priors, DEFAULT_PRIORS, same_family=True)
     data = design(counts, pooling)
-    with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
+    with pm.Model(coords={dim: data[dim].values for dim in data.dims}, check_bounds=False) as model:
         y, contrast, member, learned, information = (
             pmd.Data(name, data[name], dims=data[name].dims)
             for name in ("counts", "contrast", "member", "learned", "information")
@@ -87,11 +87,11 @@ def build(
 
         alpha = pmd.ZeroSumNormal("alpha", sigma=alpha_scale, core_dims="her2")
         tau = pmd.HalfNormal("tau", sigma=tau_scale, dims="family")
-        scale = learned * member.dot(tau, dim="family") + (1 - learned) * fixed_tau
+        scale = learned * (member * tau).sum("family") + (1 - learned) * fixed_tau
         stretch = pmd.math.sqrt(1 + information * scale**2)
         raw = pmd.ZeroSumNormal("raw", sigma=stretch, core_dims="her2")
         effect = raw * scale / stretch
-        beta = pmd.Deterministic("beta", contrast.dot(effect, dim="effect"))
+        beta = pmd.Deterministic("beta", (contrast * effect).sum("effect"))
         logit = (alpha + beta).transpose("subgroup", "her2")
         share = pmd.Deterministic("share", pmd.math.softmax(logit, dim="her2"))
         multinomial("observed_counts", y, share)

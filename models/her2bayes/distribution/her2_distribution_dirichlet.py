@@ -76,7 +76,7 @@ def build(
         fixed = number(f"{name}_fixed", np.exp(priors[name]["mu"]))
         return learned * pmd.LogNormal(name, mu=mu, sigma=sigma) + (1 - learned) * fixed
 
-    with pm.Model(coords={dim: data[dim].values for dim in data.dims}) as model:
+    with pm.Model(coords={dim: data[dim].values for dim in data.dims}, check_bounds=False) as model:
         y = pmd.Data("counts", data["counts"], dims=data["counts"].dims)
         if mean is None:
             flat = data["one"] * priors["mean"]["concentration"]
@@ -90,7 +90,7 @@ def build(
             weight = _known(data["parent"], amount("parent_concentration", known) * m)
             dims = ("parent", "her2")
             parent_share = pmd.Dirichlet("parent_share", weight, core_dims="her2", dims=dims)
-            centre = member.dot(parent_share, dim="parent")
+            centre = (member * parent_share).sum("parent")
         levels = counts.sizes["subgroup"]
         weight = _known(data["subgroup"], amount("concentration", levels) * centre)
         share = pmd.Dirichlet("share", weight, core_dims="her2", dims=("subgroup", "her2"))

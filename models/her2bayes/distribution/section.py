@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from her2bayes.classical.proportions import goodman
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.distribution import figures
 from her2bayes.distribution.classical import association_table
-from her2bayes.estimand import Estimand
+from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.page.fit_card import fit_card, worst
 from her2bayes.page.numbers import count, interval
@@ -53,7 +53,22 @@ def section(result: Result, source: str = "printed") -> Section:
             fit_card(analysis.fit, _title(analysis, labels), result.estimates)
             for analysis in result.analyses
         ),
+        main=_most_different([name for name in counts if name], known),
     )
+
+
+def _most_different(factors: Sequence[str], known: Known) -> tuple[str, ...]:
+    """Figure of the factor whose levels differ most for certain, of the first where none does."""
+
+    def least(name: str) -> float:
+        asked = Estimand("heterogeneity", "her2 share", contrast=Contrast(name))
+        return float(known.get(str(asked), {}).get("posterior_lower", 0.0))
+
+    return (_figure_id(max(factors, key=least)),) if factors else ()
+
+
+def _figure_id(factor: str) -> str:
+    return f"figure-distribution-{factor.replace('_', '-')}"
 
 
 def by_estimand(estimates: pd.DataFrame) -> Known:
@@ -73,13 +88,12 @@ def _title(analysis: Analysis, labels: Mapping[str, str]) -> str:
 def _paragraphs(patients: int, factors: int, source: str) -> tuple[str, ...]:
     words = count(factors, "factor")
     return (
-        f"HER2 status of the same {patients} patients is {source} by {words}. Each factor is an "
-        "analysis of its own; the figures repeat the same patients and are not independent "
-        f"evidence, and nothing is said about combinations of factors, which are not {source}.",
-        "The model gives each level of a factor its own shares and lets the levels inform each "
-        "other: a level with few patients is drawn towards the others, one with many hardly "
-        "moves. With three or more levels the data decide how strongly; with two levels they "
-        "cannot, and the strength is fixed by the prior.",
+        f"HER2 status of the same {patients} patients is {source} by {words}. Each factor is "
+        "analysed separately. The analyses share the same patients, so they are not independent "
+        f"evidence. Combinations of factors are not {source} and not analysed.",
+        "The model uses partial pooling: levels with few patients shrink towards the others, "
+        "levels with many hardly move. With three or more levels the data estimate the amount of "
+        "shrinkage; with two levels the prior fixes it.",
     )
 
 
@@ -144,13 +158,13 @@ def _partition(
     verdict = worst(verdicts)
     warning = "" if verdict == CONVERGED else f" This fit is {verdict}."
     return Figure(
-        id=f"figure-distribution-{name.replace('_', '-')}",
+        id=_figure_id(name),
         title=f"HER2 status by {lower(label)}",
         svg=figures.partition(panels, overall),
         caption=(
-            "Open circles: share as counted, with 95 % Wilson interval. Filled circles: posterior "
-            "median of the hierarchical model, with 95 % interval; the arrow is the effect of "
-            f"pooling. Dotted: share among all patients. {upper(who)}.{warning}"
+            "Open circles: observed proportion with 95 % CI (Wilson). Filled circles: posterior "
+            "median of the hierarchical model with 95 % CrI; the arrow shows shrinkage. "
+            f"Dotted: proportion of all patients. {upper(who)}.{warning}"
         ),
         alt=_alt(label, panels),
     )
@@ -159,10 +173,12 @@ def _partition(
 def _alt(label: str, panels: Mapping[str, list[figures.Row]]) -> str:
     parts = [
         f"HER2-{her2}: "
-        + "; ".join(f"{r.level} {r.raw[0]:.1f} % counted, {r.pooled[0]:.1f} % pooled" for r in rows)
+        + "; ".join(
+            f"{r.level} {r.raw[0]:.1f} % observed, {r.pooled[0]:.1f} % pooled" for r in rows
+        )
         for her2, rows in panels.items()
     ]
-    return f"Shares by {lower(label)}. {'. '.join(parts)}."
+    return f"Proportions by {lower(label)}. {'. '.join(parts)}."
 
 
 def _prior_to_posterior(result: Result, patients: int) -> Iterator[Figure]:
@@ -179,14 +195,13 @@ def _prior_to_posterior(result: Result, patients: int) -> Iterator[Figure]:
     }
     yield Figure(
         id="figure-distribution-prior",
-        title="From prior to posterior: HER2 status of all patients",
+        title="Prior and posterior: HER2 status of all patients",
         svg=figures.densities(draws),
         caption=(
-            "Grey: what the prior holds possible for the share of each class before any patient "
-            f"is seen. Colour: posterior after {patients} patients. Each curve is scaled to its "
-            "own height."
+            "Grey: prior density of the proportion in each class. Colour: posterior density given "
+            f"{patients} patients. Each curve is scaled to its own height."
         ),
-        alt="The prior is spread over all shares, the posterior a narrow peak near the counts.",
+        alt="The prior is spread over all proportions, the posterior a peak near the observed one.",
     )
 
 
@@ -195,7 +210,7 @@ def _first_row(shares: xr.DataArray) -> xr.DataArray:
 
 
 def table_of(name: str, label: str, table: xr.DataArray, known: Known) -> Table:
-    """Counted shares with their intervals beside posterior and prior, a row a level and class."""
+    """Observed proportions, posterior and prior with their intervals, a row a level and class."""
     rows = []
     simultaneous = {
         str(level): goodman(values) if values.sum() else None
@@ -213,8 +228,8 @@ def table_of(name: str, label: str, table: xr.DataArray, known: Known) -> Table:
             {
                 "Level": level or ALL,
                 "HER2": her2,
-                "Counted": f"{cell} of {total}",
-                "Share, Wilson": _percent(cell / total, share_interval(cell, total, "Wilson")),
+                "Observed": f"{cell} of {total}",
+                "Wilson": _percent(cell / total, share_interval(cell, total, "Wilson")),
                 "Clopper-Pearson": _bounds(*exact),
                 "Goodman": _bounds(*joint),
                 "Posterior": percent_of(row, "posterior"),
@@ -223,8 +238,9 @@ def table_of(name: str, label: str, table: xr.DataArray, known: Known) -> Table:
             }
         )
     caption = (
-        "Percent with 95 % intervals. Wilson and Clopper-Pearson hold for one share, Goodman for "
-        "all classes of a level together."
+        "Percent. Observed proportions with 95 % CI: Wilson and Clopper-Pearson for one "
+        "proportion, Goodman simultaneous over the classes of a level. Posterior and prior: median "
+        "with 95 % CrI."
     )
     title = "HER2 status of all patients" if not name else f"HER2 status by {lower(label)}"
     return Table(title, pd.DataFrame(rows), caption)

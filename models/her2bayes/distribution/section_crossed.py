@@ -200,7 +200,7 @@ def crossed_section(fit: Shares, *, shared: bool = False) -> Section:
     table, analysis = _crossed(fit), fit.analyses[0]
     estimates = fit.estimates()
     known = by_estimand(estimates)
-    drawn = [_drawing_of(fit, "prior", "From prior to posterior: HER2 status of all patients")]
+    drawn = [_drawing_of(fit, "prior", "Prior and posterior: HER2 status of all patients")]
     tables = [_shares_table(fit, factor, known, shared=shared) for factor in ("", *table.levels)]
     for factor in table.levels:
         title = f"HER2 status by {lower(fit.labels[factor])}"
@@ -230,7 +230,7 @@ def crossed_section(fit: Shares, *, shared: bool = False) -> Section:
 
 
 _MNAR = (
-    "Shares of all patients, percent with 95 % intervals, if in each cell the odds of the class "
+    "Proportions of all patients, percent with 95 % CrI, if in each cell the odds of the class "
     "among patients of unknown status are a multiple of those among the others."
 )
 
@@ -240,17 +240,18 @@ def _crossed_paragraphs(fit: Shares, shared: bool) -> tuple[str, ...]:
     lines = [] if shared else [". ".join(upper(fact) for fact in fit.facts) + "."]
     several = len(table.levels) > 1
     lines.append(
-        "One model holds all patients: logits of the shares are a common part and effects of "
+        "One model for all patients: the logits of the proportions are an intercept plus effects "
+        "of "
         + ("factors and of their pairs" if several and table.interactions else "each factor")
-        + ", drawn towards zero as strongly as the data say. A reading of several classes counts "
+        + ", with shrinkage estimated from the data. A reading of several classes counts "
         "as one of them (coarsened at random); an unknown reading says nothing of the class, and "
         "its patient still weighs in the cell."
     )
     if several:
         lines.append(
-            "A share in a level is that of its patients as they are. A standardised share is that "
-            "of the whole population had it that level and everything else as it is: levels differ "
-            "in it by the factor alone, as far as these factors tell."
+            "A proportion in a level is crude. A standardised proportion sets the whole population "
+            "to that level and keeps the other factors as they are: it is adjusted for these "
+            "factors only."
         )
     for factor in table.exchangeable:
         lines.append(
@@ -294,7 +295,7 @@ def _shares_table(fit: Shares, factor: str, known: Known, *, shared: bool) -> Ta
             if (text := estimand_of(factor, new, her2)) in known
         ]  # fmt: skip
         frame = pd.concat([frame, pd.DataFrame(more)], ignore_index=True).fillna("")
-    caption = made.caption if made else "Percent with 95 % intervals."
+    caption = made.caption if made else "Percent with 95 % CrI."
     if not shared and table.attrs.get("partial"):
         caption += f" {_biased(table)}"
     title = "HER2 status of all patients" if not factor else f"HER2 status by {lower(label)}"
@@ -331,15 +332,15 @@ def _drawing_of(fit: Shares, which: str, title: str, *factors: str) -> Figure:
 
 
 _CAPTIONS = {
-    "prior": "Grey: what the prior holds possible. Colour: posterior. Each curve is scaled to its "
+    "prior": "Grey: prior density. Colour: posterior density. Each curve is scaled to its "
     "own height.",
-    "shares": "Open circles: share of readings of one class, with 95 % Wilson interval. Filled: "
-    "posterior median with 95 % interval; the arrow is the effect of pooling and of readings of "
+    "shares": "Open circles: proportion of readings of one class, 95 % CI (Wilson). Filled: "
+    "posterior median with 95 % CrI; the arrow is the effect of pooling and of readings of "
     "several classes. Dotted: posterior of all patients.",
-    "groups": "Posterior median and 95 % interval of each group in the order of the first class; "
-    "rings: counted. Dashed: a group without readings of one class, or not seen "
+    "groups": "Posterior median and 95 % CrI of each group in the order of the first class; "
+    "rings: observed. Dashed: a group without readings of one class, or not seen "
     "(predicted). Dotted: posterior of all patients.",
-    "grid": "Posterior median and 95 % interval at each combination of levels; rings: counted.",
+    "grid": "Posterior median and 95 % CrI at each combination of levels; rings: observed.",
 }
 
 
@@ -379,10 +380,10 @@ def _crossed(fit: Shares) -> Crossed:
 
 METHODS = (
     "Posterior numbers come from a Bayesian model of the counts; they are medians with 95 % "
-    "equal-tailed intervals, and the same quantity under the prior stands beside them. Contraction "
-    "is one minus the ratio of posterior to prior variance: 0 where the data taught nothing, 1 "
-    "where they taught everything.",
-    "Classical shares carry Wilson intervals and count readings of one class only; the table of "
+    "equal-tailed credible intervals (CrI), with the prior of the same quantity beside them. "
+    "Contraction is one minus the ratio of posterior to prior variance: 0 where the data carry no "
+    "information on it, 1 where they determine it.",
+    "Observed proportions have Wilson 95 % CI and count readings of one class only; the table of "
     "classical numbers adds Clopper-Pearson and Jeffreys intervals, tests and directly "
     "standardised shares. Differences of shares carry Newcombe's interval (method 10).",
 )

@@ -1,283 +1,107 @@
 """Draws from a PyMC model, compiled once per structure: the same graph with other data is re-used.
 
-Compiling takes 10 to 60 s where the compile cache does not know the model, 1 to 3 s where it does
-(``compiled_model``), sampling well under one. Two models that differ only in the values of their
-data variables and in the labels of their dimensions share a compiled one; the labels are attached
-afterwards. What "the same graph" means is decided by walking it (``structure``), so a model that
-bakes a value into its graph is compiled anew and never answered with another's.
+Two models that differ only in the values of their data variables and in the labels of their
+dimensions share a compiled density; the labels are attached afterwards. PyTensor makes the log
+density and its gradient, ``lowering`` writes them as loops, LLVM compiles these in half a second,
+nutpie samples the unconstrained parameters; all else is computed from these in one batch
+(``densities.constrained``).
 
-nutpie's compiled model with functions that the next process reads from the compile cache.
-
-nutpie wraps the log density and the expansion of a draw in two C functions that close over arrays
-under random names, so numba compiles them, with all that they call, in every process. The wrappers
-here are source text without such globals: they find the data behind the pointer that the sampler
-hands on, in the order in which nutpie lays it out, and are kept under the key of the function that
-they call. The arithmetic is that function's, and so are the draws, to the bit.
+The machine code is kept in the compile cache under the model's structure, beside a few facts on it
+(``_Plan``), so the next process makes no graph. A model with an operation that ``lowering`` does
+not know is compiled by nutpie, which takes half a minute more in each process.
 """
 
 from __future__ import annotations
 
-import hashlib
+import ctypes
+import json
 import logging
+import os
+import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from her2bayes.inference.densities import constrained
+from her2bayes.inference.lowering import Lowered, lowered
+from her2bayes.inference.meaning import meaning
+from her2bayes.inference.progress import waiting
 from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.scalars import NotLoweredError, address
+from her2bayes.inference.structure import ALONE, FLAGS, Shared, compiler_flags, shared, value_of
+from her2bayes.version import versions
 
-_HEAD = """
-def {name}({arguments}, user_):
-    if {refused}:
-        return -1
-    try:
-        x = carray(x_, ({n_dim},))
-        out = carray(out_, ({n_out},))
-        user = carray(user_, ({words},), uint64)
-        {call}
-    except Exception:
-        return {failed}
-    return 0
-"""
-
-_DENSITY = """logp = carray(logp_, ())
-        value, gradient = inner(x{data})
-        logp[()] = value
-        out[...] = gradient
-        if not np.all(np.isfinite(out)):
-            return 3
-        if not np.isfinite(value):
-            return 4"""
-
-_EXPANSION = """(values,) = inner(x{data})
-        out[...] = values"""
-
-
-def compiled_model(model: Any) -> Any:
-    """Compile a PyMC model for nutpie's sampler, as ``nutpie.compile_pymc_model`` does.
-
-    A model with an operation that PyTensor cannot keep is compiled anew in each process.
-    """
-    from nutpie import compile_pymc
-    from pymc.initial_point import make_initial_point_fn
-
-    start = make_initial_point_fn(
-        model=model,
-        default_strategy="support_point",
-        jitter_rvs=set(model.free_RVs),
-        return_transformed=True,
-    )
-    n_dim, n_expanded, density, expand, initial, shapes, transformed = compile_pymc._make_functions(
-        model,
-        mode="NUMBA",
-        compute_grad=True,
-        join_expanded=True,
-        pymc_initial_point_fn=compile_pymc._wrap_with_lock(start),
-    )
-    shared = list(dict.fromkeys([*density.get_shared(), *expand.get_shared()]))
-    keys = {variable: f"data_{place}" for place, variable in enumerate(shared)}
-    values = {keys[var]: np.array(var.get_value(), order="C", copy=True) for var in shared}
-    for value in values.values():
-        value.flags.writeable = False
-    dims, coords = compile_pymc._prepare_dims_and_coords(model, shapes, transformed)
-    layout = _Layout(shared)
-    return compile_pymc.CompiledPyMCModel(
-        _n_dim=n_dim,
-        dims=dims,
-        _coords=coords,
-        _shapes={name: tuple(shape) for name, _, shape in zip(*shapes, strict=True)},
-        compiled_logp_func=layout.density(density, n_dim),
-        compiled_expand_func=layout.expansion(expand, n_dim, n_expanded),
-        initial_point_func=initial,
-        shared_data=values,
-        shared_var_keys=keys,
-        user_data=compile_pymc.make_user_data(keys, values),
-        n_expanded=n_expanded,
-        shape_info=shapes,
-        logp_func=density,
-        expand_func=expand,
-        reparameterized_names=transformed,
-    )
-
+__all__ = ["compiled_model", "compiler_flags", "sample"]
 
 PACKAGE = __name__.partition(".")[0]
+_SAMPLE_STATS = ("diverging", "energy", "logp", "lp", "n_steps", "depth", "tree_depth", "step_size")
 
 log = logging.getLogger(__name__)
 
 
-class _Layout:
-    """Where nutpie's record keeps each array: all addresses, then all sizes, then all shapes."""
+@dataclass(frozen=True)
+class _Plan:
+    """What the sampler must know of a compiled density, by values that a file can keep.
 
-    def __init__(self, shared: list[Any]) -> None:
-        self.places: dict[Any, tuple[int, tuple[int, ...]]] = {}
-        self.words = 2 * len(shared)
-        for place, variable in enumerate(shared):
-            ndim = variable.get_value(borrow=True).ndim
-            self.places[variable] = place, tuple(range(self.words, self.words + ndim))
-            self.words += ndim
-
-    def density(self, function: Any, n_dim: int) -> Any:
-        """C function of the log density and its gradient."""
-        from numba import types
-
-        number = types.CPointer(types.double)
-        text = _HEAD.format(
-            name="density", arguments="dim, x_, out_, logp_", refused=f"dim != {n_dim}",
-            n_dim=n_dim, n_out=n_dim, words=self.words, failed=1,
-            call=_DENSITY.format(data=self._arrays(function)),
-        )  # fmt: skip
-        signature = types.int64(types.uint64, number, number, number, types.voidptr)
-        return self._compiled("density", text, signature, function)
-
-    def expansion(self, function: Any, n_dim: int, n_expanded: int) -> Any:
-        """C function from an unconstrained point to all variables that are kept."""
-        from numba import types
-
-        number = types.CPointer(types.double)
-        text = _HEAD.format(
-            name="expansion", arguments="dim, expanded, x_, out_",
-            refused=f"dim != {n_dim} or expanded != {n_expanded}",
-            n_dim=n_dim, n_out=n_expanded, words=self.words, failed=-2,
-            call=_EXPANSION.format(data=self._arrays(function)),
-        )  # fmt: skip
-        signature = types.int64(types.uint64, types.uint64, number, number, types.voidptr)
-        return self._compiled("expansion", text, signature, function)
-
-    def _arrays(self, function: Any) -> str:
-        text = ""
-        for variable in function.get_shared():
-            place, shape = self.places[variable]
-            lengths = "".join(f"int64(user[{word}]), " for word in shape)
-            kind = variable.get_value(borrow=True).dtype.name
-            text += f", carray(pointer(user[{place}]), ({lengths}), {kind})"
-        return text
-
-    @staticmethod
-    def _compiled(name: str, text: str, signature: Any, function: Any) -> Any:
-        import numba
-        import pytensor
-        from nutpie.compile_pymc import address_as_void_pointer
-        from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
-
-        inner = function.vm.jit_fn
-        known = CACHED_SRC_FUNCTIONS.get(inner.py_func)
-        kinds = ("float64", "float32", "int64", "int32", "int16", "int8", "uint64", "bool_")
-        names = {
-            # the cache imports this module to read an entry: one that no later version moves
-            "__name__": PACKAGE, "inner": inner, "np": np, "carray": numba.carray,
-            "pointer": address_as_void_pointer,
-            **{kind: getattr(np, kind) for kind in kinds}, "bool": np.bool_,
-        }  # fmt: skip
-        key = (
-            known
-            and f"{PACKAGE} {known} {text} {signature} {pytensor.__version__} {numba.__version__}"
-        )
-        key = key and sha256(key.encode()).hexdigest()
-        wrapper = compile_numba_function_src(text, name, names, cache_key=key)
-        try:
-            return numba.cfunc(signature, cache=key is not None)(wrapper)
-        except Exception:  # an entry that cannot be read is not trusted: compiled anew
-            log.warning("the compile cache of this model cannot be read: compiled anew")
-            return numba.cfunc(signature)(wrapper)
-
-
-# fastmath off: draws then do not depend on whether numba's cache was warm. No C compiler and no
-# BLAS search: nothing here needs them, and a machine without a compiler gives the same numbers.
-FLAGS: dict[str, Any] = {"numba__fastmath": False, "cxx": ""}
-
-_SAMPLE_STATS = ("diverging", "energy", "logp", "lp", "n_steps", "depth", "tree_depth", "step_size")
-
-
-@dataclass
-class _Compiled:
-    model: Any
-    sampler: Any
-
-
-_CACHE: dict[str, _Compiled] = {}
-
-
-@contextmanager
-def compiler_flags() -> Iterator[None]:
-    """Set the compiler flags every model of this package is built, compiled and run under.
-
-    PyMC tells of each variable it samples; that is kept from the user's terminal.
+    ``names`` and ``shapes`` of the unconstrained parameters; ``data`` names the shared variables in
+    the order in which nutpie lays out their addresses; ``code`` is an object file, in base 64;
+    ``calls`` are the functions it calls.
     """
-    import pymc  # noqa: F401 (its import sets the level of its own logger)
-    import pytensor
 
-    speaker = logging.getLogger("pymc")
-    level = speaker.level
-    speaker.setLevel(logging.WARNING)
-    try:
-        with pytensor.config.change_flags(**FLAGS):
-            yield
-    finally:
-        speaker.setLevel(level)
+    names: list[str]
+    shapes: list[list[int]]
+    data: list[str]
+    code: str
+    calls: list[str]
 
-
-def structure(model: Any) -> str:
-    """Hash a model's graph: operations, constants, names, sizes, but no value of a data variable.
-
-    Two models with equal structure differ at most in data values and in coordinate labels.
-    """
-    lines = [f"{dim} {length.eval()}" for dim, length in sorted(model.dim_lengths.items())]
-    for rv in [*model.basic_RVs, *model.deterministics, *model.potentials]:
-        value = model.rvs_to_values.get(rv)
-        lines.append(f"{rv.name} {model.named_vars_to_dims.get(rv.name)} {rv.type}")
-        lines.append(f"{type(model.rvs_to_transforms.get(rv)).__name__} {rv in model.observed_RVs}")
-        lines += _graph([rv, value] if rv in model.observed_RVs else [rv])
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    @property
+    def n_dim(self) -> int:
+        """Number of unconstrained parameters."""
+        return _places(self.shapes)[-1].stop
 
 
-def _graph(outputs: list[Any]) -> list[str]:
-    """Describe a graph in topological order; every variable is referred to by its position."""
-    from pytensor.compile.sharedvalue import SharedVariable
-    from pytensor.graph.basic import Constant
-    from pytensor.graph.traversal import toposort
+@dataclass(frozen=True)
+class _Function:
+    """A compiled function: its address, and what must live as long as it is called."""
 
-    seen: dict[Any, str] = {}
+    address: int
+    owner: Any
 
-    def describe(variable: Any) -> str:
-        if variable in seen:
-            return seen[variable]
-        if isinstance(variable, Constant):
-            data = getattr(variable.data, "tobytes", lambda: repr(variable.data).encode())()
-            return f"constant {variable.type} {hashlib.sha256(data).hexdigest()}"
-        if isinstance(variable, SharedVariable):
-            shape = getattr(variable.get_value(borrow=True), "shape", "")
-            return f"shared {variable.name} {variable.type} {shape}"
-        return f"input {variable.name} {variable.type}"
 
-    lines = []
-    for position, node in enumerate(toposort(outputs)):
-        op = node.op
-        inner = _graph(list(op.fgraph.outputs)) if hasattr(op, "fgraph") else []
-        props = op._props() if hasattr(op, "_props") else ""
-        lines.append(f"{type(op).__qualname__} {op} {props} {[describe(i) for i in node.inputs]}")
-        lines += inner
-        seen |= {out: f"{position}.{index}" for index, out in enumerate(node.outputs)}
-    return lines + [describe(out) for out in outputs]
+def _places(shapes: Sequence[Sequence[int]]) -> list[slice]:
+    """Where arrays of these shapes stand when they are laid end to end."""
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)]).tolist()
+    return [slice(first, end) for first, end in pairwise(ends)]
 
 
 def sample(
-    model: Any, sampling: Sampling, *, cores: int | None = None, progress: bool = False
+    model: Any,
+    sampling: Sampling,
+    *,
+    cores: int | None = None,
+    progress: bool = False,
+    name: str = "a model",
 ) -> tuple[xr.Dataset, xr.Dataset, dict[str, float]]:
     """Draw from the posterior; return draws, sampler statistics and the seconds spent.
+
+    ``name`` is what the user is told that is compiled and sampled.
 
     Draws do not depend on ``cores``, on what was compiled before, nor on a warm or cold cache.
     """
     run = _nutpie if sampling.sampler == "nutpie" else _pymc
-    tree, seconds = run(model, sampling, cores, progress)
-    stats = tree["sample_stats"].to_dataset()
+    draws, stats, seconds = run(model, sampling, cores, progress, name)
     stats = stats[[name for name in _SAMPLE_STATS if name in stats]]
-    draws = tree["posterior"].to_dataset()
     return _labelled(draws, model), stats, seconds
 
 
@@ -291,65 +115,336 @@ def _labelled(draws: xr.Dataset, model: Any) -> xr.Dataset:
 
 
 def _nutpie(
-    model: Any, sampling: Sampling, cores: int | None, progress: bool
-) -> tuple[Any, dict[str, float]]:
+    model: Any, sampling: Sampling, cores: int | None, progress: bool, name: str
+) -> tuple[xr.Dataset, xr.Dataset, dict[str, float]]:
     import nutpie
 
     start = perf_counter()
-    sampler = _compiled(model)
+    sampler = compiled_model(model, name)
     ready = perf_counter()
-    tree = nutpie.sample(
-        sampler,
-        draws=sampling.draws,
-        tune=sampling.tune,
-        chains=sampling.chains,
-        cores=cores,
-        seed=sampling.seed,
-        target_accept=sampling.target_accept,
-        adaptation=sampling.adaptation,
-        save_warmup=False,
-        progress_bar=progress,
+    with waiting("sampling", name):
+        tree = nutpie.sample(
+            sampler,
+            draws=sampling.draws,
+            tune=sampling.tune,
+            chains=sampling.chains,
+            cores=cores,
+            seed=sampling.seed,
+            target_accept=sampling.target_accept,
+            adaptation=sampling.adaptation,
+            save_warmup=False,
+            progress_bar=progress,
+        )
+    draws = tree["posterior"].to_dataset()
+    if isinstance(sampler.compiled_logp_func, _Function):  # nutpie's own hands on all variables
+        points = {
+            str(one): array.to_numpy().reshape(-1, *array.shape[2:]) for one, array in draws.items()
+        }
+        draws = constrained(model, points, draws)
+    seconds = {"compile": ready - start, "sample": perf_counter() - ready}
+    return draws, tree["sample_stats"].to_dataset(), seconds
+
+
+def compiled_model(model: Any, name: str = "a model") -> Any:
+    """Return nutpie's sampler of a model, compiled at most once a structure; data as in ``model``.
+
+    The structure's plan is read from the compile cache where it is there; a file that cannot be
+    read, or of other versions or another processor, is never trusted: the model is compiled anew.
+    """
+    known = shared(model)
+    variables = _variables(known.model)
+    try:
+        plan, functions, start = known.once("sampler", partial(_compiled, name=name))
+    except NotLoweredError as what:
+        log.info("compiled by nutpie: %s", what)
+        compiled = known.once("nutpie", partial(_by_nutpie, name=name))
+        return compiled.with_data(
+            **{var.name: variables[var.name].get_value() for var in compiled.shared_var_keys}
+        )
+    return _sampler(plan, functions, start, [variables[name] for name in plan.data])
+
+
+def _by_nutpie(known: Shared, name: str) -> Any:
+    import nutpie
+
+    with waiting("compiling", name), warnings.catch_warnings():
+        # what numba cannot keep, fuse or compile is slower, not wrong
+        slow = "Loop fusion failed|Cannot cache compiled function|Numba will use object mode"
+        warnings.filterwarnings("ignore", slow)
+        return nutpie.compile_pymc_model(known.model)
+
+
+def _variables(model: Any) -> dict[str, Any]:
+    """Shared variables by name: data and lengths of dimensions."""
+    return {v.name: v for v in [*model.dim_lengths.values(), *model.data_vars]}
+
+
+def _compiled(known: Shared, name: str) -> tuple[_Plan, dict[str, _Function], Any]:
+    structure, model = known.name, known.model
+    start = _start(model)
+    file = _folder() / f"{sha256(_identity(structure).encode()).hexdigest()[:40]}.json"
+    plan = _read(file, model)
+    if plan is not None:
+        return plan, _functions(plan), start
+    with waiting("compiling", name):
+        plan = _planned(model, start)
+        functions = _functions(plan)
+    if ALONE not in structure:
+        _keep(file, plan)
+    return plan, functions, start
+
+
+def _folder() -> Path:
+    import pytensor
+
+    return Path(pytensor.config.base_compiledir) / PACKAGE
+
+
+def _identity(structure: str) -> str:
+    return json.dumps([structure, versions(), FLAGS, sys.version, _processor(), _meaning()])
+
+
+@cache
+def _meaning() -> str:
+    return meaning(_planned)
+
+
+@cache
+def _processor() -> tuple[str, str]:
+    """Name and features of the processor that code is made for."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def _read(file: Path, model: Any) -> _Plan | None:
+    """Plan in a file, None where it is missing, damaged or of another model."""
+    try:
+        digest, text = file.read_text("utf-8").split("\n")
+        if digest != sha256(text.encode()).hexdigest():
+            return None
+        plan = _Plan(**json.loads(text))
+        names = [model.rvs_to_values[rv].name for rv in model.free_RVs]
+        return plan if plan.names == names and set(plan.data) <= set(_variables(model)) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _keep(file: Path, plan: _Plan) -> None:
+    aside = file.with_name(f".{os.getpid()}-{file.name}")
+    with suppress(OSError):  # a cache that cannot be written: the next process compiles anew
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(plan))
+        aside.write_text(f"{sha256(text.encode()).hexdigest()}\n{text}", "utf-8")
+        aside.replace(file)
+
+
+def _start(model: Any) -> Any:
+    """Function of a seed: initial values by name of the unconstrained parameters."""
+    from pymc.initial_point import make_initial_point_fn
+
+    return make_initial_point_fn(
+        model=model,
+        default_strategy="support_point",
+        jitter_rvs=set(model.free_RVs),
+        return_transformed=True,
     )
-    return tree, {"compile": ready - start, "sample": perf_counter() - ready}
 
 
-def _compiled(model: Any) -> Any:
-    name = structure(model)
-    if name not in _CACHE:
-        with warnings.catch_warnings():
-            # PyTensor then runs two loops in place of one: slower, not wrong
-            warnings.filterwarnings("ignore", "Loop fusion failed", UserWarning)
-            # a model that calls LAPACK by address is compiled in each process: slower, not wrong
-            warnings.filterwarnings("ignore", "Cannot cache compiled function")
-            _CACHE[name] = _Compiled(model, compiled_model(model))
-    known = _CACHE[name]
-    if known.model is model:
-        return known.sampler
-    values = {data.name: data.get_value() for data in model.data_vars}
-    for data in known.model.data_vars:
-        # the initial point is computed from the first model's own variables, which `with_data`
-        # leaves alone: without this, draws would depend on what was fitted before
-        data.set_value(values[data.name])
-    used = {variable.name for variable in known.sampler.shared_var_keys}
-    return known.sampler.with_data(**{k: v for k, v in values.items() if k in used})
+def _planned(model: Any, start: Any) -> _Plan:
+    """Plan of a model's log density with gradient, compiled, and checked at the start."""
+    values = [model.rvs_to_values[rv] for rv in model.free_RVs]
+    initial = start(0)
+    shapes = [[int(n) for n in np.shape(initial[value.name])] for value in values]
+    point, outputs = _density(model, values, shapes)
+    graph = _simplified(outputs)
+    lengths = {length: value_of(length) for length in model.dim_lengths.values()}
+    data = {var.name: var for var in model.data_vars if var in graph.variables}
+    try:
+        text = lowered(graph, point, list(data.values()), lengths)
+        code = b64encode(_object(text)).decode()
+    except Exception as problem:
+        raise NotLoweredError(str(problem)) from problem
+    names = [value.name for value in values]
+    plan = _Plan(names, shapes, list(data), code, list(text.calls))
+    at = np.concatenate([np.ravel(initial[name]).astype(float) for name in names])
+    _check(plan, at, list(data.values()), point, outputs)
+    return plan
+
+
+def _check(plan: _Plan, at: np.ndarray, data: Sequence[Any], point: Any, outputs: Any) -> None:
+    """Compare what was compiled with PyTensor's Python mode, once, at a point.
+
+    Raises ``NotLoweredError`` where they differ: nutpie then compiles the model.
+    """
+    from pytensor import function
+
+    reference = function([point], outputs, mode="FAST_COMPILE")
+    try:
+        value, gradient = reference(at)
+    except NotImplementedError:  # PyTensor's Python mode adds at most 32 numbers
+        log.info("not compared with PyTensor's Python mode, which cannot run this model")
+        return
+    except Exception:  # a parameter outside its range
+        value, gradient = np.nan, np.full(plan.n_dim, np.nan)
+    ours, slope = np.empty(1), np.empty(plan.n_dim)
+    kept = [np.ascontiguousarray(var.get_value()) for var in data]
+    user = np.array([array.ctypes.data for array in kept], np.uint64)
+    density, number = _functions(plan)["density"], ctypes.POINTER(ctypes.c_double)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_uint64, *[number] * 3, ctypes.c_void_p)
+    pointers = [array.ctypes.data_as(number) for array in (at, slope, ours)]
+    failed = kind(density.address)(plan.n_dim, *pointers, user.ctypes.data)
+    expected, found = np.array([value, *gradient]), np.array([*ours, *slope])
+    if failed:
+        found[:] = np.nan
+    if not np.isfinite(expected).all():
+        expected[:] = np.nan
+    if not np.allclose(found, expected, rtol=1e-6, atol=1e-6, equal_nan=True):
+        raise NotLoweredError("a density that differs from PyTensor's")
+
+
+def _density(model: Any, values: list[Any], shapes: list[list[int]]) -> tuple[Any, list[Any]]:
+    """Unconstrained point, and log density and gradient as graphs of it."""
+    import pytensor.tensor as pt
+    from pytensor.graph import clone_replace, rewrite_graph
+
+    rewrites = ["canonicalize", "stabilize"]
+    if not model.check_bounds:
+        rewrites.append("local_remove_check_parameter")
+    logp = rewrite_graph(model.logp(), include=rewrites)
+    gradient = pt.concatenate(
+        [
+            pt.as_tensor(part, allow_xtensor_conversion=True).ravel()
+            for part in pt.grad(logp, values)
+        ]
+    )
+    places = _places(shapes)
+    point = pt.TensorType("float64", shape=(places[-1].stop,))(name="_unconstrained_point")
+    parts = {
+        value: point[place].reshape(shape).astype(value.dtype)
+        for value, place, shape in zip(values, places, shapes, strict=True)
+    }
+    return point, clone_replace([logp, gradient], parts)
+
+
+def _simplified(outputs: list[Any]) -> Any:
+    """Graph of outputs after PyTensor's rewrites, nothing left that stands for another graph."""
+    from pytensor.graph.fg import FunctionGraph
+
+    graph = FunctionGraph(outputs=outputs, clone=True, copy_inputs=False)
+    _inline(graph)
+    _simplifier().rewrite(graph)
+    return graph
+
+
+def _inline(graph: Any) -> None:
+    """Put in place of each operation that stands for a graph that graph."""
+    from pytensor.compile.builders import OpFromGraph
+    from pytensor.compile.rewriting import inline_ofg_node
+
+    while found := [node for node in graph.apply_nodes if isinstance(node.op, OpFromGraph)]:
+        for node in found:
+            pairs = zip(node.outputs, inline_ofg_node(node), strict=True)
+            graph.replace_all(list(pairs), import_missing=True)
+
+
+@cache
+def _simplifier() -> Any:
+    """PyTensor's rewrites, but for those that name what one of its backends does."""
+    from pytensor.compile.mode import optdb
+    from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+
+    out = ["fusion", "inplace", "BlasOpt", "py_only"]
+    return optdb.query(RewriteDatabaseQuery(include=["fast_run"], exclude=out))
+
+
+def _machine() -> Any:
+    """This processor, as LLVM compiles for it: one for each use, which ends with it."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    name, features = _processor()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=name, features=features, opt=2, codemodel="jitdefault", jit=True
+    )
+
+
+def _object(text: Lowered) -> bytes:
+    """Object file of functions written as text."""
+    import llvmlite.binding as llvm
+
+    machine = _machine()
+    module = llvm.parse_assembly(text.text)
+    module.verify()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    builder.getModulePassManager().run(module, builder)
+    made: bytes = machine.emit_object(module)
+    return made
+
+
+def _functions(plan: _Plan) -> dict[str, _Function]:
+    """Functions of a plan's code in memory, by name."""
+    import llvmlite.binding as llvm
+
+    for name in plan.calls:
+        llvm.add_symbol(name, address(name))
+    loaded = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    loaded.add_object_file(llvm.ObjectFileRef.from_data(b64decode(plan.code)))
+    loaded.finalize_object()
+    return {
+        name: _Function(loaded.get_function_address(name), loaded)
+        for name in ("density", "expansion")
+    }
+
+
+def _sampler(plan: _Plan, functions: dict[str, _Function], start: Any, data: Sequence[Any]) -> Any:
+    from nutpie import compile_pymc
+
+    keys = {variable: f"data_{place}" for place, variable in enumerate(data)}
+    values = {keys[var]: np.array(var.get_value(), order="C", copy=True) for var in data}
+    for value in values.values():
+        value.flags.writeable = False
+    shapes = [tuple(shape) for shape in plan.shapes]
+    return compile_pymc.CompiledPyMCModel(
+        _n_dim=plan.n_dim,
+        dims={},
+        _coords={},
+        _shapes=dict(zip(plan.names, shapes, strict=True)),
+        compiled_logp_func=functions["density"],
+        compiled_expand_func=functions["expansion"],
+        initial_point_func=compile_pymc._rv_dict_to_flat_array_wrapper(
+            compile_pymc._wrap_with_lock(start), names=plan.names, shapes=shapes
+        ),
+        shared_data=values,
+        shared_var_keys=keys,
+        user_data=compile_pymc.make_user_data(keys, values),
+        n_expanded=plan.n_dim,
+        shape_info=(plan.names, _places(shapes), shapes),
+        logp_func=None,
+        expand_func=None,
+    )
 
 
 def _pymc(
-    model: Any, sampling: Sampling, cores: int | None, progress: bool
-) -> tuple[Any, dict[str, float]]:
+    model: Any, sampling: Sampling, cores: int | None, progress: bool, name: str
+) -> tuple[xr.Dataset, xr.Dataset, dict[str, float]]:
     import pymc as pm
 
     start = perf_counter()
-    tree = pm.sample(
-        model=model,
-        draws=sampling.draws,
-        tune=sampling.tune,
-        chains=sampling.chains,
-        cores=cores or 1,
-        random_seed=sampling.seed,
-        nuts_sampler="pymc",
-        nuts={"target_accept": sampling.target_accept},
-        progressbar=progress,
-        compute_convergence_checks=False,
-    )
-    return tree, {"compile": 0.0, "sample": perf_counter() - start}
+    with waiting("compiling and sampling", name):
+        tree = pm.sample(
+            model=model,
+            draws=sampling.draws,
+            tune=sampling.tune,
+            chains=sampling.chains,
+            cores=cores or 1,
+            random_seed=sampling.seed,
+            nuts_sampler="pymc",
+            nuts={"target_accept": sampling.target_accept},
+            progressbar=progress,
+            compute_convergence_checks=False,
+        )
+    found = tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset()
+    return *found, {"compile": 0.0, "sample": perf_counter() - start}

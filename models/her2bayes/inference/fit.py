@@ -27,14 +27,14 @@ import xarray as xr
 
 from her2bayes.bayes.levels import is_padding
 from her2bayes.bayes.prior import Prior, complete
-from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics
-from her2bayes.inference.engine import FLAGS
 from her2bayes.inference.meaning import PACKAGE, meaning
 from her2bayes.inference.own_model import check, is_of_user
+from her2bayes.inference.progress import waiting
 from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.store import Store
-from her2bayes.version import __version__
+from her2bayes.inference.store import Store, data_digest, fit_key
+from her2bayes.inference.structure import FLAGS
+from her2bayes.version import __version__, versions
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def refit(spec: Specification, sampling: Sampling, *, densities: bool = False) -
     start = perf_counter()
     with engine.compiler_flags():
         model = spec.model()
-        posterior, stats, seconds = engine.sample(model, sampling, cores=1)
+        posterior, stats, seconds = engine.sample(model, sampling, cores=1, name=spec.name)
         prior = drawn_prior(spec, model, sampling.seed)
         logs = log_density.log_densities(model, posterior) if densities else None
     seconds["all"] = perf_counter() - start
@@ -198,13 +198,14 @@ def fit(
     ``build`` is the function of a model file, beside its ``DEFAULT_PRIORS``; ``data`` a labelled
     array, dataset or mapping of these. A user's own model is checked before it is sampled.
     ``cores`` changes the time only, never the draws.
-    Raises ``BadInput`` for an unknown prior name or a store that cannot be written.
+    Raises ``BadInput`` for an unknown prior, one that is no distribution, and a store that cannot
+    be written.
     """
     defaults = build.__globals__.get("DEFAULT_PRIORS", {})
     priors = complete(priors, defaults)
     options = dict(options or {})
     identity = _identity(build, data, priors, options, sampling)
-    fit_id, model = digest.key(identity), identity["model"]
+    fit_id, model = fit_key(identity), identity["model"]
 
     def fresh() -> Fit:
         if is_of_user(build):
@@ -251,11 +252,11 @@ def _identity(
         "package": __version__,
         "source": meaning(build),
         "engine": meaning(_compute),
-        "data": digest.data_digest(data),
+        "data": data_digest(data),
         "priors": {name: str(value) for name, value in sorted(priors.items())},
         "options": {name: repr(value) for name, value in sorted(options.items())},
         "sampling": asdict(sampling),
-        "versions": digest.versions(),
+        "versions": versions(),
         "flags": FLAGS,
     }
 
@@ -275,25 +276,32 @@ def _compute(
     start = perf_counter()
     with engine.compiler_flags():
         model = build(data, priors, **options)
-        posterior, stats, seconds = engine.sample(model, sampling, cores=cores, progress=progress)
-        prior, prior_predictive = densities.prior_draws(model, sampling.seed)
-        likelihood, log_prior = densities.log_densities(model, posterior)
-        groups = (
-            posterior,
-            stats,
-            prior,
-            prior_predictive,
-            densities.posterior_predictive(model, posterior, sampling.seed),
-            densities.replicates(model, posterior, sampling.seed),
-            likelihood,
-            log_prior,
-            densities.observed_data(model),
+        name = identity["model"]
+        posterior, stats, seconds = engine.sample(
+            model, sampling, cores=cores, progress=progress, name=name
         )
+        with waiting("drawing predictions of", name):
+            prior, prior_predictive = densities.prior_draws(model, sampling.seed)
+            likelihood, log_prior = densities.log_densities(model, posterior)
+            groups = (
+                posterior,
+                stats,
+                prior,
+                prior_predictive,
+                densities.posterior_predictive(model, posterior, sampling.seed),
+                densities.replicates(model, posterior, sampling.seed),
+                likelihood,
+                log_prior,
+                densities.observed_data(model),
+            )
     seconds = {name: round(value, 2) for name, value in seconds.items()}
     seconds["all"] = round(perf_counter() - start, 2)
-    provenance = {"fit_id": digest.key(identity), **identity, "seconds": seconds}
+    provenance = {"fit_id": fit_key(identity), **identity, "seconds": seconds}
     provenance["patients"] = patients_of(data)
-    kept = {name: _without_padding(group) for name, group in zip(GROUPS, groups, strict=True)}
+    kept = {
+        name: _with_values(without_padding(group))
+        for name, group in zip(GROUPS, groups, strict=True)
+    }
     tree = xr.DataTree.from_dict(kept)
     tree.attrs["provenance"] = json.dumps(provenance)
     log.info("fit %s of %s: %s s", provenance["fit_id"], identity["model"], seconds)
@@ -315,11 +323,7 @@ def patients_of(data: Any) -> dict[str, int]:
     }
 
 
-def _without_padding(group: xr.Dataset) -> xr.Dataset:
-    """Drop the places without data that only made shapes equal (``bayes.padding``)."""
-    for dim in group.dims:
-        if dim in group.coords:
-            group = group.isel({dim: [not is_padding(label) for label in group[dim].values]})
+def _with_values(group: xr.Dataset) -> xr.Dataset:
     return group[[name for name, array in group.items() if array.size]]
 
 
@@ -336,4 +340,4 @@ class ExactFit:
     @property
     def fit_id(self) -> str:
         """Twelve hexadecimal digits, equal for equal inputs."""
-        return digest.key({"model": self.model, **{k: repr(v) for k, v in self.inputs.items()}})
+        return fit_key({"model": self.model, **{k: repr(v) for k, v in self.inputs.items()}})

@@ -5,7 +5,8 @@ classes, constants, through imports of any form). Each is taken as Python reads 
 docstrings, comments, imports, annotations, the text of exceptions and its own name. A definition of
 the package stands in another as the hash of what it says, one of a library as its full name, so
 that neither files nor aliases matter. Names of arguments and attributes do: callers may use them.
-What a prior ``means`` in clinical units explains it, and is left out like a comment.
+What a prior ``means`` in clinical units explains it, and is left out like a comment; so is what the
+user is told while waiting (``progress``).
 
 Nothing is imported or run: a fit's key must be known before PyMC is loaded.
 """
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -27,7 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 _BINDS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _ASSIGNS = (ast.Assign, ast.AnnAssign)
+_PLACE = re.compile(r"own <(\d+)>")
 _WORDS = "means"  # what a prior assumes, in words
+_TOLD = ROOT / "inference" / "progress.py"  # talks to the user: no draw depends on it
 
 
 def meaning(*roots: Callable[..., Any] | str) -> str:
@@ -87,12 +90,21 @@ class _Definition:
     @cached_property
     def said(self) -> str:
         """Hash of what the statement says by itself, whatever the definitions that it uses say."""
-        return self._dump("")
+        text, _ = self._read
+        return sha256(_PLACE.sub("own ", text).encode()).hexdigest()
 
     @cached_property
     def text(self) -> str:
         """What the statement says, each definition it uses by the hash of what that one says."""
-        return self._dump("said")
+        text, own = self._read
+        return _PLACE.sub(lambda place: f"own {own[int(place[1])].said}", text)
+
+    @cached_property
+    def _read(self) -> tuple[str, list[_Definition]]:
+        """What the statement says, and the definitions it uses, by their places in the text."""
+        reader = _Reader(self.file)
+        said = "".join(ast.dump(reader.plain(statement)) for statement in self.statements)
+        return said, reader.own
 
     @cached_property
     def uses(self) -> list[_Definition]:
@@ -106,11 +118,6 @@ class _Definition:
             elif not isinstance(node, ast.Raise):
                 waiting += ast.iter_child_nodes(self.file.without_words(node))
         return found
-
-    def _dump(self, own: str) -> str:
-        reader = _Reader(self.file, own)
-        said = "".join(ast.dump(reader.plain(statement)) for statement in self.statements)
-        return said if own else sha256(said.encode()).hexdigest()
 
 
 class _File:
@@ -244,7 +251,7 @@ def _resolve(file: _File, module: str, name: str) -> _Definition | _File | str:
     beside = file.path.parent / f"{module}.py"
     if path is None and not file.path.is_relative_to(ROOT) and beside.is_file():
         path = beside  # a module beside a user's model
-    if path is None or not path.is_file():
+    if path is None or path == _TOLD or not path.is_file():
         return f"{module}.{name}" if name else module
     found = _file(path)
     return (found.look_up(name) or _submodule(found, name) or f"{module}.{name}") if name else found
@@ -274,15 +281,26 @@ def _file(path: Path) -> _File:
     return files[path]
 
 
+def _copy(part: Any) -> Any:
+    """Copy of a statement without its place in the file."""
+    if isinstance(part, ast.AST):
+        made = type(part)(**{name: _copy(getattr(part, name, None)) for name in part._fields})
+        if hasattr(part, "local"):
+            made.local = part.local  # type: ignore[attr-defined]
+        return made
+    return [_copy(one) for one in part] if isinstance(part, list) else part
+
+
 class _Reader(ast.NodeTransformer):
     """Copies of statements without what carries no meaning; see the head of this file."""
 
-    def __init__(self, file: _File, own: str = "") -> None:
-        self.file, self.own = file, own
+    def __init__(self, file: _File) -> None:
+        self.file = file
+        self.own: list[_Definition] = []
 
     def plain(self, statement: ast.stmt) -> ast.AST:
         """Copy without names of definitions, docstrings, annotations, imports."""
-        copy: ast.AST = self.visit(deepcopy(statement))
+        copy: ast.AST = self.visit(_copy(statement))
         if isinstance(copy, _BINDS):
             copy.name = ""
         return getattr(copy, "value", copy) if isinstance(copy, _ASSIGNS) else copy
@@ -299,7 +317,8 @@ class _Reader(ast.NodeTransformer):
     def _written(self, node: ast.Name | ast.Attribute) -> ast.AST:
         target = self.file.target(node)
         if isinstance(target, _Definition):
-            return ast.Constant(f"own {target.said if self.own else ''}")
+            self.own.append(target)
+            return ast.Constant(f"own <{len(self.own) - 1}>")
         return ast.Constant(f"library {target}") if isinstance(target, str) else node
 
     def visit_arg(self, node: ast.arg) -> ast.AST:

@@ -199,7 +199,7 @@ def check(
     point and at prior draws, and the prior predictive draws have the shape of the data. Raises
     ``BadInput``, each fault with the file, the variable, what is allowed and what to do.
     """
-    from her2bayes.inference.engine import compiler_flags
+    from her2bayes.inference.structure import compiler_flags
 
     path = Path(inspect.getsourcefile(build) or "")
     priors = complete(priors, build.__globals__.get("DEFAULT_PRIORS", {}))

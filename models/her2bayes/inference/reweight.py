@@ -26,6 +26,7 @@ import xarray as xr
 
 from her2bayes.inference.convergence import ESS_MIN
 from her2bayes.inference.fit import Specification, without_padding
+from her2bayes.inference.structure import compiler_flags
 
 THRESHOLD = 0.05
 CONFLICT = "prior and data disagree"
@@ -79,9 +80,6 @@ def diagnosis(prior: float, likelihood: float) -> str:
     return CONFLICT if likelihood > THRESHOLD else STRONG
 
 
-_CACHE: dict[str, tuple[Any, Any, list[str], list[str], int]] = {}
-
-
 @dataclass(frozen=True)
 class Weights:
     """Smoothed weights (chain, draw) that sum to 1, with what judges them."""
@@ -131,65 +129,19 @@ def joint(spec: Specification, draws: xr.Dataset) -> tuple[xr.DataArray, xr.Data
     ``draws`` as sampled (padding included), from a model of the same structure. The function is
     made once for a structure; data and priors enter as values.
     """
-    from her2bayes.inference import engine
+    with compiler_flags():
+        return _joint(spec.model(), draws)
 
-    with engine.compiler_flags():
-        model = spec.model()
-        name = engine.structure(model)
-        if name not in _CACHE:
-            _CACHE[name] = _function(model)
-        function, plain, inputs, derived, terms = _CACHE[name]
-        values = {data.name: data.get_value() for data in model.data_vars}
-        for data in plain.data_vars:
-            data.set_value(values[data.name])
-        flat = [_flat(draws[variable]) for variable in inputs]
-        found = function(*flat)
-    size = (draws.sizes["chain"], draws.sizes["draw"])
-    total = np.zeros(size)
-    for term in found[:terms]:
-        total = total + np.asarray(term).reshape(size[0] * size[1], -1).sum(axis=1).reshape(size)
+
+def _joint(model: Any, draws: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:
+    from her2bayes.inference.densities import derived, log_densities
+
     coords = {dim: draws[dim] for dim in ("chain", "draw")}
-    variables = {}
-    for variable, value in zip(derived, found[terms:], strict=True):
-        dims = model.named_vars_to_dims.get(variable) or ()
-        labels = {dim: list(model.coords[dim]) for dim in dims if model.coords.get(dim) is not None}
-        shape = (*size, *value.shape[1:])
-        variables[variable] = xr.DataArray(
-            value.reshape(shape), dims=("chain", "draw", *dims), coords={**coords, **labels}
-        )
-    log_joint = xr.DataArray(total, dims=("chain", "draw"), coords=coords)
-    return log_joint, without_padding(xr.Dataset(variables))
-
-
-def _flat(draws: xr.DataArray) -> np.ndarray:
-    values = draws.transpose("chain", "draw", ...).values
-    return values.reshape(-1, *values.shape[2:]).astype("float64")
-
-
-def _function(model: Any) -> tuple[Any, Any, list[str], list[str], int]:
-    """Function of batches of parameters: log densities and derived variables."""
-    from pymc.model.transform.conditioning import remove_value_transforms
-    from pymc.pytensorf import compile as compile_function
-    from pytensor.xtensor.vectorization import vectorize_graph
-
-    from her2bayes.inference.densities import _batched, _plain
-
-    plain = remove_value_transforms(model)
-    free = list(plain.free_RVs)
-    terms = plain.logp(vars=[*plain.observed_RVs, *free], sum=False)
-    batch = {rv: _batched(plain.rvs_to_values[rv]) for rv in free}
-    by_value = {plain.rvs_to_values[rv]: variable for rv, variable in batch.items()}
-    ordinary = any(not hasattr(rv.type, "dims") for rv in free)
-    dims = ("sample",) if ordinary else ()
-    # densities are a graph of values, derived variables one of the random variables themselves
-    derived = _plain(list(plain.deterministics), free)
-    outputs = vectorize_graph(terms, by_value, new_tensor_dims=dims)
-    outputs += vectorize_graph(derived, batch, new_tensor_dims=dims)
-    function = compile_function(
-        list(batch.values()), outputs, mode="FAST_COMPILE", on_unused_input="ignore"
-    )
-    names = [variable.name for variable in plain.deterministics]
-    return function, plain, [rv.name for rv in free], names, len(terms)
+    total = xr.DataArray(0.0, coords=coords, dims=tuple(coords))
+    for group in log_densities(model, draws):
+        for term in group.values():
+            total = total + term.sum([dim for dim in term.dims if dim not in coords])
+    return total, without_padding(derived(model, draws))
 
 
 def weighted_mean(values: xr.DataArray, weight: xr.DataArray) -> float:

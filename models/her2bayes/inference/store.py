@@ -1,5 +1,6 @@
 """Fits on disk, found by what they depend on: written whole or not at all, checked on every read.
 
+What a fit depends on is its code (see ``meaning``), its data and settings: ``fit_key`` of them all.
 One file per fit, ``<model>-<fit_id>-<first 16 digits of the SHA-256 of the file>.nc``. The name
 carries the checksum, so that one rename makes the entry complete; two processes that want the same
 fit wait for each other on a lock file and the second reads what the first computed.
@@ -10,14 +11,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
+import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault
@@ -103,3 +107,47 @@ class Store:
 
 def _checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def data_digest(data: Any) -> str:
+    """Hash labelled data: values, labels, names and attributes; order of variables is irrelevant.
+
+    ``data`` is an ``xr.DataArray``, an ``xr.Dataset``, a mapping of these, or anything JSON takes.
+    """
+    hasher = hashlib.sha256()
+    _feed(hasher, data)
+    return hasher.hexdigest()
+
+
+def _feed(hasher: Any, data: Any) -> None:
+    if isinstance(data, xr.DataArray):
+        _feed_array(hasher, data)
+        for name in sorted(map(str, data.coords)):
+            hasher.update(f"coord {name}".encode())
+            _feed_array(hasher, data.coords[name])
+    elif isinstance(data, Mapping | xr.Dataset):
+        parts = data.variables if isinstance(data, xr.Dataset) else data
+        for name in sorted(map(str, parts)):
+            hasher.update(f"part {name}".encode())
+            _feed(hasher, data[name])
+    elif isinstance(data, np.ndarray):
+        _feed_array(hasher, xr.DataArray(data))
+    else:
+        hasher.update(json.dumps(data, sort_keys=True, default=str).encode())
+
+
+def _feed_array(hasher: Any, array: xr.DataArray) -> None:
+    values = np.asarray(array.values)
+    hasher.update(json.dumps([list(map(str, array.dims)), list(values.shape)]).encode())
+    hasher.update(json.dumps(dict(array.attrs), sort_keys=True, default=str).encode())
+    if values.dtype.kind in "OUT":
+        hasher.update(json.dumps(values.tolist(), default=str).encode())
+    else:
+        hasher.update(str(values.dtype).encode())
+        hasher.update(np.ascontiguousarray(values).tobytes())
+
+
+def fit_key(parts: Mapping[str, Any]) -> str:
+    """Hash a provenance record into the 12 hexadecimal digits that name a fit."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

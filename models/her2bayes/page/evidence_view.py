@@ -36,8 +36,8 @@ KIND_MEANINGS = {
     "printed": "nothing else determines it: the number stands as printed",
     "recomputed": "from other printed numbers of the same paper",
     "patients": "from patients' records",
-    "by_construction": "from numbers that the published one went into, so agreement tells nothing",
-    "implied": "from printed facts that leave it open, together with the model's prior",
+    "by_construction": "a constraint: the published number was an input, agreement is no evidence",
+    "implied": "from reported counts that do not determine it, and the prior of the model",
 }
 
 
@@ -120,6 +120,7 @@ def findings(table: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list[dic
 
     return [
         {
+            "number": place,
             "anchor": finding_anchor(finding["finding_id"]),
             "kind": str(finding["kind"]).replace("_", " "),
             "contradiction": any(
@@ -129,7 +130,7 @@ def findings(table: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> list[dic
             "sentence": finding["sentence"],
             "places": cited(str(finding["claim_ids"]).split()),
         }
-        for finding in table.to_dict(orient="records")
+        for place, finding in enumerate(table.to_dict(orient="records"), 1)
     ]
 
 

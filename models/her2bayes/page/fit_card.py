@@ -55,10 +55,12 @@ def sentence(record: Mapping[str, Any]) -> str:
     text = (
         f"{'calibrated' if record['passed'] else 'NOT calibrated'} at {record['design']} "
         f"({_patients(record)} patients): {last['simulations']} simulated studies, "
-        f"{ranks} their band (level {level:.2g} % each), 95 % intervals cover {low:.1f} to "
+        f"{ranks} their band (level {level:.2g} % each), 95 % CrI cover {low:.1f} to "
         f"{high:.1f} %, {last['failed_fits']} fits with warnings"
     )
-    return text + ("" if len(record["runs"]) == 1 else "; second run, a first one failed")
+    return text + (
+        "" if len(record["runs"]) == 1 else "; the first half of them alone did not pass"
+    )
 
 
 @cache
@@ -128,7 +130,8 @@ def failed_fits(estimates: pd.DataFrame) -> list[str]:
     """Give one line a fit and reason (columns ``fit_id`` and ``model`` too)."""
     bad = _failed(estimates)
     return [
-        f"{model} (fit {fit_id}) {verdict}: {named(rows['estimand'])}"
+        f"{model} (fit {fit_id}), {str(verdict).removeprefix('not converged: ')}: "
+        f"{named(rows['estimand'])}"
         for (fit_id, model, verdict), rows in bad.groupby(
             ["fit_id", "model", "convergence"], sort=False
         )
@@ -147,14 +150,14 @@ def named(estimands: Sequence[str] | pd.Series) -> str:
 
 
 _WORDS = {
-    "distance": "distance from the mean table",
-    "farthest cell": "farthest cell",
+    "distance": "χ² discrepancy",
+    "farthest cell": "largest cell discrepancy",
     "empty cells": "number of empty cells",
     "total": "total of the counts",
 }
 _MEANS = {
-    "prior": "the priors and the data disagree",
-    "posterior": "the model does not make data like these",
+    "prior": "prior–data conflict",
+    "posterior": "posterior predictive misfit",
 }
 
 
@@ -177,7 +180,7 @@ def check_warnings(checks: pd.DataFrame, title: str, fit_id: str) -> list[str]:
     return [
         f"{title} (fit {fit_id}): {_MEANS[group]}: {_WORDS[row['statistic']]} "
         f"{_short(row[f'{group}_observed'])}, replicates {_short(row[f'{group}_lower'])} to "
-        f"{_short(row[f'{group}_upper'])} (95 %), {group} predictive P {_tail(row, group)}."
+        f"{_short(row[f'{group}_upper'])} (95 % of them), {group} predictive P {_tail(row, group)}."
         for row in checks.to_dict("records")
         for group in GROUPS
         if row[f"{group}_tail"] < RARE
@@ -229,12 +232,12 @@ def _rows(text: str) -> str:
 
 
 def row_words(total: float, stays: float) -> str:
-    """Say what Dirichlet rows of this weight and mean share without a change are worth."""
+    """Say what Dirichlet rows of this weight and mean share without a change weigh."""
     share = stats.beta(total * stays, total * (1 - stays))
     low, middle, high = (100 * share.ppf(p) for p in (0.025, 0.5, 0.975))
     return (
-        f"worth {total:g} patients a row, {100 * stays:.0f} % of them unchanged: a class stays "
-        f"with median {middle:.0f} % ({low:.0f} to {high:.0f})"
+        f"prior effective sample size {total:g} patients per row, {100 * stays:.0f} % of them "
+        f"unchanged: a class stays with median {middle:.0f} % ({low:.0f} to {high:.0f})"
     )
 
 
@@ -341,11 +344,11 @@ def _diagnostics(fit: Fit) -> dict[str, str]:
     run = fit.diagnostics
     return {
         "Draws": f"{run.chains} chains of {run.draws:,}",
-        "R-hat, largest": number(max(rhat), 3) + (" (too large)" if max(rhat) > RHAT_MAX else ""),
-        "Bulk ESS, least": number(min(bulk), 0),
-        "Tail ESS, least": number(min(tail), 0),
+        "Max R-hat": number(max(rhat), 3) + (" (too large)" if max(rhat) > RHAT_MAX else ""),
+        "Min bulk ESS": number(min(bulk), 0),
+        "Min tail ESS": number(min(tail), 0),
         "Divergences": str(run.divergences),
-        "E-BFMI, least": number(run.bfmi, 2),
+        "Min E-BFMI": number(run.bfmi, 2),
     }
 
 

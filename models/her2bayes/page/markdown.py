@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from her2bayes.page.page import AnalysisPage, StudyPage, analysis_values, study_values
+from her2bayes.page.section_view import glossary
 from her2bayes.version import __version__
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
@@ -23,6 +24,7 @@ def study_markdown(page: StudyPage) -> str:
     """Render the report of one study."""
     values = study_values(page)
     parts = [*_head(values["study"], values["summary"], values["notices"])]
+    parts += _key_results(values["key_results"])
     if values["printed"]:
         counted = [f"{v['count']} {v['label']}" for v in values["quantities"] if v["count"]]
         parts += [text(", ".join(counted) + "."), *_findings(values["findings"])]
@@ -33,10 +35,16 @@ def study_markdown(page: StudyPage) -> str:
     parts += ["## Evidence table", evidence(values["rows"])]
     parts += _models(values["models"])
     parts += ["## Methods", *map(text, values["methods"])]
+    paragraph, *references = values["to_paste"]
+    parts += ["### To paste", text(paragraph), _numbered(references)]
     if values["printed"]:
         parts += ["Verdicts:", _meanings(values["verdict_words"])]
     parts += ["Evidence:", _meanings(values["kind_words"])]
     return _joined([*parts, *_run(values["provenance"])])
+
+
+def _numbered(lines: Sequence[str]) -> str:
+    return "\n".join(f"{place}. {text(line)}" for place, line in enumerate(lines, 1))
 
 
 def analysis_markdown(page: AnalysisPage) -> str:
@@ -110,17 +118,32 @@ def _head(study: Mapping[str, str], summary: str, notices: Iterable[str]) -> Ite
     yield text(summary)
 
 
+def _key_results(topics: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    if topics:
+        yield "## Key results"
+        names = ("published", "reproduced", "posterior")
+        rows = [
+            [row["quantity"], *(" ".join(row[name]).strip() for name in names), row["verdict"],
+             row["sensitivity"]]
+            for topic in topics
+            for row in topic["rows"]
+        ]  # fmt: skip
+        heads = ["Quantity", *(name.capitalize() for name in names), "Verdict", "Sensitivity"]
+        yield table(heads, rows, [False] * len(heads))
+    yield from (text(topic["sentence"]) for topic in topics)
+
+
 def _findings(findings: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     yield "## Findings"
     if not findings:
         yield "The audit found nothing a reviewer must see."
-    for number, finding in enumerate(findings, 1):
+    for finding in findings:
         places = [
             f"{place['locator'] or 'Rows'}: {', '.join(row['claim_id'] for row in place['links'])}"
             for place in finding["places"]
         ]
         words = f"**{text(finding['kind'])}.** {text(finding['sentence'])}"
-        yield f"{number}. {words} ({text('; '.join(places))})"
+        yield f"{finding['number']}. {words} ({text('; '.join(places))})"
 
 
 def _section(section: Mapping[str, Any]) -> Iterable[str]:
@@ -176,7 +199,7 @@ def _checks(fit: Mapping[str, Any]) -> Iterable[str]:
     if fit["checks"]:
         yield (
             f"Predictive checks of {text(fit['title'])}: observed; 95 % of replicates (of the "
-            "posterior at one of its draws), and P, uniform where the model holds."
+            "posterior at one of its draws), and P, uniform under the model."
         )
         names = ["statistic", "prior", "prior_tail", "posterior", "posterior_tail"]
         heads = ["Statistic of the counts", "Prior", "Prior P", "Posterior", "Posterior P"]
@@ -193,6 +216,8 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _run(provenance: Iterable[tuple[str, str]]) -> Iterable[str]:
+    yield "## Glossary"
+    yield _meanings((term, meaning) for term, _, meaning in glossary())
     yield "## Run"
     yield _meanings(provenance)
     yield f"Written by her2bayes {__version__}."

@@ -8,8 +8,8 @@ the content policy, figures inline. Every text is escaped by Jinja; only SVG mad
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -21,10 +21,19 @@ from markupsafe import Markup
 
 from her2bayes.audit.claims import counted, quantities
 from her2bayes.inference import convergence
+from her2bayes.inference.convergence import failed
 from her2bayes.page import evidence_view
+from her2bayes.page import key_results as key
 from her2bayes.page.numbers import count
 from her2bayes.page.section import Section
-from her2bayes.page.section_view import all_tables, flat, models_view, section_view
+from her2bayes.page.section_view import (
+    all_tables,
+    flat,
+    glossary,
+    linked,
+    models_view,
+    section_view,
+)
 from her2bayes.page.style import css_variables
 from her2bayes.version import __version__
 
@@ -52,7 +61,8 @@ class StudyPage:
     ``notices`` warnings that stand above everything; ``run`` what the run recorded of itself;
     ``table_file`` the evidence table beside the page; ``index`` whether the page of all studies
     lies one folder up; ``beside`` whether the files of the page (Markdown, LaTeX tables, figures)
-    stand beside it.
+    stand beside it; ``headline`` the claim ids of the key results with the quantity in words, and
+    ``stances`` what a sensitivity analysis says of their estimands.
     """
 
     study: Mapping[str, str]
@@ -67,6 +77,100 @@ class StudyPage:
     table_file: str = "evidence.csv"
     index: bool = True
     beside: bool = False
+    headline: Mapping[str, str] = field(default_factory=dict)
+    stances: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key_results(self) -> key.KeyResults:
+        """Key results of the page: of a paper its headline, of a cohort the first answers."""
+        return key.key_results(self.study["id"], self.evidence, self.headline, self.stances)
+
+    @property
+    def methods_to_paste(self) -> tuple[str, ...]:
+        """A paragraph on what was run, for a paper; then its references, the software first."""
+        paragraph = _paragraph(self)
+        return (paragraph, *(_REFERENCES if "[2]" in paragraph else _REFERENCES[:1]))
+
+
+def _paragraph(page: StudyPage) -> str:
+    """Data, models with priors, sampling and its checks, in sentences."""
+    cards = [card for section in (page.cohort, *page.sections) for card in section.fits]
+    printed = int((page.evidence["claim_id"] != "").sum())
+    study, run, said = page.study, page.run, []
+    if printed:
+        said.append(
+            f"The {printed} numbers transcribed from {study['citation'] or study['title']} were "
+            "audited: each was computed again from other printed numbers, by arithmetic or by the "
+            "classical method it names."
+        )
+    models = list(_models(cards))
+    if models:
+        listed = " ".join(f"({place}) {text}" for place, text in enumerate(models, 1))
+        said.append(f"Bayesian models of '{study['title']}': {listed}")
+    if "sampling" in run and any(_is_sampled(card) for card in cards):
+        chosen, version = run["sampling"], run["versions"]
+        said.append(
+            f"Posteriors were drawn with the No-U-Turn sampler [2] in PyMC {version['pymc']} [3] "
+            f"and nutpie {version['nutpie']}: {chosen['chains']} chains of {chosen['draws']} draws "
+            f"after {chosen['tune']} of adaptation, target acceptance "
+            f"{chosen['target_accept']:g}, seed {run['seed']}."
+        )
+        if any(card.get("model") == "reconstructed_survival" for card in cards):
+            said.append(
+                "Patients behind printed survival numbers were drawn by parallel tempering, so "
+                "that each cohort meets every printed number; their answers rest on its model."
+            )
+        bad = sum(failed(card.get("convergence", "")) for card in cards)
+        verdict = f"{bad} of {len(cards)} fits do not pass." if bad else f"All {len(cards)} pass."
+        said.append(
+            f"A fit passes when, for every number reported from it [4, 5], "
+            f"{convergence.sentence()} {verdict}"
+        )
+    said.append(
+        "Estimates are posterior medians with 95 % equal-tailed credible intervals. Analyses were "
+        f"made with her2bayes {__version__} [1]."
+    )
+    return " ".join(said)
+
+
+def _is_sampled(card: Mapping[str, Any]) -> bool:
+    return bool(card.get("diagnostics", {}).keys() - {"Method"})
+
+
+def _models(cards: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Each model once: what it is, by its own words, its priors, and how many other priors."""
+    priors: dict[str, list[dict[str, str]]] = {}
+    for card in cards:
+        named = str(card.get("equations", "")).partition("\n\n")[0].replace("\n", " ").rstrip(".")
+        known, own = priors.setdefault(named, []), dict(card.get("priors", {}))
+        if own and own not in known:
+            known.append(own)
+    for named, choices in priors.items():
+        text = "; ".join(_prior(*item) for item in (choices or [{}])[0].items())
+        more = len(choices) - 1
+        others = f" (and {count(more, 'alternative')})" if more > 0 else ""
+        yield f"{named}" + (f", with priors {text}{others}." if text else ".")
+
+
+def _prior(name: str, text: str) -> str:
+    distribution, _, words = text.partition(": ")
+    return f"{name} ~ {distribution}" + (f" ({words})" if words else "")
+
+
+_REFERENCES = (
+    f"her2bayes contributors. her2bayes: Bayesian evidence workbench for HER2 status in breast "
+    f"cancer, version {__version__}.",
+    "Hoffman MD, Gelman A. The No-U-Turn sampler: adaptively setting path lengths in Hamiltonian "
+    "Monte Carlo. J Mach Learn Res 2014;15:1593-1623.",
+    "Abril-Pla O, et al. PyMC: a modern, and comprehensive probabilistic programming framework in "
+    "Python. PeerJ Comput Sci 2023;9:e1516.",
+    "Vehtari A, Gelman A, Simpson D, Carpenter B, Bürkner PC. Rank-normalization, folding, and "
+    "localization: an improved R-hat for assessing convergence of MCMC. Bayesian Anal "
+    "2021;16:667-718.",
+    "Kumar R, Carroll C, Hartikainen A, Martin O. ArviZ: a unified library for exploratory "
+    "analysis of Bayesian models in Python. J Open Source Softw 2019;4:1143.",
+)
+"""What the paragraph cites, numbered; the first is how to cite the software."""
 
 
 def render_study(page: StudyPage) -> str:
@@ -77,12 +181,11 @@ def render_study(page: StudyPage) -> str:
 def study_values(page: StudyPage) -> dict[str, Any]:
     """Everything a renderer prints of a study: texts and cells, no numbers left to format."""
     everything = (page.cohort, *page.sections)
+    fits = {str(f.get("fit_id")): s.id for s in reversed(everything) for f in s.fits}
     rows = evidence_view.rows(
-        page.evidence,
-        doi=page.study.get("doi", ""),
-        findings=page.findings,
-        fits={str(f.get("fit_id")): s.id for s in reversed(everything) for f in s.fits},
+        page.evidence, doi=page.study.get("doi", ""), findings=page.findings, fits=fits
     )
+    anchors = {row["claim_id"]: row["anchor"] for row in rows if row["claim_id"]}
     sections = [section_view(s) for s in everything]
     printed = bool((page.evidence["claim_id"] != "").any())
     # a paper's findings hold the warnings of its fits already
@@ -97,6 +200,7 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "index": page.index,
         "beside": page.beside,
         "summary": summary(page.evidence),
+        "key_results": key.view(page.key_results, fits, anchors),
         "printed": printed,
         "verdicts": evidence_view.verdict_counts(page.evidence),
         "quantities": evidence_view.quantity_counts(page.evidence),
@@ -107,6 +211,7 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "absent": page.absent,
         "models": models_view(everything, rows),
         "methods": page.methods,
+        "to_paste": page.methods_to_paste,
         "standards": convergence.sentence(),
         "verdict_words": evidence_view.verdict_words(),
         "kind_words": evidence_view.kind_words(),
@@ -197,7 +302,7 @@ def summary(evidence: pd.DataFrame) -> str:
     beyond = int((~claims).sum())
     text = counted(evidence)
     if with_posterior:
-        text += f"; {with_posterior} quantities stand beside a posterior"
+        text += f"; {with_posterior} quantities have a posterior estimate"
     if beyond:
         text += f"; {count(beyond, 'further quantity', 'further quantities')} not printed"
     return text + "."
@@ -239,7 +344,7 @@ def _environment() -> jinja2.Environment:
 
 def _render(template: str, **values: Any) -> str:
     css, script = _assets()
-    return (
+    return linked(
         _environment()
         .get_template(template)
         .render(
@@ -247,6 +352,7 @@ def _render(template: str, **values: Any) -> str:
             css=Markup(css),
             script=Markup(script),
             policy=Markup(_policy(css, script)),
+            glossary=glossary(),
             **values,
         )
     )

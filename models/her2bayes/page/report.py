@@ -33,9 +33,9 @@ from her2bayes.estimand import KINDS, parse
 from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import csv_text, digests, publish
 from her2bayes.inference.convergence import MCSE_COLUMNS
-from her2bayes.inference.digest import versions
 from her2bayes.page.evidence_table import join_unprinted, together
 from her2bayes.page.fit_card import failures
+from her2bayes.page.key_results import FILE as KEY_RESULTS
 from her2bayes.page.markdown import analysis_markdown, latex_files, study_markdown
 from her2bayes.page.page import (
     AnalysisPage,
@@ -48,7 +48,7 @@ from her2bayes.page.page import (
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import figure_files
 from her2bayes.page.shared import shared_page
-from her2bayes.version import __version__
+from her2bayes.version import __version__, versions
 
 if TYPE_CHECKING:
     from her2bayes.inference.sampling import Settings
@@ -67,9 +67,9 @@ QUICK = (
 _COMMON = (
     "Published numbers are kept as printed. Reproduced numbers follow from other printed numbers "
     "by arithmetic or by the named classical method. Posterior numbers come from a Bayesian model "
-    "of printed counts; they are medians with 95 % equal-tailed intervals, and the same quantity "
-    "under the prior stands beside them. Contraction is one minus the ratio of posterior to prior "
-    "variance: 0 where the data taught nothing, 1 where they taught everything.",
+    "of printed counts; they are medians with 95 % equal-tailed credible intervals (CrI), with the "
+    "prior of the same quantity beside them. Contraction is one minus the ratio of posterior to "
+    "prior variance: 0 where the data carry no information on it, 1 where they determine it.",
     "A posterior is not a check of the paper. Where it rests on the very counts a published "
     "number was computed from, agreement is expected; the difference between the two is the "
     "effect of pooling and of the prior.",
@@ -81,28 +81,28 @@ _COMMON = (
 
 _OF_FAMILY = {
     "distribution": (
-        "Classical shares carry Wilson intervals; the tables of the section add Clopper-Pearson "
-        "intervals and Goodman's intervals, which hold for all classes of a row together. "
-        "Differences of shares carry Newcombe's interval (method 10). A printed P value of an "
-        "association is answered by differences of shares with the probability of their sign, not "
-        "by a second P. Cramér's V is shown with its interval; it cannot be below 0 and is biased "
-        "upwards, so a small V is no evidence of association."
+        "Observed proportions have Wilson 95 % CI; the tables of the section add Clopper-Pearson "
+        "and Goodman (simultaneous) CI. Differences of proportions have Newcombe's CI (method 10). "
+        "Beside a printed P value of an association stand posterior differences of proportions "
+        "with the probability of their sign, not a second P. Cramér's V is shown with its "
+        "interval; it cannot be below 0 and is biased upwards, so a small V is no evidence of "
+        "association."
     ),
     "transition": (
-        "Tables of primary against recurrence are printed in part. The analysis of transitions "
-        "weighs every whole-number table that agrees with all printed facts; what these tables "
-        "share is determined, the rest is bounded by them and filled in by the prior, and its "
-        "rows are marked implied."
+        "Tables of primary by recurrence are reported in part. The analysis of transitions sums "
+        "over every table of whole numbers consistent with the reported counts. What all these "
+        "tables have in common is point-identified; the rest is partially identified, depends on "
+        "the prior within its bounds, and its rows are marked implied."
     ),
     "response": (
         "Response rates of subgroups come from a hierarchical model with robust exchangeability "
-        "(EXNEX), single shares of patients from one binomial each with a uniform prior. Rates "
-        "with outside data are computed by quadrature under each named choice of borrowing, as "
+        "(EXNEX), single proportions from one binomial each with a uniform prior. Rates "
+        "with external data are computed by quadrature under each named choice of borrowing, as "
         "readings of the same rate; their operating characteristics are exact sums over all "
         "outcomes."
     ),
     "adverse_events": (
-        "Rates of adverse events are shrunken within body systems, the severe ones as a share of "
+        "Rates of adverse events shrink within body systems, the severe ones as a proportion of "
         "all; the rate of any event at all is a binomial of its own, because counts by event do "
         "not say which events meet in one patient."
     ),
@@ -173,7 +173,7 @@ def write(
     the report is to be shared: smaller counts are hidden (each part has hidden its own), and what
     identifies the data is left out. Raises ``BadInput`` where ``out`` cannot be written.
     """
-    page = _page(parts, settings, command or {})
+    page = page_of(parts, settings, command or {})
     page = shared_page(page, below) if below else page
     estimates = pd.concat([part.estimates for part in parts], ignore_index=True)
     files: dict[str, str | bytes] = {ESTIMATES: csv_text(page.evidence)}
@@ -189,7 +189,8 @@ def write(
     return Outcome(out, record, failures(estimates))
 
 
-def _page(parts: Sequence[Part], settings: Settings, command: Mapping[str, Any]) -> StudyPage:
+def page_of(parts: Sequence[Part], settings: Settings, command: Mapping[str, Any]) -> StudyPage:
+    """The page of a report of one's own data."""
     about = {**parts[0].about}
     about |= {name: "" for name in ABOUT if name not in about}
     cohorts = [part.cohort for part in parts if part.cohort is not None]
@@ -301,10 +302,12 @@ def monte_carlo_file(estimates: pd.DataFrame) -> dict[str, str]:
 
 
 def study_files(page: StudyPage) -> dict[str, str]:
-    """Name -> text of ``report.html``, ``report.md``, ``tables/`` and ``figures/``."""
+    """Name -> text of the page, ``report.md``, ``key_results.csv``, ``tables/``, ``figures/``."""
     page = replace(page, beside=True)
     figures = [f for s in (page.cohort, *page.sections) for f in s.figures]
+    found = page.key_results
     return {
+        **({KEY_RESULTS: csv_text(found.frame)} if len(found) else {}),
         **figure_files(figures),
         **latex_files(study_values(page)),
         "report.md": study_markdown(page),

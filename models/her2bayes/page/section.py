@@ -70,7 +70,9 @@ class Table:
 class Section:
     """One analysis of a study: ``paragraphs`` are plain text, one string a paragraph.
 
-    ``links`` lead to files beside the page: (name of the file, what it says).
+    ``links`` lead to files beside the page: (name of the file, what it says). The page of a study
+    shows the first three sentences, one figure and one table, and folds the rest; ``main`` names
+    them by the id of the figure and the title of the table, where they are not the first of each.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     fits: tuple[FitCard | Mapping[str, Any], ...] = field(default=())
     links: tuple[tuple[str, str], ...] = ()
+    main: tuple[str, ...] = ()
 
 
 def plain_name(text: str) -> str:

@@ -7,7 +7,10 @@ own, with the colours of the light theme.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,9 +18,64 @@ from markupsafe import Markup
 
 from her2bayes.inference.convergence import CHAINS_AGREE, CONVERGED
 from her2bayes.page import evidence_view
-from her2bayes.page.numbers import number
+from her2bayes.page.numbers import count, number
 from her2bayes.page.section import Figure, Section, Table, plain_name
 from her2bayes.page.style import THEME
+
+_GLOSSARY = Path(__file__).parent / "templates" / "glossary.toml"
+_PROSE = {"p", "li", "figcaption", "caption", "dd"}  # where terms are linked
+_PLAIN = {"a", "button", "code", "h1", "h2", "h3", "h4", "h5", "label", "nav", "pre", "script",
+          "style", "summary", "svg", "title"}  # fmt: skip
+
+
+@cache
+def _terms() -> Mapping[str, Mapping[str, str]]:
+    return tomllib.loads(_GLOSSARY.read_text("utf-8"))
+
+
+def glossary() -> list[tuple[str, str, str]]:
+    """Every term with its anchor and definition."""
+    return [(term, _anchor(term), entry["text"]) for term, entry in _terms().items()]
+
+
+def _anchor(term: str) -> str:
+    return "term-" + re.sub(r"\W+", "-", term.lower()).strip("-")
+
+
+def linked(page: str) -> str:
+    """The page with a link to the glossary at the first use of each term in running text."""
+    head, mark, end = page.partition('<section id="glossary"')
+    if not mark:
+        return page
+    open_terms = {
+        term: re.compile(entry.get("match", re.escape(term))) for term, entry in _terms().items()
+    }
+    depth, found = dict.fromkeys(("prose", "plain"), 0), []
+    for piece in re.split(r"(<[^>]+>)", head):
+        tag = re.match(r"<(/?)(\w+)", piece)
+        if tag is None:
+            prose = depth["prose"] > 0 and depth["plain"] == 0
+            found.append(_with_links(piece, open_terms) if prose and piece.strip() else piece)
+            continue
+        for kind, names in (("prose", _PROSE), ("plain", _PLAIN)):
+            if tag.group(2) in names:
+                depth[kind] += -1 if tag.group(1) else 1
+        found.append(piece)
+    return "".join(found) + mark + end
+
+
+def _with_links(text: str, open_terms: dict[str, re.Pattern[str]]) -> str:
+    """``text`` with links; the terms that it holds are taken out of ``open_terms``."""
+    places: list[tuple[int, int, str]] = []
+    for term, pattern in list(open_terms.items()):
+        hit = pattern.search(text)
+        if hit and not any(hit.start() < b and a < hit.end() for a, b, _ in places):
+            places.append((hit.start(), hit.end(), term))
+            del open_terms[term]
+    for a, b, term in sorted(places, reverse=True):
+        text = f'{text[:a]}<a class="term" href="#{_anchor(term)}">{text[a:b]}</a>{text[b:]}'
+    return text
+
 
 _FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
 
@@ -46,22 +104,67 @@ _NUMBERS = re.compile(r"[\d.,<>=%()–−\s]{1,30}|[\d.,−]+ \([\d.,−]+ to [\
 _LINKED = {"fit_id": lambda text: f"fit-{text}", "claim_id": evidence_view.anchor}
 
 
+SENTENCES = 3
+"""Sentences of a section that stand unfolded on the page of a study."""
+LONG = 24
+"""Rows above which a table is folded wherever it stands."""
+_END = re.compile(r"(?<=[a-z)\]%’'][.?!]) (?=[A-Z])")
+
+
 def section_view(section: Section) -> dict[str, Any]:
-    """Texts of a section, its figures with the tables behind them, its other tables, its fits."""
+    """Texts of a section, its figures with the tables behind them, its other tables, its fits.
+
+    ``first`` is what a study's page shows of it, ``more`` what it folds, both with the same keys.
+    """
     failed = [str(f.get("title", "")) for f in section.fits if not converged(f)]
     behind = {table.title: table for table in section.tables}
     titles = {figure.title for figure in section.figures}
     names = _file_names(section)
+    figures = [_figure(f, behind.get(f.title), names) for f in section.figures]
+    tables = [table_view(t, names[id(t)]) for t in section.tables if t.title not in titles]
     return {
+        **_unfolded(section, figures, tables),
         "id": section.id,
         "title": section.title,
         "paragraphs": section.paragraphs,
-        "figures": [_figure(f, behind.get(f.title), names) for f in section.figures],
-        "tables": [table_view(t, names[id(t)]) for t in section.tables if t.title not in titles],
+        "figures": figures,
+        "tables": tables,
         "fits": section.fits,
         "links": section.links,
         "failed": f"Not converged, do not rely on: {', '.join(failed)}." if failed else "",
     }
+
+
+def _unfolded(
+    section: Section, figures: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Three sentences, one figure and one table, and what a study's page folds."""
+    main = {plain_name(name) for name in section.main}
+    shown = [f for f in figures if f["id"] in main] or list(figures[:1])
+    chosen = [t for t in tables if t["title"] in section.main] or list(tables[:1])
+    chosen += [t for t in tables if t["choose"] and t not in chosen]
+    said, rest = _sentences(section.paragraphs)
+    hidden = [f for f in figures if f not in shown], [t for t in tables if t not in chosen]
+    names = [(hidden[0], "figure"), (hidden[1], "table")]
+    words = [count(len(found), name) for found, name in names if found]
+    return {
+        "first": {"paragraphs": said, "figures": shown, "tables": chosen},
+        "more": {
+            "paragraphs": rest,
+            "figures": hidden[0],
+            "tables": hidden[1],
+            "words": ", ".join([*words, *["how it was done"][: len(rest)]]),
+        },
+    }
+
+
+def _sentences(paragraphs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """First sentences of the first paragraph, and what is left of all."""
+    if not paragraphs:
+        return [], []
+    sentences = _END.split(paragraphs[0])
+    first, rest = " ".join(sentences[:SENTENCES]), " ".join(sentences[SENTENCES:])
+    return [first], [text for text in (rest, *paragraphs[1:]) if text]
 
 
 def _file_names(section: Section) -> dict[int, str]:
@@ -107,6 +210,7 @@ def table_view(table: Table, name: str) -> dict[str, Any]:
         "caption": table.caption,
         "columns": columns,
         "rows": rows,
+        "long": len(rows) > LONG,
         "choose": [list(map(str, frame.columns)).index(c) for c in table.choose],
     }
 

@@ -89,7 +89,9 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
 
     priors = complete(priors, DEFAULT_PRIORS, same_family=True)
     data = design(counts)
-    with pm.Model(coords={dim: data[dim].values for dim in ("event", "arm", "system")}) as model:
+    with pm.Model(
+        coords={dim: data[dim].values for dim in ("event", "arm", "system")}, check_bounds=False
+    ) as model:
         numbers = {
             f"{name}_{key}": pm.Data(f"{name}_{key}", np.asarray(value, dtype=float))
             for name in DEFAULT_PRIORS

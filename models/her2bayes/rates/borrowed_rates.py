@@ -257,8 +257,8 @@ def rows(borrowing: Borrowing, sampling: Sampling) -> Iterator[dict[str, Any]]:
     y, n = borrowing.outside.total
     for choice in borrowing.choices:
         note = (
-            f"{choice.label}: {y} of {n} outside ({borrowing.source}); "
-            f"P(rate < {100 * limit:.3g} %); prior worth {choice.patients_worth:.0f} patients"
+            f"{choice.label}: {y} of {n} outside ({borrowing.source}); P(rate < {100 * limit:.3g} "
+            f"%); prior effective sample size {choice.patients_worth:.0f} patients"
         )
         one = part(borrowing, choice, sampling)
         said = "; ".join(text for text in (note, choice.learned) if text)

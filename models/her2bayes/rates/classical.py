@@ -159,15 +159,13 @@ def classical_rows(counts: Counts) -> Iterator[dict[str, Any]]:
             low, high = interval(count, patients, "Wilson")
             given = ((factor, level),) if factor else ()
             asked = Estimand("response_rate", group, given)
-            yield percent_row(
-                asked, "percentage", count / patients, low, high, "95 % interval: Wilson"
-            )
+            yield percent_row(asked, "percentage", count / patients, low, high, "95 % CI: Wilson")
         for a, b in _pairs(factor, cells):
             low, high = newcombe(*cells[a], *cells[b])
             contrast = Contrast(factor, a, b)
             asked = Estimand("response_rate_difference", group, contrast=contrast)
             value = cells[a][0] / cells[a][1] - cells[b][0] / cells[b][1]
-            method = "95 % interval: Newcombe, method 10; P: Fisher's exact test"
+            method = "95 % CI: Newcombe, method 10; P: Fisher's exact test"
             row = percent_row(asked, "response_rate_difference", value, low, high, method)
             yield {**row, "reproduced_p": _fisher(cells[a], cells[b])}
 

@@ -460,14 +460,12 @@ def arm_classical(severity: str, table: xr.Dataset) -> Iterator[dict[str, Any]]:
         for arm, cell in zip((control, treated), cells, strict=True):
             asked = Estimand("event_rate", event, (("arm", arm), ("severity", severity)))
             bounds = interval(*cell, "Wilson")
-            yield percent_row(
-                asked, "percentage", cell[0] / cell[1], *bounds, "95 % interval: Wilson"
-            )
+            yield percent_row(asked, "percentage", cell[0] / cell[1], *bounds, "95 % CI: Wilson")
         contrast = Contrast("arm", treated, control)
         asked = Estimand("event_rate_difference", event, (("severity", severity),), contrast)
         value = cells[1][0] / cells[1][1] - cells[0][0] / cells[0][1]
         bounds = newcombe(*cells[1], *cells[0])
-        method = "95 % interval: Newcombe, method 10; P: Fisher's exact test"
+        method = "95 % CI: Newcombe, method 10; P: Fisher's exact test"
         row = percent_row(asked, asked.kind, value, *bounds, method)
         yield {**row, "reproduced_p": _fisher(table, place)}
 

@@ -132,9 +132,7 @@ def event_key(severities: Sequence[str]) -> Figure:
                       markeredgecolor=style.PAPER)  # fmt: skip
             axes.text(x + 30, 10, "any severity" if name == "any" else name, va="center", size=10.5)
         axes.plot(20, 30, "o", markersize=8, **_RING)
-        axes.text(
-            38, 30, "as counted; filled: posterior with 95 % interval", va="center", size=10.5
-        )
+        axes.text(38, 30, "observed; filled: posterior with 95 % CrI", va="center", size=10.5)
     return figure
 
 

@@ -28,6 +28,7 @@ from her2bayes.evidence.printed.count_tables import (
 )
 from her2bayes.evidence.printed.study import Study
 from her2bayes.inference.fit import ExactFit, Fit, fit
+from her2bayes.inference.progress import told
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
 from her2bayes.page.report import slug
@@ -314,7 +315,7 @@ class TwoArmFit(RatesFit):
     def title(self) -> str:
         """What was fitted, of whom."""
         control, treated = self.data.names
-        return f"Adverse events of {treated} against {control}: {self.name}"
+        return f"Adverse events, {treated} vs {control}: {self.name}"
 
     @cached_property
     def parts(self) -> Mapping[str, Part]:
@@ -399,6 +400,7 @@ def _two_arms(
     return TwoArmFit(specification, data, name, done)
 
 
+@told
 def fit_response(
     data: Study | Table,
     *,
@@ -414,6 +416,7 @@ def fit_response(
     seed: int = SEED,
     store: Store | Path | str | None = None,
     say: Say = lambda _: None,
+    progress: bool = False,  # read by ``told``
 ) -> ResponseFit:
     """Fit response rates across the levels of factors, with or without evidence from outside.
 
@@ -431,6 +434,8 @@ def fit_response(
     ``typical`` is the typical rate before the data in percent, ``exchangeable`` the probability
     that a level is exchangeable; ``priors`` names them as ``response.DEFAULT_PRIORS`` does, and
     those of best response as ``best_response.tau``.
+
+    With ``progress`` stderr says what is being waited for.
 
     Raises ``BadInput`` with every fault before the first draw.
 
@@ -472,6 +477,7 @@ def fit_response(
     return replace(done, source=_source(data), notes=tuple(said))
 
 
+@told
 def fit_adverse_events(
     data: Study | Table,
     *,
@@ -484,6 +490,7 @@ def fit_adverse_events(
     seed: int = SEED,
     store: Store | Path | str | None = None,
     say: Say = lambda _: None,
+    progress: bool = False,  # read by ``told``
 ) -> AdverseEventFit | TwoArmFit:
     """Fit rates of adverse events at two severities, or differences between two arms.
 
@@ -496,6 +503,8 @@ def fit_adverse_events(
     ``threshold`` and ``severe_threshold``: rates in percent that matter. ``external``: tables of
     one arm of other studies, by name or as paths, to compare one arm with. ``priors`` are named as
     ``adverse_events.DEFAULT_PRIORS``, of two arms ``adverse_events_two_arms.DEFAULT_PRIORS``.
+
+    With ``progress`` stderr says what is being waited for.
 
     Raises ``BadInput`` with every fault before the first draw.
 

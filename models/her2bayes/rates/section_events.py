@@ -197,7 +197,7 @@ def _table(fit: OneArm, known: Known) -> Table:
                     "Body system": system,
                     "Event": "any event" if event == ANY else event,
                     "Severity": severity,
-                    "Counted": f"{some} of {patients}",
+                    "Observed": f"{some} of {patients}",
                     "Clopper-Pearson": interval(
                         100 * some / patients, 100 * exact[0], 100 * exact[1], unit="%"
                     ),
@@ -208,8 +208,9 @@ def _table(fit: OneArm, known: Known) -> Table:
                 }
             )
     caption = (
-        "Percent with 95 % intervals. The last probability is that the rate exceeds the threshold "
-        "of its severity. Shrinkage answers the number of events looked at; no P value is adjusted."
+        "Percent; observed with 95 % CI, posterior with 95 % CrI. The last probability is that the "
+        "rate exceeds the threshold of its severity. Shrinkage answers the number of events looked "
+        "at; no P value is adjusted."
     )
     return Table("Adverse events", pd.DataFrame(rows), caption)
 
@@ -325,7 +326,7 @@ _AXIS = "patients with the event, %"
 
 def _arm_figure(fit: TwoArms, severity: str) -> Figure:
     panels = _panels(fit, severity)
-    key = {"as counted": figures.RAW, "posterior, 95 %": figures.POOLED}
+    key = {"observed": figures.RAW, "posterior, 95 % CrI": figures.POOLED}
     control, treated = panels
     drawn = [figures.forest(arm, rows, axis=_AXIS) for arm, rows in panels.items()]
     slug = "any" if severity == "any" else "severe"
@@ -353,11 +354,11 @@ def _arm_tables(fit: TwoArms) -> Iterator[Table]:
 
 _EVENTS = (
     "Difference in percentage points (second arm minus first), posterior median with 95 % "
-    "interval, exact zeros included; P(more): more events in the second arm."
+    "CrI, exact zeros included; P(more): more events in the second arm."
 )
 _WHOLE = (
     "Difference in percentage points (second arm minus first), posterior median with 95 % "
-    "interval, uniform priors; P(more): more patients in the second arm. Two-sided exact P: Fisher "
+    "CrI, uniform priors; P(more): more patients in the second arm. Two-sided exact P: Fisher "
     "(conditional), Barnard (pooled score) and Boschloo (unconditional; empty where both arms are "
     "large)."
 )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Known = Mapping[tuple[str, str], Mapping[str, Any]]
 ALL = "All patients"
-_KEY = {"counted, 95 % Wilson": figures.RAW, "posterior (EXNEX), 95 %": figures.POOLED}
+_KEY = {"observed, 95 % CI (Wilson)": figures.RAW, "posterior (EXNEX), 95 % CrI": figures.POOLED}
 
 
 class Responses(Protocol):
@@ -115,9 +115,9 @@ def _paragraphs(fit: Responses) -> Iterator[str]:
             f"primary and low now. From {seen.source}, {seen.from_zero} of "
             f"{seen.from_zero + seen.from_low} low recurrences had been zero (positive primaries "
             f"left out), which predicts {number(seen.expected, 1)} of {seen.patients}, 95 % "
-            f"between {seen.lower} and {seen.upper}; a number as unlikely as the one seen has "
-            f"probability {probability(seen.tail)}. No printed pairs tell of hormone receptors, "
-            "so their conversion is not predicted."
+            f"between {seen.lower} and {seen.upper} (predictive P {probability(seen.tail)}). The "
+            "prediction has no between-study variation, so its interval is too narrow. No paired "
+            "hormone-receptor counts are reported, so their conversion is not predicted."
         )
 
 
@@ -162,8 +162,8 @@ def _figures(fit: Responses, known: Known) -> Iterator[Figure]:
                 *(figures.forest(name, rows, overall.get(name)) for name, rows in panels.items()),
                 key=figures.forest_key(_KEY),
             ),
-            "Open: as counted. Filled: posterior median of the hierarchical model. Dotted: all "
-            f"patients. The factors divide the same patients.{warning}",
+            "Open: observed, 95 % CI. Filled: posterior median of the hierarchical model, 95 % "
+            f"CrI. Dotted: all patients. The factors divide the same patients.{warning}",
             _alt(panels),
         )
     for one in fit.borrowings:
@@ -240,7 +240,7 @@ def _choice_rows(one: Borrowing) -> list[figures.Row]:
     for choice in one.choices:
         low, middle, high = (float(v) for v in 100 * choice.posterior.ppf(_POINTS))
         mark = figures.Mark((middle, low, high), figures.BORROWED)
-        detail = f"worth {number(choice.patients_worth, 0)}"
+        detail = f"prior ESS {number(choice.patients_worth, 0)}"
         rows.append(figures.Row(choice.label, detail, (mark,)))
     return rows
 
@@ -252,13 +252,14 @@ def _forest(one: Borrowing) -> matplotlib.figure.Figure:
 
 def _choices(one: Borrowing) -> Figure:
     y, n = one.outside.total
-    key = figures.forest_key({"posterior with outside data, 95 %": figures.BORROWED})
+    key = figures.forest_key({"posterior with external data, 95 % CrI": figures.BORROWED})
     return Figure(
         f"figure-borrowing-{one.group}",
         f"{one.group.upper()} of all patients under every choice of borrowing",
         figures.svg(_forest(one), key=key),
         f"{one.responders} of {one.patients} here, {y} of {n} outside ({one.source}; dotted). "
-        "“Worth” is the effective sample size of the prior in patients (ELIR).",
+        "Posterior median with 95 % CrI. Prior ESS: effective sample size of the prior in patients "
+        "(ELIR).",
         "; ".join(f"{row.label} {row.marks[0].values[0]:.1f} %" for row in _choice_rows(one)),
     )
 
@@ -307,7 +308,7 @@ def _alt(panels: Mapping[str, list[figures.Row]]) -> str:
     parts = [
         f"{name}: "
         + "; ".join(
-            f"{r.label} {r.marks[0].values[0]:.1f} % counted, {r.marks[1].values[0]:.1f} % pooled"
+            f"{r.label} {r.marks[0].values[0]:.1f} % observed, {r.marks[1].values[0]:.1f} % pooled"
             for r in rows
             if r.marks
         )
@@ -365,9 +366,10 @@ def tables(fit: Responses, known: Known) -> Iterator[Table]:
         yield Table(
             "Response rates by subgroup under every pooling",
             pd.DataFrame(rows),
-            "Percent with 95 % intervals. EXNEX is the fit; the columns exchangeable and none are "
-            "the same model with weight 1 and 0, computed by quadrature. Exchangeable: posterior "
-            "probability that the level is exchangeable with the others.",
+            "Percent; observed with 95 % CI, posterior with 95 % CrI. EXNEX is the fit; the "
+            "columns exchangeable and none are the same model with weight 1 and 0, computed by "
+            "quadrature. Exchangeable: posterior probability that the level is exchangeable with "
+            "the others.",
         )
     left = list(_left_rows(fit, known))
     if left:
@@ -383,14 +385,14 @@ def tables(fit: Responses, known: Known) -> Iterator[Table]:
 
 _TESTS = (
     "Difference in percentage points (Newcombe, method 10) and ratio (Koopman) with 95 % "
-    "intervals; two-sided exact P: Fisher (conditional), Barnard (pooled score) and Boschloo "
+    "CI; two-sided exact P: Fisher (conditional), Barnard (pooled score) and Boschloo "
     "(unconditional; empty where both groups are large); Holm adjusts Fisher's P for all rows of "
     "this table."
 )
 
 
 _LEFT = (
-    "Percent with 95 % intervals (Beta(1, 1) prior). Not counted: patients whose other level is "
+    "Percent, median with 95 % CrI (Beta(1, 1) prior). Not counted: patients whose other level is "
     "known and whose responses are not printed, with the fewest and most responders among them "
     "that fit; unknown: patients of no known level. Neither stands in a comparison."
 )
@@ -409,7 +411,9 @@ def _left_rows(fit: Responses, known: Known) -> Iterator[dict[str, str]]:
             "Response": group.upper(),
             "Factor": fit.data.labels.get(factor, factor),
             "Level": level if single else "all levels",
-            "Counted": f"{responders} of {patients}" if single else f"{counts['patients'].sum():d}",
+            "Observed": f"{responders} of {patients}"
+            if single
+            else f"{counts['patients'].sum():d}",
             "Posterior": _estimate(row) if single else "",
             "Not counted": _not_counted(rest),
             "Unknown": "" if rest is None else ("?" if rest.unknown is None else str(rest.unknown)),
@@ -438,7 +442,7 @@ def _rate_rows(levels: Levels, fit: Responses, known: Known) -> Iterator[dict[st
             "Response": levels.group.upper(),
             "Factor": label,
             "Level": level,
-            "Counted": f"{responders} of {patients}",
+            "Observed": f"{responders} of {patients}",
             "Clopper-Pearson": _percent(responders / patients, clopper),
             "mid-P": _percent(responders / patients, mid_p),
             "EXNEX": _estimate(row),
@@ -458,7 +462,7 @@ def _test_rows(fit: Responses) -> Iterator[dict[str, str]]:
             "Response": str(test["group"]).upper(),
             "Factor": str(test["factor"]),
             "Compared": f"{test['a']} vs {test['b']}",
-            "Counted": " vs ".join(f"{a}/{b}" for a, b in test["cells"]),
+            "Observed": " vs ".join(f"{a}/{b}" for a, b in test["cells"]),
             "Difference": interval(gap, gap_low, gap_high, unit="%"),
             "Ratio": interval(ratio, ratio_low, ratio_high, 2),
             **{
@@ -473,7 +477,7 @@ def _borrowing(one: Borrowing) -> Table:
         {
             "Choice": choice.label,
             "Prior": _quantiles(choice.prior),
-            "Worth, patients": number(choice.patients_worth, 1),
+            "Prior ESS, patients": number(choice.patients_worth, 1),
             "Conflict": probability(choice.conflict),
             "Posterior": _quantiles(choice.posterior),
             f"P(rate < {100 * one.threshold:.3g} %)": probability(
@@ -485,9 +489,9 @@ def _borrowing(one: Borrowing) -> Table:
         for choice in one.choices
     ]
     caption = (
-        "Percent with 95 % intervals. Worth: effective sample size (ELIR). Conflict: prior "
-        "predictive probability of a result no likelier than the one seen; small means that the "
-        "prior did not expect these patients. Discounts and weights are shown, not proposed."
+        "Percent, median with 95 % CrI. Prior ESS: effective sample size of the prior (ELIR). "
+        "Conflict: prior predictive P; small values mean prior–data conflict. Discounts and "
+        "weights are shown, not proposed."
     )
     return Table(f"Borrowing for {one.group.upper()}", pd.DataFrame(rows), caption)
 
@@ -510,10 +514,17 @@ def _performance(one: Borrowing) -> Table:
         f"All percent, over all outcomes of a trial of {one.patients} patients, weighted by their "
         f"probability; nothing is simulated. The outside rate is {100 * y / n:.3g} %: other true "
         "rates are conflict between the prior and the data. Type-I error: chance to claim, with "
-        "97.5 % certainty, a rate above the true one (2.5 % where nothing is borrowed)."
+        f"97.5 % certainty, a rate above the true one (nominally 2.5 %; {_without(one)} without "
+        "borrowing, as counts are discrete)."
     )
     title = f"What each choice does over repeated trials: {one.group.upper()}"
     return Table(title, pd.DataFrame(rows), caption)
+
+
+def _without(one: Borrowing) -> str:
+    """Type-I error over the true rates shown where nothing is borrowed, in percent."""
+    claims = 100 * one.table.loc[one.table["choice"] == one.choices[0].label, "claims"]
+    return f"{number(claims.min(), 1)} to {number(claims.max(), 1)} %"
 
 
 def _quantiles(rate: Any) -> str:

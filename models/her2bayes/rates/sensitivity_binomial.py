@@ -4,7 +4,7 @@
 
 Where the study quotes the same rate of other studies with their patients, these can count with a
 weight: of each patient (power prior), or of the informed part of a robust prior (MAP). Below, the
-counts of the page's models of rates with a few patients counted otherwise.
+counts of the page's models of rates with a few outcomes misclassified.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POWER, ROBUST, STUDY = "borrowing weight", "robust prior weight", "external stud
 WEIGHTS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 ALONE, ROW = "binomial alone with prior patients", "printed row"
-MOVED = "patients counted otherwise"
+MOVED = "outcome misclassified"
 CLOSED = (ALONE, ROW, POWER, ROBUST, STUDY)
 """Axes that put a binomial of its own in the place of the page's model."""
 PRIOR_PATIENTS = 2.0  # Beta(1, 1), where the page has a binomial too
@@ -110,7 +110,7 @@ def axes(
 
 
 def moved() -> Axis:
-    """A few patients counted otherwise."""
+    """A few outcomes misclassified."""
     meaning = "patients more (or fewer) with the outcome; of a difference, in its first group"
     return Axis(MOVED, DATA, 0.0, (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0), meaning)
 

@@ -1,4 +1,4 @@
-"""From a study to its folder of reports: audit, fits, evidence table, page, record of the run.
+"""From a study or fits to a folder of reports: audit, fits, evidence table, page, record.
 
 The analyses a report can hold; a new one is one line here and a folder of its own.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import signature
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import Estimand, is_percent, parse
 from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import changed_files, csv_text, digests, publish
 from her2bayes.inference.sampling import Settings
@@ -39,13 +40,16 @@ from her2bayes.page.report import (
     record_text,
     run_record,
     study_files,
+    write,
 )
 from her2bayes.page.section import Section, Table
+from her2bayes.page.shared import check_shared
 from her2bayes.reproduce.provenance import SUMMARY, basis
 from her2bayes.results.fitted import Fitted
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
+    from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.inference.sampling import Sampling
     from her2bayes.inference.store import Store
 
@@ -132,26 +136,6 @@ WRITTEN = "report written"
 UNCHANGED = "nothing has changed since the report was written"
 
 
-def load_studies(names: Sequence[str]) -> list[Study]:
-    """Load shipped studies by name and others by their folder; all faults are raised together."""
-    from her2bayes.evidence.printed.study import load_study, study_folder
-
-    studies: list[Study] = []
-    faults: list[Fault] = []
-    for name in dict.fromkeys(names):
-        try:
-            studies.append(load_study(study_folder(name)))
-        except BadInput as bad:
-            faults += bad.faults
-    doubled = {s.id for s in studies if sum(s.id == other.id for other in studies) > 1}
-    faults += [
-        Fault("two studies have the same id", value=name, remedy="give each its own id")
-        for name in sorted(doubled)
-    ]
-    raise_if(faults)
-    return studies
-
-
 def check_folders(studies: Sequence[Study], out: Path) -> None:
     """Refuse, before the first draw, report folders that are inputs or cannot be written."""
     faults = []
@@ -205,13 +189,14 @@ def write_study(
 
     say("auditing the printed numbers")
     audited = audit(study)
-    findings = _findings(study, audited.findings, parts)
-    say("writing the report")
     estimates = _estimates(parts, settings.quick)
+    findings = _findings(study, audited.findings, parts, estimates)
+    say("writing the report")
     classical = _classical(study, estimates, parts)
     evidence = join(study, evidence_rows(study, audited), estimates, classical)
     record = _record(study, settings, evidence, findings, estimates)
     report = replace(_page(study, evidence, findings, parts, record, folder), absent=tuple(absent))
+    record["key_results"] = report.key_results.short.to_dict("records")
     files: dict[str, str | bytes] = {
         "evidence.csv": csv_text(evidence),
         "findings.csv": csv_text(findings),
@@ -250,8 +235,20 @@ def write_index(out: Path) -> Path:
     return out / "index.html"
 
 
-def _findings(study: Study, audited: pd.DataFrame, parts: Sequence[Part]) -> pd.DataFrame:
-    """Findings of the audit, then the predictive checks of the fits that are rare."""
+def _findings(
+    study: Study, audited: pd.DataFrame, parts: Sequence[Part], estimates: pd.DataFrame
+) -> pd.DataFrame:
+    """Findings of the audit, then the predictive checks of the fits that are rare.
+
+    What the audit says of a difference between subgroups goes on with the models' answer.
+    """
+    from her2bayes.audit.findings import SUBGROUP
+    from her2bayes.cohorts.estimates import compared_subgroups
+
+    audited, asked = audited.copy(), study.ledger.set_index("claim_id")["estimand"]
+    for place in audited.index[audited["kind"] == SUBGROUP]:
+        first, *_ = str(audited.loc[place, "claim_ids"]).split()
+        audited.loc[place, "sentence"] += compared_subgroups(parse(asked[first]), estimates)
     cards = {
         card["fit_id"]: card for part in parts for section in part.sections for card in section.fits
     }
@@ -332,7 +329,32 @@ def _page(
         methods=methods(present, bool(record["quick"])),
         notices=tuple(notices),
         run=record,
+        headline=study.headline,
+        stances=stances(study, folder),
     )
+
+
+def stances(study: Study, folder: Path) -> dict[str, str]:
+    """What the sensitivity analysis in ``folder`` says of each estimand: conclusion and verdict."""
+    tested = _tested(folder / SUMMARY)
+    found: dict[str, list[str]] = {}
+    for item in study.conclusions:
+        row = tested.get(str(item))
+        if row:
+            for asked, relation, number in _both_ways(item):
+                limit = f"{100 * number:g} %" if is_percent(asked.kind) else f"{number:.3g}"
+                text = f"{relation} {limit}: {row['stance']}, {row['robust']}"
+                found.setdefault(str(asked), []).append(text)
+    return {estimand: "; ".join(texts) for estimand, texts in found.items()}
+
+
+def _both_ways(item: Conclusion) -> Iterator[tuple[Estimand, str, float]]:
+    """A conclusion, and where it compares hazards that on the inverse ratio, which is the same."""
+    asked, versus = item.estimand, item.estimand.contrast
+    yield asked, item.relation, item.number
+    if asked.kind == "hazard_ratio" and versus is not None and item.number > 0:
+        turned = replace(asked, contrast=replace(versus, a=versus.b, b=versus.a))
+        yield turned, "<" if item.relation == ">" else ">", 1 / item.number
 
 
 TITLE = "Does the conclusion survive?"
@@ -392,3 +414,73 @@ def _range(row: dict[str, object]) -> str:
         return ""
     least, most = probability(row["least"]), probability(row["most"])
     return f"{row['robust']}: P {least} to {most}"
+
+
+def report(
+    fits: Fitted | Sequence[Fitted],
+    *,
+    out: str | Path,
+    title: str = "",
+    suppress_below: int = 0,
+    study: Study | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    command: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Write one folder about one fit or several: what a reader needs, and what a script reads.
+
+    ``report.html`` (and the same as ``report.md``), ``estimates.csv`` (columns of the evidence
+    table), ``classical.csv``, ``checks.csv`` (predictive checks), ``monte_carlo.csv``,
+    ``figures/`` as SVG, ``tables/`` for LaTeX, ``fits/`` that ``load_fit`` reads, and ``run.json``
+    (versions, seed, settings, digests). All appear together or not at all.
+
+    ``title`` heads the page; ``tables`` are further ones by the name of their file; ``command`` is
+    what a script was asked, for the page's record. With ``suppress_below`` counts from 1 to one
+    less are hidden, and neither classical rows nor fits are written. With ``study`` the printed
+    numbers of a paper stand beside the fits, audited, as ``reproduce`` shows them: evidence.csv
+    and findings.csv.
+
+    Returns the folder, its record and what did not converge; printing it says both. Raises
+    ``BadInput`` for a folder that cannot be written, or that holds files when a report to share is
+    asked for.
+
+    >>> import her2bayes as hb
+    >>> hb.report([fit, os], out="results")  # doctest: +SKIP
+    """
+    known = list(fits) if isinstance(fits, Sequence) else [fits]
+    folder = Path(out)
+    if not known:
+        raise BadInput(Fault("nothing to report", remedy="give one fit or several"))
+    if study is not None and suppress_below:
+        raise_if([Fault("suppress_below is for patients", remedy="leave it out for a study")])
+    check_shared(folder, suppress_below)
+    parts = [fit.part(suppress_below=suppress_below) for fit in known]
+    settings = known[0].settings
+    settings = replace(settings, quick=any(fit.settings.quick for fit in known))
+    if study is not None:
+        return write_study(study, parts, folder, settings, fits=_saved(known))
+    about = {**parts[0].about, **({"title": title} if title else {})}
+    parts[0] = replace(parts[0], about=about, tables={**parts[0].tables, **(tables or {})})
+    if suppress_below:
+        return write(parts, folder, settings, command=command, below=suppress_below)
+    more = [_with_tables(part, fit) for part, fit in zip(parts, known, strict=True)]
+    return write(more, folder, settings, command=command, beside=_saved(known))
+
+
+def _with_tables(part: Part, fit: Fitted) -> Part:
+    """The part with its classical rows and predictive checks as files."""
+    from her2bayes.inference.predictive import predictive_checks
+
+    checks = [
+        predictive_checks(one.tree).assign(fit=name, fit_id=one.fit_id)
+        for name, one in fit.fits.items()
+        if {"replicates", "observed_data"} <= set(one.tree.children)
+    ]
+    found = {"classical": part.classical}
+    found |= {"checks": pd.concat(checks, ignore_index=True)} if checks else {}
+    return replace(part, tables={**found, **part.tables})
+
+
+def _saved(fits: Sequence[Fitted]) -> dict[str, bytes]:
+    from her2bayes.results.fitted import content
+
+    return {f"fits/{fit.family}-{fit.fit_id}.nc": content(fit) for fit in fits}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput
+from her2bayes.inference.progress import hearing, spoke, waiting
 from her2bayes.inference.sampling import Settings
 from her2bayes.page.report import Outcome, Part
 from her2bayes.reproduce import build
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 Watch = Callable[[str, str], None]
 Job = tuple["Study", "Family"]
 WORKERS = 2
+LONGEST_FIRST = (
+    "transition",
+    "distribution",
+    "response",
+    "adverse_events",
+    "reconstructed_survival",
+)
+"""Families by the time they take, so that both workers end together."""
 
 
 def build_studies(
@@ -76,10 +85,12 @@ def _in_workers(jobs: Sequence[Job], out: Path, settings: Settings, watch: Watch
     context = multiprocessing.get_context("spawn")
     inbox = context.Queue()
     pool = ProcessPoolExecutor(WORKERS, context, initializer=_start, initargs=(inbox,))
+    order = sorted(range(len(jobs)), key=lambda k: LONGEST_FIRST.index(jobs[k][1].name))
     try:
         with _listening(inbox, watch):
-            futures = [pool.submit(_remote, job, out, settings) for job in jobs]
-            return [_result(future) for future in futures]
+            with _without_interrupts():
+                futures = {k: pool.submit(_remote, jobs[k], out, settings) for k in order}
+            return [_result(futures[k]) for k in range(len(jobs))]
     except BaseException:
         # also on Ctrl-C: nobody waits for a fit that nobody wants any more
         pool.shutdown(wait=False, cancel_futures=True)
@@ -88,6 +99,19 @@ def _in_workers(jobs: Sequence[Job], out: Path, settings: Settings, watch: Watch
         raise
     finally:
         pool.shutdown()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start workers that ignore Ctrl-C from their first line on, before they can say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _result(future: Future[Any]) -> Part:
@@ -150,4 +174,13 @@ def _work(job: Job, out: Path, settings: Settings, watch: Watch) -> Part:
     study, family = job
     # PyMC names the variables of every prior draw on stderr
     logging.getLogger("pymc.sampling.forward").setLevel(logging.WARNING)
-    return build.analyse(study, family, out, settings, lambda text: watch(study.id, text))
+
+    def say(text: str) -> None:
+        spoke()
+        watch(study.id, text)
+
+    with (
+        hearing(lambda text: watch(study.id, text) if text else None),
+        waiting(family.label, ""),
+    ):
+        return build.analyse(study, family, out, settings, say)

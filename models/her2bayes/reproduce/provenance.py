@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from her2bayes.files import changed_files, note
-from her2bayes.version import __version__
+from her2bayes.version import __version__, versions
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
@@ -114,8 +114,6 @@ def _is_entry(entry: Any) -> bool:
 @cache
 def environment() -> dict[str, str]:
     """What numbers may depend on besides inputs: versions, this package's text, the processor."""
-    from her2bayes.inference.digest import versions
-
     root = Path(__file__).parents[1]
     code = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

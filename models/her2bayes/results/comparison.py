@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
 from her2bayes.page.evidence_table import join, together
+from her2bayes.page.key_results import KeyResults, key_results
 from her2bayes.page.numbers import interval
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ class Comparison:
 
     study: str
     frame: pd.DataFrame
+    headline: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key_results(self) -> KeyResults:
+        """The paper's headline results: published, reproduced and posterior, a row each."""
+        return key_results(self.study, self.frame, self.headline)
 
     @property
     def short(self) -> pd.DataFrame:
@@ -92,7 +99,8 @@ class Comparison:
         printed = self.frame[self.frame["claim_id"] != ""]
         counts = printed["verdict"].str.replace("_", " ").value_counts()
         verdicts = ", ".join(f"{n} {name}" for name, n in counts.items() if name)
-        return f"{self.study}: {len(printed)} printed numbers" + (f", {verdicts}" * bool(verdicts))
+        counted = ", ".join(filter(None, (f"{len(printed)} printed numbers", verdicts)))
+        return f"{self.study}: {counted}; intervals 95 %: reproduced confidence, posterior credible"
 
     def __repr__(self) -> str:
         """One line."""
@@ -112,7 +120,7 @@ def compare(study: Study, *fits: Answers) -> Comparison:
     """Put the printed numbers of ``study`` beside what ``fits`` answer, audited.
 
     Every printed number gets the verdict of the audit; where a fit answers its estimand, the
-    posterior median with 95 % interval. Percentages in percent, times in months. A fit of one's
+    posterior median with 95 % CrI. Percentages in percent, times in months. A fit of one's
     own patients is put beside the paper in the same way.
 
     >>> import her2bayes as hb
@@ -124,4 +132,4 @@ def compare(study: Study, *fits: Answers) -> Comparison:
     audited = evidence_rows(study, audit(study))
     estimates = together([fit.estimates() for fit in fits])
     classical = together([fit.classical() for fit in fits])
-    return Comparison(study.id, join(study, audited, estimates, classical))
+    return Comparison(study.id, join(study, audited, estimates, classical), study.headline)

@@ -23,7 +23,7 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import KINDS, Estimand, parse
 from her2bayes.files import publish
 from her2bayes.inference.convergence import failed
-from her2bayes.inference.digest import data_digest, key
+from her2bayes.inference.store import data_digest, fit_key
 from her2bayes.page.style import Figures as Figures
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _same_id(provenance: Mapping[str, Any]) -> bool:
     """Whether a fit's id is that of what it is made of; a computed posterior has no such list."""
     if not set(IDENTITY) <= set(provenance):
         return True
-    return key({name: provenance[name] for name in IDENTITY}) == str(provenance["fit_id"])
+    return fit_key({name: provenance[name] for name in IDENTITY}) == str(provenance["fit_id"])
 
 
 Asked = str | Estimand
@@ -250,7 +250,7 @@ class Fitted(ABC):
 
     @abstractmethod
     def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
-        """One row an estimand, columns as in the evidence table: median, 95 % interval, prior, ...
+        """One row an estimand, columns as in the evidence table: median, 95 % CrI, prior, ...
 
         Without ``estimands``, everything the report of this family holds.
         """
@@ -302,6 +302,14 @@ class Fitted(ABC):
         said = (one.provenance.get("sampling") for one in self.fits.values())
         known = next((one for one in said if isinstance(one, Mapping)), None)
         return Settings.of(Sampling(**known)) if known else Settings()
+
+    @property
+    def methods(self) -> str:
+        """A paragraph for a paper on what was run (model, priors, checks), and its references."""
+        from her2bayes.page.report import page_of
+
+        paragraph, *cited = page_of((self.part(),), self.settings, {}).methods_to_paste
+        return "\n".join([paragraph, "", *(f"{k}. {line}" for k, line in enumerate(cited, 1))])
 
     @abstractmethod
     def priors(self) -> Mapping[str, tuple[str, str]]:

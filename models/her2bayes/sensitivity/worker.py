@@ -24,15 +24,15 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput
-from her2bayes.inference import digest
+from her2bayes.inference.convergence import failed, verdict
 from her2bayes.inference.fit import Specification, drawn_prior, refit, without_padding
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.predictive import RARE, predictive_checks
 from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.store import Store
+from her2bayes.inference.store import Store, data_digest, fit_key
 from her2bayes.sensitivity.scenarios import BASE, STRUCTURE, Scenario
 from her2bayes.sensitivity.target import FAMILIES, REFIT, REWEIGHTED, Drawn, Target, read_drawn
-from her2bayes.version import __version__
+from her2bayes.version import __version__, versions
 
 if TYPE_CHECKING:
     from her2bayes.inference.fit import Fit
@@ -108,16 +108,16 @@ def identity(target: Target, sampling: Sampling) -> dict[str, Any]:
         "package": __version__,
         "family": target.family,
         "estimands": target.estimands,
-        "data": digest.data_digest(_digestible(target.data)),
+        "data": data_digest(_digestible(target.data)),
         "source": meaning(work, *filter(None, entries)),
         "sampling": asdict(sampling),
-        "versions": digest.versions(),
+        "versions": versions(),
     }
 
 
 def key(about: Mapping[str, Any], of: Scenario, part: str) -> str:
     """Name of a stored result."""
-    return digest.key({**about, "scenario": of.canonical, "part": part})
+    return fit_key({**about, "scenario": of.canonical, "part": part})
 
 
 def _digestible(data: Any) -> Any:
@@ -259,11 +259,23 @@ def of_fit(target: Target, spec: Specification, fitted: Fit) -> Drawn:
 
 
 def refitted(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
-    """Full refit of a scenario."""
-    module = family(target)
+    """Full refit; once more, longer and with smaller steps, if it fails its verdict."""
     spec = specification(target, of)
     assert spec is not None  # asked by the caller
-    result = refit(spec, settings(target, sampling))
+    first = settings(target, sampling)
+    found = _refitted(target, of, spec, first)
+    if not any(failed(str(verdict(x, found.diagnostics))) for x, _ in found.draws.values()):
+        return found
+    longer = replace(
+        first, draws=2 * first.draws, tune=2 * first.tune,
+        target_accept=(1 + first.target_accept) / 2,
+    )  # fmt: skip
+    return _refitted(target, of, spec, longer)
+
+
+def _refitted(target: Target, of: Scenario, spec: Specification, sampling: Sampling) -> Drawn:
+    module = family(target)
+    result = refit(spec, sampling)
     posterior = module.quantities(target, of, result.posterior)
     prior = module.quantities(target, of, result.prior)
     return Drawn(
@@ -284,8 +296,8 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
 
     ``method`` is "refit" where the weights are refused: there are no draws then.
     """
-    from her2bayes.inference.engine import compiler_flags
     from her2bayes.inference.reweight import joint, smoothed
+    from her2bayes.inference.structure import compiler_flags
 
     module = family(target)
     start = perf_counter()

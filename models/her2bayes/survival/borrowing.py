@@ -17,10 +17,9 @@ from her2bayes.classical import survival as km
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.external_survival import External, external_cells, read_external
-from her2bayes.inference import digest
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling, cluster
-from her2bayes.inference.store import Store
+from her2bayes.inference.store import Store, data_digest, fit_key
 from her2bayes.page.fit_card import failures
 from her2bayes.survival import borrowing_rows as rows
 from her2bayes.survival import survival_borrowing
@@ -163,11 +162,11 @@ def borrow(
     weight = learned_weight(found, runs)
     choices = _choices(model, runs, weight, robust_weight, discounts)
     about = {
-        "data": digest.data_digest(model.data), "source": meaning(borrow),
+        "data": data_digest(model.data), "source": meaning(borrow),
         "sampling": sampling, "robust": robust_weight, "discounts": list(discounts),
         "nodes": how.number, "priors": {k: str(v) for k, v in sorted(model.priors.items())},
     }  # fmt: skip
-    fit_id = digest.key(about)
+    fit_id = fit_key(about)
     design = _design(result, external, how)
     return Borrowed(
         result,
@@ -184,7 +183,7 @@ def borrow(
             "divergences": str(sum(run.diagnostics.divergences for run in runs.values())),
             "priors": "; ".join(f"{k} {v}" for k, v in sorted(model.priors.items())),
             "sampling": str(sampling),
-            "data": digest.data_digest(model.data)[:16],
+            "data": data_digest(model.data)[:16],
         },
         design,
         _simulated(design, how, sampling.seed, say) if how.trials else None,

@@ -75,7 +75,7 @@ def _paragraphs(one: Borrowed) -> Iterator[str]:
         "part, uniform between 0 and 1 before the data. With the commensurate prior the level and "
         "the hazard ratios elsewhere may differ from those here, by a factor whose size is "
         "learned (tau half-normal, 0.5), and the shape over time is common. The robust prior "
-        "mixes it with a vague part that is worth one event."
+        "mixes it with a vague part (effective sample size: one event)."
     )
     for text in (*one.missing, *_tips(one)):
         yield text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
@@ -105,7 +105,7 @@ def _ratios(one: Borrowed) -> list[Estimand]:
 
 def _title(estimand: Estimand) -> str:
     if estimand.contrast:
-        return f"{estimand.contrast.a} against {estimand.contrast.b}"
+        return f"{estimand.contrast.a} vs {estimand.contrast.b}"
     who = ", ".join(level for _, level in estimand.given) or "all patients"
     return f"{who} at {estimand.time:g} months"
 
@@ -131,7 +131,7 @@ def _forest(one: Borrowed) -> Figure:
         panels[_title(estimand)] = [
             Bar(
                 str(row["label"]),
-                f"worth {number(max(worth[str(row['choice'])], 0.0), 0)}",
+                f"adds {number(max(worth[str(row['choice'])], 0.0), 0)}",
                 _three(row),
             )
             for row in rows
@@ -142,7 +142,7 @@ def _forest(one: Borrowed) -> Figure:
         "figure-borrowing-survival",
         f"{end} under every choice of borrowing",
         draw_forest(panels, ratios, f"{end}, %"),
-        "Posterior median with 95 % interval. “Worth”: what the choice adds to the prior of the "
+        "Posterior median with 95 % CrI. ESS: what the choice adds to the prior of the "
         "level of the hazard, in events.",
         "; ".join(f"{row.label} {number(row.values[0], 2)}" for row in next(iter(panels.values()))),
     )
@@ -168,9 +168,10 @@ def _tipping(one: Borrowed) -> Figure:
         "figure-tipping-survival",
         "How the answer depends on the weight of the external patients",
         draw_tipping(panels, ratios, f"{end} %", names),
-        "Posterior median with 95 % interval over the weight: of the power prior (band) and of "
-        "the commensurate part of the robust prior (dashed limits). At its weight 0 the shape of "
-        "the hazard over time is still common, and the level worth one event.",
+        "Posterior median with 95 % CrI over the weight: of the power prior (band) and of the "
+        "commensurate part of the robust prior (dashed limits). At its weight 0 the shape of the "
+        "hazard over time is still common, and the prior of the level has an effective sample "
+        "size of one event.",
         f"{first}: {number(power.median[0], 2)} at weight 0, {number(power.median[-1], 2)} at 1.",
     )
 
@@ -193,7 +194,7 @@ def _choices(one: Borrowed) -> Table:
     for choice in one.choices:
         row: dict[str, str] = {
             "Choice": choice.label,
-            "Worth, events": number(choice.worth, 1),
+            "ESS, events": number(choice.worth, 1),
             "Conflict": probability(choice.conflict),
         }
         for text in asked:
@@ -204,8 +205,8 @@ def _choices(one: Borrowed) -> Table:
         row["fit_id"] = one.fit_id
         found.append(row)
     caption = (
-        "Medians with 95 % intervals. Worth: expected local-information ratio, less that of the "
-        "prior alone; a power prior with weight a is worth about a times the external events. "
+        "Medians with 95 % CrI. ESS: expected local-information ratio, less that of the "
+        "prior alone; a power prior with weight a adds about a times the external events. "
         "Conflict: two-sided predictive probability of the own events, given their person-months, "
         "before they were seen; small means that the choice did not expect these patients."
     )
@@ -226,7 +227,7 @@ def _estimates(one: Borrowed) -> Table:
             {
                 "Estimand": row["estimand"],
                 "Choice": row["label"],
-                "Posterior (95 %)": _shown(row, "posterior") or "not reached",
+                "Posterior (95 % CrI)": _shown(row, "posterior") or "not reached",
                 "P(HR < 1)": chance,
                 "Before the own patients": _shown(row, "before"),
                 "Convergence": row["convergence"],
@@ -280,7 +281,7 @@ def _trials(trials: pd.DataFrame, of: Design) -> Table:
         f"{of.months:.1f} months, with one constant hazard; external patients as given. Every "
         "posterior is computed, none sampled. Type-I error: percent of trials that claim, with "
         "97.5 % certainty, a hazard below the true one (nominally 2.5 %; standard error up to "
-        f"{100 * 0.5 / number_of**0.5:.1f} points). Bias, RMSE and width of the 95 % interval on "
+        f"{100 * 0.5 / number_of**0.5:.1f} points). Bias, RMSE and width of the 95 % CrI on "
         "the log hazard; coverage in percent."
     )
     return Table("What each choice does over repeated trials", pd.DataFrame(rows), caption)

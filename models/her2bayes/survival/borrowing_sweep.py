@@ -22,15 +22,15 @@ from xarray.ufuncs import exp
 from her2bayes.bayes.prior import Prior
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.patients.external_survival import External
-from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics, diagnostics, verdict
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.store import Store
+from her2bayes.inference.store import Store, data_digest, fit_key
 from her2bayes.survival.analysis import CAREFUL
 from her2bayes.survival.draws import draws as answers
 from her2bayes.survival.piecewise import log_hazard
 from her2bayes.survival.survival_borrowing import build
+from her2bayes.version import versions
 
 NAME = "survival_borrowing"
 SMALLER_STEPS = (CAREFUL, 0.998)  # where a run has divergences: one of 42 would mark half a table
@@ -101,18 +101,18 @@ def sweep(
     about = {
         "model": NAME,
         "source": meaning(build, sweep),
-        "data": digest.data_digest(model.data),
+        "data": data_digest(model.data),
         "priors": {name: str(value) for name, value in sorted(model.priors.items())},
         "options": {name: repr(value) for name, value in sorted(model.options.items())},
         "asked": names,
         "grid": None if model.grid is None else model.grid.tolist(),
         "sampling": asdict(sampling),
-        "versions": digest.versions(),
+        "versions": versions(),
     }
     found = {}
     wanted = list(dict.fromkeys(settings))
     for place, setting in enumerate(wanted):
-        key = digest.key({**about, "setting": asdict(setting)})
+        key = fit_key({**about, "setting": asdict(setting)})
         tree = store.load(NAME, key) if store else None
         if tree is None:
             say(f"borrowing: run {place + 1} of {len(wanted)}")

@@ -119,7 +119,9 @@ def _mean_to_60(hazard: np.ndarray) -> float:
     return float(((alive[:-1] - alive[1:]) / rate).sum())
 
 
-KINDS: Mapping[str, Kind] = {"survival": Kind(draw_survival, survival_of, by_class, 0.97)}
+KINDS: Mapping[str, Kind] = {
+    "survival": Kind(draw_survival, survival_of, by_class, 0.97, draws=1000)
+}
 
 
 def log_ratio(months: np.ndarray, crossing: bool) -> np.ndarray:

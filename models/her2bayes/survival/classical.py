@@ -280,7 +280,7 @@ def _ratios(
         for strata in ([], list(others)) if others else ([],):
             found = regression.cox(counts, {factor: base}, strata, ties)
             for row in found.table.to_dict("records"):
-                what = f"{of}hazard ratio against {base}"
+                what = f"{of}hazard ratio vs {base}"
                 method = joined(found.method, row["interval"], ", ")
                 ratio = {**row, "estimate": row["hazard_ratio"], "method": method}
                 yield _row(factor, row["level"], what, ratio)
@@ -296,7 +296,7 @@ def _subdistribution(counts: pd.DataFrame, factor: str, base: str, cause: str) -
     if not cause or counts["patients"].sum() > MOST_SUBDISTRIBUTION:
         return
     for row in competing.fine_gray(counts, {factor: base}, cause).to_dict("records"):
-        what = f"{cause}: subdistribution hazard ratio against {base}"
+        what = f"{cause}: subdistribution hazard ratio vs {base}"
         yield _row(factor, row["level"], what, {**row, "estimate": row["hazard_ratio"]})
 
 

@@ -44,7 +44,7 @@ def survival(of: Analysis, factor: str = "") -> Drawing:
 
 def hazard(of: Analysis, factor: str = "") -> Drawing:
     """Hazard of the mean survival at each level of a factor, with 95 % bands."""
-    bands, head = _hazard_bands(of, _known(of, factor)), "Posterior median and 95 % band"
+    bands, head = _hazard_bands(of, _known(of, factor)), "Posterior median and 95 % CrI"
     return _shown(figures.draw_hazards(bands, _ticks_of(of), head))
 
 
@@ -54,7 +54,7 @@ def hazard_ratio(of: Analysis, factor: str = "") -> Drawing:
     if len(of.levels[name]) < 2:
         raise BadInput(Fault("a hazard ratio needs a factor of two levels", value=name))
     bands, constant = _ratio_bands(of, name)
-    head = f"Against {name} {of.reference[name]}: posterior median, 95 % band; dashed: Cox"
+    head = f"vs {name} {of.reference[name]}: posterior median, 95 % CrI; dashed: Cox"
     return _shown(figures.draw_ratio_over_time(bands, constant, _ticks_of(of), head))
 
 
@@ -70,10 +70,8 @@ def forest(of: Analysis, level: str = "") -> Drawing:
         raise BadInput(Fault("no hazard ratios of this level", value=level, allowed=allowed))
     rows, base = _forest_rows(of, first, level or others[0]), of.reference[first]
     shown = level or others[0]
-    figure = figures.draw_forest(
-        rows, f"{shown} against {base}", f"favours {shown}", f"favours {base}"
-    )
-    said = "Circle: Cox regression within the group; bar: posterior of all groups together; 95 %"
+    figure = figures.draw_forest(rows, f"{shown} vs {base}")
+    said = "Circle: Cox within the group, 95 % CI; bar: pooled posterior, 95 % CrI"
     figure.text(0.01, 1 - 12 / (72 * figure.get_figheight()), said, size=10, color=style.MUTED,
                 va="center")  # fmt: skip
     return _shown(figure)
@@ -143,14 +141,14 @@ def page_curves(of: Analysis, factor: str, shared: bool = False) -> Iterator[Fig
         f"survival-{slug}",
         title,
         figures.survival(_curves(of, factor, shared), ticks, of.endpoint),
-        f"{who}. Posterior mean survival of the patients in each group with 95 % band"
+        f"{who}. Posterior mean survival of the patients in each group with 95 % CrI"
         f"{'' if shared else ', over their Kaplan–Meier curve'}.{_from(first)}{more}",
     )
     yield Figure(
         f"hazard-{slug}",
         f"Hazard by {name}" if factor else "Hazard",
         _svg(figures.draw_hazards(_hazard_bands(of, factor), ticks)),
-        f"{who}. Hazard of the mean survival of each group, 95 % band. Late bands are wide "
+        f"{who}. Hazard of the mean survival of each group, 95 % CrI. Late bands are wide "
         "because few patients are left.",
     )
 
@@ -206,9 +204,9 @@ def page_ratios(of: Analysis) -> Iterator[Figure]:
         if f"{TERM}{factor}_drift" in of.fit.posterior:
             yield Figure(
                 f"ratio-{factor.replace('_', '-')}",
-                f"Hazard ratio over time: {factor} against {of.reference[factor]}",
+                f"Hazard ratio over time: {factor} vs {of.reference[factor]}",
                 _svg(figures.draw_ratio_over_time(*_ratio_bands(of, factor), _ticks_of(of))),
-                "Posterior median and 95 % band; the dashed lines are Cox's constant ratios.",
+                "Posterior median and 95 % CrI; the dashed lines are Cox's constant ratios.",
             )
 
 
@@ -246,15 +244,15 @@ def page_forests(of: Analysis, shared: bool = False) -> Iterator[Figure]:
         if level == base:
             continue
         rows = _forest_rows(of, first, level, shared)
-        raw = "Raw: Cox regression within each group (Efron ties, Wald interval). "
+        raw = "Open circles: Cox regression within each group (Efron ties, Wald 95 % CI). "
         if shared:
             rows, raw = [replace(row, detail="", raw=MISSING) for row in rows], ""
         yield Figure(
             f"forest-{first}-{level}".replace("_", "-").replace(" ", "-"),
-            f"Subgroups: {first} {level} against {base}",
-            figures.forest(rows, f"{level} against {base}", f"favours {level}", f"favours {base}"),
-            f"{raw}Pooled: posterior of the hierarchical model, in which effects of subgroups "
-            "shrink towards their average.",
+            f"Subgroups: {first} {level} vs {base}",
+            figures.forest(rows, f"{level} vs {base}"),
+            f"{raw}Bars: posterior with 95 % CrI of the hierarchical model, in which effects of "
+            "subgroups shrink towards their average.",
         )
 
 

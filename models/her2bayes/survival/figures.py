@@ -53,7 +53,7 @@ def endpoint_name(endpoint: str) -> str:
     return f"rw{endpoint[2:].upper()}" if endpoint.startswith("rw") else endpoint.upper()
 
 
-SAID = ("posterior median, 95 %", "Kaplan–Meier", "extrapolated")
+SAID = ("posterior median, 95 % CrI", "Kaplan–Meier", "extrapolated")
 """What the legend says of bands, steps and dotted parts."""
 
 
@@ -278,10 +278,10 @@ class ForestRow:
     published: tuple[float, float, float] = MISSING
 
 
-def forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -> str:
+def forest(rows: Sequence[ForestRow], title: str) -> str:
     """``draw_forest`` as SVG under its legend."""
     with style.drawing():
-        figure = draw_forest(rows, title, below, above)
+        figure = draw_forest(rows, title)
         return style.svg(figure, key=_forest_key(_printed(rows)))
 
 
@@ -289,7 +289,7 @@ def _printed(rows: Sequence[ForestRow]) -> bool:
     return any(np.isfinite(row.published[0]) for row in rows)
 
 
-def draw_forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -> Figure:
+def draw_forest(rows: Sequence[ForestRow], title: str) -> Figure:
     """Hazard ratios raw (within the subgroup), pooled and as published, with their numbers."""
     printed = _printed(rows)
     row_height, width = 46 if printed else 36, 760
@@ -319,7 +319,7 @@ def draw_forest(rows: Sequence[ForestRow], title: str, below: str, above: str) -
                 figure, axes, row, row_height * k, (low, high), (height, row_height, width, right)
             )
         axes.set_xlabel(f"hazard ratio, {title}")
-        _sides(figure, (left, right, width, height), below, above)
+        _sides(figure, (left, right, width, height))
     return figure
 
 
@@ -388,12 +388,19 @@ def _marker(value: float, point: str) -> str:
     return "<"
 
 
-def _sides(figure: Any, sizes: tuple[float, float, float, float], below: str, above: str) -> None:
+def _sides(figure: Any, sizes: tuple[float, float, float, float]) -> None:
+    """What either side of 1 means of the first of the two groups in the title."""
     left, right, width, height = sizes
     middle = 8 / height
-    figure.text(left / width, middle, f"← {below}", size=10, color=style.MUTED, va="bottom")
+    figure.text(left / width, middle, "← lower hazard", size=10, color=style.MUTED, va="bottom")
     figure.text(
-        1 - right / width, middle, f"{above} →", size=10, color=style.MUTED, va="bottom", ha="right"
+        1 - right / width,
+        middle,
+        "higher hazard →",
+        size=10,
+        color=style.MUTED,
+        va="bottom",
+        ha="right",
     )
 
 
@@ -406,12 +413,12 @@ def _forest_key(printed: bool) -> Any:
     axes.set_axis_off()
     axes.plot((8, 34), (10, 10), color=style.MUTED, linewidth=1.2)
     axes.plot(21, 10, "o", markersize=6.5, color=style.PAPER, markeredgecolor=style.MUTED)
-    axes.text(40, 10, "raw: Cox within the group", va="center", size=10.5)
+    axes.text(40, 10, "within group: Cox, 95 % CI", va="center", size=10.5)
     axes.plot((206, 232), (10, 10), color=style.BLUE, linewidth=3)
     axes.plot(219, 10, "o", markersize=7, color=style.BLUE, markeredgecolor=style.PAPER)
-    axes.text(238, 10, "pooled: posterior, 95 %", va="center", size=10.5)
+    axes.text(238, 10, "pooled: posterior, 95 % CrI", va="center", size=10.5)
     if printed:
         axes.plot((8, 34), (30, 30), color=style.INK, linewidth=1.2)
         axes.plot(21, 30, "s", markersize=6.5, color=style.INK, markeredgecolor=style.PAPER)
-        axes.text(40, 30, "published, 95 %", va="center", size=10.5)
+        axes.text(40, 30, "published, 95 % CI", va="center", size=10.5)
     return figure

@@ -20,13 +20,13 @@ from her2bayes.evidence.patients.event_codes import Codes
 from her2bayes.evidence.patients.external_survival import landmark_counts, read_landmarks
 from her2bayes.evidence.patients.follow_up import FollowUp, factor_name, open_table
 from her2bayes.evidence.patients.survival_cells import time_counts
-from her2bayes.inference import digest as digests
 from her2bayes.inference import fit
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.fit import GROUPS, Fit
 from her2bayes.inference.own_model import is_own, own_model
+from her2bayes.inference.progress import told
 from her2bayes.inference.sampling import Sampling, Settings
-from her2bayes.inference.store import Store
+from her2bayes.inference.store import Store, data_digest
 from her2bayes.page.fit_card import stated_priors
 from her2bayes.page.report import slug
 from her2bayes.results.fitted import Asked, Figures, Fitted
@@ -59,6 +59,7 @@ By = str | Sequence[str] | Mapping[str, Sequence[str] | None] | None
 Say = Callable[[str], None]
 
 
+@told
 def fit_survival(
     data: Any,
     *,
@@ -100,6 +101,7 @@ def fit_survival(
     quick: bool = False,
     store: str | Path | Store | None = None,
     say: Say = lambda _: None,
+    progress: bool = False,  # read by ``told``
 ) -> FittedSurvival:
     """Fit hierarchical piecewise-exponential hazards to patients followed over time.
 
@@ -134,6 +136,8 @@ def fit_survival(
     ``quick`` draws less and is for trying; ``store`` is a folder in which an equal fit is found
     again; ``say`` gets lines on the cohort and on progress. Raises ``BadInput`` with every fault
     that is found, before the first draw.
+
+    With ``progress`` stderr says what is being waited for.
 
     >>> import her2bayes as hb
     >>> os = hb.fit_survival(patients, time="os_months", event="os_event",
@@ -436,7 +440,7 @@ def unpack(tree: xr.DataTree) -> FittedSurvival:
     if known is not None:
         data = {"cells": cells, "landmarks": landmark_counts(known, cells, asked.study)}
     provenance = said["provenance"]
-    if digests.data_digest(data) != provenance["data"]:
+    if data_digest(data) != provenance["data"]:
         problem = "the patients in the file are not those of its fit"
         raise BadInput(Fault(problem, remedy="fit again, or take the file as saved"))
     kept = xr.DataTree.from_dict({n: node.to_dataset() for n, node in tree["fit"].children.items()})

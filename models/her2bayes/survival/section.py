@@ -161,7 +161,7 @@ def _cohort_table(result: Analysis) -> pd.DataFrame:
                     "Level": group if name else "",
                     "Patients": int(inside["patients"].sum()),
                     "Events": int(inside.loc[inside["event"] == 1, "patients"].sum()),
-                    "Median months (95 %)": interval(
+                    "Median months (95 % CI)": interval(
                         row["estimate"],
                         row["lower"],
                         row["upper"],
@@ -182,14 +182,14 @@ def _paragraphs(result: Analysis, reported: list[str], below: int) -> tuple[str,
     ours = (
         f"Piecewise-exponential hazards on {cells.sizes['interval']} intervals, smoothed by a "
         f"random walk whose prior does not depend on their number; hazard ratios {walk}. Effects "
-        "of three or more levels are pooled towards each other."
+        "of three or more levels are partially pooled."
         if asked.model in MODELS
         else f"The model is the user's own, {asked.model}; its equations stand in the card of the "
         "fit."
     )
     texts = [
-        f"{ours} Bands and intervals are 95 % "
-        "equal-tailed; each figure draws the posterior of the mean survival of the patients in a "
+        f"{ours} Bands and intervals are 95 % credible (equal-tailed); each figure draws the "
+        "posterior of the mean survival of the patients in a "
         "group" + ("." if below else " over their own Kaplan–Meier curve."),
         _prior_text(result),
         f"Restricted mean survival times end at {result.horizon:.1f} months, the smallest over "
@@ -234,8 +234,8 @@ def _prior_text(result: Analysis) -> str:
     text = text or f"more than {result.follow_up.last_time:.0f}"
     beyond = "" if "–" in text else "; many prior draws do not reach it within follow-up"
     return (
-        f"Before the data the model holds a median {endpoint_name(endpoint)} of {text} months for "
-        f"all patients together{beyond}. Give --prior-median where more is known of the endpoint."
+        f"Prior median {endpoint_name(endpoint)} of all patients: {text} months (95 % "
+        f"CrI{beyond}). Set it with --prior-median where more is known of the endpoint."
     )
 
 
@@ -248,12 +248,12 @@ def _further(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
             "probability of a replicate as far out, uniform where the model holds.",
         ),
         "comparison": (
-            "Models compared",
+            "Model comparison",
             "Expected log predictive density of patients left out one at a time, and stacking "
             "weights. Cells alone cannot give it: patients are counted by entry, exit and event.",
         ),
         "left_out": (
-            "Groups left out one at a time",
+            "Leave-one-group-out",
             "Log predictive density of a group's patients in a fit without them, and with them.",
         ),
     }
@@ -274,17 +274,17 @@ def _sentences(result: Analysis, factor: str) -> list[str]:
             continue
         row = table.loc[key]
         sentences.append(
-            f"{factor} {a} against {b}: hazard ratio "
+            f"{factor} {a} vs {b}: hazard ratio "
             + interval(row["posterior_median"], row["posterior_lower"], row["posterior_upper"], 2)
             + f", below 1 with probability {probability(row['posterior_probability'])} "
-            f"(before the data {probability(row['prior_probability'])})."
+            f"(prior {probability(row['prior_probability'])})."
         )
     ordering = [k for k in table.index if k.startswith("ordering[") and f"; {factor} " in k]
     for key in ordering:
         row = table.loc[key]
         sentences.append(
             f"The ordering {row['note'].removeprefix('P(RMST ').rstrip(')')} of mean survival time "
-            f"holds with probability {probability(row['posterior_probability'])} (before the data "
+            f"holds with probability {probability(row['posterior_probability'])} (prior "
             f"{probability(row['prior_probability'])})."
         )
     return [" ".join(sentences)] if sentences else []
@@ -298,10 +298,12 @@ def _main_table(result: Analysis) -> Table:
     rows = pd.DataFrame(
         {
             "Estimand": chosen["estimand"],
-            "Posterior (95 %)": [_interval(row, "posterior") for row in chosen.to_dict("records")],
+            "Posterior (95 % CrI)": [
+                _interval(row, "posterior") for row in chosen.to_dict("records")
+            ],
             "P": [probability(p) for p in chosen["posterior_probability"]],
             "Prior P": [probability(p) for p in chosen["prior_probability"]],
-            "Prior (95 %)": [_interval(row, "prior") for row in chosen.to_dict("records")],
+            "Prior (95 % CrI)": [_interval(row, "prior") for row in chosen.to_dict("records")],
             "Note": chosen["note"],
             "fit_id": chosen["fit_id"],
             "Convergence": chosen["convergence"],

@@ -85,14 +85,14 @@ def build(
     fixed = "misclassification" in data
     concentration = None if fixed else read_rows(her2, priors, reads or {})
     k, dims = len(her2), ("stratum", "read_primary", "read")
-    with pm.Model(coords=labels) as model:
+    with pm.Model(coords=labels, check_bounds=False) as model:
         flow = primary_shares(priors) * logistic_rows(strata, her2, priors)
         matrix = fixed_reads(data) if concentration is None else uncertain_reads(concentration)
         reads_of = read_twice(matrix, k, data.get("error_correlation"), "error_correlation")
-        observed = flow.dot(reads_of, dim=("her2_primary", "her2")).transpose(*dims)
+        observed = (flow * reads_of).sum(("her2_primary", "her2")).transpose(*dims)
         observed = pmd.Deterministic("observed_flow", observed)
         same = on_diagonal(reads_of, k)
-        unchanged = on_diagonal(flow, k).dot(same, dim="her2").transpose(*dims)
+        unchanged = (on_diagonal(flow, k) * same).sum("her2").transpose(*dims)
         pmd.Deterministic("unchanged_flow", unchanged)
         observe_pairs(readings, strata["stratum"].values, observed)
         if "agreement" in data:
@@ -200,7 +200,7 @@ def read_twice(matrix: Any, k: int, correlation: Any, name: str) -> Any:
     c = number(name, float(correlation))
     up_to = np.triu(np.ones((k, k)))  # sums a row up to and including each class
     tops = [
-        row.dot(pmd.math.as_xtensor(up_to, dims=(dim, "up_to")), dim=dim).rename({"up_to": dim})
+        (row * pmd.math.as_xtensor(up_to, dims=(dim, "up_to"))).sum(dim).rename({"up_to": dim})
         for row, dim in ((first, "read_primary"), (matrix, "read"))
     ]
     bottom = pmd.math.maximum(tops[0] - first, tops[1] - matrix)
@@ -225,7 +225,7 @@ def observe_agreement(data: xr.Dataset, same: Any) -> None:
     counts = counts.drop_vars(list(counts.coords)).stack(
         read_pair=("first", "second"), create_index=False
     )
-    flow = share.dot(same.stack({"read_pair": ("read_primary", "read")}), dim="her2")
+    flow = (share * same.stack({"read_pair": ("read_primary", "read")})).sum("her2")
     multinomial("agreement", pmd.Data("agreement_counts", counts), flow)
 
 

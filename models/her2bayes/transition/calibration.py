@@ -98,6 +98,6 @@ def pairs(model: str, _study: str, _by: str) -> Design:
 
 
 KINDS: Mapping[str, Kind] = {
-    "her2_transition": Kind(draw_transition, transitions_of, pairs, draws=500),
-    "her2_transition_dirichlet": Kind(draw_transition_dirichlet, transitions_of, pairs, draws=500),
+    "her2_transition": Kind(draw_transition, transitions_of, pairs),
+    "her2_transition_dirichlet": Kind(draw_transition_dirichlet, transitions_of, pairs, draws=1000),
 }

@@ -28,6 +28,7 @@ COLUMNS = (
 )  # fmt: skip
 EXACT = "Clopper-Pearson"
 Given = tuple[tuple[str, str], ...]
+CONSISTENT = "table consistent with the report"
 
 
 def table_rows(
@@ -41,7 +42,7 @@ def table_rows(
         low, high = interval(count, of, EXACT)
         return classical_row(
             Estimand(kind, outcome, given), "percentage", (100 * count / of, 100 * low, 100 * high),
-            method=f"{count}/{of}; 95 % interval: {EXACT}", unit="%", reading=reading,
+            method=f"{count}/{of}; 95 % CI: {EXACT}", unit="%", reading=reading,
         )  # fmt: skip
 
     for i, start in enumerate(classes):
@@ -81,7 +82,7 @@ def _direction(
     return classical_row(
         Estimand("flow_difference", f"{classes[i]} -> {classes[j]}", given), "flow_difference",
         (100 * (there - back) / total, np.nan, np.nan),
-        method=f"{there} against {back} of {total}; {test.method}", unit="%", reading=reading,
+        method=f"{there} vs {back} of {total}; {test.method}", unit="%", reading=reading,
         p=test.p_value, note=f"exact McNemar P = {exact:.3g}",
     )  # fmt: skip
 
@@ -141,7 +142,7 @@ def _difference(
     return classical_row(
         Estimand("discordance_difference", "", contrast=Contrast(factor, levels[a], levels[b])),
         "discordance_difference", (100 * value, 100 * low, 100 * high),
-        method="difference of the counts' shares; 95 % interval: Newcombe, method 10", unit="%",
+        method="difference of observed proportions; 95 % CI: Newcombe, method 10", unit="%",
         reading=reading,
     )  # fmt: skip
 
@@ -209,7 +210,7 @@ def _shares(distinct: np.ndarray, classes: tuple[str, ...], given: Given) -> Ite
             share = 100 * count[0] / of[0]
             yield classical_row(
                 what, "percentage", (share, 100 * low, 100 * high), unit="%",
-                method=f"{count[0]}/{of[0]} in every admissible table; 95 % interval: {EXACT}",
+                method=f"{count[0]}/{of[0]} in every {CONSISTENT}; 95 % CI: {EXACT}",
             )  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def _tests(distinct: np.ndarray, classes: tuple[str, ...], given: Given) -> Iter
         widest = min(k.lower for k in agreement), max(k.upper for k in agreement)
         yield classical_row(
             Estimand("agreement", "her2", given), "kappa", (values[0], *widest),
-            method=f"{agreement[0].method}; widest interval over the admissible tables",
+            method=f"{agreement[0].method}; widest 95 % CI of any {CONSISTENT}",
         )  # fmt: skip
     tests: dict[Estimand, Callable[[np.ndarray], Any]] = {
         Estimand("symmetry", "her2", given): sq.bowker,
@@ -241,7 +242,11 @@ def _range(what: Estimand, tests: list[Any]) -> dict[str, Any]:
             note=next(test.note for test in tests if test.note),
         )  # fmt: skip
     same = float(np.ptp(p)) < 1e-12
-    text = "" if same else f"P from {p.min():.2g} to {p.max():.2g} over the admissible tables"
+    text = (
+        ""
+        if same
+        else f"P from {p.min():.2g} to {p.max():.2g} over the tables consistent with the report"
+    )
     return classical_row(
         what, "p_value", (np.nan, np.nan, np.nan), method=tests[0].method,
         p=float(p[0]) if same else float("nan"), note=text,

@@ -13,8 +13,9 @@ readings they are upper limits. Counts of a factor that no fact speaks of say no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -31,21 +32,39 @@ if TYPE_CHECKING:
 RELATIONS = ("=", "<=", ">=", "<", ">")
 
 
-@dataclass(frozen=True)
+Strata = tuple[tuple[tuple[str, str], ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class TableSet:
     """All tables ``T[stratum, primary, recurrence]`` with ``lower <= sum(form * T) <= upper``.
 
+    Sets of the same content are equal, so that what is worked out of one serves all analyses of it.
     ``strata`` holds one mapping factor -> level (as sorted pairs) for each table, ``form`` is
     int64 (fact, stratum, primary, recurrence), ``lower`` and ``upper`` int64 (fact,).
     """
 
-    strata: tuple[tuple[tuple[str, str], ...], ...]
+    strata: Strata
     her2: tuple[str, ...]
     form: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     fact_id: tuple[str, ...]
     reading: str = ""
+
+    @cached_property
+    def _content(self) -> tuple[Hashable, ...]:
+        arrays = (self.form, self.lower, self.upper)
+        plain = (self.strata, self.her2, self.fact_id, self.reading)
+        return (*plain, *(np.asarray(one, dtype=np.int64).tobytes() for one in arrays))
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the other is a set of the same content."""
+        return isinstance(other, TableSet) and self._content == other._content
+
+    def __hash__(self) -> int:
+        """Hash the content."""
+        return hash(self._content)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,13 +79,18 @@ class TableSet:
     @property
     def names(self) -> list[str]:
         """Short name of each stratum: its levels joined by ' / ', or 'all'."""
-        return [" / ".join(level for _, level in stratum) or "all" for stratum in self.strata]
+        return stratum_names(self.strata)
 
     def holds(self, tables: np.ndarray) -> np.ndarray:
         """Whether each table (..., stratum, primary, recurrence) satisfies every fact."""
         value = np.einsum("...sij,fsij->...f", tables, self.form)
         inside = (value >= self.lower) & (value <= self.upper)
         return np.asarray(inside.all(axis=-1) & (tables >= 0).all(axis=(-3, -2, -1)))
+
+
+def stratum_names(strata: Strata) -> list[str]:
+    """Levels of each stratum joined by ' / ', or 'all'."""
+    return [" / ".join(level for _, level in stratum) or "all" for stratum in strata]
 
 
 def readings(facts: pd.DataFrame) -> list[str]:
@@ -184,7 +208,17 @@ def one_table(tables: TableSet) -> np.ndarray | None:
 
 
 def solve(tables: TableSet, cost: np.ndarray) -> np.ndarray | None:
-    """The member of least ``cost`` (cell), or None where the facts contradict each other."""
+    """The member of least ``cost`` (cell), or None where the facts contradict each other.
+
+    An array that cannot be written to: bounds, moves and starts of all analyses of the same facts
+    ask the same.
+    """
+    return _solved(tables, np.asarray(cost, dtype=float).tobytes())
+
+
+@lru_cache(maxsize=10_000)
+def _solved(tables: TableSet, costs: bytes) -> np.ndarray | None:
+    cost = np.frombuffer(costs)
     result = milp(
         cost,
         constraints=LinearConstraint(tables.matrix, tables.lower, _cap(tables)),
@@ -197,6 +231,7 @@ def solve(tables: TableSet, cost: np.ndarray) -> np.ndarray | None:
     found = np.rint(result.x).astype(np.int64).reshape(tables.shape)
     if not tables.holds(found):
         raise ArithmeticError("the integer program returned a table that breaks a fact")
+    found.setflags(write=False)
     return found
 
 

@@ -126,7 +126,7 @@ def _flow_words(flow: Square, at: tuple[int, ...], patients: int) -> str:
     of_class = 100 * share / float(flow.median[at[0]].sum())
     counted = f", about {number(share / 100 * patients, 0)} of {patients}" if patients else ""
     return (
-        f"{start} to {end}: {number(share, 1)} % of all patients (95 % interval "
+        f"{start} to {end}: {number(share, 1)} % of all patients (95 % CrI "
         f"{number(flow.lower[at], 1)} to {number(flow.upper[at], 1)}){counted}; "
         f"{number(of_class, 0)} % of {start} at the primary"
     )
@@ -427,7 +427,7 @@ def tipping_curve(tipping: pd.DataFrame, observed: Matrix) -> Canvas:
         "readings differ": np.repeat(np.array(seen)[:, None], len(x), axis=1),
     }
     top = 10 * np.ceil(max(band.max() for band in bands.values()) / 10)
-    return curve(x, bands, x_label="readings that are right, %", y_label="patients, %", limit=top)
+    return curve(x, bands, x_label="accuracy of the assay, %", y_label="patients, %", limit=top)
 
 
 def _three_of(draws: xr.DataArray) -> tuple[float, float, float]:

@@ -25,6 +25,7 @@ from her2bayes.evidence.read_table import as_arrow
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.own_model import is_own, own_model
+from her2bayes.inference.progress import told
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
 from her2bayes.results.fitted import Asked, Figures, Fitted
@@ -136,7 +137,7 @@ class FittedTransitions(Fitted):
         ):
             ends = (row[f"posterior_{end}"] for end in ("median", "lower", "upper"))
             unit = f" {row['unit']}" if row["unit"] else ""
-            lines.append(f"{row['estimand']} {interval(*ends)}{unit} (95 % interval)")
+            lines.append(f"{row['estimand']} {interval(*ends)}{unit} (95 % CrI)")
         return lines
 
     def priors(self) -> Mapping[str, tuple[str, str]]:
@@ -385,6 +386,7 @@ class FittedFacts(FittedTransitions):
         return cls(said["title"], result, evidence, said["about"])
 
 
+@told
 def fit_transitions(
     data: Any,
     *,
@@ -402,6 +404,7 @@ def fit_transitions(
     sampling: Sampling | None = None,
     store: str | Path | Store | None = None,
     say: Say = lambda _: None,
+    progress: bool = False,  # read by ``told``
 ) -> FittedTransitions:
     """Fit how HER2 status changes from the primary tumour to the recurrence.
 
@@ -423,6 +426,8 @@ def fit_transitions(
     Shares are probabilities; estimates are in percent. Raises ``BadInput`` with every fault of
     data, factors and priors before anything is drawn. Source: ``her2_transition`` and
     ``latent_table`` hold the equations; sets are coarsened at random (Heitjan and Rubin 1991).
+
+    With ``progress`` stderr says what is being waited for.
 
     >>> import pandas as pd
     >>> pairs = pd.DataFrame({"primary": ["zero", "zero", "low", "low"],

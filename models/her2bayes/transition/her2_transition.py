@@ -48,7 +48,7 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None) -> Any:
     strata = strata_design(data, readings["pairs"].values)
     her2 = [str(name) for name in data["her2"].values]
     labels = coordinates(strata, her2) | {"pair": list(readings["pair"].values)}
-    with pm.Model(coords=labels) as model:
+    with pm.Model(coords=labels, check_bounds=False) as model:
         transition = logistic_rows(strata, her2, priors)
         primary_share = primary_shares(priors)
         observe_pairs(readings, strata["stratum"].values, primary_share * transition)

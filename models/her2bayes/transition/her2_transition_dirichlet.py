@@ -57,7 +57,7 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None) -> Any:
     strata = strata_design(data, readings["pairs"].values)
     her2 = [str(name) for name in data["her2"].values]
     labels = coordinates(strata, her2) | {"pair": list(readings["pair"].values)}
-    with pm.Model(coords=labels) as model:
+    with pm.Model(coords=labels, check_bounds=False) as model:
         row = xr.DataArray(concentration(priors, len(her2)), dims=("her2_primary", "her2"))
         transition = pmd.Dirichlet(
             "transition",

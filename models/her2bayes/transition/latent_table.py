@@ -49,7 +49,7 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> Any:
     strata = strata_design(data, data["patients"].values)
     her2 = [str(name) for name in data["her2"].values]
     labels = coordinates(strata, her2) | listed_labels(data)
-    with pm.Model(coords=labels) as model:
+    with pm.Model(coords=labels, check_bounds=False) as model:
         transition = logistic_rows(strata, her2, priors)
         theta = primary_shares(priors) * transition
         if "tables" in data:

@@ -56,6 +56,7 @@ IMPLIED, RECOMPUTED = "implied", "recomputed"
 TRUE_FIT = "true classes of all patients, assay known"
 
 DETERMINED, BOUNDED, PRIOR_DRIVEN = "determined", "bounded", "prior_driven"
+IDENTIFIED = ("point-identified", "partially identified", "weakly identified", "not identified")
 PRIOR_DRIVEN_BELOW = 0.1
 _REPLICATES = 20
 _FEWEST = 200
@@ -304,7 +305,7 @@ def analyse(
             impossible.append(Impossible(names, reading, contradicting))
             continue
         for title, choice in rows.items():
-            say(f"tables of {' x '.join(names) or 'all patients'}, {reading}, {title}")
+            say(_named(names, reading, title))
             fitted = fit_tables(
                 tables, dict(choice.priors), rows=choice.rows, sampling=how.sampling,
                 store=how.store, cores=cores,
@@ -334,10 +335,22 @@ def transition_rows(analysis: TableAnalysis, matrices: Sequence[Matrix]) -> list
     return found
 
 
+def identified(said: Mapping[Any, Any] | pd.Series) -> str:
+    """Whether the reported counts identify an in-sample proportion, in words.
+
+    ``said`` has label, lower_bound and upper_bound (0 to 1).
+    """
+    if said["lower_bound"] <= 0.0 and said["upper_bound"] >= 1.0:
+        return IDENTIFIED[3]
+    return IDENTIFIED[(DETERMINED, BOUNDED, PRIOR_DRIVEN).index(said["label"])]
+
+
 def _note(said: pd.Series, stratified: bool) -> str:
     low, high = 100 * said["lower_bound"], 100 * said["upper_bound"]
     bounds = f"{low:.1f} %" if low == high else f"{low:.1f} to {high:.1f} %"
-    text = f"{said['label']}: share of this cohort {bounds}; rows {said['row_prior']}"
+    text = (
+        f"{identified(said)}: in-sample proportion {bounds}; prior of the rows {said['row_prior']}"
+    )
     return f"{text}; {DESCRIPTIVE}" if stratified else text
 
 
@@ -457,9 +470,14 @@ def _reading(analysis: TableAnalysis, main: Sequence[TableAnalysis]) -> str:
     return "; ".join(parts)
 
 
+def _named(factors: Sequence[str], reading: str, row_prior: str) -> str:
+    """An analysis of tables in words; the interpretation of the counts where it has a name."""
+    where = " x ".join(factors) or "all patients"
+    return ", ".join(filter(None, (f"tables of {where}", reading, f"{row_prior} rows")))
+
+
 def _title(analysis: TableAnalysis) -> str:
-    where = " and ".join(analysis.factors) or "all patients"
-    return f"tables of {where}, {analysis.reading or 'printed facts'}, rows {analysis.row_prior}"
+    return _named(analysis.factors, analysis.reading, analysis.row_prior)
 
 
 def _rows(

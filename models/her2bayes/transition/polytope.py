@@ -174,15 +174,30 @@ def _subset(tables: TableSet, facts: list[int]) -> TableSet:
 def _bounds(
     tables: TableSet, costs: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    ends = []
-    for sign in (1, -1):
-        for cost in costs:
-            found = solve(tables, sign * cost)
-            if found is None:
-                raise ValueError("no table agrees with the facts")
-            ends.append(int(cost @ found.ravel()))
+    members: list[np.ndarray] = []
+    # no sum of counts lies below 0, or above what one fact leaves: a member that is there ends it
+    most = _room(tables, costs)
+    ends = [_end(tables, cost, 0, members) for cost in costs]
+    ends += [-_end(tables, -cost, -up, members) for cost, up in zip(costs, most, strict=True)]
     half = len(costs)
     return np.array(ends[:half]).reshape(shape), np.array(ends[half:]).reshape(shape)
+
+
+def _room(tables: TableSet, costs: np.ndarray) -> list[int]:
+    """What each sum of cells can be at most by one fact that holds all of them."""
+    holds = (tables.matrix[:, None, :] >= costs).all(axis=2)
+    return [int(tables.upper[fact].min(initial=_FREE)) for fact in holds.T]
+
+
+def _end(tables: TableSet, cost: np.ndarray, limit: int, members: list[np.ndarray]) -> int:
+    """Least sum of costs, from the ``members`` found so far where one of them is at the limit."""
+    if any(cost @ member <= limit for member in members):
+        return limit
+    found = solve(tables, cost)
+    if found is None:
+        raise ValueError("no table agrees with the facts")
+    members.append(found.ravel())
+    return int(cost @ found.ravel())
 
 
 def _least_share(tables: TableSet, s: int, i: int, j: int, others: bool = False) -> float:

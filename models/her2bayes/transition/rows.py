@@ -275,15 +275,15 @@ def logistic_rows(design: xr.Dataset, her2: list[str], priors: Mapping[str, Prio
     place = pmd.math.as_xtensor(place.values, dims=place.dims)
 
     sd = pmd.HalfNormal("deviation_sd", sigma=scale, dims="factor")
-    spread = pmd.math.sqrt(sigma**2 + mean_share.dot(sd**2, dim="factor"))
+    spread = pmd.math.sqrt(sigma**2 + (mean_share * sd**2).sum("factor"))
     centre = pmd.Normal("centre", mu, spread, dims="change")
-    effect_sd = member.dot(sd, dim="factor")
+    effect_sd = (member * sd).sum("factor")
     # the more is known of an effect, the more it is sampled as it is and not in units of its sd
     stretch = pmd.math.sqrt(1 + information * effect_sd**2)
     raw = pmd.Normal("effect_raw", 0.0, stretch, dims=("effect", "change"))
     effect = raw * (effect_sd / stretch)
-    log_odds = centre + contrast.dot(effect, dim="effect")
-    logits = log_odds.dot(place, dim="change")
+    log_odds = centre + (contrast * effect).sum("effect")
+    logits = (log_odds * place).sum("change")
     transition = pmd.math.softmax(logits, dim="her2")
     return pmd.Deterministic("transition", transition.transpose("stratum", *_MATRIX))
 
@@ -318,9 +318,8 @@ def observe_pairs(readings: xr.Dataset, strata: Any, flow: Any) -> None:
     multinomial("pairs", pmd.Data("pair_counts", exact), share)
     holds = bare["holds"].stack(cell=("stratum", *_MATRIX), create_index=False)
     patients = pmd.Data("patients", bare["patients"])
-    inside = pmd.Data("holds", holds, dims=("pair", "cell")).dot(
-        share.stack({"cell": ("stratum", "read_pair")}), dim="cell"
-    )
+    inside = pmd.Data("holds", holds, dims=("pair", "cell"))
+    inside = (inside * share.stack({"cell": ("stratum", "read_pair")})).sum("cell")
     pmd.Binomial("partial", n=patients, p=inside, observed=patients)
 
 
@@ -346,7 +345,7 @@ def facts_agree(data: xr.Dataset, strata: Any, theta: Any) -> None:
 
     group = (pmd.Data("cells_of_group", member) * theta).sum(("stratum", "her2_primary", "her2"))
     tables = pmd.Data("tables", listed["tables"].astype(float))
-    log_table = pmd.math.dot(tables, pmd.math.log(group), dim="group")
+    log_table = (tables * pmd.math.log(group)).sum("group")
     log_table = log_table + pmd.Data("log_coefficient", listed["coefficient"])
     log_facts = pmd.math.logsumexp(log_table + pmd.Data("log_inside", log_inside), dim="candidate")
     log_facts = pmd.math.minimum(log_facts, -1e-12)  # facts that always hold

@@ -18,7 +18,7 @@ from her2bayes.page.numbers import count, interval, number, p_value, probability
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.transition import figures
 from her2bayes.transition.assay_error import NOT_IDENTIFIED, tipping_point
-from her2bayes.transition.paper import DESCRIPTIVE
+from her2bayes.transition.paper import DESCRIPTIVE, IDENTIFIED, identified
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from her2bayes.transition.draws import Matrix
     from her2bayes.transition.paper import Result, TableAnalysis
 
-CORE = (
-    "The dark core of a band ends where the 95 % interval of its flow begins, the light rim where"
-)
+CORE = "The dark core of a band ends where the 95 % CrI of its flow begins, the light rim where"
 
 
 def svg(*drawn: Canvas, key: Canvas | None = None) -> str:
@@ -60,7 +58,7 @@ def matrix_figure(matrices: Sequence[Matrix], who: str, key: str, title: str) ->
         title=title,
         svg=svg(*[figures.heat(figures.matrix_square(m)) for m in matrices]),
         caption=f"{who}. Probability of each class at recurrence given the class of the primary: "
-        "posterior median and 95 % interval, in percent; every row sums to 100. Blue: the class "
+        "posterior median and 95 % CrI, in percent; every row sums to 100. Blue: the class "
         "changes; grey: it stays.",
         alt="Transition matrices as a table of medians with intervals; the numbers are in the "
         "table of estimates.",
@@ -73,11 +71,11 @@ def contraction_figure(matrix: Matrix, estimates: pd.DataFrame, who: str, key: s
     drawn = figures.intervals(lines, label=figures.PERCENT, remark="contraction")
     return Figure(
         id=f"transition-contraction-{key}",
-        title="What the data taught: prior to posterior",
+        title="Transition probabilities: prior and posterior",
         svg=svg(drawn, key=figures.key(lines)),
-        caption=f"{who}. Contraction is 1 minus the ratio of posterior to prior variance: near 1 "
-        "the data decide, near 0 the prior does.",
-        alt="Prior and posterior intervals of all transition probabilities.",
+        caption=f"{who}. 95 % CrI. Contraction is 1 minus the ratio of posterior to prior "
+        "variance: near 1 the data determine the estimate, near 0 the prior does.",
+        alt="Prior and posterior credible intervals of all transition probabilities.",
     )
 
 
@@ -92,7 +90,7 @@ def scenario_figure(
         title=title,
         svg=svg(drawn, key=figures.key(lines)),
         caption=f"{who}. {caption}",
-        alt="Intervals of all transition probabilities under each scenario.",
+        alt="Credible intervals of all transition probabilities under each scenario.",
     )
 
 
@@ -100,16 +98,16 @@ def tipping_figure(tipping: pd.DataFrame, observed: Matrix, who: str, how: str) 
     """True discordance of all patients by the accuracy of the assay, beside that of readings."""
     return Figure(
         id="transition-tipping-all",
-        title="How good must the assay be? Real change by accuracy of the readings",
+        title="True change by accuracy of the assay",
         svg=svg(figures.tipping_curve(tipping, observed)),
         caption=f"{who}. {how} {tipping_words(tipping)}",
-        alt="Median and 95 % interval of the share of patients whose true class changes, rising "
+        alt="Median and 95 % CrI of the proportion of patients whose true class changes, rising "
         "with the accuracy of the assay up to the share whose readings differ.",
     )
 
 
 def tipping_words(tipping: pd.DataFrame) -> str:
-    """From which accuracy on real change exceeds a share, in one sentence."""
+    """From which accuracy on true change exceeds a proportion, in one sentence."""
     texts = []
     least = float(tipping["accuracy"].min())
     for name in (c for c in tipping.columns if c.startswith("P(true discordance > ")):
@@ -117,14 +115,15 @@ def tipping_words(tipping: pd.DataFrame) -> str:
         point = tipping_point(tipping, share)
         percent = f"{number(100 * share, 0)} %"
         texts.append(
-            f"{percent}: no assay shown is good enough"
+            f"{percent}: not reached at any accuracy shown"
             if point is None
             else f"{percent}: exceeded at every accuracy shown, from {number(100 * least, 0)} % on"
             if point <= least
             else f"{percent}: {number(100 * point, 0)} %"
         )
     return (
-        "Accuracy needed for real change to exceed a share of patients with probability 0.95: "
+        "Accuracy needed for true change to exceed a given proportion of patients with "
+        "probability 0.95: "
         f"{'; '.join(texts)}."
     )
 
@@ -144,8 +143,8 @@ def estimate_table(
             rows.append(
                 {
                     "Quantity": _words(asked.kind, asked.outcome),
-                    "Posterior (95 %)": three(row, "posterior"),
-                    "Prior (95 %)": three(row, "prior"),
+                    "Posterior (95 % CrI)": three(row, "posterior"),
+                    "Prior (95 % CrI)": three(row, "prior"),
                     "Contraction": number(row["contraction"], 2),
                     "P(event)": probability(row["posterior_probability"]),
                     "Convergence": row["convergence"],
@@ -177,10 +176,10 @@ def _words(kind: str, outcome: str) -> str:
         "agreement": "Cohen's kappa",
         "gain": f"gain of {outcome}, of all patients",
         "loss": f"loss of {outcome}, of all patients",
-        "flow_difference": f"flow {flow} minus the flow back",
-        "discordance_difference": "difference of discordance",
-        "symmetry": "symmetry of the table",
-        "marginal_homogeneity": "equality of the margins",
+        "flow_difference": f"net switching {flow}",
+        "discordance_difference": "difference in discordance",
+        "symmetry": "symmetry",
+        "marginal_homogeneity": "marginal homogeneity",
     }.get(kind, f"{kind} {flow}".strip())
 
 
@@ -198,7 +197,7 @@ def classical_table(rows: pd.DataFrame, title: str, caption: str) -> Table:
                 "Quantity": _words(asked.kind, asked.outcome)
                 + by
                 + (f", {where}" if where else ""),
-                "Value (95 %)": ""
+                "Estimate (95 % CI)": ""
                 if np.isnan(value)
                 else interval(value, low, high, unit=unit) + (f" {unit}" if unit else ""),
                 "P": p_value(row["reproduced_p"]),
@@ -207,13 +206,6 @@ def classical_table(rows: pd.DataFrame, title: str, caption: str) -> Table:
             }
         )
     return Table(title, pd.DataFrame(lines), caption)
-
-
-WORDS = {
-    "determined": "determined",
-    "bounded": "bounded",
-    "prior_driven": "prior driven",
-}
 
 
 def section(result: Result) -> Section:
@@ -226,14 +218,14 @@ def section(result: Result) -> Section:
     overall = [m for m in result.matrices if not m.given and not m.reading]
     if result.tipping is not None and overall:
         how = (
-            "Posterior of the true flow under assays taken as known: the mean of the assay's "
-            "default prior with its error rates scaled, both readings independent, summed over "
-            "all tables of readings that agree with the printed facts."
+            "Posterior of true discordance with the accuracy of the assay taken as known: the mean "
+            "of its default prior, error rates scaled, errors of the two readings independent, "
+            "summed over all tables consistent with the reported counts."
         )
         who = f"{overall[0].pairs} patients of the paper"
         drawn.append(tipping_figure(result.tipping, overall[0], who, how))
     if not result.tests.empty:
-        caption = "Discordant patients of all levels are printed; methods by name."
+        caption = "Discordant patients are reported for every level; each row names its method."
         tables.append(classical_table(result.tests, "Discordance by subgroup", caption))
     return Section(
         id="transition",
@@ -257,30 +249,32 @@ def _key(analysis: TableAnalysis) -> str:
 def paragraphs(result: Result) -> Iterator[str]:
     """Say what the facts are, which readings are impossible, and what stays open."""
     yield (
-        "The paper prints no complete table of primary by recurrence, only some of its cells and "
-        "sums. The analysis sums over every whole-number table that agrees with all printed "
-        "facts, each with its multinomial weight. A share of this cohort that is the same in all "
-        "these tables is called determined; one with logical bounds is bounded; where the facts "
-        "add next to nothing to the prior within these bounds it is prior driven."
+        "The paper reports no complete table of primary by recurrence, only some of its cells and "
+        "sums. The likelihood sums over every table of whole numbers consistent with the reported "
+        "counts, each with its multinomial weight. An in-sample proportion that is the same in "
+        "all these tables is point-identified. One with logical bounds is partially identified. "
+        "Where the counts add little to the prior within the bounds it is weakly identified, and "
+        "with bounds of 0 and 100 % it is not identified."
     )
     for note in result.notes:
         yield f"{note[0].upper()}{note[1:]}."
     for item in result.latent.impossible:
         if not item.factors:
             yield (
-                f"Not fitted: the reading '{item.reading}', under which no table exists, because "
-                f"these printed facts cannot all hold: {_facts(result, item.facts)}."
+                f"Not fitted: the interpretation '{item.reading}'. No table exists under it, "
+                "because these reported counts contradict each other: "
+                f"{_facts(result, item.facts)}."
             )
     overall = next((a for a in result.main if not a.factors), None)
     if overall is not None:
         yield f"All patients: {_table_count(overall)}"
     if any(a.factors for a in result.main):
         yield (
-            "Subgroups are printed as the margin at recurrence and the number of discordant "
-            f"patients only. They are {DESCRIPTIVE}. The partitions count the same patients and "
-            "are never multiplied."
+            "For subgroups the paper reports only the margin at recurrence and the number of "
+            f"discordant patients. They are {DESCRIPTIVE}. The subgroup tables contain the same "
+            "patients and are analysed separately."
         )
-    yield f"The readings are taken as they are. {NOT_IDENTIFIED}"
+    yield f"Misclassification is not modelled here. {NOT_IDENTIFIED}"
 
 
 def _facts(result: Result, ids: Iterable[str]) -> str:
@@ -296,11 +290,11 @@ def _facts(result: Result, ids: Iterable[str]) -> str:
 
 
 def _table_count(analysis: TableAnalysis) -> str:
-    labels = analysis.labels["label"].value_counts()
-    named = ", ".join(f"{labels[key]} {WORDS[key]}" for key in WORDS if key in labels)
+    labels = analysis.labels.apply(identified, axis="columns").value_counts()
+    named = ", ".join(f"{labels[key]} {key}" for key in IDENTIFIED if key in labels)
     return (
         f"{count(int(np.sum(analysis.patients)), 'patient')}, {analysis.fit.method}; of the "
-        f"{len(analysis.labels)} transition shares {named}."
+        f"{len(analysis.labels)} in-sample proportions {named}."
     )
 
 
@@ -320,8 +314,9 @@ def _figures(result: Result, analysis: TableAnalysis) -> list[Figure]:
             found.append(
                 scenario_figure(
                     others, who, f"{key}-{place}" if analysis.factors else key,
-                    f"Row priors side by side: {matrix.label}",
-                    "Where the series differ the facts leave the answer to the prior.",
+                    f"Prior sensitivity of the transition rows: {matrix.label}",
+                    "Posterior 95 % CrI. Where they differ, the reported counts leave the "
+                    "estimate to the prior.",
                 )
             )  # fmt: skip
     return found
@@ -330,19 +325,22 @@ def _figures(result: Result, analysis: TableAnalysis) -> list[Figure]:
 def _labelled_matrices(
     analysis: TableAnalysis, matrices: list[Matrix], who: str, key: str, where: str
 ) -> Figure:
-    labels = analysis.labels.set_index(["stratum", "her2_primary", "her2"])["label"]
+    labels = analysis.labels.set_index(["stratum", "her2_primary", "her2"]).apply(
+        identified, axis="columns"
+    )
     squares = []
     for name, matrix in zip(analysis.tables.names, matrices, strict=True):
-        words = [[WORDS[labels[name, a, b]] for b in matrix.classes] for a in matrix.classes]
+        words = [[labels[name, a, b] for b in matrix.classes] for a in matrix.classes]
         squares.append(figures.matrix_square(matrix, np.array(words)))
     return Figure(
         id=f"transition-matrix-{key}",
         title=f"Transition matrix, {where}",
         svg=svg(*[figures.heat(square) for square in squares]),
-        caption=f"{who}. Posterior median and 95 % interval of the probability behind the cohort, "
-        "in percent, and what the facts say of the share in the cohort itself. Blue: the class "
+        caption=f"{who}. Posterior median and 95 % CrI of the population probability, in percent, "
+        "and whether the reported counts identify the in-sample proportion. Blue: the class "
         "changes; grey: it stays.",
-        alt="Transition matrices with intervals and labels; the numbers are in the tables below.",
+        alt="Transition matrices with credible intervals and labels; the numbers are in the tables "
+        "below.",
     )
 
 
@@ -367,29 +365,33 @@ def _tables(result: Result, analysis: TableAnalysis) -> list[Table]:
             **({"Stratum": row["stratum"]} if analysis.factors else {}),
             "Transition": f"{row['her2_primary']} → {row['her2']}",
             "Bounds, %": _range(row["lower_bound"], row["upper_bound"]),
-            "Cohort's share, % (95 %)": number(100 * row["cohort_median"], 1)
+            "In-sample proportion, % (95 % CrI)": number(100 * row["cohort_median"], 1)
             if row["lower_bound"] == row["upper_bound"]
             else f"{number(100 * row['cohort_median'], 1)} "
             f"({_range(row['cohort_lower'], row['cohort_upper'])})",
             "Contraction within bounds": number(row["contraction_within"], 2),
-            "The facts": WORDS[row["label"]],
+            "Identification": identified(row),
         }
         for row in labels.to_dict("records")
     ]
     where = _where(result, analysis)
     tables = [
         Table(
-            f"What the facts say, {where}", pd.DataFrame(rows), f"Row prior: {analysis.row_prior}."
+            f"Bounds from the reported counts, {where}",
+            pd.DataFrame(rows),
+            f"Prior of the rows: {analysis.row_prior}.",
         )
     ]
     if not analysis.factors:
         mine = result.estimates[
             (result.estimates["reading"] == "") & ~result.estimates["estimand"].str.contains("[|;]")
         ]
-        caption = "The probability behind the cohort; primary shares as in this cohort."
+        caption = "Population probabilities; primary proportions as in this cohort."
         tables.append(estimate_table(mine, "All patients: posterior and prior", caption))
         plain = result.classical[~result.classical["estimand"].str.contains("[|;]")]
-        caption = "Finite counts that are the same in every admissible table, and ranges of tests."
+        caption = (
+            "Counts that are the same in every table consistent with the report; ranges of tests."
+        )
         tables.append(classical_table(plain, "Counts and tests", caption))
     return tables
 

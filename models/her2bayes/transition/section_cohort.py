@@ -61,8 +61,8 @@ def cohort_section(pairs: Pairs, below: int = 0) -> Section:
         f"tissue of the primary and of a recurrence. {source}".strip(),
         "A reading that leaves several classes open is kept as the set of these classes: IHC 0-1+ "
         "as zero or low, IHC 2+ without ISH as low or positive, a negative verdict without a "
-        "score as not positive. Nothing is guessed and nothing is dropped; the flow table says "
-        "what every rule did.",
+        "score as not positive. Nothing is imputed and nothing is dropped; the flow "
+        "table counts what every rule did.",
     )
     told = () if below else pairs.remarks
     words += tuple(f"{line[:1].upper()}{line[1:]}." for line in told)
@@ -147,9 +147,9 @@ def _paragraphs(
         "classes they hold, which is right where the set recorded depends on the class only "
         "through the set (coarsening at random). The extremes, in which every IHC 0-1+ is zero or "
         "every one is low, do not need that assumption.",
-        f"Discordance, percent of patients: {scenarios}. The flow from {first} to {second} exceeds "
-        f"the flow back with probability {probability(chance)}.",
-        "The matrices take the reading of the laboratory as it is. " + NOT_IDENTIFIED,
+        f"Discordance, percent of patients: {scenarios}. Posterior median with 95 % CrI. Net "
+        f"switching from {first} to {second} is above 0 with probability {probability(chance)}.",
+        "Misclassification is not modelled in the matrices. " + NOT_IDENTIFIED,
     )
 
 
@@ -184,7 +184,7 @@ def _main_table(result: CohortTransitions) -> Table:
         (result.estimates["reading"] == ALL) & ~result.estimates["estimand"].str.contains("[|;]")
     ]
     caption = (
-        "All readings. Discordance, kappa, gain, loss and flows hold for primary shares as in "
+        "All readings. Discordance, kappa, gain, loss and flows are for the primary proportions of "
         "this cohort; rows for a new cohort are in estimates.csv."
     )
     return estimate_table(chosen, "All patients: posterior and prior", caption)
@@ -202,16 +202,16 @@ def _assay_table(result: CohortTransitions) -> Table:
     mine = result.estimates[result.estimates["estimand"].isin(kinds)]
     rows = [
         {
-            "What is believed of the assay": row["note"],
+            "Assumed accuracy of the assay": row["note"],
             "Quantity": words(row["estimand"]),
-            "Posterior (95 %)": three(row, "posterior"),
-            "Prior (95 %)": three(row, "prior"),
+            "Posterior (95 % CrI)": three(row, "posterior"),
+            "Prior (95 % CrI)": three(row, "prior"),
             "Contraction": row["contraction"],
             "Convergence": row["convergence"],
         }
         for row in mine.to_dict("records")
     ]
-    return Table("Change of the tumour or error of the assay", pd.DataFrame(rows), NOT_IDENTIFIED)
+    return Table("True change or misclassification", pd.DataFrame(rows), NOT_IDENTIFIED)
 
 
 def _level_tables(result: CohortTransitions, factor: str) -> list[Table]:
@@ -223,7 +223,7 @@ def _level_tables(result: CohortTransitions, factor: str) -> list[Table]:
     rows = [
         {
             "Estimand": row["estimand"],
-            "Posterior (95 %)": interval(
+            "Posterior (95 % CrI)": interval(
                 row["posterior_median"], row["posterior_lower"], row["posterior_upper"], unit="%"
             )
             + " %",
@@ -236,9 +236,13 @@ def _level_tables(result: CohortTransitions, factor: str) -> list[Table]:
     tests = result.classical[result.classical["estimand"].str.contains(f"; {factor}", regex=False)]
     return [
         Table(
-            f"Discordance by {factor}", pd.DataFrame(rows), "All readings, levels pooled partially."
+            f"Discordance by {factor}",
+            pd.DataFrame(rows),
+            "All readings, partial pooling across levels.",
         ),
         classical_table(
-            tests, f"Tests by {factor}", "Pairs with one class at both ends; methods by name."
+            tests,
+            f"Tests by {factor}",
+            "Pairs with one class at both ends; each row names its method.",
         ),
     ]

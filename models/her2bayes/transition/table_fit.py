@@ -30,7 +30,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -40,15 +40,14 @@ from scipy.special import gammaln, logsumexp
 
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.errors import BadInput, Fault
-from her2bayes.inference import digest
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
-from her2bayes.inference.store import Store
+from her2bayes.inference.store import Store, data_digest, fit_key
 from her2bayes.transition import her2_transition_dirichlet, latent_table
 from her2bayes.transition import table_sampler as sampler
-from her2bayes.transition.facts import TableSet
+from her2bayes.transition.facts import Strata, TableSet, stratum_names
 from her2bayes.transition.polytope import (
     TooManyTablesError,
     conflict,
@@ -57,7 +56,7 @@ from her2bayes.transition.polytope import (
     grouped_cells,
     listed_tables,
 )
-from her2bayes.version import __version__
+from her2bayes.version import __version__, versions
 
 log = logging.getLogger(__name__)
 
@@ -151,13 +150,19 @@ class _Model:
         return {
             "model": self.name,
             "package": __version__,
-            "source": meaning(_posterior, _prior),
-            "data": digest.data_digest(data),
+            "source": _source(),
+            "data": data_digest(data),
             "priors": {name: str(value) for name, value in sorted(self.priors.items())},
             "options": {"rows": self.rows, "thin": thin},
             "sampling": asdict(sampling),
-            "versions": digest.versions(),
+            "versions": versions(),
         }
+
+
+@cache
+def _source() -> str:
+    """What the code of all these fits means; it stays as it is while the process runs."""
+    return meaning(_posterior, _prior)
 
 
 def fit_tables(
@@ -196,7 +201,7 @@ def _stored_or_computed(
     model: _Model, sampling: Sampling, store: Store | None, cores: int | None
 ) -> TableFit:
     identity = model.identity(sampling)
-    fit_id = digest.key(identity)
+    fit_id = fit_key(identity)
     if store is None:
         return _compute(model, sampling, identity, cores)
     tree = store.load(model.name, fit_id)
@@ -217,7 +222,7 @@ def _compute(
     posterior, method = _posterior(model, sampling, cores)
     prior = _prior(model, sampling)
     seconds = {"all": round(perf_counter() - start, 2)}
-    provenance = {"fit_id": digest.key(identity), **identity, "method": method, "seconds": seconds}
+    provenance = {"fit_id": fit_key(identity), **identity, "method": method, "seconds": seconds}
     empty = xr.Dataset()
     tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": empty, "prior": prior})
     tree.attrs["provenance"] = json.dumps(provenance)
@@ -245,6 +250,7 @@ def _prior(model: _Model, sampling: Sampling) -> xr.Dataset:
     return draw(model, sampling)
 
 
+@lru_cache(maxsize=256)
 def is_listed(tables: TableSet) -> bool:
     """Whether a likelihood can sum over all tables: they are few, and sizes are printed."""
     try:
@@ -333,9 +339,8 @@ def mixture_draws(
 
 def _dirichlet(model: _Model, sampling: Sampling, cores: int | None) -> tuple[xr.Dataset, str]:
     a, share = model.concentration, float(model.priors["primary_share"]["a"])
-    try:
-        listed = enumerate_tables(model.tables, MIXTURE_LIMIT)
-    except TooManyTablesError:
+    listed = _listed(model.tables)
+    if listed is None:
         draws = sampler.sample_dirichlet(model.tables, a, share, sampling, cores=cores)
         return draws, "tables sampled, rows integrated out"
     rng = np.random.default_rng([sampling.seed, 4])
@@ -345,6 +350,17 @@ def _dirichlet(model: _Model, sampling: Sampling, cores: int | None) -> tuple[xr
     table, transition, primary = (x.reshape(*shape, *x.shape[1:]) for x in drawn)
     method = f"exact mixture over all {len(listed)} tables"
     return sampler.labelled(model.tables, table, transition, primary), method
+
+
+@lru_cache(maxsize=2)  # row priors of one set are fitted one after the other
+def _listed(tables: TableSet) -> np.ndarray | None:
+    """All tables where they are few enough for a mixture, not to be written to."""
+    try:
+        found = enumerate_tables(tables, MIXTURE_LIMIT)
+    except TooManyTablesError:
+        return None
+    found.setflags(write=False)
+    return found
 
 
 def _dirichlet_prior(model: _Model, sampling: Sampling) -> xr.Dataset:
@@ -357,23 +373,36 @@ def _dirichlet_prior(model: _Model, sampling: Sampling) -> xr.Dataset:
 
 
 def _logistic_prior(model: _Model, sampling: Sampling) -> xr.Dataset:
+    priors = tuple(sorted(model.priors.items(), key=str))
+    before = _rows_before(model.tables.strata, model.tables.her2, priors, sampling.seed)
+    return before.sel(stratum=model.tables.names)
+
+
+@lru_cache(maxsize=8)
+def _rows_before(
+    strata: Strata,
+    her2: tuple[str, ...],
+    priors: tuple[tuple[str, Prior], ...],
+    seed: int,
+) -> xr.Dataset:
+    """Draws before the facts, which all readings, facts and known assays share."""
     from her2bayes.inference import densities, engine
 
     with engine.compiler_flags():
-        graph = latent_table.build(empty_strata(model.tables), model.priors)
-        prior, _ = densities.prior_draws(graph, sampling.seed)
-    return prior.sel(stratum=model.tables.names)[["transition", "primary_share"]]
+        graph = latent_table.build(empty_strata(strata, her2), dict(priors))
+        prior, _ = densities.prior_draws(graph, seed)
+    return prior[["transition", "primary_share"]]
 
 
-def empty_strata(tables: TableSet) -> xr.Dataset:
+def empty_strata(strata: Strata, her2: tuple[str, ...]) -> xr.Dataset:
     """Strata without data, for the prior of the same model."""
-    names = [name for name, _ in tables.strata[0]]
+    names = [name for name, _ in strata[0]]
     return xr.Dataset(
-        {"patients": ("stratum", np.zeros(len(tables.strata)))},
+        {"patients": ("stratum", np.zeros(len(strata)))},
         coords={
-            "stratum": tables.names,
-            "her2": list(tables.her2),
-            **{n: ("stratum", [dict(s)[n] for s in tables.strata]) for n in names},
+            "stratum": stratum_names(strata),
+            "her2": list(her2),
+            **{n: ("stratum", [dict(s)[n] for s in strata]) for n in names},
         },
         attrs={"factors": names},
     )

@@ -24,11 +24,30 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from numba.np.random.random_methods import buffered_bounded_lemire_uint32
 
 _jit = numba.njit(cache=True, nogil=True)
+# without counting references, which costs more than the arithmetic and doubles what is compiled: a
+# function so compiled may not allocate
+_fast = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 
-@_jit
+@_fast
+def fill(into, values):
+    """Copy values entry by entry: numba compiles ``into[:] = values`` for three seconds each."""
+    for n in range(len(into)):
+        into[n] = values[n]
+
+
+@_fast
+def pick(rng, number):
+    """One of ``number`` places, as ``rng.integers`` draws it, which makes an array each time."""
+    if number == 1:
+        return 0
+    return np.int64(buffered_bounded_lemire_uint32(rng.bit_generator, number - 1))
+
+
+@_fast
 def span(state, entry, step, size, low, high):
     """Least and greatest multiple of a move that keeps every entry within its limits."""
     first, last = -(1 << 40), 1 << 40
@@ -43,7 +62,7 @@ def span(state, entry, step, size, low, high):
     return first, last
 
 
-@_jit
+@_fast
 def line_draw(rng, state, entry, step, size, slope, low, high, kind, lookup, weight):
     """Draw the state from its conditional distribution on ``state + integer * move``.
 
@@ -74,7 +93,7 @@ def line_draw(rng, state, entry, step, size, slope, low, high, kind, lookup, wei
         state[entry[n]] += times * step[n]
 
 
-@_jit
+@_fast
 def random_combination(rng, basis, full, entry, step):
     """Any integer combination of the basis, each with positive probability; its size."""
     full[:] = 0
@@ -91,7 +110,7 @@ def random_combination(rng, basis, full, entry, step):
     return size
 
 
-@_jit
+@_fast
 def log_row(odds, i, log_p):
     """Log probabilities of the classes from the log odds against class ``i`` (soft-max)."""
     k = len(log_p)
@@ -109,7 +128,7 @@ def log_row(odds, i, log_p):
         log_p[j] -= best + np.log(total)
 
 
-@_jit
+@_fast
 def row_likelihood(cells, x, scale, centre, i, k, odds, log_p):
     """Log likelihood of the complete tables in row ``i`` of all strata, without coefficients."""
     value = 0.0
@@ -124,7 +143,7 @@ def row_likelihood(cells, x, scale, centre, i, k, odds, log_p):
     return value
 
 
-@_jit
+@_fast
 def slice_block(rng, cells, x, scale, centre, i, k, start, stop, work):
     """One elliptical slice step on components ``start:stop`` of the log odds of row ``i``."""
     odds, log_p, old, new = work
@@ -149,7 +168,28 @@ def slice_block(rng, cells, x, scale, centre, i, k, start, stop, work):
         angle = least + rng.random() * (greatest - least)
 
 
-@_jit
+@_fast
+def slice_rows(rng, cells, x, scale, centre, k, work):
+    """Slice steps on the log odds of every row: all components together, then each alone."""
+    components = len(x)
+    for i in range(k):
+        for c in range(-1, components):
+            start, stop = (c, c + 1) if c >= 0 else (0, components)
+            slice_block(rng, cells, x, scale, centre, i, k, start, stop, work)
+
+
+@_fast
+def start_rows(rng, root, sd, x, sd_scale):
+    """Draw SDs and components of the log odds from their prior."""
+    for f in range(len(root)):
+        root[f] = rng.standard_normal()
+        sd[f] = sd_scale[f] * abs(root[f])
+    for c in range(len(x)):
+        for m in range(x.shape[1]):
+            x[c, m] = rng.standard_normal()
+
+
+@_fast
 def fill_scale(scale, sd, mean_sd, factor_of, levels):
     """Coefficient of each component in each stratum: mean's SD, then the SD of its factor."""
     for s in range(len(scale)):
@@ -158,7 +198,7 @@ def fill_scale(scale, sd, mean_sd, factor_of, levels):
             scale[s, c] = sd[factor_of[c]] * levels[s, c]
 
 
-@_jit
+@_fast
 def likelihood(cells, x, scale, centre, k, odds, log_p):
     """Log likelihood of the complete tables, all rows."""
     value = 0.0
@@ -167,18 +207,21 @@ def likelihood(cells, x, scale, centre, k, odds, log_p):
     return value
 
 
-@_jit
+@_fast
 def slice_sd(rng, cells, x, scale, centre, k, root, sd, spread, work):
     """Elliptical slice step on the SDs: ``sd = sd_scale |root|`` with ``root`` standard normal."""
-    sd_scale, mean_sd, factor_of, levels = spread
+    sd_scale, mean_sd, factor_of, levels, turned = spread
     odds, log_p, _, _ = work
     mark = likelihood(cells, x, scale, centre, k, odds, log_p) + np.log(rng.random())
-    old, new = root.copy(), rng.standard_normal(len(root))
+    old, new = turned
+    for f in range(len(root)):
+        old[f], new[f] = root[f], rng.standard_normal()
     angle = rng.random() * 2 * np.pi
     least, greatest = angle - 2 * np.pi, angle
     while True:
-        root[:] = old * np.cos(angle) + new * np.sin(angle)
-        sd[:] = sd_scale * np.abs(root)
+        for f in range(len(root)):
+            root[f] = old[f] * np.cos(angle) + new[f] * np.sin(angle)
+            sd[f] = sd_scale[f] * abs(root[f])
         fill_scale(scale, sd, mean_sd, factor_of, levels)
         if likelihood(cells, x, scale, centre, k, odds, log_p) >= mark:
             return
@@ -189,7 +232,7 @@ def slice_sd(rng, cells, x, scale, centre, k, root, sd, spread, work):
         angle = least + rng.random() * (greatest - least)
 
 
-@_jit
+@_fast
 def rescale_sd(rng, x, root, sd, sd_scale, factor_of):
     """Metropolis step on each SD, deviations held fixed (interweaving, Yu and Meng 2011)."""
     for f in range(len(sd)):
@@ -208,10 +251,11 @@ def rescale_sd(rng, x, root, sd, sd_scale, factor_of):
             sd[f] = sd_scale[f] * abs(root[f])
             for c in range(1, len(x)):
                 if factor_of[c] == f:
-                    x[c] /= ratio
+                    for m in range(x.shape[1]):
+                        x[c, m] /= ratio
 
 
-@_jit
+@_fast
 def table_moves(rng, state, problem, slope, weight, spare, number):
     """``number`` draws along short moves, one in ten along a random combination of the basis."""
     (entries, steps, sizes), basis, low, high, kind, lookup = problem
@@ -221,13 +265,13 @@ def table_moves(rng, state, problem, slope, weight, spare, number):
             size = random_combination(rng, basis, full, entry, step)
             line_draw(rng, state, entry, step, size, slope, low, high, kind, lookup, weight)
         else:
-            m = rng.integers(0, len(sizes))
+            m = pick(rng, len(sizes))
             line_draw(
                 rng, state, entries[m], steps[m], sizes[m], slope, low, high, kind, lookup, weight
             )
 
 
-@_jit
+@_fast
 def fill_slope(slope, x, scale, centre, k, odds, log_p):
     """Log P of every cell into the first entries of ``slope``."""
     for s in range(len(scale)):
@@ -241,7 +285,7 @@ def fill_slope(slope, x, scale, centre, k, odds, log_p):
                 slope[(s * k + i) * k + j] = log_p[j]
 
 
-@_jit
+@_fast
 def shift_odds(state, after, x, pull, k, shift):
     """Move ``x`` with the table from ``state`` to ``after``; gain in the log prior of ``x``.
 
@@ -267,21 +311,22 @@ def shift_odds(state, after, x, pull, k, shift):
     return gain
 
 
-@_jit
+@_fast
 def carry(rng, state, problem, slope, x, scale, centre, k, pull, work, spare):
     """Metropolis move of the table that carries the log odds along; its Jacobian is 1."""
     (entries, steps, sizes), _, low, high, kind, lookup = problem
     odds, log_p, old, _ = work
     new_slope, shift, after = spare
-    m = rng.integers(0, len(sizes))
-    times = (1 if rng.random() < 0.5 else -1) * rng.integers(1, 4)
+    m = pick(rng, len(sizes))
+    times = (1 if rng.random() < 0.5 else -1) * (1 + pick(rng, 3))
     first, last = span(state, entries[m], steps[m], sizes[m], low, high)
     if times < first or times > last:
         return
-    after[:] = state
+    fill(after, state)
     for n in range(sizes[m]):
         after[entries[m, n]] += times * steps[m, n]
-    old[:] = x
+    for c in range(len(x)):
+        fill(old[c], x[c])
     accept = shift_odds(state, after, x, pull, k, shift)
     fill_slope(new_slope, x, scale, centre, k, odds, log_p)
     for e in range(len(state)):
@@ -289,10 +334,11 @@ def carry(rng, state, problem, slope, x, scale, centre, k, pull, work, spare):
         if kind[e] > 0:
             accept += lookup[kind[e], after[e]] - lookup[kind[e], state[e]]
     if np.log(rng.random()) < accept:
-        state[:] = after
-        slope[:] = new_slope
+        fill(state, after)
+        fill(slope, new_slope)
     else:
-        x[:] = old
+        for c in range(len(x)):
+            fill(x[c], old[c])
 
 
 @_jit
@@ -301,9 +347,10 @@ def run_rows(rng, state, problem, rows, tune, draws, thin, carries, number):
     k, centre, mean_sd, sd_scale, factor_of, levels = rows
     strata, components = levels.shape
     cells, factors = strata * k * k, len(sd_scale)
-    root, x = rng.standard_normal(factors), rng.standard_normal((components, k * (k - 1)))
-    sd = sd_scale * np.abs(root)
-    scale, pull = np.zeros((strata, components)), np.zeros((components, strata))
+    root, sd, x = np.zeros(factors), np.zeros(factors), np.zeros((components, k * (k - 1)))
+    start_rows(rng, root, sd, x, sd_scale)
+    spread = (sd_scale, mean_sd, factor_of, levels, (np.zeros(factors), np.zeros(factors)))
+    scale = np.zeros((strata, components))
     work = (np.zeros(k), np.zeros(k), np.zeros_like(x), np.zeros_like(x))
     slope, weight = np.zeros(len(state)), np.zeros(problem[5].shape[1] + 1)
     spare = (np.zeros_like(state), np.zeros_like(state), np.zeros_like(state))
@@ -313,25 +360,23 @@ def run_rows(rng, state, problem, rows, tune, draws, thin, carries, number):
     kept_mean, kept_sd = np.zeros((draws, x.shape[1])), np.zeros((draws, factors))
     fill_scale(scale, sd, mean_sd, factor_of, levels)
     for iteration in range(-tune, draws * thin):
-        for i in range(k):
-            slice_block(rng, state, x, scale, centre, i, k, 0, components, work)
-            for c in range(components):
-                slice_block(rng, state, x, scale, centre, i, k, c, c + 1, work)
+        slice_rows(rng, state, x, scale, centre, k, work)
         if factors:
-            spread = (sd_scale, mean_sd, factor_of, levels)
             slice_sd(rng, state, x, scale, centre, k, root, sd, spread, work)
             rescale_sd(rng, x, root, sd, sd_scale, factor_of)
             fill_scale(scale, sd, mean_sd, factor_of, levels)
         fill_slope(slope, x, scale, centre, k, work[0], work[1])
         table_moves(rng, state, problem, slope, weight, spare, number)
-        pull[:] = scale.T @ np.linalg.inv(scale @ scale.T + 1e-3 * np.eye(strata))
+        pull = scale.T @ np.linalg.inv(scale @ scale.T + 1e-3 * np.eye(strata))
         for _ in range(carries):
             carry(rng, state, problem, slope, x, scale, centre, k, pull, work, carried)
         if iteration >= 0 and iteration % thin == 0:
-            kept_table[iteration // thin] = state[:cells]
-            kept_log_p[iteration // thin] = slope[:cells]
-            kept_mean[iteration // thin] = centre + mean_sd * x[0]
-            kept_sd[iteration // thin] = sd
+            draw = iteration // thin
+            fill(kept_table[draw], state)
+            fill(kept_log_p[draw], slope)
+            fill(kept_sd[draw], sd)
+            for m in range(x.shape[1]):
+                kept_mean[draw, m] = centre + mean_sd * x[0, m]
     return kept_table, kept_log_p, kept_mean, kept_sd
 
 
@@ -344,11 +389,11 @@ def run_tables(rng, state, problem, cells, tune, draws, thin):
     table_moves(rng, state, problem, slope, weight, spare, tune * thin)
     for draw in range(draws):
         table_moves(rng, state, problem, slope, weight, spare, thin)
-        kept[draw] = state[:cells]
+        fill(kept[draw], state)
     return kept
 
 
-@_jit
+@_fast
 def split_readings(rng, state, true, flow, reads, k, weight):
     """Draw the true pair behind every pair of readings into ``true`` (cells in C order)."""
     true[:] = 0
@@ -369,7 +414,7 @@ def split_readings(rng, state, true, flow, reads, k, weight):
                 true[s * cells + pair] += 1
 
 
-@_jit
+@_fast
 def draw_shares(rng, true, primary, share, k):
     """Primary shares of every stratum given its true classes."""
     for s in range(len(primary)):
@@ -384,7 +429,7 @@ def draw_shares(rng, true, primary, share, k):
             primary[s, i] /= total
 
 
-@_jit
+@_fast
 def dirichlet_rows(rng, true, log_p, concentration, k):
     """Log of Dirichlet rows given complete tables."""
     for row in range(len(true) // k):
@@ -420,8 +465,9 @@ def run_assay(rng, state, problem, reads, rows, concentration, share, tune, draw
     k, centre, mean_sd, sd_scale, factor_of, levels = rows
     strata, components = levels.shape
     cells, factors = strata * k * k, len(sd_scale)
-    root, x = rng.standard_normal(factors), rng.standard_normal((components, k * (k - 1)))
-    sd = sd_scale * np.abs(root)
+    root, sd, x = np.zeros(factors), np.zeros(factors), np.zeros((components, k * (k - 1)))
+    start_rows(rng, root, sd, x, sd_scale)
+    spread = (sd_scale, mean_sd, factor_of, levels, (np.zeros(factors), np.zeros(factors)))
     scale = np.zeros((strata, components))
     work = (np.zeros(k), np.zeros(k), np.zeros_like(x), np.zeros_like(x))
     slope, weight = np.zeros(len(state)), np.zeros(problem[5].shape[1] + 1)
@@ -436,12 +482,8 @@ def run_assay(rng, state, problem, reads, rows, concentration, share, tune, draw
         if len(concentration):
             dirichlet_rows(rng, true, log_p, concentration, k)
         else:
-            for i in range(k):
-                slice_block(rng, true, x, scale, centre, i, k, 0, components, work)
-                for c in range(components):
-                    slice_block(rng, true, x, scale, centre, i, k, c, c + 1, work)
+            slice_rows(rng, true, x, scale, centre, k, work)
             if factors:
-                spread = (sd_scale, mean_sd, factor_of, levels)
                 slice_sd(rng, true, x, scale, centre, k, root, sd, spread, work)
                 rescale_sd(rng, x, root, sd, sd_scale, factor_of)
                 fill_scale(scale, sd, mean_sd, factor_of, levels)
@@ -450,7 +492,9 @@ def run_assay(rng, state, problem, reads, rows, concentration, share, tune, draw
         table_moves(rng, state, problem, slope, weight, spare, number)
         split_readings(rng, state, true, flow, reads, k, room)
         if iteration >= 0 and iteration % thin == 0:
-            kept_table[iteration // thin] = state[:cells]
-            kept_log_p[iteration // thin] = log_p
-            kept_primary[iteration // thin] = primary
+            draw = iteration // thin
+            fill(kept_table[draw], state)
+            fill(kept_log_p[draw], log_p)
+            for s in range(strata):
+                fill(kept_primary[draw, s], primary[s])
     return kept_table, kept_log_p, kept_primary

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, product
 from typing import Any
 
@@ -32,6 +33,7 @@ from her2bayes.transition.polytope import cell_bounds, extreme_table
 from her2bayes.transition.rows import changes, log_odds_mean, parameters, sd_scales
 
 
+@lru_cache(maxsize=64)
 def lattice_basis(tables: TableSet) -> np.ndarray:
     """Basis of the moves, int64 (move, cell): short, integer, keeping all equalities.
 
@@ -40,7 +42,9 @@ def lattice_basis(tables: TableSet) -> np.ndarray:
     low, high = (bound.ravel() for bound in cell_bounds(tables))
     fixed = np.eye(len(low), dtype=np.int64)[low == high]
     equal = tables.matrix[tables.lower == tables.upper]
-    return _reduced(_integer_kernel(np.vstack([equal, fixed])))
+    basis = _reduced(_integer_kernel(np.vstack([equal, fixed])))
+    basis.setflags(write=False)
+    return basis
 
 
 def short_moves(basis: np.ndarray, limit: int = 400) -> np.ndarray:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain import fast, inlined
+from her2bayes.cohorts.chain import fast
 from her2bayes.cohorts.chain.state import Screen, first_at, rows_until
 from her2bayes.cohorts.chain.statistics import (
     COX,
@@ -48,7 +48,7 @@ from her2bayes.cohorts.chain.statistics import (
 MISSING = 1000.0
 
 
-@inlined
+@fast
 def is_affected(printed, patients, states, t, ranks):
     """Tell whether a statistic differs, or may, between the cohort and other states of patients.
 
@@ -70,7 +70,7 @@ def is_affected(printed, patients, states, t, ranks):
     return False
 
 
-@inlined
+@fast
 def times_of_everyone(patients, out):
     """Median, least and largest of all times."""
     n, order, time = patients.order.size, patients.order, patients.time
@@ -79,7 +79,7 @@ def times_of_everyone(patients, out):
     out[2] = time[order[n - 1]]
 
 
-@inlined
+@fast
 def compute(printed, patients, work, t, room):
     """Fill ``work.out`` with one statistic; False where it does not exist.
 
@@ -111,7 +111,7 @@ def compute(printed, patients, work, t, room):
     )  # fmt: skip
 
 
-@inlined
+@fast
 def centre(printed, t, out):
     """Move ratios, and limits with them, into the ratios' cells as far as limits are concerned.
 
@@ -128,7 +128,7 @@ def centre(printed, t, out):
             out[at + 3] = (inside / error) ** 2
 
 
-@inlined
+@fast
 def signed(printed, t, out):
     """Where it is printed who fared better, chi-square counts as negative the other way round.
 
@@ -140,7 +140,7 @@ def signed(printed, t, out):
         out[1] = min(max(out[1], low), high)
 
 
-@inlined
+@fast
 def distance_of(printed, patients, work, t, room):
     """Distance of one statistic from its printed cells, 0 inside."""
     if not compute(printed, patients, work, t, room):
@@ -148,7 +148,7 @@ def distance_of(printed, patients, work, t, room):
     return outside(printed, t, work.out)
 
 
-@inlined
+@fast
 def outside(printed, t, out):
     """Distance of the values of one statistic from its printed cells; ``out`` is used up."""
     if COX <= printed.kind[t] < FIRST_OF_TIME:
@@ -174,7 +174,7 @@ def gather(patients, work):
         work.cell[k] = patients.cell[i]
 
 
-@inlined
+@fast
 def accepted(printed, patients, undo, work, margin, sharpness, ranks):
     """Accept when the distance grows by no more than ``margin / sharpness``; keep distances."""
     if room_left(printed, patients, undo, work, margin, sharpness, ranks) < 0:
@@ -183,14 +183,14 @@ def accepted(printed, patients, undo, work, margin, sharpness, ranks):
     return True
 
 
-@inlined
+@fast
 def keep_distances(printed, patients, work):
     """The distances last computed are those of the cohort."""
     for t in range(printed.kind.size):
         patients.distance[t] = work.new[t]
 
 
-@inlined
+@fast
 def room_left(printed, patients, undo, work, margin, sharpness, ranks):
     """Growth of the distance that ``margin / sharpness`` leaves; negative where it grew too far."""
     room = margin / sharpness
@@ -240,7 +240,7 @@ def screen_of(test: int, near: np.ndarray, patients: int) -> Screen:
     )  # fmt: skip
 
 
-@inlined
+@fast
 def at_event(groups, share, g, part):
     """What an event of group g adds where groups have these shares of the risk set."""
     size = groups - 1
@@ -321,7 +321,7 @@ def shares_at(printed, patients, screen, i, g, time, row, share):
         share[a] /= weights
 
 
-@inlined
+@fast
 def add(printed, patients, screen, which, i, time, event, cell, sign, total, parts):
     """Add what a patient in some state contributes, or take it away."""
     t, side = screen.test, screen.side[which]
@@ -342,7 +342,7 @@ def add(printed, patients, screen, which, i, time, event, cell, sign, total, par
         total[k] += sign * screen.part[k]
 
 
-@inlined
+@fast
 def distance_at(printed, screen, total, out):
     """Distance from the printed ratios and limits after one Newton step from their middle."""
     t, small = screen.test, screen.small
@@ -365,7 +365,7 @@ def distance_at(printed, screen, total, out):
     return outside(printed, t, out)
 
 
-@inlined
+@fast
 def unpack(total, size, matrix):
     """The information as a matrix."""
     k = size
@@ -375,14 +375,14 @@ def unpack(total, size, matrix):
             k += 1
 
 
-@inlined
+@fast
 def parts_of(printed, screen):
     """Number of parts: of score and of information."""
     size = printed.groups[screen.test] - 1
     return size + size * (size + 1) // 2
 
 
-@inlined
+@fast
 def log_pass(printed, patients, screen, which, moved, sharpness, out):
     """Log probability that a move passes, seen from the tables of one side.
 
@@ -413,7 +413,7 @@ def log_pass(printed, patients, screen, which, moved, sharpness, out):
     return min(0.0, -min(sharpness, SHARPEST) * growth)
 
 
-@inlined
+@fast
 def look(printed, patients, screen, which, out):
     """Make the tables of one side those of the cohort as it is."""
     tabulate(printed, patients, screen, which)
@@ -421,13 +421,13 @@ def look(printed, patients, screen, which, out):
     screen.distance[side] = distance_at(printed, screen, screen.total[side], out)
 
 
-@inlined
+@fast
 def turn(screen):
     """The proposed cohort is now the cohort as it is."""
     screen.side[0], screen.side[1] = screen.side[1], screen.side[0]
 
 
-@inlined
+@fast
 def screens(printed, patients, work, ranks):
     """Tell whether a planned move may change the screened test."""
     test = work.screen.test

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain import inlined
+from her2bayes.cohorts.chain import fast
 from her2bayes.cohorts.chain.state import plan, plan_keeps_facts
 
 TRIES = 60  # to find a patient of some kind
@@ -18,7 +18,7 @@ ONCE = 0.1  # share of the pairs that keep the counts by themselves which are ex
 PAIRED = 0.75  # share of exchanges in two pairs that each stay within a level of what is compared
 
 
-@inlined
+@fast
 def kept(printed, patients, work):
     """Drop a plan that changes printed counts; whether it stays."""
     if plan_keeps_facts(printed, patients, work.plan):
@@ -27,7 +27,7 @@ def kept(printed, patients, work):
     return False
 
 
-@inlined
+@fast
 def agree(printed, cell, other, same):
     """Tell whether two cells have the same levels of the factors given as bits."""
     for a in range(printed.stride.size):
@@ -36,7 +36,7 @@ def agree(printed, cell, other, same):
     return True
 
 
-@inlined
+@fast
 def another(printed, patients, i, same):
     """Another patient of the same levels of the factors given as bits; i where none turned up.
 
@@ -49,7 +49,7 @@ def another(printed, patients, i, same):
     return i
 
 
-@inlined
+@fast
 def partner(printed, patients, i):
     """Another patient: any, or one of the same levels of some factors."""
     same = 0
@@ -58,7 +58,7 @@ def partner(printed, patients, i):
     return another(printed, patients, i, same)
 
 
-@inlined
+@fast
 def exchanged(factors):
     """What two patients exchange, as bits: factors, event, time."""
     if np.random.random() < 0.5:
@@ -66,7 +66,7 @@ def exchanged(factors):
     return np.random.randint(1, 1 << (factors + 2))
 
 
-@inlined
+@fast
 def move_swap(printed, patients, work):
     """Exchange labels of some factors, the event, or the time between two patients."""
     factors = printed.stride.size
@@ -94,7 +94,7 @@ def move_swap(printed, patients, work):
     return kept(printed, patients, work)
 
 
-@inlined
+@fast
 def neighbour(patients, i):
     """A patient who leaves shortly before or after patient i, in the order of times."""
     reach = 1 + int(np.exp(np.random.random() * 4.0))
@@ -103,7 +103,7 @@ def neighbour(patients, i):
     return patients.order[k] if 0 <= k < patients.order.size else i
 
 
-@inlined
+@fast
 def move_near(printed, patients, work):
     """Exchange labels, event, or all of them between two patients who leave close together.
 
@@ -138,7 +138,7 @@ def move_near(printed, patients, work):
     return kept(printed, patients, work)
 
 
-@inlined
+@fast
 def others_place(printed, patients, i):
     """A censored patient for a death to be exchanged with; -1 where none turned up.
 
@@ -161,7 +161,7 @@ def others_place(printed, patients, i):
     return -1
 
 
-@inlined
+@fast
 def a_death(patients):
     """Any patient who died; anybody where none turned up."""
     i = np.random.randint(patients.order.size)
@@ -172,7 +172,7 @@ def a_death(patients):
     return i
 
 
-@inlined
+@fast
 def move_event(printed, patients, work):
     """Exchange a death and a censoring."""
     i = a_death(patients)
@@ -184,7 +184,7 @@ def move_event(printed, patients, work):
     return kept(printed, patients, work)
 
 
-@inlined
+@fast
 def labelled(printed, patients, a, wanted, is_wanted, i, same):
     """Anyone whose label of factor a is the wanted one, or is not; -1 where none turned up.
 
@@ -199,20 +199,20 @@ def labelled(printed, patients, a, wanted, is_wanted, i, same):
     return -1
 
 
-@inlined
+@fast
 def relabelled(printed, patients, i, gap):
     """Change of all exact counts, as one number, when a patient's cell moves by a gap."""
     cell, event = patients.cell[i], patients.event[i]
     return printed.count_key[cell + gap, event] - printed.count_key[cell, event]
 
 
-@inlined
+@fast
 def relabel(patients, work, i, gap):
     """Plan that a patient's cell moves by a gap."""
     plan(work, i, patients.s[i], patients.event[i], patients.cell[i] + gap)
 
 
-@inlined
+@fast
 def move_four(printed, patients, work):
     """Exchange one factor's labels a, b in two pairs at once: a b, a b to b a, b a.
 

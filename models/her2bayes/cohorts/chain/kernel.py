@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain import inlined, outer
+from her2bayes.cohorts.chain import fast, outer, referred
 from her2bayes.cohorts.chain.distance import (
     HERE,
     THERE,
@@ -54,7 +54,7 @@ RIDGES, REHEATS = 1, 2  # places in ``effort``, after the steps
 FIRM = 12.0  # sharpness from which other moves are tried more often
 
 
-@inlined
+@fast
 def plan_move(printed, patients, work, which):
     """Plan a move of one or two patients; whether it may change the order of exits."""
     if which == TIME:
@@ -72,7 +72,7 @@ def plan_move(printed, patients, work, which):
     return move_event(printed, patients, work)
 
 
-@inlined
+@fast
 def move_many(printed, patients, model, hazards, undo, work, which):
     """Move many patients; log ratio of target and proposals, whether the order of exits changed."""
     if which == SHIFT:
@@ -82,7 +82,7 @@ def move_many(printed, patients, model, hazards, undo, work, which):
     return move_warp(printed, patients, model, hazards, undo, work)
 
 
-@inlined
+@fast
 def screened_step(printed, patients, model, hazards, undo, work, sharpness, ranks):
     """The rest of a planned step that may change the screened test; whether it was accepted."""
     screen = work.screen
@@ -107,7 +107,7 @@ def screened_step(printed, patients, model, hazards, undo, work, sharpness, rank
     return False
 
 
-@inlined
+@fast
 def attempt(printed, patients, model, hazards, undo, work, sharpness, which, tally):
     """One Metropolis-Hastings step over patients with some move."""
     undo.size[0] = 0
@@ -136,7 +136,7 @@ def attempt(printed, patients, model, hazards, undo, work, sharpness, which, tal
         take_back(printed, patients, undo)
 
 
-@inlined
+@fast
 def step(printed, patients, model, hazards, undo, work, sharpness, tally):
     """One step over patients with a move chosen at random."""
     u = np.random.random()
@@ -179,6 +179,8 @@ def run(
     ``effort`` (3,) counts the steps, ridge moves and reheats; ``pace`` (1,) is the Hamiltonian
     step, adapted where asked.
     """
+    printed, patients, model = referred(printed), referred(patients), referred(model)
+    hazards, undo, work = referred(hazards), referred(undo), referred(work)
     np.random.seed(seed)
     counts, scratch = counts_of_exits(model)
     fill_hazards(model, theta, hazards)
@@ -200,6 +202,7 @@ def run(
 @outer
 def parameters(printed, patients, model, theta, seed, warm, apart, leaps, found):
     """Draws of theta given the patients as they are, every ``apart``-th into ``found``."""
+    printed, patients, model = referred(printed), referred(patients), referred(model)
     np.random.seed(seed)
     counts, scratch = counts_of_exits(model)
     count_exits(printed, patients, model, counts)

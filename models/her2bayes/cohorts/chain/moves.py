@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain import fast, inlined
+from her2bayes.cohorts.chain import fast
 from her2bayes.cohorts.chain.exchanges import partner
 from her2bayes.cohorts.chain.state import change, first_at, plan
 
@@ -150,7 +150,7 @@ def move_warp(printed, patients, model, hazards, undo, work):
 ANYWHERE = 0.3  # share of moves of a time that forget where it was
 
 
-@inlined
+@fast
 def crosses(patients, i, s):
     """Tell whether a new time of patient i could change any order of exits that matters."""
     now, then = patients.time[i], int(np.ceil(s))
@@ -165,13 +165,13 @@ def crosses(patients, i, s):
     return False
 
 
-@inlined
+@fast
 def random_scale():
     """Size of a move of time, from 0.05 to 40 months, in month tenths."""
     return 0.5 * np.exp(np.random.random() * 6.7)
 
 
-@inlined
+@fast
 def anywhere(printed, s):
     """Any time of the same stretch between printed times; -1 where there is none."""
     for k in range(printed.stretch.shape[0]):
@@ -181,7 +181,7 @@ def anywhere(printed, s):
     return -1.0
 
 
-@inlined
+@fast
 def move_time(printed, patients, work):
     """Move the time of one patient."""
     i = np.random.randint(patients.order.size)
@@ -195,7 +195,7 @@ def move_time(printed, patients, work):
     return ranks
 
 
-@inlined
+@fast
 def move_pair(printed, patients, work):
     """Move two times in opposite directions."""
     i = np.random.randint(patients.order.size)
@@ -211,7 +211,7 @@ def move_pair(printed, patients, work):
     return True
 
 
-@inlined
+@fast
 def move_one(printed, patients, work):
     """Give one patient another level of one factor, or turn an event into a censoring and back."""
     i = np.random.randint(patients.order.size)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain import fast, inlined, outer
+from her2bayes.cohorts.chain import fast, outer
 from her2bayes.cohorts.chain.distance import accepted, refresh
 from her2bayes.cohorts.chain.exchanges import a_death, another
 from her2bayes.cohorts.chain.reference_model import (
@@ -183,7 +183,7 @@ THETA_EVERY = 2  # rungs: theta costs as much as the exchanges
 ALIKE = 0.75
 
 
-@inlined
+@fast
 def exchange_labels(printed, patients, model, hazards, undo, work, factor):
     """Exchange one label between two patients; log ratio of the target.
 

@@ -1,4 +1,4 @@
-"""Reference model of reconstructed patients, compiled: hazards, densities and a Hamiltonian step.
+"""Survival of reconstructed patients: piecewise-exponential hazards, smoothed, pooled over groups.
 
     log h_mj  = log_hazard + sum_p X_mp scale_p beta_p + sigma (B z)_j      death, by model cell m
     log c_j   = log_censoring + sigma_c (B z_c)_j                           censoring, for everybody
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from her2bayes.cohorts.chain import fast, inlined, outer
+from her2bayes.cohorts.chain import fast, outer
 
 
 class Model(NamedTuple):
@@ -44,14 +44,14 @@ class Hazards(NamedTuple):
     leave: np.ndarray
 
 
-@inlined
+@fast
 def interval_of(model, s):
     """Interval that holds a time; the last is open."""
     width = model.start[1] if model.start.size > 1 else np.inf
     return min(int(s / width), model.start.size - 1)
 
 
-@inlined
+@fast
 def log_density(model, hazards, m, s, event):
     """Log density of leaving at s with or without an event, in model cell m."""
     j = interval_of(model, s)
@@ -68,7 +68,7 @@ def sizes(model):
     return intervals, columns, scales, intervals + 1 + columns + scales
 
 
-@inlined
+@fast
 def column_scale(model, theta, p):
     """Prior sd of a column's effect."""
     if model.block[p] < 0:
@@ -113,7 +113,7 @@ def fill_hazards(model, theta, hazards):
             )
 
 
-@inlined
+@fast
 def exposure(model, s, event, m, deaths, months, leaves, follow):
     """Add one patient's time and exit to the counts by cell and interval."""
     last = interval_of(model, s)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from her2bayes.cohorts.chain import fast, inlined
+from her2bayes.cohorts.chain import fast
 from her2bayes.cohorts.chain.reference_model import log_density
 
 
@@ -118,7 +118,7 @@ class Work(NamedTuple):
     chosen: np.ndarray
 
 
-@inlined
+@fast
 def resort(patients, i):
     """Move patient i to its place in the order of times."""
     order, place, time = patients.order, patients.place, patients.time
@@ -135,7 +135,7 @@ def resort(patients, i):
     place[i] = k
 
 
-@inlined
+@fast
 def rows_until(patients, time):
     """Number of rows no later than a time."""
     low, high = 0, patients.rows[0]
@@ -148,7 +148,7 @@ def rows_until(patients, time):
     return low
 
 
-@inlined
+@fast
 def first_at(patients, time):
     """Place of the first patient not before a time."""
     low, high = 0, patients.order.size
@@ -222,7 +222,7 @@ def open_row(printed, patients, row, i):
         k += 1
 
 
-@inlined
+@fast
 def slides(patients, i, row, time):
     """Tell whether the row of one event can move to a time without anybody in between."""
     if patients.row_deaths[row] > 1:
@@ -289,7 +289,7 @@ def assign(printed, patients, i, s, event, cell):  # noqa: C901 (what changes de
     return ratio
 
 
-@inlined
+@fast
 def plan(work, i, s, event, cell):
     """Plan a new state of one patient, without changing anything yet."""
     planned = work.plan
@@ -298,7 +298,7 @@ def plan(work, i, s, event, cell):
     planned.size[0] += 1
 
 
-@inlined
+@fast
 def carry_out(printed, patients, model, hazards, undo, work):
     """Make all planned changes; log ratio of the target."""
     planned, ratio = work.plan, 0.0
@@ -310,7 +310,7 @@ def carry_out(printed, patients, model, hazards, undo, work):
     return ratio
 
 
-@inlined
+@fast
 def change(printed, patients, model, hazards, undo, i, s, event, cell):
     """Propose a new state of one patient, remembering the old; log ratio of the target."""
     k = undo.size[0]
@@ -324,14 +324,14 @@ def change(printed, patients, model, hazards, undo, i, s, event, cell):
     return ratio + log_density(model, hazards, printed.model_cell[cell], s, event)
 
 
-@inlined
+@fast
 def take_back(printed, patients, undo):
     """Undo all changes, last first."""
     for k in range(undo.size[0] - 1, -1, -1):
         assign(printed, patients, undo.who[k], undo.s[k], undo.event[k], undo.cell[k])
 
 
-@inlined
+@fast
 def facts_hold(printed, patients):
     """Tell whether all counts are as printed."""
     for f in range(printed.fact_low.size):
@@ -340,7 +340,7 @@ def facts_hold(printed, patients):
     return True
 
 
-@inlined
+@fast
 def plan_keeps_facts(printed, patients, planned):
     """Tell whether counts stay as printed when all planned changes are made.
 

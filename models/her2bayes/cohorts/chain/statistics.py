@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from her2bayes.cohorts.chain import fast, inlined, summing
+from her2bayes.cohorts.chain import fast, summing
 
 GROUPS = 4  # groups that may be compared
 NEWTON_STEPS = 30
@@ -110,7 +110,7 @@ def sums_of_log_rank(risk, dead, rows, groups):
     return first, second, spread_one, spread_two, both
 
 
-@inlined
+@fast
 def log_rank(risk, dead, rows, groups, difference, variance):
     """Observed minus expected events of the groups after the first, and their variance."""
     if groups > 3:
@@ -211,7 +211,7 @@ def sums_of_cox(risk, dead, rows, groups, weight, weight_two):
     return first, second, info_one, info_two, both
 
 
-@inlined
+@fast
 def cox_step(risk, dead, rows, groups, beta, score, information, small):
     """Score and information of the partial likelihood at beta, Efron's ties."""
     if groups > 3:

@@ -23,7 +23,9 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED_IN_LEVELS = ("=", ",", ";", "|", "[", "]", "@", " vs ", "->", "\n")
 _REQUIRED = {"schema": int, "id": str, "title": str, "citation": str, "patients": int}
 _OPTIONAL = {"doi": str, "licence": str, "design": str, "time_unit": str, "alpha": float}
-_SECTIONS = ("methods", "factors", "measures", "endpoints")
+_TEXTS = ("methods", "headline")
+_NESTED = ("factors", "measures", "endpoints")
+_SECTIONS = (*_TEXTS, *_NESTED)
 _KEYS: dict[str, dict[str, type]] = {
     "factors": {"label": str, "levels": list},
     "measures": {"label": str, "unit": str},
@@ -34,6 +36,7 @@ _EXTRA_KEYS: dict[str, dict[str, type]] = {
     "measures": {},
     "endpoints": {"event": str},
 }
+_NO_NUMBERS = ("p_value", "significant")
 _TYPES = {
     str: "text in quotes",
     int: "a whole number",
@@ -94,16 +97,16 @@ def read_design(folder: Path) -> tuple[Design | None, list[Fault]]:
         remedy = 'write name = "text" or name = number; lists in [ ]'
         return None, [Fault(f"not a TOML file: {error}", file=file, row=row, remedy=remedy)]
     faults = [*_top_faults(meta, file)]
-    for section in _SECTIONS[1:]:
+    for section in _NESTED:
         faults += _section_faults(meta, section, file)
-    sections = {name: _entries(meta, name) for name in _SECTIONS[1:]}
+    sections = {name: _entries(meta, name) for name in _NESTED}
     factors = {name: _factor(name, given) for name, given in sections["factors"].items()}
     for factor in factors.values():
         if not factor.open:
             faults += _factor_faults(factor, factors, file)
     endpoints = sections["endpoints"]
     faults += _event_faults(endpoints, factors, file)
-    if any(name in meta and not isinstance(meta[name], dict) for name in _SECTIONS[1:]):
+    if any(name in meta and not isinstance(meta[name], dict) for name in _NESTED):
         return None, faults
     return Design(meta, factors, sections["measures"], endpoints), faults
 
@@ -126,13 +129,34 @@ def _top_faults(meta: Mapping[str, Any], file: Path) -> Iterator[Fault]:
             allowed = ", ".join((*known, *_SECTIONS))
             remedy = suggestion(name, (*known, *_SECTIONS))
             yield Fault("no such entry", file, None, name, allowed=allowed, remedy=remedy)
-    methods = meta.get("methods", {})
-    for name, value in methods.items() if isinstance(methods, dict) else ():
-        if not isinstance(value, str):
-            remedy = f"write {_TYPES[str]}"
-            yield Fault("wrong kind of entry", file, None, f"methods.{name}", value, remedy=remedy)
+    for section in _TEXTS:
+        yield from _text_faults(meta.get(section, {}), section, file)
     yield from _type_faults(meta, "", _REQUIRED, _OPTIONAL, file)
     yield from _value_faults(meta, file)
+
+
+def _text_faults(entries: Any, section: str, file: Path) -> Iterator[Fault]:
+    for name, value in entries.items() if isinstance(entries, dict) else ():
+        if not isinstance(value, str):
+            remedy = f"write {_TYPES[str]}; a name with a dot stands in quotes"
+            place = f"{section}.{name}"
+            yield Fault("wrong kind of entry", file, None, place, value, remedy=remedy)
+
+
+def headline_faults(design: Design, folder: Path, ledger: Mapping[str, str]) -> Iterator[Fault]:
+    """Entries of ``[headline]`` that name no number; ``ledger`` maps claim ids to statistics."""
+    entries = design.meta.get("headline", {})
+    for name, words in entries.items() if isinstance(entries, dict) else ():
+        place, file = f"headline.{name}", folder / DESIGN
+        if name not in ledger:
+            remedy = suggestion(name, ledger) or "name a claim_id of estimates.csv"
+            yield Fault("no such row in estimates.csv", file, None, place, name, remedy=remedy)
+        elif ledger[name] in _NO_NUMBERS:
+            remedy = "name the row that prints the number itself"
+            yield Fault("a row without a number", file, None, place, ledger[name], remedy=remedy)
+        if isinstance(words, str) and not words.strip():
+            remedy = 'write the quantity so that it reads after "the"'
+            yield Fault("no words for the quantity", file, None, place, remedy=remedy)
 
 
 def _value_faults(meta: Mapping[str, Any], file: Path) -> Iterator[Fault]:

@@ -7,63 +7,46 @@ from dataclasses import dataclass
 SCHEMA_VERSION = 1
 """Version of the study folder and of ``evidence.csv``; a folder names the version it follows."""
 
-EVIDENCE_COLUMNS = (
-    "claim_id",
-    "study",
-    "locator",
-    "estimand",
-    "statistic",
-    "published",
-    "published_lower",
-    "published_upper",
-    "published_p",
-    "reproduced",
-    "reproduced_lower",
-    "reproduced_upper",
-    "reproduced_p",
-    "method",
-    "posterior_median",
-    "posterior_lower",
-    "posterior_upper",
-    "posterior_probability",
-    "prior_median",
-    "prior_lower",
-    "prior_upper",
-    "prior_probability",
-    "contraction",
-    "verdict",
-    "note",
-    "unit",
-    "reading",
-    "model",
-    "fit_id",
-    "convergence",
-    "published_relation",
-    "published_text",
-    "evidence_kind",
-)
+_EVIDENCE: dict[str, type] = {
+    "claim_id": str,
+    "study": str,
+    "locator": str,
+    "estimand": str,
+    "statistic": str,
+    "published": float,
+    "published_lower": float,
+    "published_upper": float,
+    "published_p": float,
+    "reproduced": float,
+    "reproduced_lower": float,
+    "reproduced_upper": float,
+    "reproduced_p": float,
+    "method": str,
+    "posterior_median": float,
+    "posterior_lower": float,
+    "posterior_upper": float,
+    "posterior_probability": float,
+    "prior_median": float,
+    "prior_lower": float,
+    "prior_upper": float,
+    "prior_probability": float,
+    "contraction": float,
+    "verdict": str,
+    "note": str,
+    "unit": str,
+    "reading": str,
+    "model": str,
+    "fit_id": str,
+    "convergence": str,
+    "published_relation": str,
+    "published_text": str,
+    "evidence_kind": str,
+}
+
+EVIDENCE_COLUMNS = tuple(_EVIDENCE)
 """Columns of ``evidence.csv``, in order."""
 
-TEXT_COLUMNS = frozenset(
-    {
-        "claim_id",
-        "study",
-        "locator",
-        "estimand",
-        "statistic",
-        "method",
-        "verdict",
-        "note",
-        "unit",
-        "reading",
-        "model",
-        "fit_id",
-        "convergence",
-        "published_relation",
-        "published_text",
-        "evidence_kind",
-    }
-)
+TEXT_COLUMNS = frozenset(name for name, kind in _EVIDENCE.items() if kind is str)
 """Those of them that hold text."""
 
 VERDICTS = ("reproduces", "rounding", "method", "differs", "inconsistent", "not_checkable")

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
 from her2bayes.evidence.printed.csv_rows import Rows, check_cells, read_rows
-from her2bayes.evidence.printed.design import DESIGN, STUDY_ID, Design, Factor, read_design
+from her2bayes.evidence.printed.design import (
+    DESIGN,
+    STUDY_ID,
+    Design,
+    Factor,
+    headline_faults,
+    read_design,
+)
 from her2bayes.evidence.printed.ledger import check_ledger, remarks
 from her2bayes.evidence.printed.reconstruction_choices import choice_faults
 from her2bayes.evidence.printed.schema import LEDGER, MAX_FAULTS, TABLES
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Factor", "Printed", "Study", "load_study", "published_folder", "study_folder"]
 
 EXTERNAL = "external.csv"
-_OUTPUTS = ("evidence.csv", "findings.csv")
+_OUTPUTS = ("evidence.csv", "findings.csv", "key_results.csv")
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,6 +139,11 @@ class Study(Printed):
         return conclusions_of(self.tables[CONCLUSIONS].to_dict("records"))
 
     @property
+    def headline(self) -> dict[str, str]:
+        """Rows of the ledger the paper is known for: claim id -> the quantity in words."""
+        return {str(claim): str(words) for claim, words in self.meta.get("headline", {}).items()}
+
+    @property
     def words(self) -> Vocabulary:
         """Names the study declares, against which estimands are checked."""
         events = self.adverse_events
@@ -229,10 +241,32 @@ def load_study(name_or_path: str | Path) -> Study:
     claims = None if ledger.faults else {row["claim_id"] for row in ledger.rows}
     for name, read in files.items():
         faults += _shortened(_faults(name, read, words, claims), path / name)
+    if design and claims is not None:
+        faults += headline_faults(
+            design, path, {row["claim_id"]: row["statistic"] for row in ledger.rows}
+        )
     faults += choice_faults(path, words, claims)
     raise_if(faults)
     assert design is not None  # without a design there is at least one fault
     return _study(path, design, files)
+
+
+def load_studies(names: Sequence[str]) -> list[Study]:
+    """Load shipped studies by name and others by their folder; all faults are raised together."""
+    studies: list[Study] = []
+    faults: list[Fault] = []
+    for name in dict.fromkeys(names):
+        try:
+            studies.append(load_study(study_folder(name)))
+        except BadInput as bad:
+            faults += bad.faults
+    doubled = {s.id for s in studies if sum(s.id == other.id for other in studies) > 1}
+    faults += [
+        Fault("two studies have the same id", value=name, remedy="give each its own id")
+        for name in sorted(doubled)
+    ]
+    raise_if(faults)
+    return studies
 
 
 def _check_folder(path: Path, shipped: Sequence[str]) -> None:

@@ -24,13 +24,24 @@
     contents.querySelector("summary").focus();
   });
 
-  // Printing shows everything, also what is folded, and folds it again.
-  let folded = [];
-  window.addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
-    folded.forEach((d) => { d.open = true; });
+  // What is unfolded is printed. Two buttons unfold everything, one of them to print it.
+  const folds = () => [...document.querySelectorAll("main details")];
+  const unfold = document.querySelector("[data-unfold]");
+  unfold?.addEventListener("click", () => {
+    const open = folds().some((fold) => !fold.open);
+    folds().forEach((fold) => { fold.open = open; });
+    unfold.textContent = open ? "Fold everything" : "Unfold everything";
   });
-  window.addEventListener("afterprint", () => folded.forEach((d) => { d.open = false; }));
+  document.querySelector("[data-print]")?.addEventListener("click", () => {
+    const closed = folds().filter((fold) => !fold.open);
+    closed.forEach((fold) => { fold.open = true; });
+    root.classList.add("whole");
+    window.addEventListener("afterprint", () => {
+      closed.forEach((fold) => { fold.open = false; });
+      root.classList.remove("whole");
+    }, { once: true });
+    window.print();
+  });
 
   // A link to a fit, or to something folded, opens it.
   const addressed = () => { try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; } };

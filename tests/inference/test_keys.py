@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.inference.digest import data_digest, key, versions
+from her2bayes.inference.store import data_digest, fit_key
+from her2bayes.version import versions
 
 
 def array() -> xr.DataArray:
@@ -51,7 +52,7 @@ def test_versions_are_read_without_importing() -> None:
 
 
 def test_key_is_twelve_hexadecimal_digits_of_the_content() -> None:
-    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
-    assert key({"a": 1}) != key({"a": 2})
-    assert len(key({})) == 12
-    assert int(key({}), 16) >= 0
+    assert fit_key({"a": 1, "b": 2}) == fit_key({"b": 2, "a": 1})
+    assert fit_key({"a": 1}) != fit_key({"a": 2})
+    assert len(fit_key({})) == 12
+    assert int(fit_key({}), 16) >= 0
