@@ -7,6 +7,7 @@ from typing import Any
 import greenwood as gw
 import numpy as np
 import pandas as pd
+import pymc as pm
 import pytest
 import xarray as xr
 from scipy import stats
@@ -20,7 +21,7 @@ from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
 from her2bayes.inference.structure import compiler_flags, structure
 from her2bayes.survival import survival
-from her2bayes.survival.parts import centred, event_weights, parts, walk_basis
+from her2bayes.survival.parts import event_weights, informed, parts, walk_basis
 
 
 def cells_of(number: int = 300, seed: int = 1, intervals: int = 6, **options: Any) -> xr.Dataset:
@@ -81,8 +82,9 @@ def test_log_density_equals_poisson_by_hand():
         value = model.compile_logp(vars=[model["events"]], mode="FAST_COMPILE")(point)
     scale = {"baseline": point["smoothing_log__"], "her2": point["spread_her2_log__"]}
     terms = {}
-    for part in centred(cells, parts(cells)):
-        coefficient = point[f"{part.name}_free"] * np.exp(scale[part.name]) ** (1 - part.centring)
+    for part in informed(cells, parts(cells)):
+        sd = np.exp(scale[part.name])
+        coefficient = point[f"{part.name}_free"] * sd / np.sqrt(1 + part.information * sd**2)
         terms[part.name] = part.basis.to_numpy() @ coefficient
     hazard = np.exp(point["reference_log_hazard"] + terms["her2"][:, None] + terms["baseline"])
     expected = stats.poisson.logpmf(cells["events"], cells["person_months"] * hazard).sum()
@@ -125,22 +127,40 @@ def test_walk_has_the_same_prior_for_any_number_of_intervals():
     assert np.sqrt(change @ change) == pytest.approx(1, abs=0.03)
 
 
-def test_rotation_and_centring_leave_the_prior_alone():
-    for part in centred(cells_of(by=["her2", "hr"]), parts(cells_of(by=["her2", "hr"]))):
+def test_rotation_leaves_the_prior_alone():
+    for part in parts(cells_of(by=["her2", "hr"])):
         flat = part.basis.to_numpy().reshape(-1, part.basis.sizes["coefficient"])
         if part.name == "her2":
             np.testing.assert_allclose(flat @ flat.T, np.eye(3) - 1 / 3, atol=1e-12)
         if part.name == "hr":
             np.testing.assert_allclose(flat[1] - flat[0], 1.0)
-        assert ((part.centring >= 0) & (part.centring <= 1)).all()
 
 
-def test_more_patients_are_centred_more():
-    few, many = (
-        {p.name: p.centring for p in centred(c, parts(c))}
-        for c in (cells_of(100), cells_of(100_000))
-    )
-    assert few["baseline"].max() < many["baseline"].max()
+def test_information_is_the_curvature_of_the_log_likelihood():
+    """Minus the second derivative by each coefficient, by hand, where cells have what they expect.
+
+    Holds for each cause by itself, and a thousand times the patients have a thousand times it.
+    """
+    cells = cells_of()
+    cells["events"] = cells["person_months"] * 0.02
+    for part in informed(cells, parts(cells)):
+        square = part.basis**2 * cells["events"]
+        by_hand = square.sum([dim for dim in square.dims if dim != "coefficient"])
+        np.testing.assert_allclose(part.information, by_hand, rtol=0.02)
+    causes = xr.concat([cells["events"], 9 * cells["events"]], "cause")
+    for part in informed(cells.assign(events=causes), parts(cells)):
+        np.testing.assert_allclose(part.information[1], 9 * part.information[0], rtol=0.02)
+
+
+@pytest.mark.parametrize("patients", [10, 100_000])
+def test_information_leaves_the_prior_alone(patients: int):
+    """Zero-sum effects of three levels over their spread: their squares sum to chi-square(2)."""
+    with compiler_flags():
+        model = survival.build(cells_of(patients))
+        asked = [model[name].values for name in ("spread_her2", "term_her2")]
+        spread, effects = pm.draw(asked, 2000, mode="FAST_COMPILE", random_seed=1)
+    square = np.square(effects).reshape(2000, -1).sum(axis=1) / spread**2
+    assert stats.kstest(square, stats.chi2(2).cdf).pvalue > 0.001
 
 
 def test_mode_under_flat_priors_is_the_poisson_glm():

@@ -32,7 +32,7 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior, complete, prior
-from her2bayes.survival.parts import centred, parts, term, variable
+from her2bayes.survival.parts import informed, parts, term, variable
 
 DEFAULT_PRIORS = {
     "reference_log_hazard": prior(
@@ -105,7 +105,7 @@ def build(data: Any, priors: Mapping[str, Prior] | None = None, **options: Any) 
             log_hazard = variable("interval_log_hazard", priors, dims=(*lead, *strata, "interval"))
         else:
             log_hazard = variable("reference_log_hazard", priors, dims=lead)
-        for part in centred(cells, found):
+        for part in informed(cells, found):
             log_hazard = log_hazard + term(part, priors, lead)
         hazard = pmd.math.exp(log_hazard)
         spent = np.maximum(cells["person_months"].values, NOBODY)

@@ -32,10 +32,10 @@ import xarray as xr
 from her2bayes.bayes.crossing import number
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.survival.parts import (
-    centred,
     contrast,
     event_weights,
     factors,
+    informed,
     levels,
     parts,
     term,
@@ -82,7 +82,7 @@ def build(
     with pm.Model(coords=coords) as model:
         log_hazard = variable("reference_log_hazard", priors)
         found = parts(pooled(cells, external), **options)
-        for part in centred(pooled(cells, external, max(own, LEAST), power), found):
+        for part in informed(pooled(cells, external, max(own, LEAST), power), found):
             log_hazard = log_hazard + term(part, priors, ())
         tau = variable("tau", priors)
         free = pmd.Normal("offset_free", mu=0, sigma=1, dims=("study", "offset_of"))
