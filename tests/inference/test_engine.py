@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import xarray as xr
 from her2bayes.bayes.prior import prior
 from her2bayes.inference import engine
 from her2bayes.inference import structure as graphs
+from her2bayes.inference.convergence import diagnostics, verdict
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.structure import compiler_flags, structure
 
@@ -76,3 +79,29 @@ def test_draws_do_not_depend_on_what_was_compiled_before(
     xr.testing.assert_identical(first, draws([9, 0, 1], "abc", narrow))
     assert list(after["centre"].values[:2]) == ["x", "y"]
     np.testing.assert_allclose(first["log_rate"].std(), 0.1, rtol=0.1)
+
+
+@pytest.mark.slow
+def test_a_model_that_diverges_is_sampled_again_with_smaller_steps() -> None:
+    """Neal's funnel: the run with fewest divergences counts, and the other checks still fail it."""
+    import pymc as pm
+
+    with compiler_flags():
+        with pm.Model() as funnel:
+            spread = pm.Normal("spread", 0, 3)
+            pm.Normal("x", 0, pm.math.exp(spread / 2), shape=9)
+        large = replace(SHORT, draws=1000, target_accept=0.6)
+        draws, stats, _ = engine.sample(funnel, large)
+        with pm.Model() as normal:
+            pm.Normal("x", 0, 1)
+        once = engine.sample(normal, SHORT)[1]
+    found = diagnostics(stats)
+    by_target = {
+        float(target): int(number)
+        for number, target in re.findall(r"(\d+) at ([0-9.]+)", found.repeated)
+    }
+    assert len(by_target) > 1
+    assert list(by_target) == [0.6, *engine.SMALLER_STEPS][: len(by_target)]
+    assert found.divergences == min(by_target.values()) < by_target[0.6]
+    assert not verdict(draws["spread"], found).passed
+    assert not diagnostics(once).repeated

@@ -19,9 +19,9 @@ from her2bayes.estimand import parse
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
 from her2bayes.evidence.printed.study import published_folder
 from her2bayes.evidence.simulate import cohort
+from her2bayes.inference.fit import Specification
 from her2bayes.inference.predictive import RARE
 from her2bayes.inference.store import Store
-from her2bayes.survival import fitted
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fit_survival.py"
 COLUMNS = ("--time", "months", "--event", "event")
@@ -142,8 +142,8 @@ def test_a_small_cohort_end_to_end(tmp_path: Path):
     assert len(list((out / "fits").glob("survival-*.nc"))) <= 2
 
     with pytest.MonkeyPatch.context() as patch:  # the same fit, which a shared report never keeps
-        kept, careful = Store(out / "fits"), fitted.careful_fit
-        patch.setattr(fitted, "careful_fit", lambda *a: careful(*a[:2], kept))
+        kept, fits = Store(out / "fits"), Specification.fit
+        patch.setattr(Specification, "fit", lambda *a: fits(*a[:2], kept))
         check_report_to_share(arguments[:-1], tmp_path / "shared")
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 import her2bayes as hb
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.follow_up import read_follow_up
-from her2bayes.inference.fit import Fit
+from her2bayes.inference.fit import Fit, Specification
 from her2bayes.inference.store import data_digest
 from her2bayes.survival import fitted
 from her2bayes.survival.parts import factors, levels, parts
@@ -65,7 +65,7 @@ def made_up(model: Any, *_: Any) -> Fit:
 @pytest.fixture(autouse=True, scope="module")
 def unsampled() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitted, "careful_fit", made_up)
+        patch.setattr(Specification, "fit", made_up)
         yield
 
 
@@ -199,7 +199,7 @@ def test_options_reach_the_model() -> None:
 def test_what_cannot_be_is_refused_before_a_draw(
     asked: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitted, "careful_fit", lambda *_: pytest.fail("it was fitted"))
+    monkeypatch.setattr(Specification, "fit", lambda *_: pytest.fail("it was fitted"))
     with pytest.raises(BadInput, match=message):
         hb.fit_survival(patients(), **{**COLUMNS, **asked})
 
@@ -265,7 +265,7 @@ def test_a_model_of_ones_own_answers_through_its_log_hazard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.py").write_text(OWN)
-    monkeypatch.setattr(fitted, "careful_fit", own_fit)
+    monkeypatch.setattr(Specification, "fit", own_fit)
     fit = hb.fit_survival(
         patients(), **COLUMNS, by={"her2": BY["her2"]}, model=tmp_path / "mine.py"
     )

@@ -33,7 +33,7 @@ from her2bayes.evidence.printed.study import Study, load_study, study_folder
 
 @dataclass(frozen=True)
 class Kind:
-    """How a model is calibrated: simulator, answers, design, size of steps, options.
+    """How a model is calibrated: simulator, answers, design, options.
 
     ``options`` are those of the model's ``build``. A thousand draws a study are enough unless few
     of them are effective, as of a mean that the data hardly tell: then their intervals cover too
@@ -43,7 +43,6 @@ class Kind:
     draw: Callable[[np.random.Generator, Design], Simulated]
     answers: Callable[[Design, Any, xr.Dataset], Draws]
     design: Callable[[str, str, str], Design]
-    target_accept: float = 0.9
     study: str = "shi2023"
     by: str = "site"
     draws: int = 500

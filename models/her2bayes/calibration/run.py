@@ -55,8 +55,7 @@ def simulate(
 
     rng = np.random.default_rng([seed, number])
     kind = kinds()[design.model]
-    accept = max(sampling.target_accept, kind.target_accept)
-    sampling = replace(sampling, target_accept=accept, draws=max(sampling.draws, kind.draws))
+    sampling = replace(sampling, draws=max(sampling.draws, kind.draws))
     made = kind.draw(rng, design)
     with engine.compiler_flags():
         model = design.build(made.data, **kind.options)

@@ -77,12 +77,16 @@ def sentence() -> str:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What a sampler run says about itself: chains, draws per chain, divergences, least E-BFMI."""
+    """What a sampler run says about itself: chains, draws per chain, divergences, least E-BFMI.
+
+    ``repeated``, where it was sampled more than once, has the divergences of each run.
+    """
 
     chains: int
     draws: int
     divergences: int
     bfmi: float
+    repeated: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -126,6 +130,7 @@ def diagnostics(sample_stats: xr.Dataset) -> Diagnostics:
         draws=energy.shape[1],
         divergences=int(sample_stats["diverging"].sum()),
         bfmi=float(np.min(step / energy.var(axis=1))),
+        repeated=str(sample_stats.attrs.get("repeated", "")),
     )
 
 

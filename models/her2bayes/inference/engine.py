@@ -22,7 +22,7 @@ import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from hashlib import sha256
 from itertools import pairwise
@@ -46,6 +46,8 @@ __all__ = ["compiled_model", "compiler_flags", "sample"]
 
 PACKAGE = __name__.partition(".")[0]
 _SAMPLE_STATS = ("diverging", "energy", "logp", "lp", "n_steps", "depth", "tree_depth", "step_size")
+SMALLER_STEPS = (0.98, 0.998)
+"""Target acceptance of a second and a third run, where transitions of the run before diverged."""
 
 log = logging.getLogger(__name__)
 
@@ -95,13 +97,26 @@ def sample(
 ) -> tuple[xr.Dataset, xr.Dataset, dict[str, float]]:
     """Draw from the posterior; return draws, sampler statistics and the seconds spent.
 
+    Where transitions diverged, the model is sampled again with smaller steps, up to twice; the run
+    with fewest counts, and the statistics' attribute ``repeated`` has the number in each.
     ``name`` is what the user is told that is compiled and sampled.
 
     Draws do not depend on ``cores``, on what was compiled before, nor on a warm or cold cache.
     """
     run = _nutpie if sampling.sampler == "nutpie" else _pymc
-    draws, stats, seconds = run(model, sampling, cores, progress, name)
+    smaller = [target for target in SMALLER_STEPS if target > sampling.target_accept]
+    runs, diverged = {}, {}
+    for target in (sampling.target_accept, *smaller):
+        runs[target] = run(model, replace(sampling, target_accept=target), cores, progress, name)
+        diverged[target] = int(runs[target][1]["diverging"].sum())
+        if not diverged[target]:
+            break
+    draws, stats, _ = runs[min(diverged, key=diverged.__getitem__)]
     stats = stats[[name for name in _SAMPLE_STATS if name in stats]]
+    if len(runs) > 1:
+        counts = ", ".join(f"{number} at {target:g}" for target, number in diverged.items())
+        stats.attrs["repeated"] = f"best of {len(runs)} runs; by target acceptance: {counts}"
+    seconds = {part: sum(one[2][part] for one in runs.values()) for part in ("compile", "sample")}
     return _labelled(draws, model), stats, seconds
 
 

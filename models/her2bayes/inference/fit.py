@@ -59,6 +59,13 @@ class Specification:
         """Build the model; call within ``engine.compiler_flags``."""
         return self.build(self.data, dict(self.priors), **dict(self.options))
 
+    def fit(self, sampling: Sampling, store: Store | None = None, cores: int | None = None) -> Fit:
+        """Fit the model with all that is kept of one, or read it from the store."""
+        return fit(
+            self.build, self.data, priors=self.priors, options=self.options,
+            sampling=sampling, store=store, cores=cores,
+        )  # fmt: skip
+
     @property
     def name(self) -> str:
         """Name of the model file."""

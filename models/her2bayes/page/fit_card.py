@@ -347,7 +347,7 @@ def _diagnostics(fit: Fit) -> dict[str, str]:
         "Max R-hat": number(max(rhat), 3) + (" (too large)" if max(rhat) > RHAT_MAX else ""),
         "Min bulk ESS": number(min(bulk), 0),
         "Min tail ESS": number(min(tail), 0),
-        "Divergences": str(run.divergences),
+        "Divergences": str(run.divergences) + (f" ({run.repeated})" if run.repeated else ""),
         "Min E-BFMI": number(run.bfmi, 2),
     }
 

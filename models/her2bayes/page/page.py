@@ -115,6 +115,11 @@ def _paragraph(page: StudyPage) -> str:
             f"after {chosen['tune']} of adaptation, target acceptance "
             f"{chosen['target_accept']:g}, seed {run['seed']}."
         )
+        if again := sum("best of" in card["diagnostics"].get("Divergences", "") for card in cards):
+            said.append(
+                f"For {again} of the fits transitions diverged, so they were sampled again with "
+                "smaller steps."
+            )
         if any(card.get("model") == "reconstructed_survival" for card in cards):
             said.append(
                 "Patients behind printed survival numbers were drawn by parallel tempering, so "

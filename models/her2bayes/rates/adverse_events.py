@@ -5,9 +5,11 @@ For event e of body system b, and the stages s = any, severe given any:
     any[e]      ~ Binomial(patients[e], rate_any[e])
     severe[e]   ~ Binomial(any[e], rate_given_any[e])
     logit rate[s, e] = mu[s] + system[s, b of e] + event[s, e]
-    system[s, b] = raw_system[s, b] * tau_system[s],          raw_system[s, b] ~ Normal(0, 1)
-    event[s, e] = raw[s, e] * tau_event[s] / stretch[s, e],   raw[s, e] ~ Normal(0, stretch[s, e])
+    event[s, e]  = raw[s, e] * tau_event[s] / stretch[s, e],  raw[s, e] ~ Normal(0, stretch[s, e])
     stretch[s, e] = sqrt(1 + information[s, e] * tau_event[s]^2)
+    system[s, b] = raw_system[s, b] * tau_system[s] / stretch_system[s, b]
+    raw_system[s, b] ~ Normal(0, stretch_system[s, b])
+    stretch_system[s, b] = sqrt(1 + tau_system[s]^2 * sum of information / stretch^2 over e in b)
     mu[s]       ~ Normal
     tau_system[s], tau_event[s] ~ HalfNormal
     rate_severe[e] = rate_any[e] * rate_given_any[e]
@@ -82,11 +84,13 @@ def build(counts: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.M
         mu = pm.Normal("mu", numbers["mu_mu"], numbers["mu_sigma"], dims="stage")
         tau_system = pm.HalfNormal("tau_system", numbers["tau_system_sigma"], dims="stage")
         tau_event = pm.HalfNormal("tau_event", numbers["tau_event_sigma"], dims="stage")
-        raw_system = pm.Normal("raw_system", 0, 1, dims=("stage", "system"))
         stretch = pm.math.sqrt(1 + information * tau_event[:, None] ** 2)
         raw = pm.Normal("raw", 0, stretch, dims=("stage", "event"))
-        system = (raw_system[:, :, None] * member).sum(axis=1) * tau_system[:, None]
-        level = mu[:, None] + system
+        of_system = ((information / stretch**2)[:, None, :] * member).sum(axis=2)
+        stretch_system = pm.math.sqrt(1 + of_system * tau_system[:, None] ** 2)
+        raw_system = pm.Normal("raw_system", 0, stretch_system, dims=("stage", "system"))
+        system = raw_system * tau_system[:, None] / stretch_system
+        level = mu[:, None] + (system[:, :, None] * member).sum(axis=1)
         log_odds = level + raw * tau_event[:, None] / stretch
         rate = pm.Deterministic("rate", pm.math.invlogit(log_odds), dims=("stage", "event"))
         pm.Deterministic("rate_severe", rate[0] * rate[1], dims="event")

@@ -233,12 +233,8 @@ def _both_arms(counts: xr.Dataset, gamma: Any, theta: Any, weight: Any) -> Any:
 
 
 KINDS: Mapping[str, Kind] = {
-    "response": Kind(
-        draw_response, response_of, by_response, 0.98, "ni2025", "prior_trop2", draws=2000
-    ),
-    "best_response": Kind(draw_best_response, best_response_of, by_response, 0.9, "ni2025", "ihc"),
-    "adverse_events": Kind(draw_events, events_of, by_event, 0.95, "ni2025", draws=1000),
-    "adverse_events_two_arms": Kind(
-        draw_two_arms, two_arms_of, by_event, 0.95, "ni2025", draws=1000
-    ),
+    "response": Kind(draw_response, response_of, by_response, "ni2025", "prior_trop2", draws=2000),
+    "best_response": Kind(draw_best_response, best_response_of, by_response, "ni2025", "ihc"),
+    "adverse_events": Kind(draw_events, events_of, by_event, "ni2025", draws=1000),
+    "adverse_events_two_arms": Kind(draw_two_arms, two_arms_of, by_event, "ni2025", draws=1000),
 }

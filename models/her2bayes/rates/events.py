@@ -14,7 +14,7 @@ other follow-up are no part of these probabilities.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,16 +60,8 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
     from her2bayes.inference.sampling import Sampling
 
-CAREFUL = 0.99
-"""Acceptance asked of the sampler."""
-
 THRESHOLDS = (0.20, 0.05)
 """Rates whose exceedance is reported: events of any severity, severe events."""
-
-
-def careful(sampling: Sampling) -> Sampling:
-    """Small steps."""
-    return replace(sampling, target_accept=max(sampling.target_accept, CAREFUL))
 
 
 def modelled(events: AdverseEvents) -> xr.Dataset:
@@ -86,7 +78,7 @@ def fit_events(
     if not events.names:
         return None
     say("adverse events")
-    return make(one_arm.build, modelled(events), priors=priors, sampling=careful(sampling))
+    return make(one_arm.build, modelled(events), priors=priors, sampling=sampling)
 
 
 def event_part(events: AdverseEvents, done: Fit) -> Part:
@@ -310,7 +302,7 @@ def fit_arms(
     for severity, table in arms.single.items():
         say(f"adverse events of two arms, {severity}")
         ordered = table.isel(arm=[1, 0]) if _turned(table) else table
-        found[severity] = make(two_arms.build, ordered, priors=priors, sampling=careful(sampling))
+        found[severity] = make(two_arms.build, ordered, priors=priors, sampling=sampling)
     return found
 
 

@@ -52,9 +52,6 @@ ORDERED = "ordered"
 MOST_SAMPLED = 24
 """Levels up to which rates are sampled: beyond, quadrature gives the same posterior in seconds."""
 
-CAREFUL = 0.98
-"""Acceptance asked of the sampler: with two levels the spread between them is wide open."""
-
 Counts = Mapping[tuple[str, str], xr.Dataset]
 """ResponseCounts by group of responses and factor, factor empty for all patients."""
 
@@ -345,7 +342,6 @@ def fit_levels(
     data: ResponseData, make: Make, sampling: Sampling, say: Say, priors: Mapping[str, Prior]
 ) -> tuple[Levels, ...]:
     """Rates of every factor that is compared, with robust exchangeability."""
-    careful = replace(sampling, target_accept=max(sampling.target_accept, CAREFUL))
     found = []
     for (group, factor), counts in compared(data.counts).items():
         say(f"response rates: {group} by {data.labels.get(factor, factor)}")
@@ -356,7 +352,7 @@ def fit_levels(
             written = {name: str(value) for name, value in priors.items()}
             done = ExactFit("rate_exact", {**inputs, **written})
         else:
-            done = make(model.build, counts, priors=priors, sampling=careful)
+            done = make(model.build, counts, priors=priors, sampling=sampling)
         found.append(Levels(group, factor, counts, done, priors, sampling))
     return tuple(found)
 

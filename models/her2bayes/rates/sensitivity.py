@@ -235,9 +235,7 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
         return replace(found, numbers=numbers, fit_id=data["fit_id"], reason=data["note"])
     spec = specification(target, BASE)
     assert spec is not None  # the page's model
-    fitted = fit(
-        spec.build, spec.data, sampling=sampling_of(target, sampling), store=store, cores=1
-    )
+    fitted = fit(spec.build, spec.data, sampling=sampling, store=store, cores=1)
     found = of_fit(target, spec, fitted)
     if data["model"] != LEVELS:
         return found
@@ -246,13 +244,6 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
     part = Levels(group, factor, data["counts"], fitted, spec.priors, sampling).part
     after, before = (of_parts([part], [asked], name)[asked] for name in (POSTERIOR, BEFORE))
     return replace(found, draws={str(asked): (after, before)})
-
-
-def sampling_of(target: Target, sampling: Sampling) -> Sampling:
-    """Small steps, as the page takes them."""
-    careful = {LEVELS: responses.CAREFUL, EVENTS: events.CAREFUL}
-    accept = careful.get(target.data["model"], sampling.target_accept)
-    return replace(sampling, target_accept=max(sampling.target_accept, accept))
 
 
 def specification(target: Target, of: Scenario) -> Specification | None:

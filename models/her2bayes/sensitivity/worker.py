@@ -224,15 +224,9 @@ def baseline(target: Target, sampling: Sampling, fits: Store | None) -> Drawn:
     if made is not None:
         found: Drawn = made(target, sampling, fits)
         return found
-    from her2bayes.inference.fit import fit
-
     spec = specification(target, BASE)
     assert spec is not None  # a family without a baseline of its own has a model
-    return of_fit(
-        target, spec,
-        fit(spec.build, spec.data, priors=spec.priors, options=spec.options,
-            sampling=settings(target, sampling), store=fits, cores=1),
-    )  # fmt: skip
+    return of_fit(target, spec, spec.fit(settings(target, sampling), fits, 1))
 
 
 def of_fit(target: Target, spec: Specification, fitted: Fit) -> Drawn:
@@ -259,17 +253,14 @@ def of_fit(target: Target, spec: Specification, fitted: Fit) -> Drawn:
 
 
 def refitted(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
-    """Full refit; once more, longer and with smaller steps, if it fails its verdict."""
+    """Full refit; once more, twice as long, if it fails its verdict."""
     spec = specification(target, of)
     assert spec is not None  # asked by the caller
     first = settings(target, sampling)
     found = _refitted(target, of, spec, first)
     if not any(failed(str(verdict(x, found.diagnostics))) for x, _ in found.draws.values()):
         return found
-    longer = replace(
-        first, draws=2 * first.draws, tune=2 * first.tune,
-        target_accept=(1 + first.target_accept) / 2,
-    )  # fmt: skip
+    longer = replace(first, draws=2 * first.draws, tune=2 * first.tune)
     return _refitted(target, of, spec, longer)
 
 

@@ -7,7 +7,7 @@ Kaplan–Meier curve) and by contrasts of its levels. All estimands carry their 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ from her2bayes.evidence.patients.survival_cells import (
 )
 from her2bayes.inference import fit as refit
 from her2bayes.inference.estimates import estimates_table
-from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store
 from her2bayes.survival.classical import classical_rows, variants
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from her2bayes.evidence.patients.follow_up import FollowUp
-
-CAREFUL = 0.99  # target acceptance of the second attempt, where the first one had divergences
+    from her2bayes.inference.fit import Fit
 
 Say = Callable[[str], None]
 
@@ -155,23 +153,4 @@ def run(
     say("aggregating")
     prepared = prepare(follow_up, asked)
     say(f"fitting {follow_up.patients} patients, {follow_up.events} events")
-    return prepared.with_fit(careful_fit(prepared.model, sampling, store, cores))
-
-
-def careful_fit(
-    model: refit.Specification, sampling: Sampling, store: Store | None, cores: int | None = None
-) -> Fit:
-    """Fit, and once more in smaller steps where there were divergences; the better one counts."""
-
-    def attempt(settings: Sampling) -> Fit:
-        return fit(
-            model.build, model.data, priors=model.priors, options=model.options,
-            sampling=settings, store=store, cores=cores,
-        )  # fmt: skip
-
-    found = attempt(sampling)
-    if not found.diagnostics.divergences or sampling.target_accept >= CAREFUL:
-        return found
-    again = attempt(replace(sampling, target_accept=CAREFUL))
-    better = again.diagnostics.divergences < found.diagnostics.divergences
-    return again if better else found
+    return prepared.with_fit(prepared.model.fit(sampling, store, cores))

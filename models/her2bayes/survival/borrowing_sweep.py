@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,12 @@ from her2bayes.inference.convergence import Diagnostics, diagnostics, verdict
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store, data_digest, fit_key
-from her2bayes.survival.analysis import CAREFUL
 from her2bayes.survival.draws import draws as answers
 from her2bayes.survival.piecewise import log_hazard
 from her2bayes.survival.survival_borrowing import build
 from her2bayes.version import versions
 
 NAME = "survival_borrowing"
-SMALLER_STEPS = (CAREFUL, 0.998)  # where a run has divergences: one of 42 would mark half a table
 Say = Callable[[str], None]
 
 
@@ -132,12 +130,6 @@ def _run(
     with engine.compiler_flags():
         graph = build(model.data, model.priors, **asdict(setting), **model.options)
         draws, stats, _ = engine.sample(graph, sampling)
-        for target in SMALLER_STEPS:
-            if not int(stats["diverging"].sum()) or sampling.target_accept >= target:
-                continue
-            again = engine.sample(graph, replace(sampling, target_accept=target))
-            if int(again[1]["diverging"].sum()) < int(stats["diverging"].sum()):
-                draws, stats, _ = again
     cells, external = model.cells, model.external.cells.sum("study")
     groups = [str(dim) for dim in cells["person_months"].dims]
     hazard = log_hazard(draws, cells).drop_vars(["interval_start", "interval_end"])

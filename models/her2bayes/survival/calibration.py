@@ -40,7 +40,7 @@ MONTHS = "months"
 
 TRIAL_EDGES = np.linspace(0, 60, 61)
 TRIAL_PATIENTS = 560  # about 400 events with censoring uniform on 24 to 60 months
-TRIAL_SAMPLING = Sampling(draws=500, tune=500, chains=2, target_accept=0.95)
+TRIAL_SAMPLING = Sampling(draws=500, tune=500, chains=2)
 TRIAL_INTERVALS = 20
 
 
@@ -119,9 +119,7 @@ def _mean_to_60(hazard: np.ndarray) -> float:
     return float(((alive[:-1] - alive[1:]) / rate).sum())
 
 
-KINDS: Mapping[str, Kind] = {
-    "survival": Kind(draw_survival, survival_of, by_class, 0.97, draws=1000)
-}
+KINDS: Mapping[str, Kind] = {"survival": Kind(draw_survival, survival_of, by_class, draws=1000)}
 
 
 def log_ratio(months: np.ndarray, crossing: bool) -> np.ndarray:

@@ -37,7 +37,7 @@ from her2bayes.evidence.patients.survival_cells import cut_points, exit_counts, 
 from her2bayes.evidence.simulate import event_times
 from her2bayes.inference import fit
 from her2bayes.inference.predictive import INFORMATIVE, commonest, tail
-from her2bayes.survival.analysis import Analysis, careful_fit
+from her2bayes.survival.analysis import Analysis
 from her2bayes.survival.doors import Specification
 from her2bayes.survival.piecewise import OWN, log_hazard
 from her2bayes.survival.piecewise import log_hazard as log_hazard_of
@@ -400,7 +400,7 @@ def compare_models(
             complete(other.priors, other.defaults),
             other.options(result.follow_up),
         )
-        found = careful_fit(changed, sampling, store)
+        found = changed.fit(sampling, store)
         scores[name] = patient_elpd(log_hazard_of(found.posterior, cells), exits)
     return compare(scores)
 
@@ -421,7 +421,7 @@ def leave_one_group_out(
     for level in result.cells[factor].to_numpy():
         say(f"leaving out {factor}={level}")
         cells = without_group(result.cells, factor, str(level))
-        found = careful_fit(replace(result.model, data=cells), sampling, store)
+        found = replace(result.model, data=cells).fit(sampling, store)
         inside = exits[exits[factor].astype(str) == str(level)]
         values: Mapping[str, xr.Dataset] = {"": found.posterior, "with_": result.fit.posterior}
         row: dict[str, Any] = {"factor": factor, "level": str(level)}

@@ -33,7 +33,7 @@ from her2bayes.results.fitted import Asked, Figures, Fitted
 from her2bayes.survival import borrowing as choices
 from her2bayes.survival import borrowing_section, comparison, drawings, section
 from her2bayes.survival import comparison as checks
-from her2bayes.survival.analysis import Analysis, careful_fit, prepare
+from her2bayes.survival.analysis import Analysis, prepare
 from her2bayes.survival.borrowing import Borrowed, Borrowing
 from her2bayes.survival.doors import (
     MODELS,
@@ -187,7 +187,7 @@ def fit_survival(
     say("aggregating")
     prepared = prepare(follow_up, asked)
     say(f"fitting {follow_up.patients} patients, {follow_up.events} events")
-    analysis = prepared.with_fit(careful_fit(prepared.model, settings, kept))
+    analysis = prepared.with_fit(prepared.model.fit(settings, kept))
     say("estimating")
     borrowed = None
     if elsewhere:

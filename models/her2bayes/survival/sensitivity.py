@@ -24,7 +24,6 @@ from her2bayes.inference import fit
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
 from her2bayes.sensitivity.target import Drawn, Target
 from her2bayes.survival import survival_borrowing
-from her2bayes.survival.analysis import careful_fit
 from her2bayes.survival.draws import draws as draws_of
 from her2bayes.survival.draws import faults
 from her2bayes.survival.survival import DEFAULT_PRIORS, build
@@ -274,11 +273,11 @@ def scenario_cells(target: Target, of: Scenario) -> xr.Dataset:
 
 
 def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
-    """Analysis as ``fit_survival`` reports it: the same fit, or its second attempt."""
+    """Analysis as ``fit_survival`` reports it: the same fit."""
     from her2bayes.sensitivity.worker import of_fit
 
     spec = specification(target, BASE)
-    fitted = careful_fit(spec, sampling, store, 1)
+    fitted = spec.fit(sampling, store, 1)
     return of_fit(target, spec, fitted)
 
 

@@ -207,7 +207,7 @@ def specification(target: Target, of: Scenario) -> Specification:
 
 def sampling_of(target: Target, sampling: Sampling) -> Sampling:
     """Longer chains of small steps where the assay is learned."""
-    return assay_error.careful(sampling) if target.data["true"] else sampling
+    return assay_error.longer(sampling) if target.data["true"] else sampling
 
 
 def quantities(target: Target, of: Scenario, draws: xr.Dataset) -> dict[str, xr.DataArray]:
