@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import io
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from scipy import stats
 
 from her2bayes.bayes.prior import Prior
@@ -38,6 +41,8 @@ from her2bayes.page.numbers import number
 from her2bayes.page.section import FitCard
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from her2bayes.inference.fit import ExactFit, Fit
 
 
@@ -272,6 +277,7 @@ def fit_card(fit: Fit, title: str, estimates: pd.DataFrame) -> FitCard:
     ``estimates`` are the rows reported from it: the card carries the worst of their verdicts.
     """
     checks = predictive_checks(fit.tree)
+    diagnostics, name, draws = _diagnostics(fit)
     reported = estimates.loc[estimates["fit_id"] == fit.fit_id, "convergence"]
     return FitCard(
         fit_id=fit.fit_id,
@@ -282,7 +288,7 @@ def fit_card(fit: Fit, title: str, estimates: pd.DataFrame) -> FitCard:
             n: f"{text}: {words}" if words else text
             for n, (text, words) in stated_priors(fit).items()
         },
-        diagnostics=_diagnostics(fit),
+        diagnostics=diagnostics,
         convergence=worst(reported),
         provenance={
             "Calibration": passport_line(fit.model, fit.provenance),
@@ -290,6 +296,7 @@ def fit_card(fit: Fit, title: str, estimates: pd.DataFrame) -> FitCard:
         },
         checks=check_rows(checks),
         warnings=check_warnings(checks, title, fit.fit_id),
+        plots=_plots(fit, name, draws),
     )
 
 
@@ -328,21 +335,29 @@ def _defaults(model: str) -> Mapping[str, Prior]:
     return found
 
 
-def _diagnostics(fit: Fit) -> dict[str, str]:
+def _diagnostics(fit: Fit) -> tuple[dict[str, str], str, np.ndarray | None]:
+    """Printed numbers, and the quantity with the largest R-hat: name, draws (chain, draw)."""
     from arviz_stats.base import array_stats
 
     rhat, bulk, tail = [1.0], [np.inf], [np.inf]
+    name, worst = "", None
     for variable in fit.posterior.values():
-        draws = variable.transpose("chain", "draw", ...).to_numpy().astype(float)
+        ordered = variable.transpose("chain", "draw", ...)
+        draws = ordered.to_numpy().astype(float)
         flat = draws.reshape(*draws.shape[:2], -1)
-        ranked = [_ranked(flat[..., k]) for k in range(flat.shape[-1])]
-        flat = flat[..., np.array(ranked, dtype=bool)]
-        if flat.size:
-            rhat.append(float(np.max(array_stats.rhat(flat, chain_axis=0, draw_axis=1))))
-            bulk.append(float(np.min(_ess(array_stats, flat, "bulk"))))
-            tail.append(float(np.min(_ess(array_stats, flat, "tail"))))
+        ranked = np.flatnonzero([_ranked(flat[..., k]) for k in range(flat.shape[-1])])
+        if not ranked.size:
+            continue
+        flat = flat[..., ranked]
+        found = np.atleast_1d(array_stats.rhat(flat, chain_axis=0, draw_axis=1))
+        most = int(np.argmax(found))
+        if worst is None or found[most] > max(rhat):
+            name, worst = _named(ordered, int(ranked[most])), flat[..., most]
+        rhat.append(float(found[most]))
+        bulk.append(float(np.min(_ess(array_stats, flat, "bulk"))))
+        tail.append(float(np.min(_ess(array_stats, flat, "tail"))))
     run = fit.diagnostics
-    return {
+    printed = {
         "Draws": f"{run.chains} chains of {run.draws:,}",
         "Max R-hat": number(max(rhat), 3) + (" (too large)" if max(rhat) > RHAT_MAX else ""),
         "Min bulk ESS": number(min(bulk), 0),
@@ -350,6 +365,73 @@ def _diagnostics(fit: Fit) -> dict[str, str]:
         "Divergences": str(run.divergences) + (f" ({run.repeated})" if run.repeated else ""),
         "Min E-BFMI": number(run.bfmi, 2),
     }
+    return printed, name, worst
+
+
+def _named(variable: xr.DataArray, place: int) -> str:
+    """Name of one number of a variable (dims chain, draw, ...): ``share[liver, low]``."""
+    dims = [dim for dim in variable.dims if dim not in ("chain", "draw")]
+    where = np.unravel_index(place, [variable.sizes[dim] for dim in dims])
+    labels = [
+        str(variable[dim].values[k]) if dim in variable.coords else str(k)
+        for dim, k in zip(dims, where, strict=True)
+    ]
+    return f"{variable.name}[{', '.join(labels)}]" if labels else str(variable.name)
+
+
+def arviz_plot(name: str, tree: xr.DataTree, size: tuple[float, float], **options: Any) -> Figure:
+    """Draw ``arviz_plots.plot_<name>`` of a tree, ``size`` in inches.
+
+    Rank plots show by how much the distribution of each chain's ranks differs from an even one,
+    with the P value of the envelope of Säilynoja, Bürkner & Vehtari 2022.
+    """
+    import arviz_plots
+    from matplotlib import pyplot
+
+    draw = getattr(arviz_plots, f"plot_{name}")
+    made = draw(tree, backend="matplotlib", figure_kwargs={"figsize": size}, **options)
+    figure: Figure = made.viz["figure"].item()
+    pyplot.close(figure)  # kept by the caller alone, not shown a second time by a notebook
+    return figure
+
+
+PLOTS = {
+    "rank": "Ranks of {} by chain, less even ones, of draws thinned to their effective number",
+    "trace": "Trace of {} by chain",
+    "energy": "Energy (E-BFMI by chain; marginal and transition energy)",
+    "ess_evolution": "Effective sample size of {} by draws used, bulk and tail; line: 400",
+}
+"""Plots of a fit's card; ``{}`` is the quantity with the largest R-hat."""
+
+PLOT_SIZE, _DPI, _COLOURS = (336, 216), 96, 32
+
+
+def _plots(fit: Fit, name: str, draws: np.ndarray | None) -> tuple[tuple[str, str], ...]:
+    """What each plot of the card shows, and its PNG in base 64."""
+    run = fit.tree["sample_stats"].to_dataset() if "sample_stats" in fit.tree else xr.Dataset()
+    if draws is None or "energy" not in run:
+        return ()
+    shown = xr.Dataset({name: (("chain", "draw"), draws)}, {d: run[d] for d in ("chain", "draw")})
+    tree = xr.DataTree.from_dict({"posterior": shown, "sample_stats": run})
+    size = (PLOT_SIZE[0] / _DPI, PLOT_SIZE[1] / _DPI)
+    from arviz_stats.base import array_stats
+
+    found, independent = [], float(_ess(array_stats, draws, "bulk"))
+    for kind, words in PLOTS.items():
+        every = max(1, round(draws.size / independent)) if kind == "rank" else 1
+        drawn = arviz_plot(kind, tree.isel(draw=slice(None, None, every)), size)
+        found.append((words.format(name), _png(drawn)))
+    return tuple(found)
+
+
+def _png(figure: Figure) -> str:
+    """Small PNG in base 64."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=1.5 * _DPI, facecolor="white")
+    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(small, "png", optimize=True)
+    return b64encode(small.getvalue()).decode()
 
 
 def _ranked(draws: np.ndarray) -> bool:

@@ -24,6 +24,7 @@ from her2bayes.inference import convergence
 from her2bayes.inference.convergence import failed
 from her2bayes.page import evidence_view
 from her2bayes.page import key_results as key
+from her2bayes.page.fit_card import PLOT_SIZE
 from her2bayes.page.numbers import count
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import (
@@ -357,6 +358,7 @@ def _render(template: str, **values: Any) -> str:
             css=Markup(css),
             script=Markup(script),
             policy=Markup(_policy(css, script)),
+            plot_size=PLOT_SIZE,
             glossary=glossary(),
             **values,
         )

@@ -18,7 +18,8 @@ class FitCard(TypedDict, total=False):
     distribution and what it says in clinical units; ``diagnostics`` maps a name to a printed
     value (R-hat, ESS, E-BFMI, divergences); ``convergence`` is the verdict's text ("converged" or
     "not converged: ..."); ``provenance`` maps a name to a printed value; ``checks`` are the rows of
-    the predictive checks, ``warnings`` sentences on those that are rare.
+    the predictive checks, ``warnings`` sentences on those that are rare, ``plots`` pairs of what a
+    plot of the draws shows and its PNG in base 64.
     """
 
     fit_id: str
@@ -31,6 +32,7 @@ class FitCard(TypedDict, total=False):
     provenance: Mapping[str, str]
     checks: Sequence[Mapping[str, str]]
     warnings: Sequence[str]
+    plots: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)

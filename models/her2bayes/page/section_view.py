@@ -269,7 +269,7 @@ def _fit(fit: Mapping[str, Any]) -> dict[str, Any]:
             name: list(fit.get(name, {}).items())
             for name in ("priors", "diagnostics", "provenance")
         },
-        **{name: list(fit.get(name, ())) for name in ("checks", "warnings")},
+        **{name: list(fit.get(name, ())) for name in ("checks", "warnings", "plots")},
     }
 
 

@@ -11,6 +11,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
@@ -27,6 +28,8 @@ from her2bayes.inference.store import data_digest, fit_key
 from her2bayes.page.style import Figures as Figures
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from her2bayes.evidence.printed.study import Study
     from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.inference.fit import Fit
@@ -97,6 +100,10 @@ def coefficients(fit: Fitted) -> pd.DataFrame:
     )
     return found.set_axis(pd.Index(table["estimand"], name="Coefficient"))
 
+
+ARVIZ = ("autocorr", "energy", "ess", "ess_evolution", "forest", "mcse", "pair", "prior_posterior",
+         "rank", "rank_dist", "trace", "trace_dist")  # fmt: skip
+"""Plots of draws that need no more than a fit's own tree."""
 
 ROOMS = ("distribution", "transition", "survival", "rates", "cohorts")
 ATTRIBUTE = "her2bayes"
@@ -263,6 +270,22 @@ class Fitted(ABC):
     @abstractmethod
     def figures(self) -> Figures:
         """Figures by name, each a function that returns a matplotlib Figure."""
+
+    @property
+    def plots(self) -> Figures:
+        """ArviZ's plots of the draws by name: ``rank``, ``trace``, ``energy``, ``prior_posterior``.
+
+        Each is ``arviz_plots.plot_<name>`` of ``tree`` and takes its options, ``var_names`` among
+        them; ``of`` is the key of another fit in ``fits``, ``size`` in inches.
+        """
+        from her2bayes.page.fit_card import arviz_plot
+
+        def draw(
+            name: str, *, of: str = "", size: tuple[float, float] = (8, 5), **options: Any
+        ) -> Figure:
+            return arviz_plot(name, self.fits[of].tree if of else self.tree, size, **options)
+
+        return Figures({name: partial(draw, name) for name in ARVIZ})
 
     @abstractmethod
     def section(self) -> Section:
