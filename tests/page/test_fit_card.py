@@ -1,12 +1,19 @@
-"""Predictive checks in words: rows of the card, and sentences for what is rare only."""
+"""A fit's card: predictive checks in words, and plots of the quantity that mixes worst."""
 
 from __future__ import annotations
 
-import numpy as np
-import xarray as xr
+import io
+from base64 import b64decode
 
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from PIL import Image
+
+from her2bayes.inference.fit import Fit
 from her2bayes.inference.predictive import predictive_checks
-from her2bayes.page.fit_card import check_rows, check_warnings
+from her2bayes.page.fit_card import PLOTS, check_rows, check_warnings, fit_card
 
 
 def checks(observed: list[int]) -> object:
@@ -39,3 +46,42 @@ def test_only_rare_statistics_become_sentences() -> None:
     assert all("prior–data conflict" in s and "fit abc123" in s for s in sentences)
     both = check_warnings(checks([9, 60]), "Counts", "abc123")
     assert any("posterior predictive misfit" in s for s in both)
+
+
+def made_up() -> Fit:
+    """Two chains of a table whose second level is shifted in one of them; a constant beside it."""
+    rng, dims = np.random.default_rng(2), ("chain", "draw")
+    share = rng.normal(size=(2, 500, 2))
+    share[1, :, 1] += 0.5
+    coords = {"chain": [0, 1], "draw": np.arange(500), "level": ["liver", "lung"]}
+    posterior = {"share": ((*dims, "level"), share), "fixed": (dims, np.ones((2, 500)))}
+    stats = {"diverging": (dims, np.zeros((2, 500), bool)), "energy": (dims, share[..., 0])}
+    groups = {"posterior": xr.Dataset(posterior, coords), "sample_stats": xr.Dataset(stats, coords)}
+    return Fit(xr.DataTree.from_dict(groups), {"fit_id": "abc", "model": "response", "priors": {}})
+
+
+def test_the_quantity_that_mixes_worst_is_plotted() -> None:
+    card = fit_card(made_up(), "made up", pd.DataFrame({"fit_id": ["abc"], "convergence": ["x"]}))
+    assert card["diagnostics"]["Max R-hat"].endswith("(too large)")
+    assert len(card["plots"]) == len(PLOTS)
+    for words, png in card["plots"]:
+        assert "share[lung]" in words or words.startswith("Energy")
+        shades = np.asarray(Image.open(io.BytesIO(b64decode(png))).convert("L"))
+        assert 0.5 < (shades > 250).mean() < 0.99  # lines on white, not a blank
+
+
+@pytest.mark.parametrize("missing", ["energy", "sample_stats"])
+def test_draws_without_a_sampler_have_no_plots(missing: str) -> None:
+    fit = made_up()
+    tree = fit.tree.copy()
+    if missing == "energy":
+        tree["sample_stats"] = xr.DataTree(tree["sample_stats"].to_dataset().drop_vars("energy"))
+    else:
+        del tree["sample_stats"]
+
+    class Exact(Fit):
+        diagnostics = fit.diagnostics
+
+    card = fit_card(Exact(tree, fit.provenance), "made up",
+                    pd.DataFrame({"fit_id": [], "convergence": []}))  # fmt: skip
+    assert not card["plots"]

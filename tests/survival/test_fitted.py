@@ -50,7 +50,8 @@ def made_up(model: Any, *_: Any) -> Fit:
             if part.learned:
                 found[part.scale] = (dims, np.abs(rng.normal(0, 0.3, shape)))
         names = [*factors(cells), "interval"]
-        groups[name] = xr.Dataset(found, {n: cells[n].values for n in names if n in cells.dims})
+        coords = {n: cells[n].values for n in names if n in cells.dims}
+        groups[name] = xr.Dataset(found, coords | {"chain": range(CHAINS), "draw": range(DRAWS)})
     zeros = np.zeros(shape)
     groups["sample_stats"] = xr.Dataset(
         {"diverging": (dims, zeros.astype(bool)), "energy": (dims, rng.normal(size=shape))}
@@ -113,6 +114,15 @@ def test_rows_are_made_of_the_draws(os: fitted.FittedSurvival) -> None:
     keyed = os.classical()
     assert {"median[os]", "hazard_ratio[os ; her2: low vs zero]"} <= set(keyed["estimand"])
     assert "Gray" not in " ".join(os.classical(variants=True)["method"])
+
+
+def test_plots_of_arviz_are_matplotlib_figures(os: fitted.FittedSurvival) -> None:
+    assert "rank" in dir(os.plots)
+    for name in os.plots:
+        some = {} if name == "energy" else {"var_names": ["reference_log_hazard", "smoothing"]}
+        drawn = getattr(os.plots, name)(**some, size=(6, 4))
+        assert drawn.axes
+        assert tuple(drawn.get_size_inches()) == (6, 4)
 
 
 def test_all_figures_are_drawn(os: fitted.FittedSurvival) -> None:
