@@ -93,6 +93,9 @@ def print_summary(outcomes: "Iterable[Outcome]") -> None:
         out.print(plain(line), style="bold red", soft_wrap=True)
 
 
+SENSITIVITY = "Sensitivity"
+
+
 def print_key_results(outcomes: "Iterable[Outcome]") -> None:
     """Print the headline results of each study: published, reproduced, posterior, verdict."""
     from rich.table import Table
@@ -102,11 +105,17 @@ def print_key_results(outcomes: "Iterable[Outcome]") -> None:
         if not rows:
             continue
         name = outcome.record["study"]["id"]
-        table = Table(*rows[0], box=None, pad_edge=False, title_justify="left")
+        quantity, *numbers = (column for column in rows[0] if column != SENSITIVITY)
+        table = Table(quantity, box=None, pad_edge=False, title_justify="left")
+        for column in numbers:
+            table.add_column(column, overflow="fold")  # a number is never cut
         table.title = f"Key results of {name}; intervals 95 %: confidence, posterior credible"
         for row in rows:
-            table.add_row(*map(plain, row.values()))
+            table.add_row(*(plain(row[column]) for column in (quantity, *numbers)))
         out.print(table)
+        for row in rows:
+            if row.get(SENSITIVITY):
+                out.print(plain(f"Sensitivity of {row[quantity]}: {row[SENSITIVITY]}"))
 
 
 if __name__ == "__main__":

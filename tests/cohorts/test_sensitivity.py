@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from her2bayes.cohorts import sensitivity as printed
 from her2bayes.errors import BadInput
@@ -60,16 +61,25 @@ def test_every_printed_row_is_a_reading():
     assert set(rows.values) == {"ni.eff.hr.pfs.bm", "ni.mv.hr.bm"}
 
 
-def test_prior_draws_follow_the_prior_scale():
+@pytest.mark.parametrize("interval", [False, True])
+def test_prior_draws_follow_the_prior_scale(interval: bool):
+    """By the printed interval exactly; the cohorts' spread of three classes is half-normal."""
     (conclusion,) = asked("hazard_ratio[bcss ; her2: positive vs low] < 1")
     (target,) = printed.targets(load_study(published_folder() / "shi2023"), [conclusion])
-    spread = {}
-    for value in ("0.5", "2"):
-        of = scenario(target.axes, {printed.PRIOR_SCALE: value})
-        _, prior = next(iter(printed.drawn(target, of, Sampling()).draws.values()))
+    spread, middle = {}, {}
+    for value in (0.5, 2.0):
+        changes = {printed.PRIOR_SCALE: value}
+        changes |= {printed.ERROR: printed.INTERVAL} if interval else {}
+        found = printed.drawn(target, scenario(target.axes, changes), Sampling())
+        after, prior = next(iter(found.draws.values()))
         spread[value] = float(np.log(prior).std())
-    assert spread["0.5"] == pytest.approx(0.375, rel=0.01)
-    assert spread["2"] == pytest.approx(1.5, rel=0.01)
+        weight = xr.full_like(after, 1.0) if found.weight is None else found.weight
+        middle[value] = float((np.log(after) * weight).sum() / weight.sum())
+    if interval:
+        assert spread[0.5] == pytest.approx(0.375, rel=0.01)
+        assert spread[2.0] == pytest.approx(1.5, rel=0.01)
+    assert spread[2.0] > 2 * spread[0.5]
+    assert middle[2.0] < middle[0.5] < 0  # a wider prior shrinks less
 
 
 def test_what_no_printed_number_answers_is_told_with_what_exists():

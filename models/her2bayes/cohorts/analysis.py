@@ -20,7 +20,13 @@ from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.chain.tempering import Chain
 from her2bayes.cohorts.draws import Draws, check
 from her2bayes.cohorts.ensemble import SummaryEnsemble, ensemble_of
-from her2bayes.cohorts.estimates import asked_of, over_cohorts, rows
+from her2bayes.cohorts.estimates import (
+    asked_of,
+    over_cohorts,
+    prior_sensitivity,
+    prior_stances,
+    rows,
+)
 from her2bayes.cohorts.interpretations import reported, settings_of
 from her2bayes.cohorts.kept import Specification
 from her2bayes.cohorts.printed_survival import read_summary
@@ -85,6 +91,11 @@ class Endpoint:
         return self._rows[1]
 
     @cached_property
+    def prior_sensitivity(self) -> pd.DataFrame:
+        """Hazard ratios under wider and narrower priors of the factor's effects."""
+        return prior_sensitivity(self.reported, self.draws, self.ensemble)
+
+    @cached_property
     def cohorts(self) -> pd.DataFrame:
         """Classical numbers over the cohorts."""
         return over_cohorts(self.ensemble)
@@ -115,6 +126,15 @@ class Result:
     def estimates(self) -> pd.DataFrame:
         """Rows of all endpoints."""
         return pd.concat([estimates_table([]), *(e.estimates for e in self.endpoints)])
+
+    @property
+    def stances(self) -> dict[str, str]:
+        """Hazard ratios under other priors, in words, by estimand."""
+        return {
+            estimand: said
+            for endpoint in self.endpoints
+            for estimand, said in prior_stances(endpoint.prior_sensitivity).items()
+        }
 
     @property
     def classical(self) -> pd.DataFrame:

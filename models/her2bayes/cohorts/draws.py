@@ -14,12 +14,13 @@ distribution (Struthers & Kalbfleisch 1986).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.special import logsumexp
 
 from her2bayes.cohorts.chain import kernel
 from her2bayes.cohorts.chain.problem import TENTHS, Problem
@@ -37,6 +38,7 @@ PRIOR_DRAWS = 1000
 DRAWS = 400  # of each chain
 GIVEN_MEMBERS, GIVEN_DRAWS = 100, 40  # parameters drawn for each member's patients
 LEAPS, WARM, APART = 12, 60, 3
+SPREADS = (1e-3, 10.0, 600)  # of a grid of spreads, in units of their prior sd: least, most, number
 RATIOS = ("hazard_ratio", "hazard_ratio_ratio")
 TIMED = ("survival", "survival_difference", "rmst", "rmst_difference")
 KINDS = (*RATIOS, *TIMED)
@@ -139,10 +141,24 @@ class Draws:
     @cached_property
     def prior(self) -> Part:
         """Parameters from the prior, in one chain, over the posterior's mean patients by cell."""
+        return self._prior_of(self.posed)
+
+    def prior_with(self, factor: str, times: float) -> Part:
+        """The same with a prior of a factor's effects ``times`` as wide."""
+        model = self.posed.model
+        mine = np.array(self.posed.columns) == factor
+        learned = np.arange(model.scale_sd.size) == model.block[mine][0]
+        wider = model._replace(
+            fixed=np.where(mine, times, 1.0) * model.fixed,
+            scale_sd=np.where(learned, times, 1.0) * model.scale_sd,
+        )
+        return self._prior_of(replace(self.posed, model=wider))
+
+    def _prior_of(self, posed: Problem) -> Part:
         rng, _ = self._seeds
-        before = prior_theta(self.posed.model, PRIOR_DRAWS, rng)[None]
+        before = prior_theta(posed.model, PRIOR_DRAWS, rng)[None]
         typical = self.posterior.patients.mean(["chain", "draw"])
-        return _part(self.posed, before, typical.expand_dims(chain=1, draw=PRIOR_DRAWS))
+        return _part(posed, before, typical.expand_dims(chain=1, draw=PRIOR_DRAWS))
 
     @cached_property
     def given(self) -> Part:
@@ -162,11 +178,42 @@ class Draws:
     def _members(self) -> list[tuple[int, int]]:
         return members(self.chains, GIVEN_MEMBERS)
 
+    def log_prior_ratio(self, factor: str, times: float) -> xr.DataArray:
+        """Log ratio (chain, draw) of a prior of a factor's effects ``times`` as wide to their own.
+
+        Of the effects alone, their spread integrated out: its draws would be weighted by a tail
+        that the effects, which the printed numbers bound, do not have.
+        """
+        model = self.posed.model
+        first = model.start.size + 1
+        columns = np.flatnonzero(np.array(self.posed.columns) == factor)
+        theta = np.stack([c.theta[part] for c, part in zip(self.chains, self.kept, strict=True)])
+        square = np.square(theta[..., first + columns]).sum(axis=-1)
+        block = int(model.block[columns[0]])
+        if block < 0:  # one coefficient, its prior normal
+            ratio = 0.5 * square * (1 - times**-2.0) - np.log(times)
+        else:
+            square *= np.exp(2 * theta[..., first + model.block.size + block])
+            own, other = (
+                _log_effects(square, columns.size, one * float(model.scale_sd[block]))
+                for one in (1.0, times)
+            )
+            ratio = other - own
+        return xr.DataArray(ratio, dims=("chain", "draw"))
+
     @property
     def _seeds(self) -> tuple[np.random.Generator, list[int]]:
         """Generator of the prior's draws, and a seed for each member, drawn before."""
         rng = np.random.default_rng(self.seed)
         return rng, [int(rng.integers(2**31)) for _ in self._members]
+
+
+def _log_effects(square: np.ndarray, number: int, sd: float) -> np.ndarray:
+    """Log density of ``number`` normal effects with this sum of squares, spread ~ half-N(0, sd)."""
+    spread = sd * np.geomspace(*SPREADS)
+    log = (1 - number) * np.log(spread) - 0.5 * (spread / sd) ** 2
+    log = log - 0.5 * square[..., None] / spread**2
+    return np.asarray(logsumexp(log, axis=-1) - np.log(sd))
 
 
 def parameters_given(

@@ -30,11 +30,15 @@ from her2bayes.cohorts.draws import GIVEN_DRAWS, RATIOS, Draws, draws
 from her2bayes.cohorts.ensemble import SummaryEnsemble, verdict_of
 from her2bayes.cohorts.kept import MODEL
 from her2bayes.estimand import Contrast, Estimand, parse
-from her2bayes.inference.convergence import Diagnostics, failed
+from her2bayes.inference.convergence import LEAST_ESS, Diagnostics, failed
 from her2bayes.inference.estimates import estimate
-from her2bayes.page.numbers import interval
+from her2bayes.inference.reweight import Weights, k_limit, smoothed, weighted_quantiles
+from her2bayes.page.numbers import interval, number
 
 TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
+WIDTHS = (0.5, 2.0, 4.0)
+"""Multiples of the scale of the prior under which hazard ratios are given again."""
+QUANTILES = (0.5, 0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,66 @@ def rows(
         found.append({**row, "convergence": verdict(after[one], ensemble), "evidence_kind": kind})
         shares.append({"estimand": str(one), "share": share})
     return found, pd.DataFrame(shares)
+
+
+def prior_sensitivity(
+    asked: Sequence[Estimand], drawn: Draws, ensemble: SummaryEnsemble
+) -> pd.DataFrame:
+    """Hazard ratios of all patients under priors of their factor's effects of other widths.
+
+    One row a ratio and a multiple ``times`` of the prior's scale: weighted median and 95 % limits,
+    Pareto k-hat and effective sample size of the weights. The numbers are NaN where the weights are
+    refused: k-hat too large, or fewer effective draws than chains over cohorts must have.
+    """
+    ratios = [one for one in asked if one.kind == "hazard_ratio" and not one.given]
+    after = draws(ratios, drawn.posterior, drawn.levels)
+    found = []
+    for one in ratios:
+        for times in WIDTHS:
+            weights = weights_for(one, after[one], drawn, times)
+            numbers: tuple[float, ...] = (np.nan, np.nan, np.nan)
+            if trusted(weights):
+                values, weight = (
+                    x.transpose("chain", "draw").to_numpy().ravel()
+                    for x in (after[one], weights.weight)
+                )
+                numbers = weighted_quantiles(values, weight, QUANTILES)
+            found.append({
+                "estimand": str(one), "times": times,
+                **dict(zip(("median", "lower", "upper"), numbers, strict=True)),
+                "k_hat": weights.k_hat, "ess": weights.ess,
+                "convergence": verdict(after[one], ensemble),
+            })  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def weights_for(ratio: Estimand, values: xr.DataArray, drawn: Draws, times: float) -> Weights:
+    """Weights of a ratio's draws under a prior of its factor's effects ``times`` as wide."""
+    from arviz_stats.base import array_stats
+
+    assert ratio.contrast is not None  # of the grammar
+    chains = values.transpose("chain", "draw").to_numpy()
+    independent = float(array_stats.ess(chains, chain_axis=0, draw_axis=1)) / chains.size
+    return smoothed(drawn.log_prior_ratio(ratio.contrast.factor, times), independent)
+
+
+def trusted(weights: Weights) -> bool:
+    """Whether weighted draws of chains over cohorts say enough, by the chains' own standard."""
+    return bool(weights.k_hat < k_limit(weights.weight.size) and weights.ess >= LEAST_ESS)
+
+
+def prior_stances(table: pd.DataFrame) -> dict[str, str]:
+    """What ``prior_sensitivity`` says of each ratio, in words."""
+    said = {}
+    for estimand, rows in table.groupby("estimand", sort=False):
+        known = rows[rows["median"].notna()]
+        if known.empty:
+            said[str(estimand)] = "not known under other priors"
+            continue
+        first, last = (number(float(known["median"].iloc[k]), 2) for k in (0, -1))
+        low, high = (float(known["times"].iloc[k]) for k in (0, -1))
+        said[str(estimand)] = f"{first} to {last}, prior {low:g} to {high:g} times as wide"
+    return said
 
 
 def _below_one(ratio: xr.DataArray) -> xr.DataArray:

@@ -167,6 +167,20 @@ class ReconstructedStudy(Fitted):
         return pd.concat([e.variance for e in self.endpoints], ignore_index=True)
 
     @property
+    def prior_sensitivity(self) -> pd.DataFrame:
+        """Hazard ratios under priors of their factor's effects half, twice, four times as wide.
+
+        The chains' draws are weighted anew, nothing is sampled: median and 95 % CrI, and Pareto
+        k-hat and effective sample size of the weights.
+        """
+        return pd.concat([e.prior_sensitivity for e in self.endpoints], ignore_index=True)
+
+    @property
+    def stances(self) -> Mapping[str, str]:
+        """Hazard ratios under other priors, in words, by estimand."""
+        return self.result.stances
+
+    @property
     def settings(self) -> RunSettings:
         """Seed, and whether the chains are those of a first look."""
         used = self.endpoints[0].spec.settings

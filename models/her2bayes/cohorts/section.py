@@ -302,6 +302,7 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
             pd.DataFrame(rows),
             "Probabilities of survival in percent; ratios and restricted means as they are.",
         ),
+        _other_priors(endpoint),
         Table(
             f"Printed numbers of {_name(endpoint)} in the cohorts",
             checked.rename(columns={"met": "met, % of cohorts"}),
@@ -311,6 +312,30 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
             else "Smallest and largest value over the cohorts. Some counts are NOT met.",
         ),
     ]
+
+
+def _other_priors(endpoint: Endpoint) -> Table:
+    """Hazard ratios under the prior as it is and under others, a column each."""
+    own = endpoint.estimates.set_index("estimand")
+    columns = ("posterior_median", "posterior_lower", "posterior_upper")
+    rows = []
+    for estimand, found in endpoint.prior_sensitivity.groupby("estimand", sort=False):
+        row = {"Quantity": estimand, "Prior as it is": interval(*own.loc[estimand, list(columns)])}
+        for one in found.to_dict("records"):
+            known = not np.isnan(one["median"])
+            row[f"{one['times']:g} times as wide"] = (
+                interval(one["median"], one["lower"], one["upper"]) if known else "not known"
+            )
+        row["Max Pareto k-hat"] = number(found["k_hat"].max(), 2)
+        row["Min ESS"] = number(found["ess"].min(), 0)
+        rows.append(row)
+    return Table(
+        f"Hazard ratios of {_name(endpoint)} under other priors",
+        pd.DataFrame(rows),
+        "Median with 95 % CrI under priors of the factor's effects that are narrower and wider, "
+        "all else the same. The chains' draws are weighted anew (Pareto-smoothed importance "
+        "sampling); nothing is sampled again.",
+    )
 
 
 _ON_CARD = {

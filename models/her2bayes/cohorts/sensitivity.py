@@ -26,7 +26,7 @@ from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.evidence.printed.vocabulary import canonical
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, READING, STRUCTURE, Axis, Scenario
-from her2bayes.sensitivity.target import EXACT, REFIT, Drawn, Target, independent
+from her2bayes.sensitivity.target import EXACT, REFIT, REWEIGHTED, Drawn, Target, independent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,20 +138,20 @@ def _ratio_axes(rows: Mapping[str, Mapping[str, float]], page: bool) -> tuple[Ax
     found = [Axis(BIAS, DATA, 1.0, (0.8, 0.9, 1.1, 1.25), meaning)]
     if not rows:
         return tuple(found)
-    scales = (0.25, 0.5, 2.0, 4.0)
     meaning = f"scale of the normal prior of the log hazard ratio, times {SCALE}"
+    if page:
+        meaning = (
+            f"scale of the prior of the cohorts' effects; with the printed interval, {meaning}"
+        )
+    found.insert(0, Axis(PRIOR_SCALE, PRIOR, 1.0, (0.25, 0.5, 2.0, 4.0), meaning))
     errors = (INTERVAL, *([] if np.isnan(rows[names[0]][FROM_P]) else [FROM_P]))
     if page:  # these choices put the printed interval in the place of the cohorts
-        meaning += "; the printed interval in place of the cohorts"
-        texts = tuple(f"{scale:g}" for scale in scales)
         found.append(
             Axis(ERROR, STRUCTURE, COHORTS, errors, "what the ratio and its error are from")
         )
-        found.append(Axis(PRIOR_SCALE, PRIOR, COHORTS, texts, meaning))
         if len(names) > 1:
             found.append(Axis(ROW, READING, COHORTS, names, "printed row of the ledger"))
         return tuple(found)
-    found.insert(0, Axis(PRIOR_SCALE, PRIOR, 1.0, scales, meaning))
     if len(errors) > 1:
         found.append(Axis(ERROR, READING, INTERVAL, (FROM_P,), "where the standard error is from"))
     if len(names) > 1:
@@ -169,19 +169,24 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
 
 def drawn(target: Target, of: Scenario, sampling: Sampling, store: Store | None = None) -> Drawn:
     """Draw from the posterior and prior of a scenario."""
-    if target.data["page"] and set(dict(of.changes)) <= {BIAS}:
-        found, bias = _from_cohorts(target, sampling, store), float(of.get(BIAS, 1.0))
-        draws = {n: (after / bias, before) for n, (after, before) in found.draws.items()}
-        return replace(found, draws=draws, fit_id="")
-    return _from_interval(target, of, sampling)
+    changed = dict(of.changes)
+    if not target.data["page"] or set(changed) & {ERROR, ROW}:
+        return _from_interval(target, of, sampling)
+    found = _from_cohorts(target, sampling, store, float(changed.get(PRIOR_SCALE, 1.0)))
+    bias = float(changed.get(BIAS, 1.0))
+    draws = {n: (after / bias, before) for n, (after, before) in found.draws.items()}
+    return replace(found, draws=draws, fit_id="")
 
 
 _COHORTS: dict[str, Any] = {}  # of this process, by endpoint: ratios share the draws
 
 
-def _from_cohorts(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
-    """Ratio of the page's reconstructed cohorts."""
-    from her2bayes.cohorts.estimates import verdict
+def _from_cohorts(
+    target: Target, sampling: Sampling, store: Store | None, times: float = 1.0
+) -> Drawn:
+    """Ratio of the page's reconstructed cohorts; under another prior from weighted draws."""
+    from her2bayes.cohorts import draws as of_chains
+    from her2bayes.cohorts.estimates import trusted, verdict, weights_for
     from her2bayes.cohorts.fitted import reconstruct
     from her2bayes.cohorts.kept import MODEL
     from her2bayes.evidence.printed.study import load_study
@@ -196,12 +201,23 @@ def _from_cohorts(target: Target, sampling: Sampling, store: Store | None) -> Dr
             quick=quick, store=store,
         )  # fmt: skip
     fit = _COHORTS[key]
-    draws = tuple(fit.drawn([estimand], group)[estimand] for group in ("posterior", "prior"))
-    said = verdict(draws[0], fit.endpoint().ensemble)
-    run = Diagnostics(draws[0].sizes["chain"], 0, 0, np.inf)
-    return Drawn(
-        MODEL, REFIT, {data["estimand"]: draws}, run, fit_id=fit.fit_id, verdict=said
-    )  # fmt: skip
+    after, before = (fit.drawn([estimand], group)[estimand] for group in ("posterior", "prior"))
+    said = verdict(after, fit.endpoint().ensemble)
+    run = Diagnostics(after.sizes["chain"], 0, 0, np.inf)
+    if times == 1:
+        draws = {data["estimand"]: (after, before)}
+        return Drawn(MODEL, REFIT, draws, run, fit_id=fit.fit_id, verdict=said)
+    drawn = fit.endpoint().draws
+    weights = weights_for(estimand, after, drawn, times)
+    found = Drawn(MODEL, REWEIGHTED, {}, run, k_hat=weights.k_hat, ess=weights.ess)
+    if not trusted(weights):
+        why = f"the draws do not tell of this prior (Pareto k-hat {weights.k_hat:.2f})"
+        return replace(found, reason=why)
+    assert estimand.contrast is not None  # of the grammar
+    prior = drawn.prior_with(estimand.contrast.factor, times)
+    before = of_chains.draws([estimand], prior, drawn.levels)[estimand]
+    draws = {data["estimand"]: (after, before)}
+    return replace(found, draws=draws, weight=weights.weight, verdict=said)
 
 
 def _from_interval(target: Target, of: Scenario, sampling: Sampling) -> Drawn:

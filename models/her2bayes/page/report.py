@@ -117,7 +117,7 @@ class Part:
     further files by name (without ``.csv``), an empty one is not written; ``evidence`` is the
     table of estimates where it is more than estimates and classical rows joined (a paper's own
     claims); ``evidence_kind`` is that of all its rows, where it is one; ``methods`` replace the
-    paragraphs of the family.
+    paragraphs of the family; ``stances`` say of an estimand what other choices make of it.
     """
 
     family: str
@@ -130,6 +130,7 @@ class Part:
     evidence: pd.DataFrame | None = None
     evidence_kind: str = ""
     methods: tuple[str, ...] = ()
+    stances: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,19 @@ def page_of(parts: Sequence[Part], settings: Settings, command: Mapping[str, Any
         methods=_methods(parts, settings.quick),
         notices=(QUICK,) if settings.quick else (),
         run=run_record(about, settings, command),
+        stances=stances(parts),
         table_file=ESTIMATES,
         index=False,
     )
+
+
+def stances(parts: Sequence[Part], tested: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What is said of each estimand: by a sensitivity analysis (``tested``), then by the parts."""
+    said: dict[str, list[str]] = {}
+    for known in (tested or {}, *(part.stances for part in parts)):
+        for estimand, text in known.items():
+            said.setdefault(estimand, []).append(text)
+    return {estimand: "; ".join(texts) for estimand, texts in said.items()}
 
 
 def _methods(parts: Sequence[Part], quick: bool) -> tuple[str, ...]:

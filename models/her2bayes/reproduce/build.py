@@ -39,6 +39,7 @@ from her2bayes.page.report import (
     monte_carlo_file,
     record_text,
     run_record,
+    stances,
     study_files,
     write,
 )
@@ -166,6 +167,7 @@ def analyse(study: Study, family: Family, out: Path, settings: Settings, say: Sa
         (family.section(result),),
         result.estimates,
         pd.DataFrame() if classical is None else classical,
+        stances=getattr(result, "stances", {}),
     )
 
 
@@ -330,11 +332,11 @@ def _page(
         notices=tuple(notices),
         run=record,
         headline=study.headline,
-        stances=stances(study, folder),
+        stances=stances(parts, _said(study, folder)),
     )
 
 
-def stances(study: Study, folder: Path) -> dict[str, str]:
+def _said(study: Study, folder: Path) -> dict[str, str]:
     """What the sensitivity analysis in ``folder`` says of each estimand: conclusion and verdict."""
     tested = _tested(folder / SUMMARY)
     found: dict[str, list[str]] = {}

@@ -296,6 +296,11 @@ class Fitted(ABC):
         """Further tables of the report by the name of their file, without ``.csv``."""
         return {}
 
+    @property
+    def stances(self) -> Mapping[str, str]:
+        """What is known of an estimand under other choices, in words, for the key results."""
+        return {}
+
     def part(self, *, suppress_below: int = 0) -> Part:
         """This analysis as a part of a report (``report``, ``page.report.write``).
 
@@ -315,6 +320,7 @@ class Fitted(ABC):
             self.classical(),
             about={"id": slug(self.title), "title": self.title},
             tables=self.tables,
+            stances=self.stances,
         )
 
     @property
