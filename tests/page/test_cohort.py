@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
+from scipy import stats
 
 from her2bayes.distribution.classical import classical_rows
 from her2bayes.evidence.printed.study import load_study, published_folder
-from her2bayes.page.cohort import cohort_section
+from her2bayes.page.cohort import (
+    cohort_section,
+    flow_figure,
+    largest_difference,
+    left_out_flow,
+    table_one,
+)
+from her2bayes.page.numbers import SPACE
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +28,7 @@ def shi():
 def test_tables_of_the_same_patients_are_named_as_such(shi) -> None:
     section = cohort_section(shi)
     assert "never multiplied into one likelihood" in section.paragraphs[0]
-    table = section.tables[0].frame.set_index("Table")
+    table = section.tables[1].frame.set_index("Table")
     assert table.loc["All patients", "HER2-low"] == 127
     ki67 = next(label for label in table.index if label.startswith("Ki-67"))
     assert table.loc[ki67, "Outside the table"] == "29 of 247"
@@ -76,3 +87,75 @@ def test_cramers_v_for_each_factor_with_its_caveat(shi) -> None:
 def test_what_the_counts_do_not_determine_is_left_out(shi, estimand: str) -> None:
     counts = {"": shi.status_counts()[""], "hr_status": shi.status_counts()["hr_status"]}
     assert estimand not in set(classical_rows(counts, [estimand])["estimand"])
+
+
+def test_table_one_by_hand(shi) -> None:
+    """n, %, missing of the paper; P of scipy's test; standardised difference of two levels.
+
+    That of p and q is |p - q| / sqrt((p (1 - p) + q (1 - q)) / 2), the largest over three pairs.
+    """
+    counts = shi.status_counts()
+    table = table_one(counts, {"hr_status": "Hormone receptors"}).frame
+    named = table["Characteristic"].replace("", None).ffill()
+    mine = table[named == "Hormone receptors"].set_index("Level")
+    hr = counts["hr_status"].to_numpy().astype(int)
+    assert stats.chi2_contingency(hr, correction=False).pvalue < 0.0001
+    assert mine["P"].iloc[0] == "<0.0001"
+    assert mine["Test"].iloc[0] == "Pearson chi-square"
+    assert mine.loc["positive", f"HER2-low, n{SPACE}={SPACE}127"] == "92 (72.4 %)"
+    shares = hr[0] / hr.sum(axis=0)
+    pairs = [(p, q) for k, p in enumerate(shares) for q in shares[k + 1 :]]
+    expected = max(abs(p - q) / np.sqrt((p * (1 - p) + q * (1 - q)) / 2) for p, q in pairs)
+    assert float(mine["Std. difference"].iloc[0]) == pytest.approx(expected, abs=0.005)
+    ki67 = table[named == "ki67"].set_index("Level")
+    assert ki67.loc["missing", f"All, n{SPACE}={SPACE}247"].startswith("29 ")
+
+
+def test_small_expected_counts_are_tested_exactly() -> None:
+    """R 4.2.2: fisher.test(matrix(c(3, 1, 1, 3), 2))$p.value -> 0.4857143"""
+    table = xr.DataArray(
+        [[3, 1], [1, 3]], dims=("subgroup", "her2"),
+        coords={"her2": ["low", "positive"], "level": ("subgroup", ["a", "b"])},
+    )  # fmt: skip
+    frame = table_one({"x": table}, {}).frame
+    assert frame["Test"].iloc[0] == "Fisher exact"
+    assert frame["P"].iloc[0] == "0.486"
+
+
+def test_standardised_difference_of_three_levels_is_a_mahalanobis_distance() -> None:
+    """Any level may be left out: the distance is the same; equal columns are 0 apart."""
+    counts = np.array([[10, 30], [25, 20], [15, 10]])
+    first = largest_difference(counts)
+    assert first == pytest.approx(largest_difference(counts[::-1]), rel=1e-9)
+    assert first > 0.5
+    assert largest_difference(np.array([[5, 10], [5, 10]])) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_flow_says_who_was_set_aside_and_why() -> None:
+    flow = pd.DataFrame(
+        [
+            ("rows", "primary sample", "kept", 1756, 1918),
+            ("rows", "another sample <of> the patient", "set aside", 162, 1918),
+            ("patients", "primary and recurrence", "kept", 905, 1756),
+            ("patients", "primary only", "set aside", 851, 1756),
+            ("factor age", ">50", "kept", 953, 1756),
+            ("pairs", "one class at both ends", "kept", 763, 905),
+            ("pairs", "unknown at one end", "kept", 134, 905),
+            ("pairs", "unknown at both ends", "set aside", 8, 905),
+        ],
+        columns=["stage", "rule", "outcome", "count", "of"],
+    )
+    figure = flow_figure(flow)
+    assert figure.alt == (
+        "Rows: 1,918 (set aside: 162: another sample <of> the patient); Patients: 1,756 (set "
+        "aside: 851: primary only); Pairs of tissues: 905 (set aside: 8: unknown at both ends); "
+        "Analysed: 897."
+    )
+    for text in ("Rows: 1,918", "851: primary only", "Analysed: 897", "&lt;of&gt;"):
+        assert text in figure.svg
+
+
+def test_flow_of_rows_left_out_adds_up() -> None:
+    flow = left_out_flow(90, {"time is 0": 7, "no event": 3})
+    assert set(flow["of"]) == {100}
+    assert "Analysed: 90" in flow_figure(flow).alt

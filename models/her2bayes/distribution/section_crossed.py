@@ -31,6 +31,7 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.page import style
+from her2bayes.page.cohort import flow_figure, table_one
 from her2bayes.page.fit_card import fit_card, worst
 from her2bayes.page.numbers import interval
 from her2bayes.page.section import Figure, Section, Table
@@ -394,11 +395,16 @@ def cohort_section(fit: Shares, below: int = 0) -> Section:
     flow = fit.flow
     facts = [f"{upper(fact)}." for fact in fit.facts] or [f"{fit.title}."]
     tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
     if flow is not None:
         shown = conceal_flow(flow, below) if below else flow
         tables = (Table("Flow", shown.rename(columns=str.capitalize), "What every rule did."),)
+        figures = () if below else (flow_figure(flow),)
+    if not below and any(fit.counts):
+        note = " Readings that leave several classes open are in the model and not counted here."
+        tables = (table_one(fit.counts, fit.labels, note), *tables)
     text = (SHARED,) if below else (" ".join(facts),)
-    return Section("cohort", "Cohort", text, tables=tables)
+    return Section("cohort", "Cohort", text, figures, tables)
 
 
 def bare(estimates: pd.DataFrame) -> pd.DataFrame:

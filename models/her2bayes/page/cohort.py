@@ -1,16 +1,25 @@
-"""The cohort as the paper prints it: who is counted where, and which kinds of numbers there are."""
+"""The cohort of a page: Table 1 by HER2 class, what became of every row, what a paper prints.
+
+Standardised difference of two classes in a factor of k levels (Yang & Dalton 2012, SAS Global Forum
+335): the Mahalanobis distance of their proportions of the first k - 1 levels under the mean of the
+two multinomial covariances. For two levels it is |p - q| / sqrt((p (1 - p) + q (1 - q)) / 2).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from her2bayes.classical.association import variants
 from her2bayes.evidence.printed.number import number as number_of
 from her2bayes.evidence.printed.schema import STATISTICS
-from her2bayes.page.numbers import count, interval, number
-from her2bayes.page.section import Section, Table
+from her2bayes.page import style
+from her2bayes.page.numbers import SPACE, count, interval, number, p_value
+from her2bayes.page.section import Figure, Section, Table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,11 +48,141 @@ def cohort_section(study: Study) -> Section:
             "and never multiplied into one likelihood."
         )
         tables.insert(0, _partitions(study, counts))
+        labels = {name: study.factors[name].label for name in partitions if name in study.factors}
+        tables.insert(0, table_one(counts, labels))
     text += _bounded(study)
     for frame, build in ((study.survival, _survival), (study.responses, _responses)):
         if not frame.empty:
             tables.append(build(study))
     return Section("cohort", "Cohort", (" ".join(text),), tables=tuple(tables))
+
+
+LEAST_EXPECTED = 5.0
+"""Expected count below which the chi-square test gives way to the exact one (Cochran 1954)."""
+
+
+def table_one(
+    counts: Mapping[str, xr.DataArray], labels: Mapping[str, str], note: str = ""
+) -> Table:
+    """Characteristics by HER2 class: n (% of the class), test, largest standardised difference.
+
+    ``counts`` maps a factor to its StatusCounts (subgroup, her2), "" to those of all patients: who
+    is in no level of a factor stands in a row of its own.
+    """
+    classes = [str(c) for c in next(iter(counts.values()))["her2"].to_numpy()]
+    everybody = counts[""].sum("subgroup").to_numpy().astype(int) if "" in counts else None
+    rows: list[dict[str, str]] = []
+    for name, table in counts.items():
+        if not name:
+            continue
+        inside = table.sel(her2=classes).to_numpy().astype(int)
+        levels = [str(level) for level in table["level"].to_numpy()]
+        total = inside.sum(axis=0)
+        left = total * 0 if everybody is None else everybody - total
+        if (left > 0).any() and (left >= 0).all():
+            inside, levels = np.vstack([inside, left]), [*levels, "missing"]
+        known = inside[: len(table["level"])]
+        expected = known.sum(axis=1)[:, None] * known.sum(axis=0) / max(known.sum(), 1)
+        exact = "Fisher exact" if known.shape == (2, 2) else "Fisher-Freeman-Halton"
+        few = bool((expected[known.sum(axis=1) > 0] < LEAST_EXPECTED).any())
+        test = variants(known, [exact if few else "Pearson chi-square"])[0]
+        for place, (level, row) in enumerate(zip(levels, inside, strict=True)):
+            first = place == 0
+            rows.append({
+                "Characteristic": labels.get(name, name) if first else "",
+                "Level": level,
+                **{f"HER2-{c}": _share(n, of) for c, n, of in
+                   zip(classes, row, inside.sum(axis=0), strict=True)},
+                "All": _share(row.sum(), inside.sum()),
+                "P": p_value(test.p_value) if first else "",
+                "Test": test.method if first else "",
+                "Std. difference": number(largest_difference(known), 2) if first else "",
+            })  # fmt: skip
+    heads = everybody if everybody is not None else inside.sum(axis=0)
+    numbers = [f"n{SPACE}={SPACE}{n}" for n in (*heads, heads.sum())]
+    named = {name: f"{name}, {n}" for name, n in zip(
+        (*(f"HER2-{c}" for c in classes), "All"), numbers, strict=True)}  # fmt: skip
+    return Table(
+        "Table 1: characteristics by HER2 class",
+        pd.DataFrame(rows).rename(columns=named),
+        "n (% of the class). Tests of independence of characteristic and class among patients with "
+        f"both known, exact where a count below {LEAST_EXPECTED:g} is expected, not corrected for "
+        f"multiplicity. Std. difference: the largest of those between two classes.{note}",
+    )
+
+
+def _share(number_: int, of: int) -> str:
+    return f"{number_} ({100 * number_ / of:.1f} %)" if of else f"{number_}"
+
+
+def largest_difference(counts: np.ndarray) -> float:
+    """Largest standardised difference between two columns of counts (level, class)."""
+    found = [0.0]
+    shares = [column / column.sum() for column in counts.T if column.sum()]
+    for p, q in combinations(shares, 2):
+        gap = (p - q)[:-1]
+        spread = [np.diag(x[:-1]) - np.outer(x[:-1], x[:-1]) for x in (p, q)]
+        found.append(float(np.sqrt(max(gap @ np.linalg.pinv(sum(spread) / 2) @ gap, 0.0))))
+    return max(found)
+
+
+STAGES = {"rows": "Rows", "patients": "Patients", "pairs": "Pairs of tissues"}
+"""Stages of a cohort's flow that follow each other; the others describe who is left."""
+
+
+def flow_figure(flow: pd.DataFrame) -> Figure:
+    """Diagram of what became of the rows: who was kept below, who was set aside to the right.
+
+    ``flow`` has columns stage, rule, outcome ("kept", "set aside"), count, of.
+    """
+    stages = [(STAGES[s], flow[flow["stage"] == s]) for s in STAGES if (flow["stage"] == s).any()]
+    boxes = [(f"{label}: {int(rows['of'].iloc[0]):,}", _lost(rows)) for label, rows in stages]
+    kept = stages[-1][1]
+    boxes.append((f"Analysed: {_kept(kept):,}", []))
+    heights = [max(1.0, 0.62 * len(lost)) for _, lost in boxes]
+    width, unit = 560.0, 46.0
+    with style.drawing():
+        figure, axes = style.new_figure(width, unit * (sum(heights) + 0.4))
+        axes.set(xlim=(0, 10), ylim=(-sum(heights) - 0.1, 0.3))
+        axes.axis("off")
+        top = 0.0
+        frame = {"boxstyle": "round,pad=0.4", "facecolor": "none", "edgecolor": style.MUTED}
+        for place, ((label, lost), height) in enumerate(zip(boxes, heights, strict=True)):
+            middle = top - 0.35
+            axes.text(1.6, middle, label, ha="center", va="center", bbox=frame)
+            for line, text in enumerate(lost):
+                y = middle - 0.62 * line
+                axes.annotate("", (4.1, y), (2.95 if line == 0 else 3.4, y),
+                              arrowprops={"arrowstyle": "->", "color": style.MUTED})  # fmt: skip
+                axes.text(4.2, y, text, ha="left", va="center", fontsize=10)
+            if len(lost) > 1:
+                ends = [middle, middle - 0.62 * (len(lost) - 1)]
+                axes.plot([3.4, 3.4], ends, color=style.MUTED, linewidth=1)
+            if place < len(boxes) - 1:
+                axes.annotate("", (1.6, top - height - 0.02), (1.6, middle - 0.32),
+                              arrowprops={"arrowstyle": "->", "color": style.MUTED})  # fmt: skip
+            top -= height
+    said = "; ".join(f"{label}" + (f" (set aside: {', '.join(lost)})" if lost else "")
+                     for label, lost in boxes)  # fmt: skip
+    return Figure("flow", "Flow of patients", style.svg(figure),
+                  "Kept below, set aside to the right, with the reason.", f"{said}.")  # fmt: skip
+
+
+def _lost(rows: pd.DataFrame) -> list[str]:
+    aside = rows[(rows["outcome"] != "kept") & (rows["count"] > 0)]
+    return [f"{int(n):,}: {rule}" for rule, n in zip(aside["rule"], aside["count"], strict=True)]
+
+
+def _kept(rows: pd.DataFrame) -> int:
+    return int(rows.loc[rows["outcome"] == "kept", "count"].sum())
+
+
+def left_out_flow(kept: int, left_out: Mapping[str, int], unit: str = "rows") -> pd.DataFrame:
+    """A flow of one stage: what was kept, and what was left out by reason."""
+    total = kept + sum(left_out.values())
+    rows = [(unit, "analysed", "kept", kept, total)]
+    rows += [(unit, why, "set aside", n, total) for why, n in left_out.items()]
+    return pd.DataFrame(rows, columns=["stage", "rule", "outcome", "count", "of"])
 
 
 def _partitions(study: Study, counts: dict[str, xr.DataArray]) -> Table:

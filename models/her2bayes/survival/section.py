@@ -10,6 +10,7 @@ import pandas as pd
 from her2bayes.classical import survival as km
 from her2bayes.estimand import parse
 from her2bayes.evidence.patients.survival_cells import at_risk
+from her2bayes.page.cohort import flow_figure, left_out_flow
 from her2bayes.page.fit_card import fit_card
 from her2bayes.page.numbers import count, interval, number, p_value, probability, survival_time
 from her2bayes.page.report import Part
@@ -104,7 +105,11 @@ def cohort_section(result: Analysis, below: int = 0) -> Section:
     text += [f"{line[:1].upper()}{line[1:]}." for line in follow_up.told]
     flow = _cohort_table(result)
     caption = "Median follow-up by reverse Kaplan–Meier; median time by Kaplan–Meier, R's rule."
-    return Section("cohort", "Cohort", tuple(text), tables=(Table("Patients", flow, caption),))
+    figures: tuple[Figure, ...] = ()
+    if follow_up.left_out:
+        figures = (flow_figure(left_out_flow(follow_up.rows, follow_up.left_out)),)
+    tables = (Table("Patients", flow, caption),)
+    return Section("cohort", "Cohort", tuple(text), figures, tables)
 
 
 def _shared_cohort(result: Analysis, below: int) -> Section:

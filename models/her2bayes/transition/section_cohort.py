@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from her2bayes.page.cohort import flow_figure
 from her2bayes.page.evidence_table import join_unprinted
 from her2bayes.page.fit_card import fit_card
 from her2bayes.page.numbers import count, interval, probability
@@ -72,7 +73,8 @@ def cohort_section(pairs: Pairs, below: int = 0) -> Section:
         + (f" <{below}: from 1 to {below - 1}. {HIDDEN}" if below else "")
     )
     table = Table("Flow", flow.rename(columns=str.capitalize), caption)
-    return Section("cohort", "Cohort", words, tables=(table,))
+    figures = () if below else (flow_figure(pairs.flow),)
+    return Section("cohort", "Cohort", words, figures, (table,))
 
 
 def pairs_section(result: CohortTransitions, below: int = 0) -> Section:

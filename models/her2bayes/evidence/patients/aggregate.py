@@ -192,7 +192,7 @@ def _which(patients: Patients, her2: str) -> str:
         allowed = ", ".join(patients.columns[:40])
     else:
         problem = f"no readings of the tumour '{her2}'" if her2 else "readings of several tumours"
-        remedy, allowed = "say which with her2=", ", ".join(known)
+        remedy, allowed = f"say which: end={next(iter(known))!r}", ", ".join(known)
     raise BadInput(Fault(problem, file=patients.file, allowed=allowed, remedy=remedy))
 
 
