@@ -22,7 +22,12 @@ from her2bayes.reproduce.parallel import build_studies
 
 FILES = {"monte_carlo.csv", "evidence.csv", "findings.csv", "report.html", "report.md", "run.json"}
 FILES |= {
-    f"tables/cohort-{n}.tex" for n in ("her2-status-as-printed", "printed-numbers-in-the-ledger")
+    f"tables/cohort-{n}.tex"
+    for n in (
+        "table-1-characteristics-by-her2-class",
+        "her2-status-as-printed",
+        "printed-numbers-in-the-ledger",
+    )
 }
 FILES |= {"tables/evidence.tex"}
 
