@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from her2bayes.audit.audit import audit
-from her2bayes.calibration.kinds import kinds
+from her2bayes.calibration.designs import kinds
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.validation_exercise import MEMBERS, PRINTED, QUANTITIES
 from her2bayes.evidence import simulate as example

@@ -13,8 +13,7 @@ import xarray as xr
 from scipy import stats
 
 from her2bayes.calibration import run
-from her2bayes.calibration.designs import Design
-from her2bayes.calibration.kinds import chosen, kinds
+from her2bayes.calibration.designs import Design, chosen, kinds
 from her2bayes.errors import BadInput
 from her2bayes.inference import densities, engine
 from her2bayes.page import fit_card as report

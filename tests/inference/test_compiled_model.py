@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from her2bayes.calibration.kinds import chosen, kinds
+from her2bayes.calibration.designs import chosen, kinds
 from her2bayes.inference import engine, structure
 from her2bayes.inference.engine import compiled_model
 from her2bayes.inference.structure import compiler_flags

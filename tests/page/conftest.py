@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -264,3 +265,15 @@ def result(helpers: ModuleType, patched: Any) -> CohortTransitions:
 
     cohort = helpers.make_cohort()
     return tc.run_pairs(tc.pairs_of(cohort, ["hr_status"]), tc.Specification(assay=False))
+
+
+HEADLINE = {
+    "h.low_pos": "share of HR-positive patients that are HER2-low",
+    "h.low": "share of patients that are HER2-low",
+}
+
+
+@pytest.fixture
+def headed(page: StudyPage) -> StudyPage:
+    """The page with two key results."""
+    return replace(page, headline=HEADLINE)

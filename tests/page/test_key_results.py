@@ -22,20 +22,10 @@ from her2bayes.page.report import study_files
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.section_view import section_view
 
-HEADLINE = {
-    "h.low_pos": "share of HR-positive patients that are HER2-low",
-    "h.low": "share of patients that are HER2-low",
-}
-
-
-@pytest.fixture
-def headed(page: StudyPage) -> StudyPage:
-    return replace(page, headline=HEADLINE)
-
 
 def test_one_row_a_headline_in_its_order_with_the_three_numbers(headed: StudyPage) -> None:
     frame = headed.key_results.frame
-    assert list(frame["claim_id"]) == list(HEADLINE)
+    assert list(frame["claim_id"]) == list(headed.headline)
     assert tuple(frame.columns) == COLUMNS
     assert frame["published"].tolist() == [60.0, 50.0]
     assert frame["reproduced"].tolist() == [60.0, 50.0]
@@ -46,7 +36,7 @@ def test_one_row_a_headline_in_its_order_with_the_three_numbers(headed: StudyPag
 def test_the_csv_beside_the_page_is_the_same_table(headed: StudyPage, tmp_path: Path) -> None:
     (tmp_path / "key.csv").write_text(study_files(headed)["key_results.csv"], encoding="utf-8")
     read = pd.read_csv(tmp_path / "key.csv")
-    assert len(read) == len(HEADLINE)
+    assert len(read) == len(headed.headline)
     names = ["published", "reproduced", "posterior_median", "prior_lower"]
     assert np.allclose(read[names], headed.key_results.frame[names])
     assert headed.key_results.to_csv(tmp_path / "own.csv").read_text("utf-8") == (
@@ -109,7 +99,7 @@ def test_a_fit_that_failed_says_so_in_sentence_and_table(headed: StudyPage) -> N
     broken = replace(headed, evidence=evidence)
     assert "did not converge" in broken.key_results.sentences[0]
     first = render_study(broken).split('id="findings"')[0]
-    assert first.count("not converged: R-hat 1.03") == len(HEADLINE)
+    assert first.count("not converged: R-hat 1.03") == len(headed.headline)
 
 
 def test_marks_stand_in_the_order_of_their_numbers_on_one_axis() -> None:
@@ -134,12 +124,12 @@ def test_key_results_stand_before_findings_with_links_to_section_and_row(
 ) -> None:
     text = render_study(headed)
     key = text[text.index('id="key-results"') : text.index('id="findings"')]
-    assert key.count("<tr>") == 1 + len(HEADLINE)
-    assert key.count('href="#distribution"') == len(HEADLINE)
+    assert key.count("<tr>") == 1 + len(headed.headline)
+    assert key.count('href="#distribution"') == len(headed.headline)
     assert 'href="#claim-h.low_pos"' in key
     for number in ("57.0 %", "(52.0–62.0)", "60.0 %", "60.0"):
         assert number in key
-    assert key.count("<svg") == len(HEADLINE) * 2 + 4
+    assert key.count("<svg") == len(headed.headline) * 2 + 4
     assert "## Key results" in study_markdown(headed)
 
 

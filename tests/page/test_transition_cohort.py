@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from documents import text_of
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.cohort import Cohort
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
@@ -108,7 +109,7 @@ def test_a_small_cell_is_in_no_file_of_a_report_to_share(
         out = tmp_path / str(below)
         write_cohort(planted(helpers), ["hr_status"], out, below)
         files = [path for path in out.rglob("*") if path.is_file()]
-        return {str(path.relative_to(out)): path.read_text("utf-8") for path in files}
+        return {str(path.relative_to(out)): text_of(path) for path in files}
 
     # a count of three as this report writes it: a share of three, the size of a panel, a flow line
     tells = re.compile(

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from documents import text_of
 from her2bayes.cli import app
 from her2bayes.estimand import parse
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
@@ -151,7 +152,7 @@ def check_report_to_share(arguments: tuple[object, ...], out: Path) -> None:
     """Counts below 30 hidden; nothing else but what the model says."""
     done = fit(*arguments, out, "--suppress-below", "30")
     assert done.exit_code in (0, 3), done.stderr
-    files = {str(p.relative_to(out)): p.read_text("utf-8") for p in out.rglob("*") if p.is_file()}
+    files = {str(p.relative_to(out)): text_of(p) for p in out.rglob("*") if p.is_file()}
     assert {"estimates.csv", "report.html", "report.md"} <= set(files)
     assert not {n for n in files if n.startswith(("fits", "classical", "checks"))}
     open_page = (out.parent / "out" / "report.md").read_text("utf-8")

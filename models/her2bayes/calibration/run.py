@@ -25,8 +25,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from her2bayes.calibration.designs import Design
-from her2bayes.calibration.kinds import chosen, fitting, kinds, read_design
+from her2bayes.calibration.designs import Design, chosen, fitting, kinds, read_design
 from her2bayes.errors import BadInput, Fault
 from her2bayes.files import publish
 from her2bayes.inference.meaning import meaning

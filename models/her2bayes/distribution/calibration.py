@@ -11,14 +11,15 @@ import xarray as xr
 from her2bayes.calibration.designs import (
     Design,
     Draws,
+    Kind,
     Simulated,
     Truth,
+    by_factor,
     centred,
     dirichlet,
     effects,
     softmax,
 )
-from her2bayes.calibration.kinds import Kind, by_factor
 from her2bayes.distribution.draws import Crossed, draws
 from her2bayes.estimand import parse
 from her2bayes.evidence.simulate import HER2, status_counts

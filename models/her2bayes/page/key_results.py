@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from her2bayes.estimand import KINDS, parse
 from her2bayes.files import csv_text, publish
 from her2bayes.inference.convergence import failed
+from her2bayes.page import style
 from her2bayes.page.numbers import interval, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FILE = "key_results.csv"
 NUMBERS = (
@@ -82,6 +87,10 @@ class KeyResults:
         for topic in dict.fromkeys(self.frame["topic"]):
             rows = self.frame[self.frame["topic"] == topic].to_dict("records")
             yield str(topic), sentence(rows)
+
+    def figure(self, width: float = 170.0) -> Figure:
+        """Forest of all rows, ``width`` in mm: published, reproduced, posterior, prior in grey."""
+        return forest(self, width)
 
     def to_csv(self, file: str | Path) -> Path:
         """Write all rows, whole or not at all."""
@@ -383,3 +392,68 @@ def _halves(text: str) -> tuple[str, str]:
     value, mark, rest = text.partition(" (")
     limits, _, unit = rest.partition(")")
     return (value + unit, f"({limits})") if mark else (text, "")
+
+
+COLUMN = 170.0
+"""Width of a figure over two columns of a journal, mm."""
+
+_DRAWN = (
+    ("published", "published", "published, 95 % CI", style.INK, "o", "white"),
+    ("reproduced", "reproduced", "reproduced, 95 % CI", style.VERMILLION, "D", style.VERMILLION),
+    ("posterior_median", "posterior", "posterior, 95 % CrI", style.BLUE, "o", style.BLUE),
+)
+_INCH = 25.4
+
+
+def forest(found: KeyResults, width: float = COLUMN) -> Figure:
+    """Key results with published, reproduced and posterior marks, ``width`` in mm.
+
+    One panel for each unit of a topic, in the order of the rows; ratios on a log scale. Text is
+    8 pt at this width, shapes tell the marks apart in greyscale.
+    """
+    frame = found.frame
+    panels = [rows for _, rows in frame.groupby(["topic", "unit"], sort=False)]
+    heights = [len(rows) for rows in panels]
+    size = (width / _INCH, 0.42 * sum(heights) + 0.42 * len(panels) + 0.3)
+    with style.drawing():
+        from matplotlib.figure import Figure as Canvas
+
+        figure = Canvas(figsize=size, layout="constrained")
+        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, rows in zip(grid, panels, strict=True):
+            _panel(axes, rows.to_dict("records"))
+        handles, labels = grid[0].get_legend_handles_labels()
+        known = dict(zip(labels, handles, strict=True))
+        figure.legend(known.values(), known.keys(), loc="outside upper right", ncols=3, fontsize=8)
+    return figure
+
+
+def _panel(axes: Any, rows: Sequence[Mapping[Any, Any]]) -> None:
+    on = axis(rows, rows[0]["unit"])
+    axes.set(xlim=(on.low, on.high), ylim=(len(rows) - 0.45, -0.55))
+    if on.log:
+        axes.set_xscale("log")
+        axes.axvline(1, color=style.MUTED, linewidth=0.8, linestyle=":")
+    axes.set_xticks(on.ticks, [f"{t:g}{rows[0]['unit'] if rows[0]['unit'] == '%' else ''}"
+                               for t in on.ticks])  # fmt: skip
+    axes.minorticks_off()
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_yticks(range(len(rows)), [_sentence(row["quantity"]) for row in rows], fontsize=8)
+    for place, row in enumerate(rows):
+        if not pd.isna(row["prior_lower"]):
+            band = (row["prior_lower"], row["prior_upper"])
+            axes.fill_betweenx([place - 0.4, place + 0.4], *band, color=style.FAINT, linewidth=0,
+                               alpha=0.5)  # fmt: skip
+        for step, (value, limits, label, colour, shape, face) in zip((-0.25, 0, 0.25), _DRAWN,
+                                                                     strict=True):  # fmt: skip
+            if pd.isna(row[value]):
+                continue
+            ends = [row[f"{limits}_lower"], row[f"{limits}_upper"]]
+            if not pd.isna(ends).any():
+                axes.plot(ends, [place + step] * 2, color=colour, linewidth=1.2)
+            axes.plot(row[value], place + step, shape, color=colour, markerfacecolor=face,
+                      markersize=4, label=label, linestyle="none")  # fmt: skip
+
+
+def _sentence(words: str) -> str:
+    return "\n".join(textwrap.wrap(f"{words[:1].upper()}{words[1:]}", 44))

@@ -48,6 +48,8 @@ from her2bayes.page.page import (
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import figure_files
 from her2bayes.page.shared import shared_page
+from her2bayes.page.word import FILE as WORD
+from her2bayes.page.word import word
 from her2bayes.version import __version__, versions
 
 if TYPE_CHECKING:
@@ -312,8 +314,10 @@ def monte_carlo_file(estimates: pd.DataFrame) -> dict[str, str]:
     return {MONTE_CARLO: csv_text(table.assign(scale=scales)[names])} if known.any() else {}
 
 
-def study_files(page: StudyPage) -> dict[str, str]:
-    """Name -> text of the page, ``report.md``, ``key_results.csv``, ``tables/``, ``figures/``."""
+def study_files(page: StudyPage) -> dict[str, str | bytes]:
+    """Name -> content of the page, ``report.md``, ``report.docx``, ``key_results.csv``,
+    ``tables/``, ``figures/``.
+    """
     page = replace(page, beside=True)
     figures = [f for s in (page.cohort, *page.sections) for f in s.figures]
     found = page.key_results
@@ -322,6 +326,7 @@ def study_files(page: StudyPage) -> dict[str, str]:
         **figure_files(figures),
         **latex_files(study_values(page)),
         "report.md": study_markdown(page),
+        WORD: word(page),
         "report.html": render_study(page),
     }
 

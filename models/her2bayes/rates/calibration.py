@@ -9,8 +9,16 @@ import numpy as np
 import xarray as xr
 from scipy.special import expit, logit
 
-from her2bayes.calibration.designs import Design, Draws, Simulated, Truth, effects
-from her2bayes.calibration.kinds import Kind, by_event, by_response
+from her2bayes.calibration.designs import (
+    Design,
+    Draws,
+    Kind,
+    Simulated,
+    Truth,
+    by_event,
+    by_response,
+    effects,
+)
 from her2bayes.evidence.simulate import status_counts
 from her2bayes.rates.draws import group_rate, rates
 

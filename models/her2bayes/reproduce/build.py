@@ -430,10 +430,11 @@ def report(
 ) -> Outcome:
     """Write one folder about one fit or several: what a reader needs, and what a script reads.
 
-    ``report.html`` (and the same as ``report.md``), ``estimates.csv`` (columns of the evidence
-    table), ``classical.csv``, ``checks.csv`` (predictive checks), ``monte_carlo.csv``,
-    ``figures/`` as SVG, ``tables/`` for LaTeX, ``fits/`` that ``load_fit`` reads, and ``run.json``
-    (versions, seed, settings, digests). All appear together or not at all.
+    ``report.html`` (and the same as ``report.md``, its answers as ``report.docx``),
+    ``estimates.csv`` (columns of the evidence table), ``classical.csv``, ``checks.csv``
+    (predictive checks), ``monte_carlo.csv``, ``figures/`` as SVG, ``tables/`` for LaTeX, ``fits/``
+    that ``load_fit`` reads, and ``run.json`` (versions, seed, settings, digests). All appear
+    together or not at all.
 
     ``title`` heads the page; ``tables`` are further ones by the name of their file; ``command`` is
     what a script was asked, for the page's record. With ``suppress_below`` counts from 1 to one

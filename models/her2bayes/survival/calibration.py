@@ -22,8 +22,7 @@ import pandas as pd
 import xarray as xr
 from xarray.ufuncs import log
 
-from her2bayes.calibration.designs import Design, Draws, Simulated, Truth, centred
-from her2bayes.calibration.kinds import Kind, by_class
+from her2bayes.calibration.designs import Design, Draws, Kind, Simulated, Truth, by_class, centred
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.follow_up import read_follow_up
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells

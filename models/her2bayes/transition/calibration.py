@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from her2bayes.calibration.designs import Design, Draws, Simulated, Truth, dirichlet, softmax
-from her2bayes.calibration.kinds import Kind
+from her2bayes.calibration.designs import Design, Draws, Kind, Simulated, Truth, dirichlet, softmax
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.simulate import HER2
 from her2bayes.transition.draws import Levels, draws, rows_of

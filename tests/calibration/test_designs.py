@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from her2bayes.calibration.kinds import fitting, kinds, read_design
+from her2bayes.calibration.designs import fitting, kinds, read_design
 from her2bayes.errors import BadInput
 
 TRIAL = """
