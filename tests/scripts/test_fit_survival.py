@@ -203,7 +203,7 @@ def test_nobody_is_followed_before_the_first_entry(tmp_path: Path):
     )
     path = tmp_path / "ages.csv"
     table.to_csv(path, index=False)
-    arguments = ("--cohort", path, *COLUMNS, "--entry", "entry", "--longest", "1500", "--quick")
+    arguments = ("--cohort", path, *COLUMNS, "--entry", "entry", "--longest", "1500")
     done = fit(*arguments, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.stderr
     assert "given alive and event-free at the first entry, 480 months" in done.stdout
