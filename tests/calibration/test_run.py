@@ -219,8 +219,7 @@ def test_studies_that_fail_are_joined_by_more_never_exchanged(
 
 def test_passports_in_the_package_say_what_made_them() -> None:
     for record in report.passports():
-        least = 200 if record["model"] == "her2_distribution_crossed" else 1000
-        assert record["runs"][-1]["simulations"] >= least
+        assert record["runs"][-1]["simulations"] >= 1000
         assert record["command"].startswith("bash scripts/run calibrate ")
         assert record["passed"] == (record["runs"][-1]["uniform"] and record["runs"][-1]["covers"])
         json.dumps(record)
