@@ -131,7 +131,10 @@ def test_conclusions_from_printed_numbers_end_to_end(conclusions, tmp_path):
         assert part in page
     record = json.loads((folder / "sensitivity.json").read_text("utf-8"))
     counted = record["scenarios"]
-    assert counted["exact"] + counted["refit"] == len(rows)  # refit: from reconstructed cohorts
+    # from reconstructed cohorts: as reported, and weighted for other priors
+    assert counted["refit"] == 5
+    assert counted["re-weighted"] == 20
+    assert sum(counted[name] for name in ("exact", "refit", "re-weighted")) == len(rows)
     first = (folder / "sensitivity.csv").read_bytes()
     assert call(*arguments, "--resume").exit_code == 0
     assert (folder / "sensitivity.csv").read_bytes() == first
