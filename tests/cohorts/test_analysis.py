@@ -20,6 +20,8 @@ from her2bayes.evidence.printed.study import load_study, published_folder, study
 from her2bayes.inference.store import Store
 from her2bayes.survival.figures import endpoint_name
 
+pytestmark = pytest.mark.slow  # it samples chains, and compiles them first in a new home
+
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
 SHORT = Settings(chains=2, replicas=4, warm=60, sweeps=120, moves=200, soft_moves=200)
 
