@@ -122,6 +122,16 @@ def test_small_expected_counts_are_tested_exactly() -> None:
     assert frame["P"].iloc[0] == "0.486"
 
 
+def test_factors_of_different_patients_have_no_common_number() -> None:
+    def table(counts: list[list[int]]) -> xr.DataArray:
+        coords = {"her2": ["low", "positive"], "level": ("subgroup", ["a", "b"])}
+        return xr.DataArray(counts, dims=("subgroup", "her2"), coords=coords)
+
+    some, more = table([[30, 10], [10, 30]]), table([[40, 20], [20, 40]])
+    assert f"All, n{SPACE}={SPACE}80" in table_one({"x": some, "y": some}, {}).frame
+    assert {"HER2-low", "All"} <= set(table_one({"x": some, "y": more}, {}).frame)
+
+
 def test_standardised_difference_of_three_levels_is_a_mahalanobis_distance() -> None:
     """Any level may be left out: the distance is the same; equal columns are 0 apart."""
     counts = np.array([[10, 30], [25, 20], [15, 10]])

@@ -72,6 +72,7 @@ def table_one(
     classes = [str(c) for c in next(iter(counts.values()))["her2"].to_numpy()]
     everybody = counts[""].sum("subgroup").to_numpy().astype(int) if "" in counts else None
     rows: list[dict[str, str]] = []
+    found: list[np.ndarray] = []
     for name, table in counts.items():
         if not name:
             continue
@@ -81,6 +82,7 @@ def table_one(
         left = total * 0 if everybody is None else everybody - total
         if (left > 0).any() and (left >= 0).all():
             inside, levels = np.vstack([inside, left]), [*levels, "missing"]
+        found.append(inside.sum(axis=0))
         known = inside[: len(table["level"])]
         expected = known.sum(axis=1)[:, None] * known.sum(axis=0) / max(known.sum(), 1)
         exact = "Fisher exact" if known.shape == (2, 2) else "Fisher-Freeman-Halton"
@@ -98,10 +100,13 @@ def table_one(
                 "Test": test.method if first else "",
                 "Std. difference": number(largest_difference(known), 2) if first else "",
             })  # fmt: skip
-    heads = everybody if everybody is not None else inside.sum(axis=0)
-    numbers = [f"n{SPACE}={SPACE}{n}" for n in (*heads, heads.sum())]
-    named = {name: f"{name}, {n}" for name, n in zip(
-        (*(f"HER2-{c}" for c in classes), "All"), numbers, strict=True)}  # fmt: skip
+    heads, named = found[0] if everybody is None else everybody, {}
+    if everybody is not None or all(
+        (one == heads).all() for one in found
+    ):  # else each factor has patients of its own
+        numbers = [f"n{SPACE}={SPACE}{n}" for n in (*heads, heads.sum())]
+        named = {name: f"{name}, {n}" for name, n in zip(
+            (*(f"HER2-{c}" for c in classes), "All"), numbers, strict=True)}  # fmt: skip
     return Table(
         "Table 1: characteristics by HER2 class",
         pd.DataFrame(rows).rename(columns=named),
