@@ -32,7 +32,13 @@ from her2bayes.cohorts.kept import MODEL
 from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.inference.convergence import LEAST_ESS, Diagnostics, failed
 from her2bayes.inference.estimates import estimate
-from her2bayes.inference.reweight import Weights, k_limit, smoothed, weighted_quantiles
+from her2bayes.inference.reweight import (
+    Weights,
+    k_limit,
+    relative_ess,
+    smoothed,
+    weighted_quantiles,
+)
 from her2bayes.page.numbers import interval, number
 
 TIMES, HORIZON = (12.0, 24.0, 60.0), 60.0
@@ -105,12 +111,8 @@ def prior_sensitivity(
 
 def weights_for(ratio: Estimand, values: xr.DataArray, drawn: Draws, times: float) -> Weights:
     """Weights of a ratio's draws under a prior of its factor's effects ``times`` as wide."""
-    from arviz_stats.base import array_stats
-
     assert ratio.contrast is not None  # of the grammar
-    chains = values.transpose("chain", "draw").to_numpy()
-    independent = float(array_stats.ess(chains, chain_axis=0, draw_axis=1)) / chains.size
-    return smoothed(drawn.log_prior_ratio(ratio.contrast.factor, times), independent)
+    return smoothed(drawn.log_prior_ratio(ratio.contrast.factor, times), relative_ess([values]))
 
 
 def trusted(weights: Weights) -> bool:

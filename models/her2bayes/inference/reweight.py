@@ -17,7 +17,7 @@ parameters are scaled: scaling effects of groups would change how much they are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,17 @@ def smoothed(log_ratio: xr.DataArray, relative_ess: float = 1.0) -> Weights:
     ess = min(1.0, relative_ess) / float(np.square(weight).sum())
     shaped = log_ratio.transpose("chain", "draw").copy(data=weight.reshape(values.shape))
     return Weights(shaped, float(k_hat), ess)
+
+
+def relative_ess(quantities: Iterable[xr.DataArray]) -> float:
+    """Least bulk ESS of quantities (chain, draw), as a share of the draws; at most 1."""
+    from arviz_stats.base import array_stats
+
+    least = 1.0
+    for draws in quantities:
+        values = draws.transpose("chain", "draw").to_numpy()
+        least = min(least, float(array_stats.ess(values, method="bulk")) / values.size)
+    return least
 
 
 def joint(spec: Specification, draws: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:

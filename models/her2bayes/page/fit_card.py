@@ -29,6 +29,7 @@ from her2bayes.evidence.printed.study import published_folder
 from her2bayes.inference.convergence import (
     CONCENTRATED,
     CONVERGED,
+    ESS_MIN,
     NOT_CONVERGED,
     RHAT_MAX,
     concentration,
@@ -399,7 +400,7 @@ PLOTS = {
     "rank": "Ranks of {} by chain, less even ones, of draws thinned to their effective number",
     "trace": "Trace of {} by chain",
     "energy": "Energy (E-BFMI by chain; marginal and transition energy)",
-    "ess_evolution": "Effective sample size of {} by draws used, bulk and tail; line: 400",
+    "ess_evolution": f"Effective sample size of {{}} by draws used, bulk and tail; line: {ESS_MIN}",
 }
 """Plots of a fit's card; ``{}`` is the quantity with the largest R-hat."""
 
@@ -408,14 +409,14 @@ PLOT_SIZE, _DPI, _COLOURS = (336, 216), 96, 32
 
 def _plots(fit: Fit, name: str, draws: np.ndarray | None) -> tuple[tuple[str, str], ...]:
     """What each plot of the card shows, and its PNG in base 64."""
+    from arviz_stats.base import array_stats
+
     run = fit.tree["sample_stats"].to_dataset() if "sample_stats" in fit.tree else xr.Dataset()
     if draws is None or "energy" not in run:
         return ()
     shown = xr.Dataset({name: (("chain", "draw"), draws)}, {d: run[d] for d in ("chain", "draw")})
     tree = xr.DataTree.from_dict({"posterior": shown, "sample_stats": run})
     size = (PLOT_SIZE[0] / _DPI, PLOT_SIZE[1] / _DPI)
-    from arviz_stats.base import array_stats
-
     found, independent = [], float(_ess(array_stats, draws, "bulk"))
     for kind, words in PLOTS.items():
         every = max(1, round(draws.size / independent)) if kind == "rank" else 1

@@ -225,7 +225,6 @@ _SCALED = {
 
 def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
     """Analysis as the page reports it, from its own fits in ``store`` or computed as there."""
-    from her2bayes.inference.fit import fit
     from her2bayes.sensitivity.worker import of_fit
 
     data = target.data
@@ -235,7 +234,7 @@ def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
         return replace(found, numbers=numbers, fit_id=data["fit_id"], reason=data["note"])
     spec = specification(target, BASE)
     assert spec is not None  # the page's model
-    fitted = fit(spec.build, spec.data, sampling=sampling, store=store, cores=1)
+    fitted = spec.fit(sampling, store, 1)
     found = of_fit(target, spec, fitted)
     if data["model"] != LEVELS:
         return found

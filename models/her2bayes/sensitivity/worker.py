@@ -287,7 +287,7 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
 
     ``method`` is "refit" where the weights are refused: there are no draws then.
     """
-    from her2bayes.inference.reweight import joint, smoothed
+    from her2bayes.inference.reweight import joint, relative_ess, smoothed
     from her2bayes.inference.structure import compiler_flags
 
     module = family(target)
@@ -299,7 +299,7 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
     before, _ = joint(other, raw)
     after, derived = joint(spec, moved)
     posterior = module.quantities(target, job.scenario, derived.assign(_named(moved, derived)))
-    weights = smoothed(after - before, _relative_ess(posterior))
+    weights = smoothed(after - before, relative_ess(posterior.values()))
     seconds = {"all": perf_counter() - start}
     if not weights.accepted:
         return Drawn(model, REFIT, {}, diagnostics, seconds, None, weights.k_hat, weights.ess)
@@ -317,17 +317,6 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
 def _named(moved: xr.Dataset, derived: xr.Dataset) -> dict[str, xr.DataArray]:
     kept = without_padding(moved)
     return {str(name): kept[name] for name in kept.data_vars if name not in derived}
-
-
-def _relative_ess(posterior: Mapping[str, xr.DataArray]) -> float:
-    """Least bulk ESS of the quantities, as a share of the draws."""
-    from arviz_stats.base import array_stats
-
-    least = 1.0
-    for draws in posterior.values():
-        values = draws.transpose("chain", "draw").to_numpy()
-        least = min(least, float(array_stats.ess(values, method="bulk")) / values.size)
-    return least
 
 
 def _wide(job: Job, target: Target, sampling: Sampling, store: Store) -> Any:
