@@ -22,7 +22,32 @@ STUDY_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED_IN_LEVELS = ("=", ",", ";", "|", "[", "]", "@", " vs ", "->", "\n")
 _REQUIRED = {"schema": int, "id": str, "title": str, "citation": str, "patients": int}
-_OPTIONAL = {"doi": str, "licence": str, "design": str, "time_unit": str, "alpha": float}
+_OPTIONAL: dict[str, type] = {
+    "doi": str, "licence": str, "design": str, "time_unit": str, "alpha": float,
+    "setting": str, "pairs": str, "assay": str, "years": tuple, "centres": int,
+}  # fmt: skip
+SETTINGS = ("early", "metastatic", "any stage")
+"""Patients a study is of, as far as its HER2 shares depend on it."""
+
+PAIRS = (
+    "primary to recurrence",
+    "before to after neoadjuvant",
+    "primary to node",
+    "biopsy to surgery",
+    "local to central",
+)
+"""What the two HER2 readings of a patient are of; studies of different pairs are never pooled."""
+
+CLASSES = {
+    "null": ("null",),
+    "ultralow": ("ultralow",),
+    "zero": ("null", "ultralow"),
+    "low": ("low",),
+    "positive": ("positive",),
+    "negative": ("null", "ultralow", "low"),
+}
+"""HER2 classes that have one meaning in all studies, as sets of the finest."""
+
 _TEXTS = ("methods", "headline")
 _NESTED = ("factors", "measures", "endpoints")
 _SECTIONS = (*_TEXTS, *_NESTED)
@@ -32,7 +57,7 @@ _KEYS: dict[str, dict[str, type]] = {
     "endpoints": {"label": str, "unit": str, "origin": str},
 }
 _EXTRA_KEYS: dict[str, dict[str, type]] = {
-    "factors": {"parent": str, "within": dict, "unknown": list, "groups": dict},
+    "factors": {"parent": str, "within": dict, "unknown": list, "groups": dict, "means": dict},
     "measures": {},
     "endpoints": {"event": str},
 }
@@ -42,6 +67,7 @@ _TYPES = {
     int: "a whole number",
     float: "a number",
     list: 'a list of texts, ["a", "b"]',
+    tuple: "the first and the last year, [2009, 2018]",
     dict: "a table, { name = value }",
 }
 
@@ -51,7 +77,8 @@ class Factor:
     """A characteristic of patients and the levels a table prints for it.
 
     ``parent`` and ``within`` (level -> level of the parent) describe nesting, ``unknown`` the
-    levels outside the tables, ``groups`` named unions of levels. ``open`` says that faults of
+    levels outside the tables, ``groups`` named unions of levels, ``means`` what HER2 classes of
+    names of the study's own are in all studies (``CLASSES``). ``open`` says that faults of
     study.toml leave the levels unknown: any may be meant.
     """
 
@@ -62,6 +89,7 @@ class Factor:
     within: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    means: dict[str, tuple[str, ...]] = field(default_factory=dict)
     open: bool = False
 
     @property
@@ -172,6 +200,13 @@ def _value_faults(meta: Mapping[str, Any], file: Path) -> Iterator[Fault]:
     if isinstance(meta.get("patients"), int) and meta["patients"] < 1:
         remedy = "write the number of patients analysed"
         yield Fault("no patients", file, None, "patients", meta["patients"], "1 or more", remedy)
+    for key, known in (("setting", SETTINGS), ("pairs", PAIRS)):
+        if isinstance(meta.get(key), str) and meta[key] not in known:
+            remedy = suggestion(meta[key], known)
+            yield Fault("not known", file, None, key, meta[key], ", ".join(known), remedy)
+    if isinstance(meta.get("centres"), int) and meta["centres"] < 1:
+        remedy = "write the number of hospitals the patients come from"
+        yield Fault("no centres", file, None, "centres", meta["centres"], "1 or more", remedy)
     if isinstance(alpha, float) and not 0 < alpha < 1:
         remedy = "write the significance level of the paper, e.g. 0.05"
         yield Fault("not a probability", file, None, "alpha", alpha, "between 0 and 1", remedy)
@@ -217,6 +252,9 @@ def _type_faults(
 def _is(value: Any, kind: type) -> bool:
     if kind is list:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind is tuple:
+        years = isinstance(value, list) and len(value) == 2 and all(_is(y, int) for y in value)
+        return years and 1900 <= value[0] <= value[1] <= 2100
     if kind is dict:
         texts = (list, str)
         return isinstance(value, dict) and all(isinstance(item, texts) for item in value.values())
@@ -228,7 +266,6 @@ def _factor(name: str, given: Mapping[str, Any]) -> Factor:
     good = all(_is(given[k], kind) for k, kind in {**required, **optional}.items() if k in given)
     if not good or "levels" not in given:
         return Factor(name, str(given.get("label", name)), (), open=True)
-    groups = given.get("groups", {})
     return Factor(
         name,
         given.get("label", name),
@@ -236,8 +273,13 @@ def _factor(name: str, given: Mapping[str, Any]) -> Factor:
         given.get("parent", ""),
         {level: str(above) for level, above in given.get("within", {}).items()},
         tuple(given.get("unknown", ())),
-        {group: (x,) if isinstance(x, str) else tuple(map(str, x)) for group, x in groups.items()},
+        _unions(given.get("groups", {})),
+        _unions(given.get("means", {})),
     )
+
+
+def _unions(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: (x,) if isinstance(x, str) else tuple(map(str, x)) for name, x in given.items()}
 
 
 def _factor_faults(factor: Factor, factors: Mapping[str, Factor], file: Path) -> Iterator[Fault]:
@@ -260,6 +302,16 @@ def _factor_faults(factor: Factor, factors: Mapping[str, Factor], file: Path) ->
                 where = f"{place}.groups.{group}"
                 allowed = ", ".join(factor.levels)
                 yield Fault("no such level", file, None, where, level, allowed, remedy)
+    for level, classes in factor.means.items():
+        where = f"{place}.means"
+        if level not in factor.names:
+            remedy = suggestion(level, factor.names)
+            allowed = ", ".join(factor.names)
+            yield Fault("no such level", file, None, where, level, allowed, remedy)
+        for name in classes:
+            if name not in CLASSES:
+                allowed, remedy = ", ".join(CLASSES), suggestion(name, CLASSES)
+                yield Fault("no such HER2 class", file, None, where, name, allowed, remedy)
     yield from _nesting_faults(factor, factors, file)
 
 
