@@ -27,6 +27,7 @@ SCRIPTS = {
     "her2_distribution": "her2_distribution.R",
     "her2_transition": "her2_transition.R",
     "response_stan": "response_stan.R",
+    "synthesis": "synthesis.R",
 }
 """Stored file and the script that makes it; square_tables.R prints numbers quoted in its test."""
 

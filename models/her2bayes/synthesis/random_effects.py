@@ -1,0 +1,228 @@
+"""Estimates of several studies with a spread between them: the posterior computed, not sampled.
+
+For row i of study s(i), an estimate y[i] (log hazard ratio, log median) with standard error e[i]:
+
+    y[i]      ~ Normal(theta[i], e[i])
+    theta[i]  = x[i] . beta + u[s(i)] + w[i]
+    u[s]      ~ Normal(0, tau[study])         w[i] ~ Normal(0, tau[row]), with several rows a study
+    beta      ~ Normal(mean, sd) each         the centre first, then contrasts of the moderators
+    tau       ~ HalfNormal(spread)            each
+
+Given tau everything is normal. tau is summed over on a lattice of equal steps of its own prior
+probability, twice: the second time over the range that holds the posterior. Draws take tau from its
+cell and the rest from its normal distribution given that very tau, so that the lattice's only error
+is that the likelihood is taken as constant within a cell. One row a study and no moderator is the
+normal-normal hierarchical model of Röver 2020 (Journal of Statistical Software 93:6).
+
+``tau[row]`` (of the same study's levels against each other) is left out where every study has one row.
+
+Not identified: tau with two or three studies, which stays near its prior; a moderator that all
+studies share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from her2bayes.bayes.prior import Prior, complete, prior
+
+DEFAULT_PRIORS = {
+    "centre": prior(
+        "Normal", mu=0.0, sigma=1.0, means="ratio 1 in the average study, 95 % between 0.14 and 7.1"
+    ),
+    "moderator": prior(
+        "Normal", mu=0.0, sigma=0.5,
+        means="ratio of the ratios at two levels: 1, 95 % between 0.25 and 4.0",
+    ),
+    "study": prior(
+        "HalfNormal", sigma=0.5,
+        means="spread between studies of the log ratio: median 0.34, 95 % below 0.98; ratios of "
+        "two studies differ 1.4 times (median)",
+    ),
+    "row": prior(
+        "HalfNormal", sigma=0.25,
+        means="spread within a study between levels, beyond the moderator: median 0.17, 95 % below "
+        "0.49",
+    ),
+}  # fmt: skip
+
+_PLACES = {1: 600, 2: 48}
+"""Places of the lattice along each spread, by the number of spreads."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Weights of the lattice cells: ``low`` and ``high`` are prior probabilities of each spread."""
+
+    low: np.ndarray  # (cell, spread)
+    high: np.ndarray
+    weight: np.ndarray  # (cell,)
+
+    def spreads(self, number: int, scales: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draws of the spreads (number, spread): cells in proportion, evenly within each."""
+        even = (rng.permutation(number) + rng.uniform(size=number)) / number
+        cell = np.searchsorted(np.cumsum(self.weight), even * (1 - 1e-12))
+        inside = rng.uniform(size=(number, self.low.shape[1]))
+        p = self.low[cell] + inside * (self.high - self.low)[cell]
+        return np.asarray(stats.halfnorm.ppf(p, scale=scales))
+
+
+@dataclass(frozen=True)
+class RandomEffects:
+    """The model of ``data`` (dim row: ``estimate``, ``error``; dims row, term: ``design``).
+
+    ``data`` has the coord ``study`` on ``row``; the first term is the centre. ``priors`` are
+    complete.
+    """
+
+    data: xr.Dataset
+    priors: Mapping[str, Prior]
+
+    @classmethod
+    def of(cls, data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> RandomEffects:
+        """Make it with the default priors filled in; ``BadInput`` for an unknown name or family."""
+        return cls(data, complete(priors, DEFAULT_PRIORS, same_family=True))
+
+    @cached_property
+    def studies(self) -> list[str]:
+        """Names of the studies, in the order of their first rows."""
+        return list(dict.fromkeys(map(str, self.data["study"].values)))
+
+    @cached_property
+    def member(self) -> np.ndarray:
+        """Rows by studies, 0 or 1."""
+        of = np.array([self.studies.index(str(name)) for name in self.data["study"].values])
+        return np.asarray(of[:, None] == np.arange(len(self.studies)), dtype=float)
+
+    @cached_property
+    def spreads(self) -> tuple[str, ...]:
+        """Spreads that are learned: between studies, and between rows where a study has several."""
+        return ("study", "row") if self.member.sum(0).max() > 1 else ("study",)
+
+    @cached_property
+    def scales(self) -> np.ndarray:
+        """Scales of the half-normal priors of the spreads."""
+        return np.array([self.priors[name]["sigma"] for name in self.spreads])
+
+    @cached_property
+    def beta(self) -> tuple[np.ndarray, np.ndarray]:
+        """Prior means and standard deviations of the terms."""
+        names = ["centre", *["moderator"] * (self.data.sizes["term"] - 1)]
+        return tuple(np.array([self.priors[n][k] for n in names]) for k in ("mu", "sigma"))  # type: ignore[return-value]
+
+    def _between(self, tau: np.ndarray) -> np.ndarray:
+        """Covariance (draw, row, row) of the rows' effects given spreads (draw, spread)."""
+        shared = self.member @ self.member.T
+        v = tau[:, 0, None, None] ** 2 * shared
+        if len(self.spreads) > 1:
+            v = v + tau[:, 1, None, None] ** 2 * np.eye(len(shared))
+        return np.asarray(v)
+
+    def log_likelihood(self, tau: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Log density of the estimates given spreads (draw, spread), terms integrated out."""
+        keep = np.arange(self.data.sizes["row"]) if rows is None else rows
+        y, e, x = self._rows(keep)
+        mean, sd = self.beta
+        v = self._between(tau)[:, keep[:, None], keep] + np.diag(e**2) + (x * sd**2) @ x.T
+        factor = np.linalg.cholesky(v)
+        z = np.linalg.solve(factor, np.broadcast_to((y - x @ mean)[:, None], (len(v), len(y), 1)))
+        half = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
+        return np.asarray(-half - 0.5 * np.square(z).sum((1, 2)))
+
+    def _rows(self, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        design = self.data["design"].transpose("row", "term").values
+        return self.data["estimate"].values[keep], self.data["error"].values[keep], design[keep]
+
+    def posterior(self, rows: np.ndarray | None = None) -> Posterior:
+        """Spreads given the estimates (of ``rows``), on a lattice over their prior probabilities."""
+        count = len(self.spreads)
+        ends = [(0.0, 1.0)] * count
+        for _ in range(2):
+            edges = [np.linspace(low, high, _PLACES[count] + 1) for low, high in ends]
+            low = np.array(list(product(*[e[:-1] for e in edges])))
+            high = np.array(list(product(*[e[1:] for e in edges])))
+            tau = stats.halfnorm.ppf((low + high) / 2, scale=self.scales)
+            log_weight = self.log_likelihood(tau, rows)
+            weight = np.exp(log_weight - log_weight.max())
+            weight /= weight.sum()
+            held = weight > 1e-9 * weight.max()
+            ends = [(float(low[held, k].min()), float(high[held, k].max())) for k in range(count)]
+        return Posterior(low, high, weight)
+
+    def draws(
+        self, number: int, seed: int, rows: np.ndarray | None = None, *, prior: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Independent draws of ``tau`` (draw, spread), ``beta`` (draw, term), ``effect`` (draw, row)
+        and ``new`` (draw, spread): deviations of a new study and of a new row of it.
+
+        ``rows`` are those whose estimates are used (all by default): the effects of the others are
+        predicted. ``prior``: before any.
+        """
+        rng = np.random.default_rng([seed, prior])
+        keep = np.arange(self.data.sizes["row"]) if rows is None else rows
+        keep = keep[:0] if prior else keep
+        if len(keep):
+            tau = self.posterior(keep).spreads(number, self.scales, rng)
+        else:
+            even = rng.permuted(np.tile((np.arange(number) + 0.5) / number, (len(self.scales), 1)),
+                                axis=1)  # fmt: skip
+            tau = np.asarray(stats.halfnorm.ppf(even.T, scale=self.scales))
+        x = self.data["design"].transpose("row", "term").values
+        mean, sd = self.beta
+        between = self._between(tau)
+        # beta and the rows' effects are one normal vector; condition it on the estimates
+        joint = np.concatenate([np.eye(len(mean)), x])
+        prior_cov = (joint * sd**2) @ joint.T + np.pad(between, ((0, 0), (len(mean), 0), (len(mean), 0)))
+        centre = joint @ mean
+        y, e, _ = self._rows(keep)
+        at = len(mean) + keep
+        noise = prior_cov[:, at[:, None], at] + np.diag(e**2)
+        gain = np.linalg.solve(noise, prior_cov[:, at]).transpose(0, 2, 1)
+        after = prior_cov - gain @ prior_cov[:, at]
+        middle = centre + (gain @ (y - centre[at])[:, None])[..., 0]
+        value = middle + _normal(after, rng)
+        new = tau * rng.standard_normal(tau.shape)
+        return {"tau": tau, "beta": value[:, : len(mean)], "effect": value[:, len(mean) :], "new": new}
+
+    def tree(self, chains: int, length: int, seed: int) -> xr.DataTree:
+        """Draws as a sampler's: groups posterior, prior, log_likelihood, posterior_predictive, ..."""
+        made = {"posterior": self.draws(chains * length, seed),
+                "prior": self.draws(chains * length, seed, prior=True)}  # fmt: skip
+        groups = {name: self._labelled(draws, chains, length) for name, draws in made.items()}
+        effect, error = groups["posterior"]["effect"], self.data["error"].drop_vars("study")
+        rng = np.random.default_rng([seed, 7])
+        observed = self.data["estimate"].drop_vars("study")
+        loglik = xr.apply_ufunc(stats.norm.logpdf, observed, effect, error)
+        drawn = effect + error * rng.standard_normal(effect.shape)
+        for name, values in (("log_likelihood", loglik), ("posterior_predictive", drawn)):
+            groups[name] = xr.Dataset({"estimate": values.transpose("chain", "draw", "row")})
+        groups["observed_data"] = xr.Dataset({"estimate": observed})
+        return xr.DataTree.from_dict(groups)
+
+    def _labelled(self, draws: Mapping[str, np.ndarray], chains: int, length: int) -> xr.Dataset:
+        labels = {"tau": "spread", "beta": "term", "effect": "row", "new": "spread"}
+        coords: dict[str, Any] = {
+            "chain": np.arange(chains), "draw": np.arange(length), "spread": list(self.spreads),
+            "row": self.data["row"].values, "term": self.data["term"].values,
+        }  # fmt: skip
+        shaped = {
+            name: (("chain", "draw", labels[name]), value.reshape(chains, length, -1))
+            for name, value in draws.items()
+        }
+        return xr.Dataset(shaped, coords)
+
+
+def _normal(covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draws with these covariances (draw, n, n), which may be singular."""
+    size = covariance.shape[-1]
+    values, vectors = np.linalg.eigh((covariance + covariance.transpose(0, 2, 1)) / 2)
+    root = vectors * np.sqrt(np.clip(values, 0.0, None))[:, None, :]
+    return np.asarray((root @ rng.standard_normal((len(covariance), size, 1)))[..., 0])
