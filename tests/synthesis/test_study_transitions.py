@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from her2bayes.transition.rows import ROW_PRIORS, changes
-from her2bayes.transition.transition_synthesis import new_stratum
+from her2bayes.synthesis.study_transitions import new_stratum
 
 HER2 = ["zero", "low", "positive"]
 
