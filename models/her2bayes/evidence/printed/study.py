@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -390,11 +390,12 @@ def skeleton_folder() -> Path:
     return published_folder().parent / "skeleton"
 
 
-def write_skeleton(name: str, parent: Path) -> Path:
-    """Write the example study ``parent/name`` and return its folder.
+def write_skeleton(name: str, parent: Path, files: Mapping[str, str] | None = None) -> Path:
+    """Write the example study, or ``files`` (name -> text), as ``parent/name``; return the folder.
 
     The folder appears whole or not at all. Raises ``BadInput`` where the name is no study id,
-    where the folder exists already (nothing is overwritten) or where it cannot be written.
+    where the folder exists already (nothing is overwritten), where it cannot be written or where
+    the files are no study.
     """
     if not STUDY_ID.fullmatch(name):
         allowed = "lower-case letters, digits, _ and -, starting with a letter or digit, up to 64"
@@ -407,7 +408,7 @@ def write_skeleton(name: str, parent: Path) -> Path:
             raise BadInput(Fault("exists already; nothing is overwritten", target, remedy=remedy))
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-") as space:
-            draft = _draft(name, Path(space))
+            draft = _draft(name, Path(space), files)
             load_study(draft)
             draft.rename(target)
             note(sorted(target.iterdir()))
@@ -418,8 +419,13 @@ def write_skeleton(name: str, parent: Path) -> Path:
     return target
 
 
-def _draft(name: str, space: Path) -> Path:
+def _draft(name: str, space: Path, files: Mapping[str, str] | None) -> Path:
     draft = space / name
+    if files is not None:
+        draft.mkdir()
+        for file, text in files.items():
+            (draft / file).write_text(text, encoding="utf-8", newline="\n")
+        return draft
     shutil.copytree(skeleton_folder(), draft)
     design = draft / DESIGN
     text = design.read_text(encoding="utf-8")
