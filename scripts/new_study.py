@@ -1,8 +1,8 @@
 """Write the folder of a new paper, filled with a commented example to replace.
 
 With ``--from`` the study begins with a Table 1: HER2 counts by characteristics as printed. The
-folder can be checked at once with ``bash scripts/run audit --study FOLDER``; the format of each file
-is described in data/README.md. An existing folder is never overwritten.
+folder can be checked at once with ``bash scripts/run audit --study FOLDER``; the format of each
+file is described in data/README.md. An existing folder is never overwritten.
 """
 
 from pathlib import Path
@@ -24,9 +24,7 @@ def main(
         Path | None,
         typer.Option("--from", help="CSV file of a Table 1: factor, level, a column a HER2 class."),
     ] = None,
-    locator: Annotated[
-        str, typer.Option(help="Where the table of --from is printed.")
-    ] = "Table 1",
+    locator: Annotated[str, typer.Option(help="Where the table of --from is printed.")] = "Table 1",
 ) -> None:
     """Write the study and say what to do next."""
     texts, remains = None, "replace the invented rows"
@@ -38,10 +36,7 @@ def main(
     files = ", ".join(sorted(file.name for file in written.iterdir()))
     out.print(plain(f"Wrote {written}: {files}"), soft_wrap=True)
     out.print(
-        plain(
-            f"Next: {remains} (data/README.md), then: "
-            f"bash scripts/run audit --study {written}"
-        ),
+        plain(f"Next: {remains} (data/README.md), then: bash scripts/run audit --study {written}"),
         soft_wrap=True,
     )
 

@@ -219,7 +219,9 @@ def _symmetric(known: Known, rows: list[Claim]) -> list[Finding]:
         and c.estimand.kind == "median"
         and None not in (c.value, c.lower, c.upper)
     ]
-    chosen = [c for c in closed if "is symmetric" in _symmetry(c.value or Decimal(0), c.lower, c.upper)]
+    chosen = [
+        c for c in closed if "is symmetric" in _symmetry(c.value or Decimal(0), c.lower, c.upper)
+    ]
     if len({c.estimand for c in chosen}) < 2 or 2 * len(chosen) <= len(closed):
         return []
     shown = join(dict.fromkeys(f"{c.value} ({c.lower} to {c.upper})" for c in chosen))

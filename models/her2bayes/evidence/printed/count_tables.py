@@ -291,6 +291,7 @@ def _dataset(factor: str, rows: Sequence[Row]) -> xr.Dataset:
         },
     )
 
+
 _FIXED = ("factor", "level", "all", "p")
 _NOT_KNOWN = re.compile(r"missing|unknown|not (known|available|reported)|n\.?/?a\.?", re.IGNORECASE)
 NOT_GIVEN = "not given"
@@ -354,7 +355,8 @@ class TableOne:
                 found = count(row[name])
                 if row[name] and (found is None or found.exact is None):
                     remedy = "write 46 or 46 (71.9); leave the cell empty where it is neither"
-                    faults.append(Fault("not a count", file, row.number, name, row[name], "", remedy))
+                    shown = row[name]
+                    faults.append(Fault("not a count", file, row.number, name, shown, None, remedy))
         raise_if(faults)
         labels, groups, above = {}, [], ""
         for row in read.rows:
@@ -445,7 +447,7 @@ class TableOne:
             given = f" | {level}" if level else ""
             plain = {"statistic": "count", "value": found.exact, "unit": "patients"}
             return {**plain, "estimand": f"count[{status}{given}]".replace("[ |", "[|")}
-        along = across and bool(status) or not level
+        along = (across and bool(status)) or not level
         outcome, given = (status, level) if along else (level, status)
         return {
             "estimand": f"share[{outcome} | {given}]" if given else f"share[{outcome}]",

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.frames import Bounded
 
 
-__all__ = ["Factor", "Printed", "Study", "load_study", "published_folder", "study_folder"]
+__all__ = [
+    "Factor", "Printed", "Study", "load_study", "published_folder", "studies", "study_folder",
+]  # fmt: skip
 
 EXTERNAL = "external.csv"
 _OUTPUTS = ("evidence.csv", "findings.csv", "key_results.csv")
@@ -267,6 +269,44 @@ def load_studies(names: Sequence[str]) -> list[Study]:
     ]
     raise_if(faults)
     return studies
+
+
+def studies(folder: str | Path | None = None) -> pd.DataFrame:
+    """List the published studies, or those in the folders below ``folder``: one row each.
+
+    ``status_counts`` names the factors with their rows (``all``: all patients); the next columns
+    are numbers of rows of the study's other tables, ``printed_numbers`` those of its ledger. What a
+    study does not say is empty. Raises ``BadInput`` with the faults of all studies.
+
+    >>> library = studies()
+    >>> library.loc[library["id"] == "shi2023", ["patients", "setting", "years"]].values
+    array([[247, 'metastatic', '2009-2018']], dtype=object)
+    """
+    import pandas as pd
+
+    place = published_folder() if folder is None else Path(folder)
+    _check_folder(place, [])
+    found = sorted(file.parent for file in place.glob(f"*/{DESIGN}"))
+    if not found:
+        remedy = "name the folder above the study folders"
+        raise BadInput(Fault("no study in this folder", file=place, remedy=remedy))
+    return pd.DataFrame([_listed(study) for study in load_studies([str(one) for one in found])])
+
+
+def _listed(study: Study) -> dict[str, Any]:
+    """Row of a study in the list."""
+    counts = study.tables["status_counts.csv"]["factor"].value_counts(sort=False)
+    tables = ("transition_facts", "survival", "responses", "adverse_events")
+    return {
+        "id": study.id,
+        "patients": int(study.meta["patients"]),
+        **{name: str(study.meta.get(name, "")) for name in ("setting", "pairs")},
+        "years": "-".join(map(str, dict.fromkeys(study.meta.get("years", ())))),
+        "status_counts": ", ".join(f"{name or 'all'} {n}" for name, n in counts.items()),
+        **{name: len(study.tables[f"{name}.csv"]) for name in tables},
+        "printed_numbers": len(study.ledger),
+        "citation": str(study.meta["citation"]),
+    }
 
 
 def _check_folder(path: Path, shipped: Sequence[str]) -> None:
