@@ -64,5 +64,5 @@ def test_a_folder_of_ones_own(tmp_path):
 @pytest.mark.parametrize("name", ["empty", "nowhere"])
 def test_a_folder_without_studies(tmp_path: Path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match="no such study folder|no study in this folder"):
+    with pytest.raises(BadInput, match=r"no such study folder|no study in this folder"):
         her2bayes.studies(tmp_path / name)

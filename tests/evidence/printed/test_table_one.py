@@ -75,7 +75,7 @@ def test_levels_outside_the_table(tmp_path):
         ("factor,level,zero\n,,50\n", "no table of HER2 classes"),
         ("factor,zero,low\n,5,6\n", "column is missing"),
         ("factor,level,zero,low\n,,41 7042,<11\n", "not a count"),
-        ("factor,level,zero,low\n,,5,6\nA,\"a,b\",5,6\n", "a level cannot be named so"),
+        ('factor,level,zero,low\n,,5,6\nA,"a,b",5,6\n', "a level cannot be named so"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, text, told):
