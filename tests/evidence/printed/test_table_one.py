@@ -95,3 +95,21 @@ def test_the_table_of_a_shipped_study_comes_back(tmp_path):
     found = study_of("\n".join(lines), tmp_path)
     for factor, table in shipped.status_counts().items():
         assert found.status_counts()[factor].equals(table)
+
+
+def test_a_table_of_pairs(tmp_path):
+    """Cells that are not printed stay open: arithmetic fills them from the margins."""
+    found = study_of(
+        "factor,level,all,0,1+,2+\nher2_primary: Before,0,103,,47 (45.6),9 (8.7)\n"
+        ",1+,256,36 (14.1),,58 (22.7)\n",
+        tmp_path,
+    )
+    facts = found.transition_facts.set_index("cells")["value"]
+    assert facts.to_dict() == {
+        "0->*": 103, "0->1+": 47, "0->2+": 9, "1+->*": 256, "1+->0": 36, "1+->2+": 58,
+    }  # fmt: skip
+    assert "status_counts.csv" not in {path.name for path in found.folder.iterdir()}
+    row = found.ledger.set_index("estimand").loc["transition[0 -> 1+]"]
+    assert (row["value"], row["numerator"], row["denominator"]) == ("45.6", 47, 103)
+    assert found.factors["her2_primary"].levels == ("0", "1+")
+    assert found.meta["patients"] == 359

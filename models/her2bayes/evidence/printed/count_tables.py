@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from her2bayes.evidence.printed.design import DESIGN
 from her2bayes.evidence.printed.ledger import repeated
 from her2bayes.evidence.printed.number import count, decimals, fits_percentage
 from her2bayes.evidence.printed.schema import LEDGER, TABLES, Column
+from her2bayes.evidence.printed.vocabulary import PRIMARY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,7 +340,8 @@ class TableOne:
         """Read columns ``factor`` and ``level`` and one for each class; ``BadInput``.
 
         Optional columns: ``all`` (all classes) and ``p``. Rows without factor and level are all
-        patients; an empty factor beside a level is that of the row above.
+        patients; an empty factor beside a level is that of the row above. The factor
+        ``her2_primary`` makes a table of pairs: the class of the primary by that of the recurrence.
         """
         read = read_rows(file, ("factor", "level"))
         unknown = [f for f in read.faults if f.problem != "no such column"]
@@ -368,12 +370,14 @@ class TableOne:
         return cls(classes, labels, tuple(groups), locator)
 
     def files(self, name: str) -> dict[str, str]:
-        """Texts of ``study.toml``, ``status_counts.csv`` and ``estimates.csv`` of a study."""
-        return {
-            DESIGN: self._design(name),
-            "status_counts.csv": _csv("status_counts.csv", self._counts()),
-            LEDGER: _csv(LEDGER, self._ledger()),
+        """Texts of the files of a study: ``study.toml``, ``estimates.csv``, tables with rows."""
+        tables = {
+            "status_counts.csv": list(self._counts()),
+            "transition_facts.csv": list(self._facts()),
+            LEDGER: list(self._ledger()),
         }
+        written = {file: _csv(file, rows) for file, rows in tables.items() if rows}
+        return {DESIGN: self._design(name), **written}
 
     def _of(self, factor: str) -> list[_Group]:
         return [group for group in self.groups if group.factor == factor]
@@ -410,12 +414,24 @@ class TableOne:
     def _counts(self) -> Iterator[dict[str, object]]:
         """Cells of levels that are known and printed whole."""
         for group in self.groups:
-            if group.known(self.classes) is None or _NOT_KNOWN.fullmatch(group.level):
+            outside = _NOT_KNOWN.fullmatch(group.level) or group.factor == PRIMARY
+            if group.known(self.classes) is None or outside:
                 continue
             for name in self.classes:
                 yield {
                     "factor": group.factor, "level": group.level, "her2": name,
                     "count": group.count(name), "locator": self.locator,
+                }  # fmt: skip
+
+    def _facts(self) -> Iterator[dict[str, object]]:
+        """Pairs of classes, as far as they are printed: cells by the class of the primary."""
+        for group in self._of(PRIMARY):
+            for name in group.cells if not _NOT_KNOWN.fullmatch(group.level) else ():
+                claim = f"table1.{PRIMARY}.{_slug(group.level)}.{_slug(name)}"
+                yield {
+                    "fact_id": claim, "cells": f"{group.level}->{'*' if name == 'all' else name}",
+                    "relation": "=", "value": group.count(name), "locator": self.locator,
+                    "claim_id": claim,
                 }  # fmt: skip
 
     def _ledger(self) -> Iterator[dict[str, object]]:
@@ -449,8 +465,11 @@ class TableOne:
             return {**plain, "estimand": f"count[{status}{given}]".replace("[ |", "[|")}
         along = (across and bool(status)) or not level
         outcome, given = (status, level) if along else (level, status)
+        asked = f"share[{outcome} | {given}]" if given else f"share[{outcome}]"
+        if along and group.factor == PRIMARY:
+            asked = f"transition[{group.level} -> {name}]"
         return {
-            "estimand": f"share[{outcome} | {given}]" if given else f"share[{outcome}]",
+            "estimand": asked,
             "statistic": "percentage", "value": found.percent, "unit": "%",
             "decimals": decimals(found.percent), "numerator": found.exact,
             "denominator": self._denominator(group, name, along),
@@ -519,7 +538,7 @@ def _listed(texts: Sequence[str]) -> str:
     return f"[{', '.join(map(_quoted, texts))}]"
 
 
-def _csv(name: str, rows: Iterator[dict[str, object]]) -> str:
+def _csv(name: str, rows: Iterable[dict[str, object]]) -> str:
     """CSV text of a table of the format, all its columns there."""
     columns = [column.name for column in TABLES[name]]
     file = io.StringIO()
