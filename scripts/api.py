@@ -18,7 +18,7 @@ from her2bayes.errors import BadInput, Fault
 FILE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 
 ORDER = {
-    "Sources": ("load_study", "read_patients", "read_counts", "read_curve"),
+    "Sources": ("load_study", "studies", "read_patients", "read_counts", "read_curve"),
     "Fits": (
         "fit_distribution", "fit_transitions", "fit_survival", "fit_response",
         "fit_adverse_events", "reconstruct",

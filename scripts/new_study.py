@@ -1,6 +1,7 @@
 """Write the folder of a new paper, filled with a commented example to replace.
 
-The folder can be checked at once with ``bash scripts/run audit --study FOLDER``; the format of each
+With ``--from`` the study begins with a Table 1: HER2 counts by characteristics as printed. The
+folder can be checked at once with ``bash scripts/run audit --study FOLDER``; the format of each
 file is described in data/README.md. An existing folder is never overwritten.
 """
 
@@ -19,16 +20,23 @@ def main(
         Path | None,
         typer.Option("--out", help="Folder to write it into.", show_default="data/published"),
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="CSV file of a Table 1: factor, level, a column a HER2 class."),
+    ] = None,
+    locator: Annotated[str, typer.Option(help="Where the table of --from is printed.")] = "Table 1",
 ) -> None:
-    """Write the skeleton and say what to do next."""
-    written = write_skeleton(name, out_folder or published_folder())
+    """Write the study and say what to do next."""
+    texts, remains = None, "replace the invented rows"
+    if from_:
+        from her2bayes.evidence.printed.count_tables import TableOne
+
+        texts, remains = TableOne.read(from_, locator).files(name), "complete study.toml"
+    written = write_skeleton(name, out_folder or published_folder(), texts)
     files = ", ".join(sorted(file.name for file in written.iterdir()))
     out.print(plain(f"Wrote {written}: {files}"), soft_wrap=True)
     out.print(
-        plain(
-            f"Next: replace the invented rows (data/README.md), then: "
-            f"bash scripts/run audit --study {written}"
-        ),
+        plain(f"Next: {remains} (data/README.md), then: bash scripts/run audit --study {written}"),
         soft_wrap=True,
     )
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.estimand import FITTED_BY, KINDS, Contrast, Estimand, not_answered, parse
+from her2bayes.estimand import FITTED_BY, KINDS, Contrast, Estimand, cells_of, not_answered, parse
 
 CANONICAL = [
     "share[her2=low | hr_status=positive]",
@@ -114,3 +114,19 @@ def test_families_of_kinds_are_rooms_and_public_functions():
     assert families == set(FITTED_BY)
     with pytest.raises(BadInput, match="did you mean 'hazard_ratio'"):
         parse("hazard_ration[os]")
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ("zero->low", ["zero->low"]),
+        ("zero->low+low->zero + diagonal", ["zero->low", "low->zero", "diagonal"]),
+        ("IHC0->IHC1+", ["IHC0->IHC1+"]),
+        ("2+/ISH-->1+", ["2+/ISH-->1+"]),
+        ("0->1+ + 0->2+ + *->3+", ["0->1+", "0->2+", "*->3+"]),
+        ("off_diagonal", ["off_diagonal"]),
+        ("nonsense+zero", ["nonsense+zero"]),
+    ],
+)
+def test_cells_that_are_added_up(text, cells):
+    assert cells_of(text) == cells

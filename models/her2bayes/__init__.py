@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.patients.digitised import read_curve as read_curve
     from her2bayes.evidence.patients.patients import read_patients as read_patients
     from her2bayes.evidence.printed.study import load_study as load_study
+    from her2bayes.evidence.printed.study import studies as studies
     from her2bayes.inference.sampling import Sampling as Sampling
     from her2bayes.rates.fitted import fit_adverse_events as fit_adverse_events
     from her2bayes.rates.fitted import fit_response as fit_response
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "load_study": "evidence.printed.study",
+    "studies": "evidence.printed.study",
     "read_patients": "evidence.patients.patients",
     "read_counts": "evidence.patients.counts",
     "read_curve": "evidence.patients.digitised",

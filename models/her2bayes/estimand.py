@@ -161,6 +161,29 @@ def is_percent(kind: str) -> bool:
     return KINDS[kind].unit == "%"
 
 
+TABLE_PARTS = ("diagonal", "off_diagonal")
+"""Names of sets of pairs of classes; other cells are written ``a->b``."""
+
+
+def cells_of(text: str) -> list[str]:
+    """Cells that ``a->b+c->d`` adds up, without surrounding spaces.
+
+    Where classes have a ``+`` in their names (IHC 1+), the sign between cells stands between
+    spaces.
+
+    >>> cells_of("zero->low+diagonal")
+    ['zero->low', 'diagonal']
+    >>> cells_of("0->1+ + 2+/ISH-->1+")
+    ['0->1+', '2+/ISH-->1+']
+    """
+    found: list[str] = []
+    for piece in re.split(r"\s\+\s", text):
+        parts = [part.strip() for part in piece.split("+")]
+        split = all("->" in part or part in TABLE_PARTS for part in parts)
+        found += parts if split else [piece.strip()]
+    return found
+
+
 _RESERVED = set("[]|;@")
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -1,10 +1,14 @@
 """Count algebra: what an estimand is in sets of patients."""
 
+import shutil
+
 import pytest
 
+from her2bayes.audit.audit import audit
 from her2bayes.audit.counts import ratio
 from her2bayes.audit.space import EVERYONE, NotACount, both, box, plainest, space_of
 from her2bayes.estimand import parse
+from her2bayes.evidence.printed.study import load_study, published_folder
 
 
 @pytest.fixture
@@ -64,3 +68,14 @@ def test_response_group(space):
 def test_other_units_are_no_count_of_patients(space):
     with pytest.raises(NotACount, match="samples"):
         ratio(parse("count[samples]"), space)
+
+
+def test_pairs_that_part_of_the_patients_have(tmp_path):
+    """Pairs are of those whose primary is known; without an unknown level they are of all."""
+    shutil.copytree(published_folder() / "mtnbc127", tmp_path / "part")
+    assert audit(load_study(tmp_path / "part")).findings.empty
+    design = tmp_path / "part" / "study.toml"
+    design.write_text(design.read_text("utf-8").replace('unknown = ["not read"]', ""), "utf-8")
+    (sentence,) = audit(load_study(tmp_path / "part")).findings["sentence"]
+    assert "127" in sentence
+    assert "350" in sentence

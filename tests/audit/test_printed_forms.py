@@ -362,3 +362,22 @@ def test_a_study_can_be_copied_with_other_tables(make, printed):
     study = make([printed.count("n", "count[]", 420)], patients=420, status_counts=COUNTS)
     tables = {**study.tables, "status_counts.csv": study.tables["status_counts.csv"].iloc[:2]}
     assert len(audit(replace(study, tables=tables)).findings) == 0
+
+
+def interval(name, group, value, lower, upper):
+    return {"claim_id": name, "locator": "T", "estimand": f"median[os | {group}]",
+            "statistic": "median_ci", "value": value, "lower": lower, "upper": upper,
+            "unit": "months", "text": f"{value} ({lower}–{upper})"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("others", "told"), [(0, True), (1, True), (2, False)])
+def test_symmetric_intervals_are_named_where_most_are(make, others, told):
+    """Of many Kaplan-Meier intervals some are symmetric as printed, by chance."""
+    rows = [
+        interval("a", "sex=women", "10.0", "8.0", "12.0"),
+        interval("b", "sex=men", "6.0", "4.0", "8.0"),
+        *(interval(f"k{i}", f"her2={x}", "9.0", "7.0", "14.0")
+          for i, x in enumerate(("zero", "low")[:others])),
+    ]  # fmt: skip
+    _, result = verdicts(make(rows))
+    assert any("symmetric" in sentence for sentence in result.findings["sentence"]) == told

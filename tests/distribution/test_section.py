@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.distribution.section import section
+from her2bayes.distribution.section import _paragraphs, section
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.inference.estimates import estimate, estimates_table
@@ -145,3 +145,18 @@ def test_the_verdict_of_a_fit_holds_all_reasons() -> None:
         ["converged", "not converged: R-hat 1.03; 2 divergences", "not converged: R-hat 1.03"]
     )
     assert both == "not converged: R-hat 1.03; 2 divergences"
+
+
+def test_the_first_sentence_says_whose_status_is_printed() -> None:
+    every, part = (xr.DataArray(np.full((1, 2), n), dims=("subgroup", "her2")) for n in (50, 30))
+    assert _paragraphs({"": every}, "printed") == (
+        "HER2 status of all 100 patients is printed, and by no factor.",
+    )
+    assert (
+        "of the same 100 patients is printed by 1 factor."
+        in _paragraphs({"": every, "site": every}, "printed")[0]
+    )
+    assert (
+        "of 60 to 100 patients is counted by 2 factors."
+        in _paragraphs({"": every, "site": every, "grade": part}, "counted")[0]
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -127,3 +129,16 @@ def test_conversion_is_a_column_of_the_transition_table() -> None:
 def test_borrowing_of_nobody_is_refused() -> None:
     with pytest.raises(Exception, match="more responders than patients"):
         borrowed_rates.borrow("orr", (5, 4), borrowed_rates.Outside((1,), (2,)), "x")
+
+
+def test_conversion_is_predicted_from_recurrences_only(monkeypatch, tmp_path):
+    """Pairs before and after neoadjuvant treatment say nothing of recurrences."""
+    shipped = published_folder() / "shi2023"
+    shutil.copytree(shipped, tmp_path / "shi2023")
+    monkeypatch.setattr("her2bayes.evidence.printed.study.published_folder", lambda: tmp_path)
+    (found,) = conversion(NI)
+    assert "Shi" in found.source
+    design = tmp_path / "shi2023" / "study.toml"
+    text = design.read_text("utf-8")
+    design.write_text(text.replace("primary to recurrence", "before to after neoadjuvant"), "utf-8")
+    assert conversion(NI) == ()

@@ -35,3 +35,19 @@ def test_bad_names_and_second_calls_write_nothing(call, tmp_path):
     again = call("smith2024")
     assert again.exit_code == 2
     assert "nothing is overwritten" in again.stderr
+
+
+def test_it_begins_with_a_table_1(call, tmp_path):
+    table = tmp_path / "table1.csv"
+    table.write_text("factor,level,zero,low\n,,50,90\nhr_status,positive,20,70\n,negative,30,20\n")
+    done = call("smith2024", "--from", str(table), "--locator", "Table S2")
+    assert done.exit_code == 0
+    assert "complete study.toml" in done.stdout
+    study = load_study(tmp_path / "smith2024")
+    assert study.status_counts()["hr_status"].values.tolist() == [[20, 70], [30, 20]]
+    assert set(study.ledger["locator"]) == {"Table S2"}
+    table.write_text("factor,level,zero,low\n,,50,many\n")
+    again = call("jones2024", "--from", str(table))
+    assert again.exit_code == 2
+    assert "not a count" in again.stderr
+    assert not (tmp_path / "jones2024").exists()

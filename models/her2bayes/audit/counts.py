@@ -17,7 +17,7 @@ from her2bayes.audit.space import (
     factors_of,
     plainest,
 )
-from her2bayes.estimand import Estimand
+from her2bayes.estimand import TABLE_PARTS, Estimand, cells_of
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def _classes(flow: str) -> tuple[str, str]:
 
 def flows(outcome: str, space: Space) -> Quantity:
     """Patients in the pairs of classes named by 'a -> b + c -> *', 'diagonal', 'off_diagonal'."""
-    parts = [part.strip() for part in outcome.split("+")]
-    wanted = [_classes(part) for part in parts if part not in {"diagonal", "off_diagonal"}]
+    parts = cells_of(outcome)
+    wanted = [_classes(part) for part in parts if part not in TABLE_PARTS]
     found = space.pairs(
         lambda a, b: (
             (a == b and "diagonal" in parts)

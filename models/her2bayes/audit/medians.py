@@ -207,17 +207,22 @@ def _symmetry(value: Decimal, lower: Decimal | None, upper: Decimal | None) -> s
 
 
 def _symmetric(known: Known, rows: list[Claim]) -> list[Finding]:
-    """Name the intervals of median times that are symmetric, if more than one is."""
+    """Name the intervals of median times that are symmetric, if more than one and most of them are.
+
+    Of many Kaplan-Meier intervals some are symmetric as printed, by chance.
+    """
     endpoints = known.study.meta.get("endpoints", {})
-    chosen = [
+    closed = [
         c
         for c in rows
         if c.estimand.outcome in endpoints
         and c.estimand.kind == "median"
         and None not in (c.value, c.lower, c.upper)
-        and "is symmetric" in _symmetry(c.value or Decimal(0), c.lower, c.upper)
     ]
-    if len({c.estimand for c in chosen}) < 2:
+    chosen = [
+        c for c in closed if "is symmetric" in _symmetry(c.value or Decimal(0), c.lower, c.upper)
+    ]
+    if len({c.estimand for c in chosen}) < 2 or 2 * len(chosen) <= len(closed):
         return []
     shown = join(dict.fromkeys(f"{c.value} ({c.lower} to {c.upper})" for c in chosen))
     text = (

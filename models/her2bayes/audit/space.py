@@ -69,14 +69,15 @@ class Space:
         )
 
     def pairs(self, chosen: Callable[[str, str], bool], status: str = "") -> Quantity:
-        """Patients whose (primary, recurrence) classes are chosen by the function."""
+        """Patients whose (primary, recurrence) classes are known and chosen by the function."""
         status = status or self.status
         primary = status + PRIMARY
+        unknown = {name: self.unknown.get(name, frozenset()) for name in (primary, status)}
         return frozenset(
             next(iter(box((primary, {a}), (status, {b}))))
             for a in self.levels[primary]
             for b in self.levels[status]
-            if chosen(a, b)
+            if chosen(a, b) and a not in unknown[primary] and b not in unknown[status]
         )
 
     @property

@@ -46,7 +46,7 @@ def section(result: Result, source: str = "printed") -> Section:
     return Section(
         id="distribution",
         title="HER2 status: distribution across subgroups",
-        paragraphs=_paragraphs(patients, sum(bool(name) for name in counts), source),
+        paragraphs=_paragraphs(counts, source),
         figures=tuple(drawn),
         tables=tuple(tables),
         fits=tuple(
@@ -85,10 +85,16 @@ def _title(analysis: Analysis, labels: Mapping[str, str]) -> str:
     return f"{own}, nested in {lower(parent)}" if parent and analysis.parent else own
 
 
-def _paragraphs(patients: int, factors: int, source: str) -> tuple[str, ...]:
-    words = count(factors, "factor")
+def _paragraphs(counts: Mapping[str, xr.DataArray], source: str) -> tuple[str, ...]:
+    sizes = [int(table.sum()) for name, table in counts.items() if name]
+    patients = max(int(table.sum()) for table in counts.values())
+    if not sizes:
+        return (f"HER2 status of all {patients} patients is {source}, and by no factor.",)
+    words = count(len(sizes), "factor")
+    whole = min(sizes) == patients
+    shown = f"the same {patients}" if whole else f"{min(sizes)} to {patients}"
     return (
-        f"HER2 status of the same {patients} patients is {source} by {words}. Each factor is "
+        f"HER2 status of {shown} patients is {source} by {words}. Each factor is "
         "analysed separately. The analyses share the same patients, so they are not independent "
         f"evidence. Combinations of factors are not {source} and not analysed.",
         "The model uses partial pooling: levels with few patients shrink towards the others, "

@@ -300,8 +300,10 @@ def predict(
 def conversion(study: Study) -> tuple[Prediction, ...]:
     """Predictions for ``her2_origin=converted`` of ``study`` from shipped studies with pairs.
 
-    Studies whose printed pairs leave the two cells open are passed over.
+    Studies whose pairs are not of a primary tumour and its recurrence, and those whose printed
+    pairs leave the two cells open, are passed over.
     """
+    from her2bayes.evidence.printed.design import PAIRS, read_design
     from her2bayes.evidence.printed.study import load_study, published_folder
 
     row = study.ledger[study.ledger["estimand"] == "share[her2_origin=converted]"]
@@ -312,6 +314,9 @@ def conversion(study: Study) -> tuple[Prediction, ...]:
     found = []
     for folder in sorted(published_folder().iterdir()):
         if folder.resolve() == study.folder.resolve() or not (folder / "study.toml").exists():
+            continue
+        design, _ = read_design(folder)
+        if design is None or design.meta.get("pairs") != PAIRS[0]:
             continue
         try:
             other = load_study(folder)

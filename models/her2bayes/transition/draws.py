@@ -28,7 +28,7 @@ from typing import Any
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.estimand import Contrast, Estimand, not_answered, parse
+from her2bayes.estimand import Contrast, Estimand, cells_of, not_answered, parse
 from her2bayes.inference.estimates import FitLike, estimate
 
 PRIMARY, RECURRENCE = "her2_primary", "her2"
@@ -225,7 +225,7 @@ def _cells(asked: Estimand) -> list[tuple[str, ...]]:
     """Classes, or pairs of them, in the outcome of kinds that need some."""
     if asked.kind not in _OF_CELLS:
         return []
-    parts = asked.outcome.split("+") if asked.kind == "flow" else [asked.outcome]
+    parts = cells_of(asked.outcome) if asked.kind == "flow" else [asked.outcome]
     return [tuple(end.strip() for end in part.split("->")) for part in parts if part.strip()]
 
 

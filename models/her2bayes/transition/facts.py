@@ -24,6 +24,7 @@ import pandas as pd
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import TABLE_PARTS, cells_of
 from her2bayes.evidence.printed.vocabulary import PRIMARY, STATUS
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def cell_mask(cells: str, her2: Sequence[str]) -> np.ndarray:
     """
     k = len(her2)
     mask = np.zeros((k, k), dtype=np.int64)
-    for part in (text.strip() for text in cells.split("+")):
-        if part in ("diagonal", "off_diagonal"):
+    for part in cells_of(cells):
+        if part in TABLE_PARTS:
             mask += np.eye(k, dtype=np.int64) if part == "diagonal" else 1 - np.eye(k, dtype=int)
             continue
         start, arrow, end = (text.strip() for text in part.partition("->"))
@@ -255,7 +256,7 @@ def pair_facts(study: Study) -> PairFacts:
     printed = study.transition_facts
     if printed.empty:
         return PairFacts(printed)
-    her2 = tuple(study.factors[STATUS].names)
+    her2 = study.factors[STATUS].levels
     facts, notes = printed, []
     for factor in ("", *dict.fromkeys(name for name in printed["factor"].fillna("") if name)):
         rows = _counted(study, factor)
@@ -287,7 +288,7 @@ def _of_factor(
     study: Study, printed: pd.DataFrame, factor: str, rows: Sequence[dict[Any, Any]]
 ) -> tuple[list[dict[str, Any]], str]:
     """New facts from the counts of one factor, and a sentence on them."""
-    her2 = tuple(study.factors[STATUS].names)
+    her2 = study.factors[STATUS].levels
     if any(one.file == COUNTS and one.cells["factor"] == factor for one in study.bounded):
         return [], f"{_named(factor)} in {COUNTS} are partly bounds only and are not used"
     pairs, counted = _pairs(printed), sum(int(row["count"]) for row in rows if not _is_pair(row))

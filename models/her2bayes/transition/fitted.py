@@ -440,7 +440,7 @@ def fit_transitions(
     if isinstance(data, Study):
         _refuse({"map": map is not None, "model": model != MODELS[0], "classes": bool(classes)})
         paper.check_applies(data)
-        rows = paper.with_priors(len(data.factors["her2"].names), priors or {})
+        rows = paper.with_priors(len(data.factors["her2"].levels), priors or {})
         named = None if by is None else tuple(cohort.factors_of(by))
         how = paper.Specification(rows, named, assay, settings, kept)
         return _of_study(data, how, say)

@@ -25,7 +25,7 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior
 from her2bayes.errors import BadInput, Fault, raise_if
-from her2bayes.estimand import Estimand, parse
+from her2bayes.estimand import Estimand, cells_of, parse
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import classical
@@ -397,7 +397,7 @@ def run(study: Study, store: Store | None, sampling: Sampling, say: Say = lambda
 def run_facts(study: Study, how: Specification, say: Say = lambda _: None) -> Result:
     """Analyse the facts of a study. Raises ``BadInput`` where it prints none on pairs."""
     check_applies(study)
-    classes = tuple(study.factors["her2"].names)
+    classes = study.factors["her2"].levels
     known = pair_facts(study)
     for note in known.notes:
         say(note)
@@ -503,7 +503,7 @@ def _asked_flows(estimands: Sequence[str], matrix: Matrix) -> Iterator[dict[str,
         asked = parse(text)
         if asked.kind != "flow" or not set(asked.conditions) <= {CHANGE}:
             continue
-        ends = {end.strip() for part in asked.outcome.split("+") for end in part.split("->")}
+        ends = {end.strip() for part in cells_of(asked.outcome) for end in part.split("->")}
         if ends <= set(matrix.classes):
             lines.append(Line(asked, THIS_COHORT))
     for row in summarise([matrix], lines) if lines else ():

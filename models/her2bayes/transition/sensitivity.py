@@ -124,7 +124,7 @@ def targets(study: Study, conclusions: Sequence[Conclusion]) -> list[Target]:
     facts = pair_facts(study).facts
     if facts.empty:
         return []
-    return targets_of_facts(facts, tuple(study.factors["her2"].names), conclusions)
+    return targets_of_facts(facts, study.factors["her2"].levels, conclusions)
 
 
 def targets_of_facts(

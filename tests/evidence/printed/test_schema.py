@@ -115,4 +115,4 @@ def test_estimands_of_the_readme_are_understood():
 def test_commands_of_the_readme_are_scripts():
     scripts = Path(__file__).resolve().parents[3] / "scripts"
     assert (scripts / "new_study.py").exists()
-    assert set(re.findall(r"bash scripts/run (\w+)", README)) == {"new_study", "audit"}
+    assert set(re.findall(r"bash scripts/run (\w+)", README)) == {"new_study", "audit", "studies"}

@@ -7,7 +7,12 @@ file together; nothing is repaired. A count may carry the percentage it is print
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +20,13 @@ import narwhals
 import numpy as np
 import xarray as xr
 
-from her2bayes.errors import Fault, raise_if
+from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.printed.csv_rows import Row, Rows, check_cells, header_faults, read_rows
+from her2bayes.evidence.printed.design import DESIGN
 from her2bayes.evidence.printed.ledger import repeated
-from her2bayes.evidence.printed.number import count
-from her2bayes.evidence.printed.schema import Column
+from her2bayes.evidence.printed.number import count, decimals, fits_percentage
+from her2bayes.evidence.printed.schema import LEDGER, TABLES, Column
+from her2bayes.evidence.printed.vocabulary import PRIMARY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,3 +291,258 @@ def _dataset(factor: str, rows: Sequence[Row]) -> xr.Dataset:
             "level": ("subgroup", levels),
         },
     )
+
+
+_FIXED = ("factor", "level", "all", "p")
+_NOT_KNOWN = re.compile(r"missing|unknown|not (known|available|reported)|n\.?/?a\.?", re.IGNORECASE)
+NOT_GIVEN = "not given"
+"""Level of patients whom the levels of a factor leave out."""
+
+_SIGNS = {"<=": "≤", ">=": "≥", "=": ""}
+_SPELT = {"≤": "le", "≥": "ge", "<": "lt", ">": "gt", "+": "pos"}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row of a Table 1: its place, and counts by HER2 class, ``all`` last where printed."""
+
+    row: int
+    factor: str
+    level: str
+    cells: dict[str, str]
+    p: str
+
+    def count(self, name: str) -> int | None:
+        """Count of a class, where one is printed."""
+        found = count(self.cells.get(name, ""))
+        return found.exact if found else None
+
+    def known(self, classes: Sequence[str]) -> int | None:
+        """Patients of all classes, where all are printed."""
+        counts = [self.count(name) for name in classes]
+        return None if None in counts else sum(x for x in counts if x is not None)
+
+
+@dataclass(frozen=True)
+class TableOne:
+    """HER2 classes by characteristics, as the first table of a paper prints them.
+
+    ``labels`` are the factors' names as printed, by their plain names.
+    """
+
+    classes: tuple[str, ...]
+    labels: dict[str, str]
+    groups: tuple[_Group, ...]
+    locator: str
+
+    @classmethod
+    def read(cls, file: Path, locator: str) -> TableOne:
+        """Read columns ``factor`` and ``level`` and one for each class; ``BadInput``.
+
+        Optional columns: ``all`` (all classes) and ``p``. Rows without factor and level are all
+        patients; an empty factor beside a level is that of the row above. The factor
+        ``her2_primary`` makes a table of pairs: the class of the primary by that of the recurrence.
+        """
+        read = read_rows(file, ("factor", "level"))
+        unknown = [f for f in read.faults if f.problem != "no such column"]
+        raise_if(unknown)
+        header = [name for row in read.rows[:1] for name in row.cells]
+        classes = tuple(name for name in header if name not in _FIXED)
+        if not read.rows or len(classes) < 2:
+            remedy = "head a column of counts with each class: factor,level,zero,low,positive"
+            raise BadInput(Fault("no table of HER2 classes", file, remedy=remedy))
+        faults = []
+        for row in read.rows:
+            for name in (*classes, "all"):
+                found = count(row[name])
+                if row[name] and (found is None or found.exact is None):
+                    remedy = "write 46 or 46 (71.9); leave the cell empty where it is neither"
+                    shown = row[name]
+                    faults.append(Fault("not a count", file, row.number, name, shown, None, remedy))
+        raise_if(faults)
+        labels, groups, above = {}, [], ""
+        for row in read.rows:
+            above = row["factor"] or (above if row["level"] else "")
+            name, label = _named(above)
+            labels.update({name: label} if name and name not in labels else {})
+            cells = {key: row[key] for key in (*classes, "all") if row[key]}
+            groups.append(_Group(row.number, name, _level(row["level"]), cells, row["p"]))
+        return cls(classes, labels, tuple(groups), locator)
+
+    def files(self, name: str) -> dict[str, str]:
+        """Texts of the files of a study: ``study.toml``, ``estimates.csv``, tables with rows."""
+        tables = {
+            "status_counts.csv": list(self._counts()),
+            "transition_facts.csv": list(self._facts()),
+            LEDGER: list(self._ledger()),
+        }
+        written = {file: _csv(file, rows) for file, rows in tables.items() if rows}
+        return {DESIGN: self._design(name), **written}
+
+    def _of(self, factor: str) -> list[_Group]:
+        return [group for group in self.groups if group.factor == factor]
+
+    def _patients(self) -> int:
+        """All patients: their own row, else the sum over the first factor."""
+        first = self._of("") or self._of(next(iter(self.labels), ""))
+        return sum(g.count("all") or g.known(self.classes) or 0 for g in first)
+
+    def _design(self, name: str) -> str:
+        lines = [
+            "schema = 1", f"id = {_quoted(name)}", f"title = {_quoted(name)}", 'citation = ""',
+            'doi = ""', 'licence = ""', 'design = ""', f"patients = {self._patients()}",
+            "# setting, pairs, years, centres, assay, [methods], [headline]: data/README.md", "",
+            "[factors.her2]", 'label = "HER2 status"', f"levels = {_listed(self.classes)}",
+        ]  # fmt: skip
+        for factor, label in self.labels.items():
+            levels = [group.level for group in self._of(factor)]
+            unknown = [level for level in levels if _NOT_KNOWN.fullmatch(level)]
+            known = [level for level in levels if level not in unknown]
+            if not unknown and self._leaves_some_out(factor):
+                unknown = [NOT_GIVEN]
+            lines += ["", f"[factors.{factor}]", f"label = {_quoted(label)}"]
+            lines += [f"levels = {_listed(known)}"]
+            lines += [f"unknown = {_listed(unknown)}"] if unknown else []
+        return "\n".join(lines) + "\n"
+
+    def _leaves_some_out(self, factor: str) -> bool:
+        """Whether the levels of a factor add up to fewer patients than there are."""
+        total = [_sum(name, self._of("")) or 0 for name in self.classes]
+        found = [_sum(name, self._of(factor)) for name in self.classes]
+        return any(part is not None and part < of for part, of in zip(found, total, strict=True))
+
+    def _counts(self) -> Iterator[dict[str, object]]:
+        """Cells of levels that are known and printed whole."""
+        for group in self.groups:
+            outside = _NOT_KNOWN.fullmatch(group.level) or group.factor == PRIMARY
+            if group.known(self.classes) is None or outside:
+                continue
+            for name in self.classes:
+                yield {
+                    "factor": group.factor, "level": group.level, "her2": name,
+                    "count": group.count(name), "locator": self.locator,
+                }  # fmt: skip
+
+    def _facts(self) -> Iterator[dict[str, object]]:
+        """Pairs of classes, as far as they are printed: cells by the class of the primary."""
+        for group in self._of(PRIMARY):
+            for name in group.cells if not _NOT_KNOWN.fullmatch(group.level) else ():
+                claim = f"table1.{PRIMARY}.{_slug(group.level)}.{_slug(name)}"
+                yield {
+                    "fact_id": claim, "cells": f"{group.level}->{'*' if name == 'all' else name}",
+                    "relation": "=", "value": group.count(name), "locator": self.locator,
+                    "claim_id": claim,
+                }  # fmt: skip
+
+    def _ledger(self) -> Iterator[dict[str, object]]:
+        """One row for each printed cell and P value."""
+        used: set[str] = set()
+        across = self._across()
+        for group in self.groups:
+            place = ".".join(filter(None, ("table1", group.factor, _slug(group.level))))
+            for name, cell in group.cells.items():
+                claim = f"{place}.{_slug(name)}"
+                while claim in used:
+                    claim += "_"
+                used.add(claim)
+                given = {"claim_id": claim, "locator": self.locator, "text": cell}
+                yield {**given, **self._cell(group, name, across)}
+            if group.p and group.factor:
+                yield {
+                    "claim_id": f"{place}.p", "locator": self.locator, "text": group.p,
+                    "estimand": f"association[her2 ; {group.factor}]", "statistic": "p_value",
+                    "p_value": group.p,
+                }  # fmt: skip
+
+    def _cell(self, group: _Group, name: str, across: bool) -> dict[str, object]:
+        found = count(group.cells[name])
+        assert found is not None  # checked when it was read
+        status = "" if name == "all" else f"her2={name}"
+        level = f"{group.factor}={group.level}" if group.factor else ""
+        if not found.percent or not (status or level):
+            given = f" | {level}" if level else ""
+            plain = {"statistic": "count", "value": found.exact, "unit": "patients"}
+            return {**plain, "estimand": f"count[{status}{given}]".replace("[ |", "[|")}
+        along = (across and bool(status)) or not level
+        outcome, given = (status, level) if along else (level, status)
+        asked = f"share[{outcome} | {given}]" if given else f"share[{outcome}]"
+        if along and group.factor == PRIMARY:
+            asked = f"transition[{group.level} -> {name}]"
+        return {
+            "estimand": asked,
+            "statistic": "percentage", "value": found.percent, "unit": "%",
+            "decimals": decimals(found.percent), "numerator": found.exact,
+            "denominator": self._denominator(group, name, along),
+        }  # fmt: skip
+
+    def _across(self) -> bool:
+        """Whether percentages are of the row (of a group), not of the column (of a class)."""
+        cells = [(g, name) for g in self.groups if g.factor for name in g.cells if name != "all"]
+        fits = {
+            along: sum(self._fits(g, name, self._denominator(g, name, along)) for g, name in cells)
+            for along in (True, False)
+        }
+        return fits[True] >= fits[False]
+
+    def _fits(self, group: _Group, name: str, of: int | None) -> bool:
+        found = count(group.cells[name])
+        part = found.exact if found else None
+        fits = part is not None and bool(of) and found is not None
+        return fits and fits_percentage(part or 0, of or 0, found.percent if found else "")
+
+    def _denominator(self, group: _Group, name: str, along: bool) -> int | None:
+        """What a percentage is of: of the candidates the first that it fits, else the first."""
+        if along:
+            candidates = [group.known(self.classes), group.count("all")]
+        else:
+            column = self._of(group.factor)
+            known = [g for g in column if not _NOT_KNOWN.fullmatch(g.level)]
+            candidates = [_sum(name, known), _sum(name, column), _sum(name, self._of(""))]
+        there = [of for of in candidates if of]
+        return next((of for of in there if self._fits(group, name, of)), (there or [None])[0])
+
+
+def _sum(name: str, groups: Sequence[_Group]) -> int | None:
+    counts = [group.count(name) for group in groups]
+    return None if None in counts else sum(x for x in counts if x is not None)
+
+
+def _level(printed: str) -> str:
+    """Name of a level without the signs of the grammar: ``>=24`` is ``≥24``."""
+    for sign, written in _SIGNS.items():
+        printed = printed.replace(sign, written)
+    return printed
+
+
+def _named(printed: str) -> tuple[str, str]:
+    """Plain name and label of a factor, ``hr_status: Hormone receptors`` or the label alone."""
+    given = re.fullmatch(r"([a-z][a-z0-9_]*)\s*:\s*(\S.*)", printed)
+    if given:
+        return given[1], given[2]
+    found = re.sub(r"[^a-z0-9]+", "_", printed.lower()).strip("_")
+    return (f"f_{found}" if found[:1].isdigit() else found), printed
+
+
+def _slug(level: str) -> str:
+    """Part of a claim id: ``>24 mo`` is ``gt24_mo``."""
+    for sign, spelt in _SPELT.items():
+        level = level.replace(sign, spelt)
+    return re.sub(r"[^A-Za-z0-9_+-]+", "_", level).strip("_")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
+
+
+def _csv(name: str, rows: Iterable[dict[str, object]]) -> str:
+    """CSV text of a table of the format, all its columns there."""
+    columns = [column.name for column in TABLES[name]]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()

@@ -302,8 +302,13 @@ def _factor_faults(factor: Factor, factors: Mapping[str, Factor], file: Path) ->
                 where = f"{place}.groups.{group}"
                 allowed = ", ".join(factor.levels)
                 yield Fault("no such level", file, None, where, level, allowed, remedy)
+    yield from _meaning_faults(factor, file)
+    yield from _nesting_faults(factor, factors, file)
+
+
+def _meaning_faults(factor: Factor, file: Path) -> Iterator[Fault]:
     for level, classes in factor.means.items():
-        where = f"{place}.means"
+        where = f"factors.{factor.name}.means"
         if level not in factor.names:
             remedy = suggestion(level, factor.names)
             allowed = ", ".join(factor.names)
@@ -312,7 +317,6 @@ def _factor_faults(factor: Factor, factors: Mapping[str, Factor], file: Path) ->
             if name not in CLASSES:
                 allowed, remedy = ", ".join(CLASSES), suggestion(name, CLASSES)
                 yield Fault("no such HER2 class", file, None, where, name, allowed, remedy)
-    yield from _nesting_faults(factor, factors, file)
 
 
 def _nesting_faults(factor: Factor, factors: Mapping[str, Factor], file: Path) -> Iterator[Fault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.frames import Bounded
 
 
-__all__ = ["Factor", "Printed", "Study", "load_study", "published_folder", "study_folder"]
+__all__ = [
+    "Factor", "Printed", "Study", "load_study", "published_folder", "studies", "study_folder",
+]  # fmt: skip
 
 EXTERNAL = "external.csv"
 _OUTPUTS = ("evidence.csv", "findings.csv", "key_results.csv")
@@ -269,6 +271,44 @@ def load_studies(names: Sequence[str]) -> list[Study]:
     return studies
 
 
+def studies(folder: str | Path | None = None) -> pd.DataFrame:
+    """List the published studies, or those in the folders below ``folder``: one row each.
+
+    ``status_counts`` names the factors with their rows (``all``: all patients); the next columns
+    are numbers of rows of the study's other tables, ``printed_numbers`` those of its ledger. What a
+    study does not say is empty. Raises ``BadInput`` with the faults of all studies.
+
+    >>> library = studies()
+    >>> library.loc[library["id"] == "shi2023", ["patients", "setting", "years"]].values
+    array([[247, 'metastatic', '2009-2018']], dtype=object)
+    """
+    import pandas as pd
+
+    place = published_folder() if folder is None else Path(folder)
+    _check_folder(place, [])
+    found = sorted(file.parent for file in place.glob(f"*/{DESIGN}"))
+    if not found:
+        remedy = "name the folder above the study folders"
+        raise BadInput(Fault("no study in this folder", file=place, remedy=remedy))
+    return pd.DataFrame([_listed(study) for study in load_studies([str(one) for one in found])])
+
+
+def _listed(study: Study) -> dict[str, Any]:
+    """Row of a study in the list."""
+    counts = study.tables["status_counts.csv"]["factor"].value_counts(sort=False)
+    tables = ("transition_facts", "survival", "responses", "adverse_events")
+    return {
+        "id": study.id,
+        "patients": int(study.meta["patients"]),
+        **{name: str(study.meta.get(name, "")) for name in ("setting", "pairs")},
+        "years": "-".join(map(str, dict.fromkeys(study.meta.get("years", ())))),
+        "status_counts": ", ".join(f"{name or 'all'} {n}" for name, n in counts.items()),
+        **{name: len(study.tables[f"{name}.csv"]) for name in tables},
+        "printed_numbers": len(study.ledger),
+        "citation": str(study.meta["citation"]),
+    }
+
+
 def _check_folder(path: Path, shipped: Sequence[str]) -> None:
     try:
         if path.is_dir():
@@ -390,11 +430,12 @@ def skeleton_folder() -> Path:
     return published_folder().parent / "skeleton"
 
 
-def write_skeleton(name: str, parent: Path) -> Path:
-    """Write the example study ``parent/name`` and return its folder.
+def write_skeleton(name: str, parent: Path, files: Mapping[str, str] | None = None) -> Path:
+    """Write the example study, or ``files`` (name -> text), as ``parent/name``; return the folder.
 
     The folder appears whole or not at all. Raises ``BadInput`` where the name is no study id,
-    where the folder exists already (nothing is overwritten) or where it cannot be written.
+    where the folder exists already (nothing is overwritten), where it cannot be written or where
+    the files are no study.
     """
     if not STUDY_ID.fullmatch(name):
         allowed = "lower-case letters, digits, _ and -, starting with a letter or digit, up to 64"
@@ -407,7 +448,7 @@ def write_skeleton(name: str, parent: Path) -> Path:
             raise BadInput(Fault("exists already; nothing is overwritten", target, remedy=remedy))
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-") as space:
-            draft = _draft(name, Path(space))
+            draft = _draft(name, Path(space), files)
             load_study(draft)
             draft.rename(target)
             note(sorted(target.iterdir()))
@@ -418,8 +459,13 @@ def write_skeleton(name: str, parent: Path) -> Path:
     return target
 
 
-def _draft(name: str, space: Path) -> Path:
+def _draft(name: str, space: Path, files: Mapping[str, str] | None) -> Path:
     draft = space / name
+    if files is not None:
+        draft.mkdir()
+        for file, text in files.items():
+            (draft / file).write_text(text, encoding="utf-8", newline="\n")
+        return draft
     shutil.copytree(skeleton_folder(), draft)
     design = draft / DESIGN
     text = design.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from her2bayes.errors import BadInput, Fault, suggestion
-from her2bayes.estimand import KINDS, Estimand, parse
+from her2bayes.estimand import KINDS, TABLE_PARTS, Estimand, cells_of, parse
 from her2bayes.evidence.printed.design import Design, Factor
 
 STATUS = "her2"
@@ -74,7 +74,7 @@ def canonical(text: str) -> Estimand:
     outcome = re.sub(r"\s*=\s*", "=", estimand.outcome)
     outcome = re.sub(r"\s*->\s*", " -> ", outcome)
     if estimand.kind.startswith("flow"):
-        outcome = re.sub(r"\s*\+\s*", " + ", outcome)
+        outcome = " + ".join(cells_of(outcome))
     return replace(estimand, outcome=outcome.strip())
 
 
@@ -223,8 +223,8 @@ def cell_faults(cells: str, design: Design, *, stars: bool = True) -> Iterator[F
     """Faults of a ``+``-joined list of cells of the table primary x recurrence."""
     primary, recurrence = classes(design, PRIMARY), classes(design, STATUS)
     any_class = ("*",) if stars else ()
-    for part in (text.strip() for text in cells.split("+")):
-        if part in ("diagonal", "off_diagonal"):
+    for part in cells_of(cells):
+        if part in TABLE_PARTS:
             continue
         start, arrow, end = (text.strip() for text in part.partition("->"))
         if not arrow:
