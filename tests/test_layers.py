@@ -25,7 +25,7 @@ LAYERS = (
     ("calibration", "sensitivity"),
     ("results",),
     ("distribution", "transition", "survival", "rates"),
-    ("cohorts",),
+    ("cohorts", "synthesis"),
     ("reproduce",),
     ("cli", "flags"),
     ("scripts",),

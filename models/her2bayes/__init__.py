@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from her2bayes.results.comparison import compare as compare
     from her2bayes.results.fitted import load_fit as load_fit
     from her2bayes.survival.fitted import fit_survival as fit_survival
+    from her2bayes.synthesis.fitted import synthesise as synthesise
     from her2bayes.transition.fitted import fit_transitions as fit_transitions
 
 _PUBLIC = {
@@ -57,6 +58,7 @@ _PUBLIC = {
     "compare": "results.comparison",
     "fit_survival": "survival.fitted",
     "reconstruct": "cohorts.fitted",
+    "synthesise": "synthesis.fitted",
     "calibrate": "calibration.run",
 }
 """Public name -> module that defines it."""

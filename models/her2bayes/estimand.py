@@ -50,6 +50,7 @@ FITTED_BY: Mapping[str, str] = {
     "survival": "fit_survival",
     "rates": "fit_response or fit_adverse_events",
     "cohorts": "reconstruct",
+    "synthesis": "synthesise",
 }
 """Family -> the public functions whose fits it answers for."""
 
@@ -87,6 +88,9 @@ _KINDS = {
     ),
     "gain": _share("probability of gaining a class"),
     "loss": _share("probability of losing a class"),
+    "number_to_rebiopsy": _positive(
+        "patients of a primary class to re-biopsy to find one who is newly eligible: of a higher class"
+    ),
     "agreement": Kind("Cohen's kappa of two readings", limits=(-1.0, 1.0)),
     "symmetry": Kind("symmetry of a square table"),
     "marginal_homogeneity": Kind("equality of the margins of a square table"),
@@ -124,7 +128,7 @@ _ANSWERS = {
     "distribution": "share share_difference share_ratio standardised_share "
     "standardised_difference association heterogeneity",
     "transition": "transition flow flow_difference discordance discordance_difference gain loss "
-    "agreement true_discordance unchanged_given_observed_change",
+    "agreement true_discordance unchanged_given_observed_change number_to_rebiopsy",
     "survival": "survival survival_difference cumulative_incidence hazard cumulative_hazard "
     "hazard_ratio hazard_ratio_ratio median median_difference rmst rmst_difference rmst_ratio "
     "not_reached ordering "
@@ -132,6 +136,8 @@ _ANSWERS = {
     "rates": "share share_difference share_ratio response_rate response_rate_difference event_rate "
     "event_rate_difference ordering heterogeneity",
     "cohorts": "survival survival_difference rmst rmst_difference hazard_ratio hazard_ratio_ratio",
+    "synthesis": "share share_difference share_ratio transition flow flow_difference discordance "
+    "gain loss number_to_rebiopsy hazard_ratio median rmst_ratio heterogeneity",
 }
 
 KINDS: Mapping[str, Kind] = {

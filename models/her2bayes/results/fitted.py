@@ -105,7 +105,7 @@ ARVIZ = ("autocorr", "energy", "ess", "ess_evolution", "forest", "mcse", "pair",
          "rank", "rank_dist", "trace", "trace_dist")  # fmt: skip
 """Plots of draws that need no more than a fit's own tree."""
 
-ROOMS = ("distribution", "transition", "survival", "rates", "cohorts")
+ROOMS = ("distribution", "transition", "survival", "rates", "cohorts", "synthesis")
 ATTRIBUTE = "her2bayes"
 IDENTITY = ("model", "package", "source", "engine", "data", "priors", "options", "sampling",
             "versions", "flags")  # fmt: skip

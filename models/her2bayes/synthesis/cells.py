@@ -91,6 +91,13 @@ def between_design(
     return np.hstack(columns), names
 
 
+def at_average(cells: xr.Dataset, setting: str = "") -> np.ndarray:
+    """Terms of moderators of studies at the mean year, and at a setting or midway between all."""
+    x, names = between_design(cells, [setting or settings_of(cells)[0]], np.zeros(1))
+    of_setting = np.array([name.startswith("setting") for name in names], dtype=bool)
+    return np.where(of_setting & bool(setting), x[0], 0.0)
+
+
 def _between(cells: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
     first = {n: cells.isel(row=cells["study"].values.tolist().index(n)) for n in names}
     settings = [str(one["setting"].item()) for one in first.values()]

@@ -8,21 +8,39 @@ reading (adjusted, say) are never mixed with the one that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from her2bayes.errors import BadInput, Fault
-from her2bayes.estimand import KINDS, Contrast, Estimand, parse
+from her2bayes.bayes.prior import Prior
+from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import KINDS, Contrast, Estimand, not_answered, parse
 from her2bayes.evidence.printed.study import Study
-from her2bayes.results.fitted import Fitted
-from her2bayes.synthesis.cells import between_design, contrasts, levels_of
+from her2bayes.inference.estimates import FitLike
+from her2bayes.inference.fit import ExactFit, Fit
+from her2bayes.inference.sampling import Sampling
+from her2bayes.rates.draws import Independent
+from her2bayes.results.fitted import Figures, Fitted
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, place, tail
+from her2bayes.synthesis.cells import (
+    at_average,
+    between_design,
+    contrasts,
+    levels_of,
+    settings_of,
+    studies_of,
+)
+from her2bayes.synthesis.pooling import Pooled, egger, pooled
+from her2bayes.synthesis.random_effects import RandomEffects
 from her2bayes.synthesis.studies import Left, Source, moderators_of, row_coords
+
+if TYPE_CHECKING:
+    from her2bayes.page.section import Section
 
 TAKEN = ("hazard_ratio", "median", "rmst_ratio", "share_ratio")
 """Kinds whose logarithm is pooled."""
@@ -96,7 +114,7 @@ def _rows(
     if not known:
         what = f" ({reading})" if reading else ""
         by = f" by {within}" if within else ""
-        left.out(one, f"no {KINDS[estimand.kind].words}{by}{what} is printed")
+        left.out(one, f"{estimand}{by}{what} is not printed")
         return
     reasons = []
     for level, printed in known.items():
@@ -204,3 +222,268 @@ def _events(study: Study, estimand: Estimand, within: str, level: str) -> float:
                  & (table["level"] == value)]  # fmt: skip
     known = rows["events"].dropna()
     return float(known.iloc[0]) if len(known) else float("nan")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class EffectsFit(Synthesis):
+    """An effect in an average, a new and every study; the posterior is computed, not sampled.
+
+    ``data`` are Effects (``effect_rows``).
+    """
+
+    data: xr.Dataset
+
+    @property
+    def question(self) -> Estimand:
+        """The estimand that is pooled."""
+        return parse(self.about.question)
+
+    @property
+    def model(self) -> RandomEffects:
+        """The model and its data."""
+        return RandomEffects.of(self.data, self.used)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the studies."""
+        return studies_of(self.data)
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels of the moderator within studies; one empty level without."""
+        return levels_of(self.data) if self.about.within else [""]
+
+    @property
+    def settings_asked(self) -> list[str]:
+        """Settings, where they are a moderator; one empty setting without."""
+        return settings_of(self.data) if "setting" in self.about.between else [""]
+
+    def judged(self, draws: xr.DataArray) -> FitLike:
+        """Independent draws: nothing can be wrong with them but their number."""
+        return Independent(ExactFit("random_effects", self.inputs), draws)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """All numbers the posterior depends on."""
+        return _inputs(self.data, self.used, self.sampling)
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws (chain, draw) of the effect on its natural scale (a ratio, months)."""
+        raise_if([fault for one in asked if (fault := self._fault(one))])
+        return {one: self._one(one, group) for one in asked}
+
+    def _one(self, asked: Estimand, group: str) -> xr.DataArray:
+        draws = self.fit.posterior if group == "posterior" else self.fit.prior
+        if asked.kind == "heterogeneity":
+            return draws["tau"].sel(spread="study", drop=True)
+        study, where = place(asked)
+        level, setting = where.get(self.about.within, ""), where.get("setting", "")
+        if study in self.names:
+            rows = (self.data["study"].values == study) & (self.data["level"].values == level)
+            found = draws["effect"].isel(row=int(np.flatnonzero(rows)[0]), drop=True)
+        else:
+            basis = contrasts(self.levels) if self.about.within else np.zeros((1, 0))
+            here = basis[self.levels.index(level)] if level else np.zeros(basis.shape[1])
+            weight = xr.DataArray(np.concatenate([[1.0], at_average(self.data, setting), here]), dims="term")
+            found = (draws["beta"].drop_vars("term") * weight).sum("term")
+            if study == NEW:
+                found = found + draws["new"].sum("spread")
+        turned = asked.contrast != self.question.contrast
+        return np.exp(-found if turned else found).transpose("chain", "draw")
+
+    def _fault(self, asked: Estimand) -> Fault | None:
+        known = [str(one) for one, _ in self.asked()]
+        if asked.kind == "heterogeneity":
+            return None
+        study, where = place(asked)
+        bare = replace(asked, given=())
+        same = replace(self.question, given=())
+        wrong = bare not in (same, _turned(same))
+        wrong |= study not in (AVERAGE, NEW, *self.names)
+        level = where.pop(self.about.within, "") if self.about.within else ""
+        wrong |= level not in (*self.levels, "")
+        setting = where.pop("setting", "")
+        wrong |= setting not in (*self.settings_asked, "")
+        wrong |= where != self.question.conditions
+        if not wrong and study in self.names and level not in self.data["level"].values[
+            self.data["study"].values == study]:  # fmt: skip
+            wrong = True
+        return not_answered(asked, self.family, known) if wrong else None
+
+    def asked(self) -> Iterator[tuple[Estimand, str]]:
+        """Average, new study, spread, then each study."""
+        within = self.about.within
+        for study, note in ((AVERAGE, "middle of the studies"), (NEW, "a study not among these")):
+            for setting in self.settings_asked:
+                for level in self.levels:
+                    where = {"setting": setting} | ({within: level} if within else {})
+                    yield at(self.question, study, **where), note
+        spread = Estimand("heterogeneity", self.question.outcome, contrast=Contrast(STUDY))
+        yield spread, "standard deviation between studies of the logarithm"
+        for row in range(self.data.sizes["row"]):
+            one = self.data.isel(row=row)
+            where = {within: str(one["level"].item())} if within else {}
+            note = f"drawn towards the others; printed {self.printed(row)}"
+            yield at(self.question, str(one["study"].item()), **where), note
+
+    def printed(self, row: int) -> str:
+        """Estimate and 95 % confidence interval that a row enters with, in words."""
+        from her2bayes.page.numbers import interval
+
+        value, low, high = self.entered(row)
+        return f"{interval(value, low, high)}, {self.data['how'].values[row]}"
+
+    def entered(self, row: int) -> tuple[float, float, float]:
+        """Estimate and 95 % confidence interval that a row enters with, on the natural scale."""
+        y, e = float(self.data["estimate"].values[row]), float(self.data["error"].values[row])
+        return float(np.exp(y)), float(np.exp(y - Z * e)), float(np.exp(y + Z * e))
+
+    def unit(self, asked: Estimand) -> str | None:
+        """Months for a median."""
+        own = KINDS[asked.kind].unit is None and asked.kind != "heterogeneity"
+        return "months" if own else super().unit(asked)
+
+    def pooled(self) -> Iterator[tuple[str, tuple[Pooled, ...]]]:
+        """Level and what the classical methods make of its rows, where there are two studies."""
+        for level in self.levels:
+            rows = self.data["level"].values == level
+            if rows.sum() > 1:
+                yield level, pooled(self.data["estimate"].values[rows],
+                                    self.data["error"].values[rows])  # fmt: skip
+
+    def classical(self) -> pd.DataFrame:
+        """Each study as printed; as the average, random effects by REML with Hartung-Knapp."""
+        within, rows = self.about.within, list[dict[str, Any]]()
+        unit = self.unit(self.question) or ""
+        for row in range(self.data.sizes["row"]):
+            one = self.data.isel(row=row)
+            where = {within: str(one["level"].item())} if within else {}
+            asked = at(self.question, str(one["study"].item()), **where)
+            rows.append(_classical_row(asked, self.entered(row), str(one["how"].item()), unit))
+        for level, found in self.pooled():
+            where = {within: level} if within else {}
+            last = found[-1]
+            values = tuple(float(np.exp(x)) for x in (last.estimate, last.lower, last.upper))
+            asked = at(self.question, AVERAGE, **where)
+            rows.append(_classical_row(asked, values, last.method, unit))
+        return pd.DataFrame(rows)
+
+    def pooling(self) -> pd.DataFrame:
+        """Every classical method by its name, with prediction interval, tau, I^2 and Cochran's Q."""
+        return pd.DataFrame([
+            {"level": level, "method": one.method, "estimate": np.exp(one.estimate),
+             "lower": np.exp(one.lower), "upper": np.exp(one.upper),
+             "prediction_lower": np.exp(one.prediction[0]),
+             "prediction_upper": np.exp(one.prediction[1]), "tau": one.tau, "i2": one.i2,
+             "q": one.q, "p": one.p, "studies": one.studies}
+            for level, found in self.pooled() for one in found
+        ])  # fmt: skip
+
+    def influence(self) -> pd.DataFrame:
+        """Leave each study out: what the others predict of it, exactly, and the average without."""
+        number = self.sampling.chains * self.sampling.draws
+        full = float(np.exp(np.median(self.fit.posterior["beta"].isel(term=0).values)))
+        rows = []
+        for study in self.names:
+            own = self.data["study"].values == study
+            made = self.model.draws(number, self.sampling.seed, np.flatnonzero(~own))
+            rng = np.random.default_rng([self.sampling.seed, 5])
+            for row in np.flatnonzero(own):
+                error = float(self.data["error"].values[row])
+                seen = made["effect"][:, row] + error * rng.standard_normal(number)
+                low, mid, high = np.exp(np.quantile(seen, [0.025, 0.5, 0.975]))
+                y = float(self.data["estimate"].values[row])
+                rows.append({
+                    "study": study, "level": str(self.data["level"].values[row]),
+                    "observed": float(np.exp(y)), "predicted": mid, "lower": low, "upper": high,
+                    "p": tail(seen, y), "average": full,
+                    "average_without": float(np.exp(np.median(made["beta"][:, 0]))),
+                })  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def prior_sensitivity(self) -> pd.DataFrame:
+        """Average and new study under spreads between studies half, twice and four times as wide."""
+        rows = []
+        number = self.sampling.chains * self.sampling.draws
+        for factor in (0.5, 1.0, 2.0, 4.0):
+            priors = {**self.used, "study": self.used["study"].scaled(factor)}
+            made = RandomEffects.of(self.data, priors).draws(number, self.sampling.seed)
+            average, new = made["beta"][:, 0], made["beta"][:, 0] + made["new"].sum(1)
+            for name, values in ((AVERAGE, average), (NEW, new)):
+                low, mid, high = np.exp(np.quantile(values, [0.025, 0.5, 0.975]))
+                rows.append({"spread_prior": str(priors["study"]), "study": name, "median": mid,
+                             "lower": low, "upper": high})  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def small_studies(self) -> tuple[float, float]:
+        """Egger's regression of estimates on standard errors: t and P; NaN under three studies."""
+        return egger(self.data["estimate"].values, self.data["error"].values)
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """Studies, influence, prior sensitivity."""
+        return {**super().tables, "pooling": self.pooling(), "influence": self._influence,
+                "prior_sensitivity": self.prior_sensitivity()}  # fmt: skip
+
+    @property
+    def figures(self) -> Figures:
+        """``forest()``: each study as printed and drawn towards the others; ``funnel()``."""
+        from her2bayes.synthesis import section
+
+        return Figures({"forest": lambda **more: section.effects_forest(self, **more),
+                        "funnel": lambda **more: section.funnel(self, **more)})  # fmt: skip
+
+    def section(self) -> Section:
+        """This analysis as a section of a report."""
+        from her2bayes.synthesis import section
+
+        return section.effects(self)
+
+    def contract(self) -> Mapping[str, xr.Dataset]:
+        """Effects."""
+        return {"effects": self.data}
+
+    @classmethod
+    def made(cls, contract: Mapping[str, xr.Dataset], about: About, fit: Fit, sampling: Sampling,
+             used: Mapping[str, Prior]) -> Self:  # fmt: skip
+        """Make the object of its parts."""
+        said = {"between": list(about.between), "within": about.within,
+                "left_out": dict(about.left_out), "estimand": about.question,
+                "reading": about.reading}  # fmt: skip
+        return cls(about, fit, sampling, used, contract["effects"].assign_attrs(said))
+
+
+def fit_effects(
+    data: xr.Dataset, about: About, priors: Mapping[str, Prior] | None, sampling: Sampling
+) -> EffectsFit:
+    """Compute the posterior of Effects; ``BadInput`` for an unknown prior."""
+    model = RandomEffects.of(data, priors)
+    tree = model.tree(sampling.chains, sampling.draws, sampling.seed)
+    named = ExactFit("random_effects", _inputs(data, model.priors, sampling))
+    provenance = {"fit_id": named.fit_id, "model": named.model, **named.inputs}
+    used = {"centre": len(data["term"]) > 0, "moderator": len(data["term"]) > 1}
+    used |= {name: name in model.spreads for name in ("study", "row")}
+    kept = {name: one for name, one in model.priors.items() if used[name]}
+    return EffectsFit(about, Fit(tree, provenance), sampling, kept, data)
+
+
+def _inputs(data: xr.Dataset, priors: Mapping[str, Prior], sampling: Sampling) -> dict[str, Any]:
+    return {
+        "estimates": data["estimate"].values.tolist(), "errors": data["error"].values.tolist(),
+        "studies": data["study"].values.tolist(), "design": data["design"].values.tolist(),
+        "priors": {name: str(one) for name, one in priors.items()}, "seed": sampling.seed,
+        "draws": sampling.chains * sampling.draws,
+    }  # fmt: skip
+
+
+def _classical_row(
+    asked: Estimand, values: Sequence[float], method: str, unit: str
+) -> dict[str, Any]:
+    value, low, high = values
+    return {
+        "estimand": str(asked), "statistic": asked.kind, "reproduced": value,
+        "reproduced_lower": low, "reproduced_upper": high, "method": method, "unit": unit,
+        "note": "",
+    }  # fmt: skip

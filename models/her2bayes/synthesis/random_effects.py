@@ -197,11 +197,14 @@ class RandomEffects:
         made = {"posterior": self.draws(chains * length, seed),
                 "prior": self.draws(chains * length, seed, prior=True)}  # fmt: skip
         groups = {name: self._labelled(draws, chains, length) for name, draws in made.items()}
-        effect, error = groups["posterior"]["effect"], self.data["error"].drop_vars("study")
-        rng = np.random.default_rng([seed, 7])
-        observed = self.data["estimate"].drop_vars("study")
+        effect = groups["posterior"]["effect"]
+        error, observed = (
+            self.data[name].reset_coords(drop=True)
+            for name in ("error", "estimate")
+        )
         loglik = xr.apply_ufunc(stats.norm.logpdf, observed, effect, error)
-        drawn = effect + error * rng.standard_normal(effect.shape)
+        noise = np.random.default_rng([seed, 7]).standard_normal(effect.shape)
+        drawn = effect + effect.copy(data=noise) * error
         for name, values in (("log_likelihood", loglik), ("posterior_predictive", drawn)):
             groups[name] = xr.Dataset({"estimate": values.transpose("chain", "draw", "row")})
         groups["observed_data"] = xr.Dataset({"estimate": observed})

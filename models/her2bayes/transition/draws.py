@@ -8,6 +8,7 @@ cohort*.
     discordance   = sum_{i != j} flow[i,j]
     gain[c]       = sum_{i != c} flow[i,c]         of all patients
     loss[c]       = sum_{j != c} flow[c,j]
+    number_to_rebiopsy[i] = 1 / sum_{j > i} transition[i,j]      classes in order; a higher one is new
     agreement     = (observed - chance) / (1 - chance),  observed = sum_i flow[i,i],
                     chance = sum_c share[c] * recurrence_share[c]                     (kappa)
 
@@ -199,11 +200,13 @@ class _Asked:
         if wrong or (asked.kind in _OF_CELLS and not ends):
             allowed = f"'a -> b' or a class, of {', '.join(self.classes)}"
             return [Fault("not of these classes", value=text, allowed=allowed)]
+        if asked.kind == "number_to_rebiopsy" and ends == [self.classes[-1]]:
+            return [Fault("no class is higher", value=text, allowed=", ".join(self.classes[:-1]))]
         return []
 
     def _examples(self) -> list[str]:
         start, end = self.classes[:2]
-        outcome = {"gain": end, "loss": end, "agreement": "her2", "true_discordance": "her2",
+        outcome = {"gain": end, "loss": end, "number_to_rebiopsy": start, "agreement": "her2", "true_discordance": "her2",
                    "unchanged_given_observed_change": "her2"}  # fmt: skip
         outcome |= dict.fromkeys(("transition", "flow", "flow_difference"), f"{start} -> {end}")
         return [str(Estimand(kind, outcome.get(kind, ""))) for kind in _KINDS]
@@ -273,6 +276,12 @@ def _loss(of: _Asked, asked: Estimand) -> xr.DataArray:
     return changed.sel({PRIMARY: asked.outcome}, drop=True).sum(RECURRENCE)
 
 
+def _number_to_rebiopsy(of: _Asked, asked: Estimand) -> xr.DataArray:
+    row = of.rows(asked.given).transition.sel({PRIMARY: asked.outcome}, drop=True)
+    higher = of.classes[of.classes.index(asked.outcome) + 1 :]
+    return 1 / row.sel({RECURRENCE: higher}).sum(RECURRENCE)
+
+
 def _agreement(of: _Asked, asked: Estimand) -> xr.DataArray:
     return kappa(of.flow(asked.given))
 
@@ -296,11 +305,12 @@ _KINDS: Mapping[str, Callable[[_Asked, Estimand], xr.DataArray]] = {
     "discordance_difference": _discordance_difference,
     "gain": _gain,
     "loss": _loss,
+    "number_to_rebiopsy": _number_to_rebiopsy,
     "agreement": _agreement,
     "true_discordance": _true_discordance,
     "unchanged_given_observed_change": _unchanged,
 }
-_OF_CELLS = ("transition", "flow", "flow_difference", "gain", "loss")
+_OF_CELLS = ("transition", "flow", "flow_difference", "gain", "loss", "number_to_rebiopsy")
 _TESTS = ("symmetry", "marginal_homogeneity", "association")
 
 TRUE_CLASSES = ("true_discordance", "unchanged_given_observed_change")

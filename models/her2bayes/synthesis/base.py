@@ -1,0 +1,217 @@
+"""What every synthesis answers: draws of an average and of a new study, rows, influence, a file."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.bayes.prior import Prior, prior
+from her2bayes.estimand import Estimand, parse
+from her2bayes.inference.estimates import FitLike, estimate, estimates_table
+from her2bayes.inference.fit import Fit
+from her2bayes.inference.sampling import Sampling, Settings
+from her2bayes.page.report import Part, slug
+from her2bayes.page.section import Section
+from her2bayes.results.fitted import Asked, Fitted
+
+if TYPE_CHECKING:
+    from her2bayes.page.section import Table
+
+STUDY = "study"
+AVERAGE, NEW = "average", "new"
+"""Levels of the condition ``study``: the middle of the studies, and one that is not among them."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a synthesis is of: question, studies with what they gave, and who was left out."""
+
+    question: str
+    studies: Mapping[str, Mapping[str, Any]]
+    left_out: Mapping[str, str]
+    within: str = ""
+    between: tuple[str, ...] = ()
+    pairs: str = ""
+    reading: str = ""
+
+    @property
+    def text(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> About:
+        """Read ``text``."""
+        said = json.loads(text)
+        return cls(**{**said, "between": tuple(said["between"])})
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Synthesis(Fitted):
+    """Several studies fitted as one.
+
+    Every estimand takes the condition ``study``: "average" (the default), "new" for a study and
+    centre that are not among these, or the name of one. ``influence()`` leaves each study out.
+    """
+
+    family: ClassVar[str] = "synthesis"
+
+    about: About
+    fit: Fit
+    sampling: Sampling
+    used: Mapping[str, Prior]
+
+    @property
+    def title(self) -> str:
+        """What was fitted, of whom."""
+        return f"{self.about.question} in {len(self.about.studies)} studies"
+
+    @property
+    def fits(self) -> Mapping[str, Fit]:
+        """The one fit."""
+        return {self.about.question: self.fit}
+
+    @property
+    def settings(self) -> Settings:
+        """Seed and length of the chains."""
+        return Settings.of(self.sampling)
+
+    @property
+    def studies(self) -> pd.DataFrame:
+        """One row a study: what it gave, or why it was left out."""
+        rows = [{"study": name, **said, "left_out": ""} for name, said in self.about.studies.items()]
+        rows += [{"study": name, "left_out": why} for name, why in self.about.left_out.items()]
+        return pd.DataFrame(rows).fillna("")
+
+    @abstractmethod
+    def asked(self) -> Iterator[tuple[Estimand, str]]:
+        """Every row of estimates, with its note."""
+
+    @abstractmethod
+    def influence(self) -> pd.DataFrame:
+        """One row a study: what the others predict of it, and the answer without it."""
+
+    def judged(self, draws: xr.DataArray) -> FitLike:
+        """What says whether draws can be trusted."""
+        return self.fit
+
+    def _rows(self, asked: Iterable[tuple[Estimand, str]]) -> pd.DataFrame:
+        listed = list(asked)
+        after, before = (self.drawn([one for one, _ in listed], group)
+                         for group in ("posterior", "prior"))  # fmt: skip
+        unit = self.unit
+        return estimates_table([
+            estimate(one, after[one], before[one], self.judged(after[one]), note=note,
+                     unit=unit(one), reading=self.about.reading)
+            for one, note in listed
+        ])  # fmt: skip
+
+    def unit(self, asked: Estimand) -> str | None:
+        """Unit of a kind that takes its outcome's; None where the kind has its own."""
+        return "" if asked.kind == "heterogeneity" else None
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return self._rows(self.asked())
+
+    def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
+        """One row an estimand: median and 95 % interval after and before the data.
+
+        Without ``estimands``: the average, a new study, each study, and the spread between them.
+        """
+        if estimands is None:
+            return self._table.copy()
+        return self._rows([(parse(one) if isinstance(one, str) else one, "") for one in estimands])
+
+    def priors(self) -> Mapping[str, tuple[str, str]]:
+        """Each prior as it is written, and what it says in clinical units."""
+        return {name: (str(one), one.means) for name, one in self.used.items()}
+
+    @cached_property
+    def _influence(self) -> pd.DataFrame:
+        return self.influence()
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """Studies and who was left out."""
+        return {"studies": self.studies}
+
+    def part(self, *, suppress_below: int = 0) -> Part:
+        """This analysis as a part of a report; ``BadInput`` where small counts should be hidden."""
+        plain = super().part(suppress_below=suppress_below)
+        names = ", ".join(self.about.studies)
+        about = {"id": slug(f"synthesis {self.about.question}"), "title": self.title,
+                 "citation": f"Studies: {names}"}  # fmt: skip
+        said = [f"{len(self.about.studies)} studies: {names}."]
+        if self.about.left_out:
+            out = "; ".join(f"{name} ({why})" for name, why in self.about.left_out.items())
+            said.append(f"Left out: {out}.")
+        cohort = Section("cohort", "Studies", tuple(said), tables=(self.study_table(),))
+        return replace(plain, about=about, cohort=cohort)
+
+    def study_table(self) -> Table:
+        """Studies as a table of the page."""
+        from her2bayes.page.section import Table
+
+        frame = self.studies
+        frame.columns = [str(name).replace("_", " ").capitalize() for name in frame.columns]
+        return Table("Studies", frame, "What each study gives to the model, or why it gives nothing.")
+
+    @abstractmethod
+    def contract(self) -> Mapping[str, xr.Dataset]:
+        """Data of the model, by name, without attributes."""
+
+    @classmethod
+    @abstractmethod
+    def made(cls, contract: Mapping[str, xr.Dataset], about: About, fit: Fit, sampling: Sampling,
+             used: Mapping[str, Prior]) -> Self:  # fmt: skip
+        """Make the object of its parts."""
+
+    def packed(self) -> xr.DataTree:
+        """Data, what it is of, and the tree of the fit."""
+        priors = {name: [p.distribution, p.parameters, p.means] for name, p in self.used.items()}
+        said = {"about": self.about.text, "sampling": json.dumps(asdict(self.sampling)),
+                "priors": json.dumps(priors), "provenance": json.dumps(self.fit.provenance)}  # fmt: skip
+        groups = {"/": xr.Dataset({name: ((), text) for name, text in said.items()})}
+        groups |= {f"/contract/{name}": one.drop_attrs(deep=True)
+                   for name, one in self.contract().items()}  # fmt: skip
+        groups |= {f"/fit/{name}": node.to_dataset()
+                   for name, node in self.fit.tree.children.items()}  # fmt: skip
+        return xr.DataTree.from_dict(groups)
+
+    @classmethod
+    def unpacked(cls, tree: xr.DataTree) -> Self:
+        """Make the object of a ``packed`` tree; nothing is sampled."""
+        said = {name: str(tree[name].item()) for name in ("about", "sampling", "priors", "provenance")}
+        groups = {name: node.to_dataset() for name, node in tree["fit"].children.items()}
+        fit = Fit(xr.DataTree.from_dict(groups), json.loads(said["provenance"]))
+        contract = {name: node.to_dataset() for name, node in tree["contract"].children.items()}
+        used = {name: prior(law, means=means, **dict(numbers))
+                for name, (law, numbers, means) in json.loads(said["priors"]).items()}  # fmt: skip
+        sampling = Sampling(**json.loads(said["sampling"]))
+        return cls.made(contract, About.read(said["about"]), fit, sampling, used)
+
+
+def place(asked: Estimand) -> tuple[str, dict[str, str]]:
+    """Study of an estimand's conditions (the average by default), and the other conditions."""
+    conditions = asked.conditions
+    return conditions.pop(STUDY, AVERAGE), conditions
+
+
+def at(asked: Estimand, study: str, **levels: str) -> Estimand:
+    """The same quantity in a study, at these levels (empty ones are left out)."""
+    return asked.where(**{STUDY: study}, **{k: v for k, v in levels.items() if v})
+
+
+def tail(draws: np.ndarray, observed: float) -> float:
+    """Two-sided predictive P of an observed value among draws of what would be observed."""
+    below = (np.sum(draws < observed) + 0.5 * np.sum(draws == observed)) / len(draws)
+    return float(2 * min(below, 1 - below))

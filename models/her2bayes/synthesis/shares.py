@@ -1,0 +1,370 @@
+"""Shares of HER2 classes over several studies, fitted: what it answers and its rows.
+
+    share[her2=low | study=average]                 the middle of the studies
+    share[her2=low | hr_status=positive, study=new] what a new study, of one centre, would hold
+    share_difference[her2=low | study=new ; hr_status: positive vs negative]
+    heterogeneity[her2=low ; study]                 spread of its log odds between studies
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import special
+
+from her2bayes.bayes.prior import Prior
+from her2bayes.classical.proportions import percent_row, wilson_row
+from her2bayes.errors import Fault, raise_if
+from her2bayes.estimand import Contrast, Estimand, not_answered
+from her2bayes.inference.fit import Fit, refit
+from her2bayes.inference.fit import Specification as ModelOf
+from her2bayes.inference.sampling import Sampling
+from her2bayes.results.fitted import Figures
+from her2bayes.synthesis import section, study_shares
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, tail
+from her2bayes.synthesis.cells import (
+    at_average,
+    axes_of,
+    contrasts,
+    design,
+    levels_of,
+    settings_of,
+    studies_of,
+)
+from her2bayes.synthesis.pooling import Pooled, pooled
+
+if TYPE_CHECKING:
+    from her2bayes.page.section import Section
+
+KINDS = ("share", "share_difference", "share_ratio", "heterogeneity")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SharesFit(Synthesis):
+    """Shares of HER2 classes in an average, a new and every study.
+
+    ``cells`` are StudyCells (``studies.status_cells``).
+    """
+
+    cells: xr.Dataset
+
+    @property
+    def classes(self) -> list[str]:
+        """HER2 classes in order."""
+        return [str(name) for name in self.cells["her2"].values]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the studies."""
+        return studies_of(self.cells)
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels of the moderator within studies; one empty level without."""
+        return levels_of(self.cells) if self.about.within else [""]
+
+    @property
+    def settings_asked(self) -> list[str]:
+        """Settings, where they are a moderator; one empty setting without."""
+        return settings_of(self.cells) if "setting" in self.about.between else [""]
+
+    # draws
+
+    @cached_property
+    def _kept(self) -> dict[str, xr.Dataset]:
+        return {}
+
+    def _group(self, group: str) -> xr.Dataset:
+        """Draws of a group, with ``off``, ``off_slope``, ``off_centre``: a new study's deviations."""
+        if group not in self._kept:
+            data = self.fit.posterior if group == "posterior" else self.fit.prior
+            self._kept[group] = data.assign(_new(data, self.sampling.seed))
+        return self._kept[group]
+
+    def _share(self, group: str, study: str, level: str, setting: str) -> xr.DataArray:
+        """Shares (chain, draw, her2) at a place."""
+        draws = self._group(group)
+        if study in self.names:
+            rows = (self.cells["study"].values == study) & (self.cells["level"].values == level)
+            rows &= self.cells["centre"].values == ""
+            if rows.any():
+                return draws["share"].isel(row=int(np.flatnonzero(rows)[0]), drop=True)
+            z = draws["at_study"].sel(study=study, drop=True)
+        else:
+            z = draws["mu"]
+            if "beta" in draws:
+                z = z + _along(draws["beta"], at_average(self.cells, setting))
+            if study == NEW:
+                z = z + draws["off"]
+        if level and "within" in draws:
+            x = contrasts(self.levels)[self.levels.index(level)]
+            z = z + _along(draws["within"], x)
+            if study == NEW:
+                z = z + _along(draws["off_slope"], x)
+        logits = sum(
+            xr.DataArray(axes_of(len(self.classes))[:, c], {"her2": self.classes}, "her2")
+            * z.isel(axis=c, drop=True)
+            for c in range(z.sizes["axis"])
+        )
+        odds = np.exp(logits - logits.max("her2"))  # type: ignore[union-attr]
+        return (odds / odds.sum("her2")).transpose("chain", "draw", "her2")
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws (chain, draw) of shares between 0 and 1, their differences and ratios, spreads."""
+        raise_if([fault for one in asked if (fault := self._fault(one))])
+        return {one: self._one(one, group) for one in asked}
+
+    def _one(self, asked: Estimand, group: str) -> xr.DataArray:
+        name = asked.outcome.partition("=")[2]
+        if asked.kind == "heterogeneity":
+            return self._spread(name, group)
+        values = []
+        for study, level, setting in self._places(asked):
+            values.append(self._share(group, study, level, setting).sel(her2=name, drop=True))
+        found = values[0] if len(values) == 1 else (
+            values[0] / values[1] if asked.kind == "share_ratio" else values[0] - values[1]
+        )  # fmt: skip
+        return found.drop_vars([c for c in found.coords if c not in ("chain", "draw")])
+
+    def _places(self, asked: Estimand) -> list[tuple[str, str, str]]:
+        ends = [asked.conditions]
+        if asked.contrast:
+            factor = asked.contrast.factor
+            ends = [{**ends[0], factor: one} for one in (asked.contrast.a, asked.contrast.b)]
+        return [(one.get(STUDY, AVERAGE), one.get(self.about.within, "") if self.about.within else "",
+                 one.get("setting", "")) for one in ends]  # fmt: skip
+
+    def _fault(self, asked: Estimand) -> Fault | None:
+        known = [str(self._whole(self.classes[0])), *(str(one) for one, _ in self.asked())]
+        if asked.kind not in KINDS or asked.outcome.partition("=")[0] != "her2":
+            return not_answered(asked, self.family, known)
+        if asked.outcome.partition("=")[2] not in self.classes:
+            return Fault("no such HER2 class", value=str(asked), allowed=", ".join(self.classes))
+        if asked.kind == "heterogeneity":
+            return None
+        allowed = {STUDY: [AVERAGE, NEW, *self.names]}
+        allowed |= {self.about.within: self.levels} if self.about.within else {}
+        if "setting" in self.about.between:
+            allowed["setting"] = self.settings_asked
+        given = dict(asked.given)
+        if asked.contrast:
+            ends = {asked.contrast.a, asked.contrast.b} - {""}
+            wrong = ends - set(allowed.get(asked.contrast.factor, ()))
+            if wrong or not ends:
+                given[asked.contrast.factor] = ", ".join(wrong)
+        elif asked.kind != "share":
+            return not_answered(asked, self.family, known)
+        for factor, level in given.items():
+            if level not in allowed.get(factor, ()):
+                said = "; ".join(f"{f}: {', '.join(levels)}" for f, levels in allowed.items())
+                return Fault("no such place in this synthesis", value=str(asked), allowed=said)
+        return None
+
+    def _spread(self, name: str, group: str) -> xr.DataArray:
+        """Standard deviation between studies of the log odds of a class, to first order."""
+        draws = self._group(group)
+        share = self._share(group, AVERAGE, "", "")
+        axes = xr.DataArray(axes_of(len(self.classes)), {"her2": self.classes}, ("her2", "axis"))
+        others = share.where(share["her2"] != name, 0.0)
+        slope = axes.sel(her2=name, drop=True) - (axes * others).sum("her2") / others.sum("her2")
+        root = _root(draws)
+        direction = slope.rename(axis="to").transpose("chain", "draw", "to")
+        reach = (root * direction.drop_vars("to", errors="ignore")).sum("to")
+        return np.sqrt(np.square(reach).sum("axis"))
+
+    # rows
+
+    def _whole(self, name: str) -> Estimand:
+        return Estimand("share", f"her2={name}")
+
+    def asked(self) -> Iterator[tuple[Estimand, str]]:
+        """Average, new study, comparisons of levels, spreads, then each study."""
+        within = self.about.within
+        notes = {AVERAGE: "middle of the studies", NEW: "a study and centre not among these"}
+        for study, note in notes.items():
+            for setting in self.settings_asked:
+                for level in self.levels:
+                    for name in self.classes:
+                        where = {"setting": setting} | ({within: level} if within else {})
+                        yield at(self._whole(name), study, **where), note
+        for study in (AVERAGE, NEW):
+            for a, b in combinations(self.levels, 2):
+                for name in self.classes:
+                    yield Estimand("share_difference", f"her2={name}", ((STUDY, study),),
+                                   Contrast(within, a, b)), notes[study]  # fmt: skip
+        for name in self.classes:
+            yield Estimand("heterogeneity", f"her2={name}", contrast=Contrast(STUDY)), (
+                "standard deviation of the log odds between studies"
+            )
+        for row in self._study_rows():
+            for name in self.classes:
+                where = {within: row["level"]} if within and row["level"] else {}
+                yield at(self._whole(name), row["study"], **where), "drawn towards the others"
+
+    def _study_rows(self) -> Iterator[Mapping[str, str]]:
+        for k in range(self.cells.sizes["row"]):
+            row = self.cells.isel(row=k)
+            if not str(row["centre"].item()):
+                yield {"study": str(row["study"].item()), "level": str(row["level"].item()),
+                       "row": str(row["row"].item())}  # fmt: skip
+
+    @cached_property
+    def _counted(self) -> pd.DataFrame:
+        """Patients of a class among those it was counted among, by row; where a row tells."""
+        holds = self.cells["incidence"].transpose("reading", "her2").values.astype(bool)
+        found = []
+        for row in self._study_rows():
+            cell = self.cells.sel(row=row["row"])
+            printed = cell["printed"].values
+            counts, part = cell["counts"].values, holds[printed]
+            if not part.any(0).all() or (part.sum(0) > 1).any():
+                continue  # a class is left out, or sets overlap
+            for k, name in enumerate(self.classes):
+                single = printed & holds[:, k] & (holds.sum(1) == 1)
+                if single.any():
+                    found.append({**row, "her2": name, "count": int(counts[single].sum()),
+                                  "patients": int(counts[printed].sum())})  # fmt: skip
+        return pd.DataFrame(found, columns=["study", "level", "row", "her2", "count", "patients"])
+
+    def classical(self) -> pd.DataFrame:
+        """Wilson's interval of each study; pooled log odds (REML, Hartung-Knapp) as the average."""
+        within, rows = self.about.within, list[dict[str, Any]]()
+        for _, one in self._counted.iterrows():
+            where = {within: one["level"]} if within and one["level"] else {}
+            asked = at(self._whole(one["her2"]), one["study"], **where)
+            rows.append(wilson_row(asked, one["count"], one["patients"]))
+        for level, name, found in self.pooled():
+            where = {within: level} if within else {}
+            asked = at(self._whole(name), AVERAGE, **where)
+            value, low, high = (
+                float(special.expit(x)) for x in (found.estimate, found.lower, found.upper)
+            )
+            method = f"log odds pooled over {found.studies} studies: {found.method}"
+            rows.append(percent_row(asked, "percentage", value, low, high, method))
+        return pd.DataFrame(rows)
+
+    def pooled(self) -> Iterator[tuple[str, str, Pooled]]:
+        """Level, class and the log odds pooled classically, where two studies print them."""
+        for (level, name), one in self._counted.groupby(["level", "her2"], sort=False):
+            some = one["count"] + 0.5 * ((one["count"] == 0) | (one["count"] == one["patients"]))
+            rest = one["patients"] - one["count"]
+            rest = rest + 0.5 * ((one["count"] == 0) | (rest == 0))
+            if len(one) > 1:
+                errors = np.sqrt(1 / some + 1 / rest)
+                yield str(level), str(name), pooled(np.log(some / rest), errors)[-1]
+
+    def influence(self) -> pd.DataFrame:
+        """Refit without each study's counts: its shares predicted, P, and the average without it.
+
+        Each study keeps its place in the model with no patients, so that nothing is compiled again.
+        """
+        rows = []
+        full = {name: self._share("posterior", AVERAGE, "", "").sel(her2=name) for name in self.classes}
+        sampling = self.sampling
+        for study in self.names:
+            kept = design(self.cells)
+            of = self.cells["study"].values[kept["row_of"].values] == study
+            kept["n"], kept["y"] = kept["n"].where(~of, 0), kept["y"].where(~of, 0)
+            kept["information"] = kept["information"].where(kept["study"] != study, 1e-9)
+            spec = ModelOf(study_shares.build, kept, self.used)
+            one = refit(spec, sampling)
+            less = SharesFit.made({"cells": self.cells}, self.about,
+                                  _as_fit(one, self.fit), sampling, self.used)  # fmt: skip
+            rows += list(self._influence_rows(study, less, full))
+        return pd.DataFrame(rows)
+
+    def _influence_rows(
+        self, study: str, less: SharesFit, full: Mapping[str, xr.DataArray]
+    ) -> Iterator[dict[str, Any]]:
+        rng = np.random.default_rng(self.sampling.seed)
+        counted = self._counted[self._counted["study"] == study]
+        without = less._share("posterior", AVERAGE, "", "")
+        for _, one in counted.iterrows():
+            share = less.fit.posterior["share"].sel(row=one["row"], her2=one["her2"]).values.ravel()
+            seen = rng.binomial(int(one["patients"]), share) / one["patients"]
+            low, mid, high = np.quantile(seen, [0.025, 0.5, 0.975])
+            average = without.sel(her2=one["her2"])
+            yield {
+                "study": study, "level": one["level"], "her2": one["her2"],
+                "observed": 100 * one["count"] / one["patients"],
+                "predicted": 100 * mid, "lower": 100 * low, "upper": 100 * high,
+                "p": tail(seen, one["count"] / one["patients"]),
+                "average": 100 * float(full[one["her2"]].median()),
+                "average_without": 100 * float(average.median()),
+            }  # fmt: skip
+
+    @property
+    def figures(self) -> Figures:
+        """``forest(her2)``: each study as printed and drawn towards the others, average and new."""
+        return Figures({"forest": lambda her2="", **more: section.shares_forest(
+            self, her2 or self.classes[min(1, len(self.classes) - 1)], **more)})  # fmt: skip
+
+    def section(self) -> Section:
+        """This analysis as a section of a report."""
+        return section.shares(self)
+
+    def contract(self) -> Mapping[str, xr.Dataset]:
+        """StudyCells."""
+        return {"cells": self.cells}
+
+    @classmethod
+    def made(cls, contract: Mapping[str, xr.Dataset], about: About, fit: Fit, sampling: Sampling,
+             used: Mapping[str, Prior]) -> Self:  # fmt: skip
+        """Make the object of its parts."""
+        said = {"between": list(about.between), "within": about.within,
+                "left_out": dict(about.left_out)}  # fmt: skip
+        return cls(about, fit, sampling, used, contract["cells"].assign_attrs(said))
+
+
+def _as_fit(one: Any, like: Fit) -> Fit:
+    tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
+    return Fit(tree, like.provenance)
+
+
+def _along(effects: xr.DataArray, x: np.ndarray) -> xr.DataArray:
+    """Sum over terms of effects (chain, draw, term, axis) times ``x`` (term)."""
+    term = next(str(d) for d in effects.dims if d not in ("chain", "draw", "axis"))
+    found = (effects * xr.DataArray(x, {term: effects[term].values}, term)).sum(term)
+    return found.transpose("chain", "draw", "axis")
+
+
+def _root(draws: xr.Dataset) -> xr.DataArray:
+    """Root of the covariance between studies (chain, draw, to, axis): off = root x normal."""
+    sd = draws["study_sd"].transpose("chain", "draw", "axis").values
+    k = sd.shape[-1]
+    root = np.zeros((*sd.shape, k))
+    for c in range(k):
+        root[..., c, c] = sd[..., c]
+        name = f"lean_{c + 1}"
+        if c and name in draws:
+            lean = draws[name].transpose("chain", "draw", ...).values
+            for j in range(c):
+                root[..., c, :] += lean[..., j, None] * root[..., j, :]
+    return xr.DataArray(root, dims=("chain", "draw", "to", "axis"))
+
+
+def _new(draws: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
+    """Deviations of one new study, of what a moderator does there, and of its one centre."""
+    rng = np.random.default_rng([seed, 3])
+    sd = draws["study_sd"].transpose("chain", "draw", "axis")
+    normal = xr.DataArray(rng.standard_normal(sd.shape), dims=("chain", "draw", "axis"))
+    off = (_root(draws) * normal).sum("axis").rename(to="axis")
+    off = off.assign_coords(sd.coords).transpose("chain", "draw", "axis")
+    if "centre_sd" in draws:
+        centre = draws["centre_sd"].transpose("chain", "draw", "axis")
+        off = off + centre * rng.standard_normal(centre.shape)
+    found = {"off": off}
+    if "slope_sd" in draws:
+        within = draws["within"].transpose("chain", "draw", "within_term", "axis")
+        noise = within.copy(data=rng.standard_normal(within.shape))
+        found["off_slope"] = noise * draws["slope_sd"]
+    return found

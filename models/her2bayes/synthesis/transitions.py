@@ -1,0 +1,268 @@
+"""Transitions over several studies, fitted: rows of each study, of their average, of a new one.
+
+    transition[zero -> low | study=new]          what a new study would find
+    discordance[| study=average]                 at the primary shares of these studies
+    number_to_rebiopsy[zero | study=new]         zero primaries for one newly eligible patient
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from her2bayes.bayes.prior import Prior
+from her2bayes.classical.proportions import wilson_row
+from her2bayes.estimand import Estimand
+from her2bayes.inference.fit import Fit, refit
+from her2bayes.inference.fit import Specification as ModelOf
+from her2bayes.inference.sampling import Sampling
+from her2bayes.results.fitted import Figures
+from her2bayes.synthesis import section, study_transitions
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, tail
+from her2bayes.synthesis.study_transitions import log_odds_of, new_stratum, rows_at
+from her2bayes.transition.draws import Given, Rows, draws
+from her2bayes.transition.rows import strata_design
+
+if TYPE_CHECKING:
+    from her2bayes.page.section import Section
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class StudyTransitionsFit(Synthesis):
+    """Rows of the transition matrix in an average, a new and every study.
+
+    ``data`` is that of ``study_transitions.build``.
+    """
+
+    data: Mapping[str, xr.Dataset]
+
+    @property
+    def strata(self) -> xr.Dataset:
+        """Studies (and levels) with the number of their pairs."""
+        return self.data["strata"]
+
+    @property
+    def classes(self) -> list[str]:
+        """HER2 classes in order."""
+        return [str(name) for name in self.strata["her2"].values]
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels of the moderator within studies; one empty level without."""
+        within = self.about.within
+        return list(dict.fromkeys(map(str, self.strata[within].values))) if within else [""]
+
+    # draws
+
+    @cached_property
+    def _kept(self) -> dict[str, dict[Given, Rows]]:
+        return {}
+
+    def rows(self, group: str = "posterior") -> dict[Given, Rows]:
+        """Rows of every study, of the average and of a new study, by conditions."""
+        if group not in self._kept:
+            self._kept[group] = dict(self._made(group))
+        return self._kept[group]
+
+    def _made(self, group: str) -> Iterator[tuple[Given, Rows]]:
+        found = self.fit.posterior if group == "posterior" else self.fit.prior
+        observed = self.fit.posterior["primary_share"].mean(("chain", "draw"))
+        within = self.about.within
+        for name in map(str, self.strata["stratum"].values):
+            study = str(self.strata[STUDY].sel(stratum=name).item())
+            level = str(self.strata[within].sel(stratum=name).item()) if within else ""
+            here = found.sel(stratum=name, drop=True)
+            cohort = observed.sel(stratum=name, drop=True)
+            yield self._given(study, level), Rows(here["transition"], here["primary_share"], cohort)
+        design = strata_design(self.strata, self.strata["size"].values)
+        shift = self._shifts(found, design)
+        weight = self.strata["size"] / self.strata["size"].sum()
+        share = found["primary_share"].mean("stratum")
+        for level in self.levels:
+            of = self.strata["stratum"] if not within else self.strata["stratum"][
+                self.strata[within].values == level]  # fmt: skip
+            here = weight.sel(stratum=of)
+            cohort = (observed.sel(stratum=of) * here).sum("stratum") / here.sum()
+            average = rows_at(found["centre"].transpose("chain", "draw", "change") + shift[level])
+            yield self._given(AVERAGE, level), Rows(average, share, cohort)
+            new = new_stratum(found, design["mean_share"], self.used, known=[within] if within else
+                              [], shift=shift[level], seed=self.sampling.seed)  # fmt: skip
+            yield self._given(NEW, level), Rows(new, share, cohort)
+
+    def _given(self, study: str, level: str) -> Given:
+        within = ((self.about.within, level),) if self.about.within else ()
+        return tuple(sorted(((STUDY, study), *within)))
+
+    def _shifts(self, found: xr.Dataset, design: xr.Dataset) -> dict[str, xr.DataArray | float]:
+        """What each level of the factor within studies does to the log odds."""
+        if not self.about.within:
+            return {"": 0.0}
+        member = design["member"].sel(factor=self.about.within).values > 0
+        names = list(map(str, self.strata["stratum"].values))
+        contrast = design["contrast"].sel(stratum=names).values
+        used = np.flatnonzero(np.abs(contrast).sum(0) > 0)
+        log_odds = log_odds_of(found["transition"].sel(stratum=names)) - found["centre"]
+        log_odds = log_odds.transpose("chain", "draw", "change", "stratum")
+        effects = log_odds.values @ np.linalg.pinv(contrast[:, used]).T
+        own = member[used]
+        shifts: dict[str, xr.DataArray | float] = {}
+        for level in self.levels:
+            at_level = int(np.flatnonzero(self.strata[self.about.within].values == level)[0])
+            value = effects[..., own] @ contrast[at_level, used[own]]
+            shifts[level] = xr.DataArray(value, log_odds.isel(stratum=0, drop=True).coords,
+                                         ("chain", "draw", "change"))  # fmt: skip
+        return shifts
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws (chain, draw) of transitions and what follows; the average where no study is said.
+
+        Without the level of the factor within studies there is no answer: ask for one.
+        """
+        full = {one: one if _has_study(one) else one.where(**{STUDY: AVERAGE}) for one in asked}
+        found = draws(self.rows(group), full.values())
+        return {one: found[full[one]] for one in asked}
+
+    # rows
+
+    def asked(self) -> Iterator[tuple[Estimand, str]]:
+        """Transitions, discordance and number to re-biopsy: average, new study, then each study."""
+        notes = {AVERAGE: "middle of the studies", NEW: "a study not among these"}
+        within = self.about.within
+        for study, note in notes.items():
+            for level in self.levels:
+                where = {within: level} if within else {}
+                for a in self.classes:
+                    for b in self.classes:
+                        yield at(Estimand("transition", f"{a} -> {b}"), study, **where), note
+                for name in self.classes[:-1]:
+                    yield at(Estimand("number_to_rebiopsy", name), study, **where), note
+                yield at(Estimand("discordance"), study, **where), (
+                    f"{note}; primary shares as in these studies"
+                )
+        for name in map(str, self.strata["stratum"].values):
+            study = str(self.strata[STUDY].sel(stratum=name).item())
+            where = {within: str(self.strata[within].sel(stratum=name).item())} if within else {}
+            for a in self.classes:
+                for b in self.classes:
+                    yield at(Estimand("transition", f"{a} -> {b}"), study, **where), (
+                        "drawn towards the others"
+                    )
+
+    @cached_property
+    def _counted(self) -> pd.DataFrame:
+        """Pairs of each transition that a study prints, and pairs of its row."""
+        if "pairs" not in self.data:
+            return pd.DataFrame(columns=["stratum", "start", "end", "count", "patients"])
+        k, cells = len(self.classes), self.data["pairs"]
+        found = []
+        for place, name in enumerate(map(str, self.strata["stratum"].values)):
+            here = cells.isel(entry=np.flatnonzero(cells["at"].values == place))
+            known, rest = {}, None
+            for e in range(here.sizes["entry"]):
+                inside = here["inside"].values[e].astype(bool)
+                known[inside.tobytes()] = int(here["y"].values[e])
+                rest = here["rest"].values[e].astype(bool) & ~inside, int(
+                    here["n"].values[e] - here["y"].values[e]
+                )
+            if rest is not None:
+                known[rest[0].tobytes()] = rest[1]
+            for i, a in enumerate(self.classes):
+                cell = [np.zeros(k * k, dtype=bool) for _ in range(k)]
+                for j in range(k):
+                    cell[j][i * k + j] = True
+                counts = [known.get(one.tobytes()) for one in cell]
+                if all(one is not None for one in counts) and sum(counts):  # type: ignore[arg-type]
+                    found += [{"stratum": name, "start": a, "end": b, "count": n,
+                               "patients": sum(counts)}  # type: ignore[arg-type]
+                              for b, n in zip(self.classes, counts, strict=True)]  # fmt: skip
+        return pd.DataFrame(found, columns=["stratum", "start", "end", "count", "patients"])
+
+    def classical(self) -> pd.DataFrame:
+        """Wilson's interval of each transition that a study prints whole."""
+        within, rows = self.about.within, []
+        for _, one in self._counted.iterrows():
+            study = str(self.strata[STUDY].sel(stratum=one["stratum"]).item())
+            where = {within: str(self.strata[within].sel(stratum=one["stratum"]).item())} if (
+                within) else {}  # fmt: skip
+            asked = at(Estimand("transition", f"{one['start']} -> {one['end']}"), study, **where)
+            rows.append(wilson_row(asked, one["count"], one["patients"]))
+        return pd.DataFrame(rows)
+
+    def influence(self) -> pd.DataFrame:
+        """Refit without each study that prints its cells: its changes predicted, with their P."""
+        rows: list[dict[str, Any]] = []
+        level = {self.about.within: self.levels[0]} if self.about.within else {}
+        for study in dict.fromkeys(map(str, self.strata[STUDY].values)):
+            names = self.strata["stratum"].values[self.strata[STUDY].values == study]
+            counted = self._counted[self._counted["stratum"].isin(names)]
+            if counted.empty:
+                continue
+            one = refit(ModelOf(study_transitions.build, self._without(study), self.used),
+                        self.sampling)  # fmt: skip
+            less = replace(self, fit=Fit(xr.DataTree.from_dict(
+                {"posterior": one.posterior, "prior": one.prior}), self.fit.provenance))  # fmt: skip
+            rng = np.random.default_rng(self.sampling.seed)
+            for _, cell in counted[counted["start"] != counted["end"]].iterrows():
+                share = one.posterior["transition"].sel(
+                    stratum=cell["stratum"], her2_primary=cell["start"], her2=cell["end"]
+                ).values.ravel()  # fmt: skip
+                seen = rng.binomial(int(cell["patients"]), share) / cell["patients"]
+                low, mid, high = np.quantile(seen, [0.025, 0.5, 0.975])
+                asked = at(Estimand("transition", f"{cell['start']} -> {cell['end']}"), AVERAGE,
+                           **level)  # fmt: skip
+                rows.append({
+                    "study": study, "level": str(cell["stratum"]).removeprefix(study).strip(),
+                    "transition": f"{cell['start']} -> {cell['end']}",
+                    "observed": 100 * cell["count"] / cell["patients"], "predicted": 100 * mid,
+                    "lower": 100 * low, "upper": 100 * high,
+                    "p": tail(seen, cell["count"] / cell["patients"]),
+                    "average": 100 * float(self.drawn([asked])[asked].median()),
+                    "average_without": 100 * float(less.drawn([asked])[asked].median()),
+                })  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def _without(self, study: str) -> dict[str, xr.Dataset]:
+        data = dict(self.data)
+        places = np.flatnonzero(self.strata[STUDY].values == study)
+        gone = np.isin(data["pairs"]["at"].values, places)
+        data["pairs"] = data["pairs"].assign(
+            n=data["pairs"]["n"].where(~gone, 0), y=data["pairs"]["y"].where(~gone, 0)
+        )
+        return data
+
+    @property
+    def figures(self) -> Figures:
+        """``forest(transition)``: each study as printed and drawn towards the others."""
+        first = f"{self.classes[0]} -> {self.classes[1]}"
+        return Figures({"forest": lambda transition=first, **more: section.transitions_forest(
+            self, transition, **more)})  # fmt: skip
+
+    def section(self) -> Section:
+        """This analysis as a section of a report."""
+        return section.transitions(self)
+
+    def contract(self) -> Mapping[str, xr.Dataset]:
+        """Strata, pairs, tables."""
+        return self.data
+
+    @classmethod
+    def made(cls, contract: Mapping[str, xr.Dataset], about: About, fit: Fit, sampling: Sampling,
+             used: Mapping[str, Prior]) -> Self:  # fmt: skip
+        """Make the object of its parts."""
+        factors = [STUDY, *([about.within] if about.within else [])]
+        data = {**contract, "strata": contract["strata"].assign_attrs(factors=factors)}
+        if "tables" in data:
+            data["tables"] = data["tables"].assign_attrs(factors=factors)
+        return cls(about, fit, sampling, used, data)
+
+
+def _has_study(asked: Estimand) -> bool:
+    return STUDY in asked.conditions or bool(asked.contrast and asked.contrast.factor == STUDY)
