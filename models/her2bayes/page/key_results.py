@@ -43,7 +43,9 @@ MOST_CHOSEN = 8
 
 _TOPICS = {"transition": "Change of HER2 status", "survival": "Survival"}
 _OF_KIND = {"response_rate": "Response", "event_rate": "Adverse events", "share": "HER2 status"}
-_CHOSEN = ("hazard_ratio", "discordance", "transition", "share", "response_rate", "event_rate")
+_CHOSEN = ("hazard_ratio", "median", "number_to_rebiopsy", "discordance", "transition", "share",
+           "response_rate", "event_rate")  # fmt: skip
+_OVER_STUDIES = {"average": "in the average study", "new": "in a new study"}
 _PERCENT = re.compile(r"([\d.·]+)\s*%")
 _AS_PRINTED = 18  # characters; a longer text is a sentence and its numbers are shown instead
 
@@ -157,13 +159,18 @@ def _topic(estimand: str) -> str:
 
 
 def _chosen(evidence: pd.DataFrame) -> Iterator[dict[Any, Any]]:
-    """First rows of a cohort: contrasts, then shares and rates without conditions."""
+    """First rows of a cohort: contrasts, then shares and rates without conditions.
+
+    Of several studies: those of the average and of a new study.
+    """
     rows = []
     for row in evidence.to_dict("records"):
         asked = parse(row["estimand"])
         stays = asked.kind == "transition" and len({*asked.outcome.split(" -> ")}) == 1
-        apart = asked.given or row["reading"] or stays or pd.isna(row["posterior_median"])
-        if asked.kind in _CHOSEN and not apart:
+        over = asked.conditions.get("study") in _OVER_STUDIES
+        part = bool(asked.given) and not over
+        apart = part or (row["reading"] and not over) or stays or pd.isna(row["posterior_median"])
+        if asked.kind in _CHOSEN and not (apart or (asked.kind == "median" and not over)):
             rows.append({**row, "quantity": in_words(row["estimand"])})
     rows.sort(key=lambda row: _CHOSEN.index(parse(row["estimand"]).kind))
     yield from rows[:MOST_CHOSEN]
@@ -175,7 +182,10 @@ def in_words(estimand: str) -> str:
     outcome = asked.outcome.replace("=", " ").replace("->", "to").replace("_", " ")
     versus = asked.contrast
     contrast = f"{versus.a} vs {versus.b} ({versus.factor})" if versus and versus.a else ""
-    parts = (asked.kind.replace("_", " "), outcome, contrast)
+    given = asked.conditions
+    over = _OVER_STUDIES.get(given.pop("study", ""), "")
+    where = [f"{factor.replace('_', ' ')} {level}" for factor, level in given.items()]
+    parts = (asked.kind.replace("_", " "), outcome, contrast, *(where if over else ()), over)
     return ", ".join(filter(None, parts))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -18,16 +18,12 @@ from her2bayes.estimand import Estimand, parse
 from her2bayes.inference.estimates import FitLike, estimate, estimates_table
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.sampling import Sampling, Settings
+from her2bayes.page.numbers import interval
 from her2bayes.page.report import Part, slug
-from her2bayes.page.section import Section
+from her2bayes.page.section import Section, Table
 from her2bayes.results.fitted import Asked, Fitted
+from her2bayes.synthesis.planning import AVERAGE, NEW, SIZES, STUDY, assurance
 
-if TYPE_CHECKING:
-    from her2bayes.page.section import Table
-
-STUDY = "study"
-AVERAGE, NEW = "average", "new"
-"""Levels of the condition ``study``: the middle of the studies, and one that is not among them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,7 @@ class Synthesis(Fitted):
     fit: Fit
     sampling: Sampling
     used: Mapping[str, Prior]
+    refitted: pd.DataFrame | None = field(default=None, kw_only=True)
 
     @property
     def title(self) -> str:
@@ -89,7 +86,7 @@ class Synthesis(Fitted):
         """One row a study: what it gave, or why it was left out."""
         rows = [{"study": name, **said, "left_out": ""} for name, said in self.about.studies.items()]
         rows += [{"study": name, "left_out": why} for name, why in self.about.left_out.items()]
-        return pd.DataFrame(rows).fillna("")
+        return pd.DataFrame(rows).astype(object).fillna("")
 
     @abstractmethod
     def asked(self) -> Iterator[tuple[Estimand, str]]:
@@ -135,14 +132,34 @@ class Synthesis(Fitted):
         """Each prior as it is written, and what it says in clinical units."""
         return {name: (str(one), one.means) for name, one in self.used.items()}
 
-    @cached_property
-    def _influence(self) -> pd.DataFrame:
-        return self.influence()
+    def told(self) -> Iterator[str]:
+        """Rows on the average and a new study, each as one line."""
+        for row in self._table.to_dict("records"):
+            if f"{STUDY}={AVERAGE}" in row["estimand"] or f"{STUDY}={NEW}" in row["estimand"]:
+                ends = (row[f"posterior_{end}"] for end in ("median", "lower", "upper"))
+                text = interval(*ends, unit=row["unit"])
+                yield f"{row['estimand']} {text} {row['unit']}".rstrip()
+
+    def assurance(
+        self, statement: str, sizes: Sequence[int] = SIZES, *, first: float = 0.5
+    ) -> pd.DataFrame:
+        """Probability that a statement comes out in a new cohort, by its size.
+
+        It comes out where its posterior probability, from that cohort alone under a flat prior, is
+        0.975 or more. ``sizes`` are patients (of the primary class, for a transition), or events for
+        ratios and medians; ``first`` is the share of patients in the first group of a ratio.
+        Columns ``size``, ``assurance``, ``mcse``, and ``most``, the predictive probability that the
+        statement is true.
+
+        >>> fit.assurance("share[her2=low | hr_status=positive] > 0.45")  # doctest: +SKIP
+        """
+        return assurance(self, statement, sizes, first=first)
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
-        """Studies and who was left out."""
-        return {"studies": self.studies}
+        """Studies and who was left out; each predicted by the others where that was asked for."""
+        more = {} if self.refitted is None else {"influence": self.refitted}
+        return {"studies": self.studies, **more}
 
     def part(self, *, suppress_below: int = 0) -> Part:
         """This analysis as a part of a report; ``BadInput`` where small counts should be hidden."""
@@ -159,9 +176,7 @@ class Synthesis(Fitted):
 
     def study_table(self) -> Table:
         """Studies as a table of the page."""
-        from her2bayes.page.section import Table
-
-        frame = self.studies
+        frame = self.studies.map(lambda cell: f"{cell:,.0f}" if isinstance(cell, float) else cell)
         frame.columns = [str(name).replace("_", " ").capitalize() for name in frame.columns]
         return Table("Studies", frame, "What each study gives to the model, or why it gives nothing.")
 
@@ -185,6 +200,8 @@ class Synthesis(Fitted):
                    for name, one in self.contract().items()}  # fmt: skip
         groups |= {f"/fit/{name}": node.to_dataset()
                    for name, node in self.fit.tree.children.items()}  # fmt: skip
+        if self.refitted is not None:
+            groups["/"]["refitted"] = self.refitted.to_json(orient="records", double_precision=15)
         return xr.DataTree.from_dict(groups)
 
     @classmethod
@@ -197,7 +214,9 @@ class Synthesis(Fitted):
         used = {name: prior(law, means=means, **dict(numbers))
                 for name, (law, numbers, means) in json.loads(said["priors"]).items()}  # fmt: skip
         sampling = Sampling(**json.loads(said["sampling"]))
-        return cls.made(contract, About.read(said["about"]), fit, sampling, used)
+        made = cls.made(contract, About.read(said["about"]), fit, sampling, used)
+        kept = str(tree["refitted"].item()) if "refitted" in tree else ""
+        return replace(made, refitted=pd.DataFrame(json.loads(kept)) if kept else None)
 
 
 def place(asked: Estimand) -> tuple[str, dict[str, str]]:

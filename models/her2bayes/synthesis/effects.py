@@ -424,7 +424,7 @@ class EffectsFit(Synthesis):
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """Studies, influence, prior sensitivity."""
-        return {**super().tables, "pooling": self.pooling(), "influence": self._influence,
+        return {**super().tables, "pooling": self.pooling(),
                 "prior_sensitivity": self.prior_sensitivity()}  # fmt: skip
 
     @property
@@ -466,7 +466,8 @@ def fit_effects(
     used = {"centre": len(data["term"]) > 0, "moderator": len(data["term"]) > 1}
     used |= {name: name in model.spreads for name in ("study", "row")}
     kept = {name: one for name, one in model.priors.items() if used[name]}
-    return EffectsFit(about, Fit(tree, provenance), sampling, kept, data)
+    made = EffectsFit(about, Fit(tree, provenance), sampling, kept, data)
+    return replace(made, refitted=made.influence())
 
 
 def _inputs(data: xr.Dataset, priors: Mapping[str, Prior], sampling: Sampling) -> dict[str, Any]:

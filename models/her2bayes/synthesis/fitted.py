@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def synthesise(
     readings: Mapping[str, str] | None = None,
     centre: str = "",
     end: str = "",
+    influence: bool = False,
     priors: Mapping[str, Prior] | None = None,
     sampling: Sampling | None = None,
     quick: bool = False,
@@ -62,6 +64,9 @@ def synthesise(
     estimates.csv ("multivariable"); ``readings``: by study, of its transition facts. ``centre``:
     factor of centres; ``end``: "primary" or "recurrence" where patients have readings of both.
 
+    ``influence`` refits shares and transitions without each study, for the report
+    (``fit.influence()`` does so at any time; of effects it is always there).
+
     A study that says nothing on the question is left out and named (``fit.studies``).
 
     Raises ``BadInput`` with everything wrong, before the first draw.
@@ -75,11 +80,20 @@ def synthesise(
         raise BadInput(Fault("sampling and quick or seed", remedy="give the one or the others"))
     how = sampling or settings.sampling
     kept = Store(Path(store)) if store is not None else None
-    asked = _question(estimand)
+    made = _made(studies, _question(estimand), moderators, pairs, reading, readings, centre, end,
+                 priors, how, kept)  # fmt: skip
+    return replace(made, refitted=made.influence()) if influence else made
+
+
+def _made(
+    studies: Any, asked: Estimand, moderators: str | Iterable[str], pairs: str, reading: str,
+    readings: Mapping[str, str] | None, centre: str, end: str, priors: Mapping[str, Prior] | None,
+    how: Sampling, kept: Store | None,
+) -> Synthesis:  # fmt: skip
     if isinstance(studies, pd.DataFrame):
         if asked.kind != SHARES:
             remedy = "name studies, or ask for 'share'"
-            raise BadInput(Fault("a table of counts has shares only", value=estimand, remedy=remedy))
+            raise BadInput(Fault("a table of counts has shares only", value=str(asked), remedy=remedy))
         return _shares(of_table(studies), priors, how, kept)
     given = sources(studies)
     if asked.kind == SHARES:

@@ -270,8 +270,8 @@ def _data(
         at, n, y, inside, rest = (np.array(column) for column in zip(*entries, strict=True))
         data["pairs"] = xr.Dataset(
             {"at": ("entry", at), "n": ("entry", n), "y": ("entry", y),
-             "inside": (("entry", "pair_cell"), inside.astype(float)),
-             "rest": (("entry", "pair_cell"), rest.astype(float))}
+             "inside": (("entry", "read_pair"), inside.astype(float)),
+             "rest": (("entry", "read_pair"), rest.astype(float))}
         )  # fmt: skip
     return data | ({"tables": listed} if listed is not None else {})
 

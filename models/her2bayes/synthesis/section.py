@@ -208,14 +208,15 @@ def _svg(figure: Canvas) -> str:
         return style.svg(figure)
 
 
-def _conflicts(influence: pd.DataFrame, what: str = "her2") -> Iterator[str]:
+def _conflicts(influence: pd.DataFrame) -> Iterator[str]:
     """Sentences on studies that the others do not predict, and on what moves the average."""
     bad = influence[influence["p"] < SURPRISING]
     expected = SURPRISING * len(influence)
     if len(bad):
         names = "; ".join(
             f"{r['study']}{' ' + r['level'] if r['level'] else ''}"
-            f"{' ' + str(r[what]) if what in r else ''} (predictive P {p_value(r['p'])})"
+            f"{' ' + str(r[name]) if (name := 'her2' if 'her2' in r else 'transition') in r else ''}"
+            f" (predictive P {p_value(r['p'])})"
             for r in bad.to_dict("records")
         )
         yield (
@@ -224,6 +225,23 @@ def _conflicts(influence: pd.DataFrame, what: str = "her2") -> Iterator[str]:
         )
     else:
         yield f"No study is in conflict with the others (predictive P {SURPRISING:g} or more each)."
+
+
+_DECISIONS = (
+    "Per 100 re-biopsied: newly eligible (a higher class) and lost (a lower one). needed: number to "
+    "re-biopsy for one newly eligible. net_benefit: true positives per 100 at a threshold "
+    "probability, against re-biopsying nobody. tilt: how many times the odds of being re-biopsied "
+    "were higher for patients who changed (1: at random); tipping_tilt: where re-biopsy stops being "
+    "worth it in the median. Readings count as true: assay error is not allowed for."
+)
+
+
+def _refitted(fit: Synthesis) -> tuple[str, ...]:
+    return () if fit.refitted is None else tuple(_conflicts(fit.refitted))
+
+
+def _refitted_tables(fit: Synthesis, unit: str) -> tuple[Table, ...]:
+    return () if fit.refitted is None else (_influence_table(fit.refitted, unit),)
 
 
 def _influence_table(influence: pd.DataFrame, unit: str) -> Table:
@@ -254,7 +272,8 @@ def effects(fit: EffectsFit) -> Section:
         "priors."
     )  # fmt: skip
     small = "" if np.isnan(t) else f" Small studies: Egger's regression P {p_value(p)}."
-    lines = [first + few, " ".join(_conflicts(fit._influence)) + small]
+    assert fit.refitted is not None
+    lines = [first + few, " ".join(_conflicts(fit.refitted)) + small]
     key = ("The posterior is computed by quadrature over the spreads, without sampling.",)
     card = exact_card(ExactOf(fit), fit.title,
                       {n: f"{p}: {w}" for n, (p, w) in fit.priors().items()})  # fmt: skip
@@ -268,7 +287,7 @@ def effects(fit: EffectsFit) -> Section:
                         "Grey: 95 % limits around the average if studies did not differ.")),
         tables=(Table("Classical pooling", fit.pooling(), "95 % confidence and prediction intervals; "
                       "the quantile is that of the method (t with Hartung-Knapp, else normal)."),
-                _influence_table(fit._influence, ""),
+                _influence_table(fit.refitted, ""),
                 Table("Under other priors on the spread", fit.prior_sensitivity())),
         fits=(card,),
     )  # fmt: skip
@@ -291,7 +310,7 @@ def shares(fit: SharesFit) -> Section:
             f"{name} {_said(fit, at(Estimand('share', f'her2={name}'), NEW, **where))}"
             for name in classes
         )
-        lines.append(f"{level or 'All'}: {said}" if within else said)
+        lines.append(f"{within.replace('_', ' ')} {level}: {said}" if within else said)
     first = "What a new study and centre may expect (95 % predictive intervals): " + ". ".join(lines)
     spread = "; ".join(
         f"{name} {_said(fit, Estimand('heterogeneity', f'her2={name}', contrast=_by_study()))}"
@@ -305,9 +324,9 @@ def shares(fit: SharesFit) -> Section:
     middle = figures[min(1, len(figures) - 1)]
     return Section(
         id="synthesis", title=f"HER2 status in {len(fit.names)} studies",
-        paragraphs=(f"{first}.", second),
+        paragraphs=(f"{first}.", second, *_refitted(fit)),
         figures=(middle, *(f for f in figures if f is not middle)),
-        tables=(_answers(fit),),
+        tables=(_answers(fit), *_refitted_tables(fit, ", %")),
         fits=(fit_card(fit.fit, fit.title, fit.estimates()),),
     )  # fmt: skip
 
@@ -354,6 +373,8 @@ def transitions(fit: StudyTransitionsFit) -> Section:
     bad = "" if (verdict == CONVERGED).all() else " Some rows did not converge."
     return Section(
         id="synthesis", title=f"{fit.about.question}: {len(fit.about.studies)} studies",
-        paragraphs=(text + bad,), figures=figures, tables=(_answers(fit),),
+        paragraphs=(text + bad, *_refitted(fit)), figures=figures,
+        tables=(_answers(fit), Table("Whom to re-biopsy, in a new study", fit.decisions(),
+                                     _DECISIONS), *_refitted_tables(fit, ", %")),
         fits=(fit_card(fit.fit, fit.title, fit.estimates()),),
     )  # fmt: skip

@@ -75,10 +75,10 @@ def build(data: Mapping[str, xr.Dataset], priors: Mapping[str, Prior] | None = N
                 pmd.Data(f"pairs_{name}", bare[name]) for name in ("at", "n", "inside", "rest")
             )
             every = flow.transpose("stratum", "her2_primary", "her2").stack(
-                {"pair_cell": ("her2_primary", "her2")}
+                {"read_pair": ("her2_primary", "her2")}
             )
             here = every.isel(stratum=at)
-            chance = (here * inside).sum("pair_cell") / (here * rest).sum("pair_cell")
+            chance = (here * inside).sum("read_pair") / (here * rest).sum("read_pair")
             pmd.Binomial("pairs", n=n, p=chance, observed=bare["y"], dims=("entry",))
         if tables is not None:
             facts_agree(tables, strata["stratum"].values, flow)

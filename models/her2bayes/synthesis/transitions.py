@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +26,7 @@ from her2bayes.results.fitted import Figures
 from her2bayes.synthesis import section, study_transitions
 from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, tail
 from her2bayes.synthesis.study_transitions import log_odds_of, new_stratum, rows_at
+from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
 from her2bayes.transition.draws import Given, Rows, draws
 from her2bayes.transition.rows import strata_design
 
@@ -156,6 +157,24 @@ class StudyTransitionsFit(Synthesis):
                         "drawn towards the others"
                     )
 
+    def decisions(
+        self, study: str = NEW, *, thresholds: Sequence[float] = THRESHOLDS,
+        tilts: Sequence[float] = TILTS, **where: str,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
+
+        In a new study by default; ``where`` gives the level of the factor within studies. See
+        ``transition.decision`` for the columns and what ``tilts`` are.
+        """
+        if self.about.within and not where:
+            where = {self.about.within: self.levels[0]}
+        return decisions(self, self.classes, {STUDY: study, **where}, thresholds=thresholds,
+                         tilts=tilts)  # fmt: skip
+
+    def next_patient(self, primary: str, study: str = NEW, **where: str) -> pd.DataFrame:
+        """Class at recurrence of one new patient: probability of each, and how well it is known."""
+        return next_patient(self, self.classes, primary, {STUDY: study, **where})
+
     @cached_property
     def _counted(self) -> pd.DataFrame:
         """Pairs of each transition that a study prints, and pairs of its row."""
@@ -194,7 +213,7 @@ class StudyTransitionsFit(Synthesis):
                 within) else {}  # fmt: skip
             asked = at(Estimand("transition", f"{one['start']} -> {one['end']}"), study, **where)
             rows.append(wilson_row(asked, one["count"], one["patients"]))
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=list(wilson_row("share[her2=low]", 1, 2)))
 
     def influence(self) -> pd.DataFrame:
         """Refit without each study that prints its cells: its changes predicted, with their P."""

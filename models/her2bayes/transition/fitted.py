@@ -33,6 +33,7 @@ from her2bayes.transition import assay, cohort, figures, packed, paper
 from her2bayes.transition.assay import read_rows
 from her2bayes.transition.assay_error import has_prior
 from her2bayes.transition.cohort import By, CohortTransitions, Pairs
+from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
 from her2bayes.transition.draws import TRUE_CLASSES, Line, Matrix, draws, levels, summarise
 from her2bayes.transition.rows import ROW_PRIORS
 
@@ -87,6 +88,22 @@ class FittedTransitions(Fitted):
             raise BadInput([Fault(problem, value=str(one)) for one in true])
         found = draws(levels(main, group), [one for one in asked if one not in true])
         return found | (draws(levels(self.true_matrices, group), true) if true else {})
+
+    def decisions(
+        self, *, thresholds: Sequence[float] = THRESHOLDS, tilts: Sequence[float] = TILTS,
+        **where: str,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
+
+        ``where`` names the stratum (``hr_status="positive"``; all patients without). ``tilts`` are
+        how many times the odds of being re-biopsied were higher for patients who changed (1: at
+        random). See ``transition.decision`` for the columns.
+        """
+        return decisions(self, self.matrices[0].classes, where, thresholds=thresholds, tilts=tilts)
+
+    def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
+        """Class at recurrence of one new patient: probability of each, and how well it is known."""
+        return next_patient(self, self.matrices[0].classes, primary, where)
 
     def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
         """One row an estimand: median and 95 % interval after and before the data, in percent.

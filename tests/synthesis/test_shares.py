@@ -1,0 +1,148 @@
+"""Shares over studies: likelihood, limits, an independent posterior, what is answered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import special, stats
+
+import her2bayes as hb
+from her2bayes.bayes.prior import prior
+from her2bayes.errors import BadInput
+from her2bayes.inference.sampling import Sampling
+from her2bayes.synthesis import study_shares
+from her2bayes.synthesis.cells import design
+from her2bayes.synthesis.shares import SharesFit
+from her2bayes.synthesis.studies import of_table
+
+
+def test_binomials_are_the_multinomial_of_what_is_printed(shares: SharesFit) -> None:
+    """Three classes, two sets, two classes with one left out by design: closed forms by scipy."""
+    data = design(shares.cells)
+    rng = np.random.default_rng(1)
+    share = rng.dirichlet([1.0, 1.0, 1.0], data.sizes["row"])
+    here = share[data["row_of"].values]
+    chance = (here * data["inside"].values).sum(1) / (here * data["rest"].values).sum(1)
+    each = stats.binom.logpmf(data["y"].values, data["n"].values, chance)
+    found = np.bincount(data["row_of"].values, each)
+    counts = shares.cells["counts"].values
+    names = list(map(str, shares.cells["reading"].values))
+    for row in range(data.sizes["row"]):
+        printed = {n: int(c) for n, c, yes in zip(
+            names, counts[row], shares.cells["printed"].values[row], strict=True) if yes}  # fmt: skip
+        zero, low, positive = share[row]
+        of = {"zero": zero, "low": low, "positive": positive, "negative": zero + low}
+        p = np.array([of[name] for name in printed])
+        right = stats.multinomial.logpmf(list(printed.values()), sum(printed.values()), p / p.sum())
+        assert found[row] == pytest.approx(right, rel=1e-9)
+
+
+def test_it_converges_and_answers(shares: SharesFit) -> None:
+    assert shares.converged
+    total = sum(shares.draws(f"share[her2={name} | level=positive, study=new]")
+                for name in shares.classes)  # fmt: skip
+    np.testing.assert_allclose(total, 1.0)
+    a, b = (shares.draws(f"share[her2=low | level={level}, study=average]")
+            for level in ("positive", "negative"))  # fmt: skip
+    difference = shares.draws("share_difference[her2=low ; level: positive vs negative]")
+    np.testing.assert_allclose(difference, a - b)
+    ratio = shares.draws("share_ratio[her2=low ; level: positive vs negative]")
+    np.testing.assert_allclose(ratio, a / b)
+    wide, narrow = (float(shares.draws(f"share[her2=low | study={one}]").std())
+                    for one in ("new", "average"))  # fmt: skip
+    assert wide > narrow
+
+
+def test_much_data_is_left_as_it_is_and_little_is_drawn_in(shares: SharesFit) -> None:
+    big = float(shares.draws("share[her2=low | level=positive, study=b]").mean())
+    assert big == pytest.approx(504 / 1266, abs=0.01)
+    coarse = shares.draws("share[her2=positive | study=c]")
+    assert float(coarse.mean()) == pytest.approx(60 / 360, abs=0.03)
+    inside = shares.draws("share[her2=low | study=c]").std()
+    assert inside > 3 * shares.draws("share[her2=positive | study=c]").std()
+
+
+def test_two_classes_against_quadrature() -> None:
+    """Logistic-normal random effects of four studies on a grid: an independent posterior."""
+    y, n = np.array([12, 30, 5, 60]), np.array([60, 90, 40, 150])
+    table = pd.DataFrame(
+        [(f"s{k}", name, int(count)) for k in range(4)
+         for name, count in (("negative", n[k] - y[k]), ("positive", y[k]))],
+        columns=["study", "her2", "n"],
+    )  # fmt: skip
+    fit = hb.synthesise(table, sampling=Sampling(chains=4, draws=2000, tune=1000))
+    # axis z = (negative - positive) / sqrt(2) in logits: log odds of positive = -sqrt(2) z
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    mu, sd = np.linspace(-2, 3, 401), np.linspace(0.0025, 2.5, 250)
+    z = mu[:, None, None] + sd[None, :, None] * nodes
+    p = special.expit(-np.sqrt(2) * z)
+    log_weight = stats.norm.logpdf(mu, 0, 1.5)[:, None] + stats.halfnorm.logpdf(sd, scale=0.5)
+    for events, patients in zip(y, n, strict=True):
+        inner = (stats.binom.pmf(events, patients, p) * weights).sum(-1) / np.sqrt(2 * np.pi)
+        log_weight = log_weight + np.log(inner)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    of_mu, of_sd = weight.sum(1), weight.sum(0)
+    draws = fit.tree["posterior"]
+    for name, grid, right in (("mu", mu, of_mu), ("study_sd", sd, of_sd)):
+        found = draws[name].values.reshape(-1)
+        mean = right @ grid
+        spread = np.sqrt(right @ (grid - mean) ** 2)
+        error = 4 * spread / np.sqrt(2000)  # at least 2,000 effective draws, checked below
+        assert found.mean() == pytest.approx(mean, abs=error), name
+        assert found.std() == pytest.approx(spread, rel=0.1), name
+    import arviz as az
+
+    assert float(az.ess(draws.to_dataset()["mu"]).to_array().min()) > 2000
+    assert float(az.ess(draws.to_dataset()["study_sd"]).to_array().min()) > 2000
+
+
+def test_without_spread_the_studies_are_one(shares: SharesFit) -> None:
+    """Spreads to 0: a new study is the average, and every study has one share."""
+    tiny = {name: prior("HalfNormal", sigma=1e-3) for name in ("study_sd", "slope_sd")}
+    data = design(shares.cells)
+    from her2bayes.inference.fit import Specification, refit
+
+    used = {**study_shares.DEFAULT_PRIORS, **tiny}
+    one = refit(Specification(study_shares.build, data, used), Sampling(4, 500, 1000))
+    share = one.posterior["share"].sel(her2="positive")
+    a, b = (share.sel(row=f"{study} positive") for study in "ab")
+    assert float(np.abs(a - b).max()) < 0.01
+
+
+def test_a_study_left_out_is_predicted(shares: SharesFit) -> None:
+    found = shares.influence().set_index(["study", "level", "her2"])
+    assert set(found.index.get_level_values("study")) == {"a", "b"}  # they print all classes
+    row = found.loc[("a", "positive", "low")]
+    assert row["observed"] == pytest.approx(100 * 92 / 135)
+    assert row["lower"] < row["predicted"] < row["upper"]
+    assert 0 < row["p"] <= 1
+    assert row["upper"] - row["lower"] > 20  # from two other studies
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("share[her2=ultralow]", "no such HER2 class"), ("share[her2=low | study=z]", "no such place"),
+     ("share[her2=low | level=unknown]", "no such place"), ("hazard_ratio[os ; her2: low vs zero]",
+      "does not answer")],
+)  # fmt: skip
+def test_what_is_not_answered_is_said(shares: SharesFit, asked: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        shares.draws(asked)
+
+
+def test_faults_of_a_table() -> None:
+    with pytest.raises(BadInput, match="no such HER2 class"):
+        of_table(pd.DataFrame([("a", "lwo", 3)], columns=["study", "her2", "n"]))
+    with pytest.raises(BadInput, match="no such column"):
+        of_table(pd.DataFrame([("a", 3)], columns=["study", "n"]))
+    with pytest.raises(BadInput, match="whole number"):
+        of_table(pd.DataFrame([("a", "low", 3.5)], columns=["study", "her2", "n"]))
+
+
+def test_it_is_saved_and_read(shares: SharesFit, tmp_path) -> None:
+    again = hb.load_fit(shares.save(tmp_path / "fit.nc"))
+    asked = "share[her2=low | level=positive, study=new]"
+    np.testing.assert_array_equal(again.draws(asked), shares.draws(asked))
+    pd.testing.assert_frame_equal(again.studies, shares.studies)

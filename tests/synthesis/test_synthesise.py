@@ -1,0 +1,149 @@
+"""The door: effects of printed studies and fits, reasons, report, planning, script."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+import her2bayes as hb
+from her2bayes.cli import app
+from her2bayes.errors import BadInput
+from her2bayes.synthesis.effects import EffectsFit
+from her2bayes.synthesis.planning import needed
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "synthesise.py"
+ASKED = "hazard_ratio[os ; her2: low vs zero]"
+
+
+@pytest.fixture(scope="module")
+def effects() -> EffectsFit:
+    found = hb.synthesise(["tan2022", "mtnbc127", "shi2023"], ASKED)
+    assert isinstance(found, EffectsFit)
+    return found
+
+
+def test_printed_ratios_enter_with_their_intervals(effects: EffectsFit) -> None:
+    """Tan 2022 prints 0.82 (0.76-0.89)."""
+    row = effects.data.sel(row="tan2022")
+    assert float(row["estimate"]) == pytest.approx(np.log(0.82))
+    assert float(row["error"]) == pytest.approx((np.log(0.89) - np.log(0.76)) / (2 * 1.959964), rel=1e-6)
+    assert effects.about.left_out == {"shi2023": f"{ASKED} is not printed"}
+
+
+def test_adjusted_ratios_are_kept_apart() -> None:
+    with pytest.raises(BadInput, match="mtnbc127: .* is not printed"):
+        hb.synthesise(["tan2022", "mtnbc127"], ASKED, reading="multivariable")
+
+
+def test_a_ratio_is_answered_both_ways_round(effects: EffectsFit) -> None:
+    there = effects.draws("hazard_ratio[os | study=new ; her2: low vs zero]")
+    back = effects.draws("hazard_ratio[os | study=new ; her2: zero vs low]")
+    np.testing.assert_allclose(there * back, 1.0)
+    with pytest.raises(BadInput, match="does not answer"):
+        effects.draws("hazard_ratio[os | study=nobody ; her2: low vs zero]")
+
+
+def test_medians_enter_with_intervals_or_events(tmp_path: Path) -> None:
+    found = hb.synthesise(["tdxd_portugal2025", "tdxd_greece", "ni2025"], "median[os]")
+    assert isinstance(found, EffectsFit)
+    how = dict(zip(map(str, found.data["study"].values), map(str, found.data["how"].values),
+                   strict=True))  # fmt: skip
+    assert how["tdxd_portugal2025"].startswith("from its 95 % interval")
+    table = found.estimates()
+    months = table["estimand"].str.startswith("median")
+    assert set(table.loc[months, "unit"]) == {"months"}
+    new = table.set_index("estimand").loc["median[os | study=new]"]
+    assert 5 < new["posterior_lower"] < new["posterior_median"] < new["posterior_upper"] < 60
+
+
+def test_a_fit_of_ones_own_patients_is_a_study_too() -> None:
+    rng = np.random.default_rng(3)
+    her2 = np.repeat(["zero", "low"], 150)
+    time = rng.exponential(np.where(her2 == "low", 30.0, 24.0))
+    frame = pd.DataFrame({"her2": her2, "os_months": np.minimum(time, 60.0), "os_event": time < 60})
+    fit = hb.fit_survival(frame, time="os_months", event="os_event", by={"her2": ["zero", "low"]},
+                          quick=True)  # fmt: skip
+    table = fit.classical().set_index("estimand")
+    ratio = float(table.loc["hazard_ratio[os ; her2: low vs zero]", "reproduced"])
+    found = hb.synthesise({"tan2022": "tan2022", "mine": fit}, ASKED)
+    assert isinstance(found, EffectsFit)
+    assert float(found.data["estimate"].sel(row="mine")) == pytest.approx(np.log(ratio))
+
+
+def test_influence_is_the_others_predictive(effects: EffectsFit) -> None:
+    """With one study left, its centre and a new study follow from the normal model by hand."""
+    found = effects.influence().set_index("study")
+    alone = effects.model.draws(200_000, 1, np.array([1]))
+    seen = alone["effect"][:, 0] + 0.04027 * np.random.default_rng(0).standard_normal(200_000)
+    low, high = np.exp(np.quantile(seen, [0.025, 0.975]))
+    assert found.loc["tan2022", "lower"] == pytest.approx(low, rel=0.06)
+    assert found.loc["tan2022", "upper"] == pytest.approx(high, rel=0.06)
+
+
+def test_report_of_effects(effects: EffectsFit, tmp_path: Path) -> None:
+    written = hb.report(effects, out=tmp_path / "out")
+    names = {path.name for path in written.folder.iterdir()}
+    assert {"estimates.csv", "studies.csv", "pooling.csv", "influence.csv", "report.html",
+            "prior_sensitivity.csv", "report.docx", "key_results.csv"} <= names  # fmt: skip
+    key = pd.read_csv(written.folder / "key_results.csv")
+    assert any("in a new study" in text for text in key["quantity"])
+    again = hb.load_fit(next((written.folder / "fits").glob("*.nc")))
+    assert again.fit_id == effects.fit_id
+    pd.testing.assert_frame_equal(again.refitted, effects.refitted, check_exact=False)
+
+
+def test_assurance_of_a_share_is_that_of_simulated_cohorts(shares) -> None:
+    """Draw a new study's share, a cohort of 100, its posterior: count how often it says so."""
+    statement = "share[her2=low | level=positive] > 0.3"
+    table = shares.assurance(statement, (50, 100, 10_000))
+    truth = shares.draws("share[her2=low | level=positive, study=new]").values.ravel()
+    rng = np.random.default_rng(4)
+    y = rng.binomial(100, truth)
+    said = stats.beta(1 + y, 101 - y).sf(0.3) >= 0.975
+    found = table.set_index("size")["assurance"]
+    assert found[100] == pytest.approx(said.mean(), abs=4 * said.std() / np.sqrt(len(said)) + 0.01)
+    assert found.is_monotonic_increasing
+    assert found[10_000] <= table["most"].iloc[0] + 1e-9
+    assert found[10_000] == pytest.approx(table["most"].iloc[0], abs=0.03)
+    assert needed(table, 0.999) is None
+
+
+def test_assurance_of_a_ratio_by_events(effects: EffectsFit) -> None:
+    table = effects.assurance(f"{ASKED} < 1", (100, 400, 1_000_000))
+    truth = effects.draws("hazard_ratio[os | study=new ; her2: low vs zero]").values.ravel()
+    error = 2 / np.sqrt(400)  # equal groups
+    right = stats.norm.cdf(-np.log(truth) / error - 1.959964).mean()
+    assert table["assurance"].iloc[1] == pytest.approx(right, rel=1e-6)
+    assert table["assurance"].iloc[2] == pytest.approx((truth < 1).mean(), abs=0.01)
+    with pytest.raises(BadInput, match="not a statement"):
+        effects.assurance("hazard_ratio[os ; her2: low vs zero]")
+
+
+@pytest.mark.parametrize(
+    ("studies", "estimand", "said"),
+    [(["shi2023"], "share", "fewer than two studies"), (["shi2023", "shi2023"], "share", "twice"),
+     (["shi2023", "ni2025"], "transition", "fewer than two studies say something"),
+     (["shi2023", "agmt2021"], "discordance[]", "no synthesis of this kind"),
+     ({"a": 3, "b": "shi2023"}, ASKED, "no effect yet")],
+)  # fmt: skip
+def test_bad_input_is_named(studies, estimand: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        hb.synthesise(studies, estimand)
+
+
+def test_script_of_effects(tmp_path: Path) -> None:
+    script = app(runpy.run_path(str(SCRIPT))["main"])
+    words = ["--study", "tan2022", "--study", "mtnbc127", "--estimand", ASKED, "--out", str(tmp_path / "o")]
+    done = CliRunner().invoke(script, words)
+    assert done.exit_code == 0, done.output
+    assert "study=new" in done.stdout
+    assert (tmp_path / "o" / "report.html").exists()
+    done = CliRunner().invoke(script, [*words[:4], "--estimand", "share", "--by", "site"])
+    assert done.exit_code == 2
+    assert "fewer than two studies" in done.stderr

@@ -1,0 +1,136 @@
+"""Transitions over studies: the doors, closed limits, decisions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import her2bayes as hb
+from her2bayes.bayes.prior import prior
+from her2bayes.errors import BadInput
+from her2bayes.inference.fit import Specification, refit
+from her2bayes.inference.sampling import Sampling
+from her2bayes.synthesis import study_transitions
+from her2bayes.synthesis.pairs import study_pairs
+from her2bayes.synthesis.studies import sources
+from her2bayes.synthesis.transitions import StudyTransitionsFit
+
+MA_WHOLE = np.array([[46, 56, 1], [41, 348, 16], [0, 0, 0]])
+"""Ma 2025 as zero, low, positive: 3 x 5 table of 508 patients, primary HER2-negative."""
+
+
+def test_a_table_in_own_classes_is_added_up() -> None:
+    found = study_pairs(sources(["ma2025", "nac744"]))
+    pairs = found.data["pairs"]
+    of = pairs["at"].values == 0
+    counts = {tuple(np.flatnonzero(inside)): int(y) for inside, y in
+              zip(pairs["inside"].values[of], pairs["y"].values[of], strict=True)}  # fmt: skip
+    flat = MA_WHOLE.ravel()
+    for cells, y in counts.items():
+        assert y == sum(flat[list(cells)])
+    assert found.patients == {"ma2025": 508, "nac744": 744}
+    assert int(pairs["n"].values[0]) == 508
+
+
+def test_a_class_left_out_by_design_is_in_no_denominator() -> None:
+    """nac744 holds no HER2-positive: its rows are zero and low among these two."""
+    pairs = study_pairs(sources(["ma2025", "nac744"])).data["pairs"]
+    rest = pairs["rest"].values[pairs["at"].values == 1]
+    positive = np.zeros((3, 3), dtype=bool)
+    positive[2], positive[:, 2] = True, True
+    assert not rest[:, positive.ravel()].any()
+
+
+def test_different_pairs_are_never_pooled() -> None:
+    with pytest.raises(BadInput, match="different pairs are not pooled"):
+        study_pairs(sources(["ma2025", "shi2023"]))
+    found = study_pairs(sources(["ma2025", "shi2023", "hr2x2_137"]), pairs="primary to recurrence")
+    assert "before to after neoadjuvant" in found.left_out["ma2025"]
+
+
+def test_more_pairs_than_patients_are_refused() -> None:
+    one, two = sources(["ma2025", "nac744"])
+    one.study.meta["patients"] = 400
+    with pytest.raises(BadInput, match="not independent"):
+        study_pairs((one, two))
+
+
+def test_fit_converges_and_answers(transitions: StudyTransitionsFit) -> None:
+    assert transitions.converged
+    rows = [transitions.draws(f"transition[zero -> {end} | study=new]") for end in
+            transitions.classes]  # fmt: skip
+    np.testing.assert_allclose(sum(rows), 1.0)
+    needed = transitions.draws("number_to_rebiopsy[zero | study=new]")
+    np.testing.assert_allclose(needed, 1 / (rows[1] + rows[2]))
+    spread = [float(transitions.draws(f"transition[zero -> low | study={one}]").std())
+              for one in ("average", "new")]  # fmt: skip
+    assert spread[0] < spread[1]
+    with pytest.raises(BadInput, match="no class is higher"):
+        transitions.draws("number_to_rebiopsy[positive]")
+    with pytest.raises(BadInput, match="no such stratum"):
+        transitions.draws("transition[zero -> low | study=nobody]")
+
+
+def test_what_a_study_prints_is_met(transitions: StudyTransitionsFit) -> None:
+    """Negative to positive of the coarse study: 12 of 112, whatever zero and low do."""
+    flow = {(a, b): transitions.draws(f"flow[{a} -> {b} | study=hr2x2_137]")
+            for a in transitions.classes for b in transitions.classes}  # fmt: skip
+    negative = ("zero", "low")
+    stays = sum(flow[a, b] for a in negative for b in negative)
+    gains = sum(flow[a, "positive"] for a in negative)
+    share = float((gains / (stays + gains)).mean())
+    assert share == pytest.approx(12 / 112, abs=0.04)
+
+
+def test_far_apart_studies_are_left_as_they_are() -> None:
+    """A wide spread: a row of 405 stays where it was counted, within its own error."""
+    found = study_pairs(sources(["ma2025", "nac744"]))
+    wide = {**study_transitions.DEFAULT_PRIORS, "study_sd": prior("HalfNormal", sigma=20.0)}
+    one = refit(Specification(study_transitions.build, dict(found.data), wide), Sampling(4, 500, 1000))
+    row = one.posterior["transition"].sel(stratum="ma2025", her2_primary="low")
+    for end, count in zip(("zero", "low", "positive"), (41, 348, 16), strict=True):
+        law = stats.beta(count + 0.5, 405 - count + 0.5)
+        assert float(row.sel(her2=end).mean()) == pytest.approx(count / 405, abs=2 * law.std())
+
+
+def test_a_study_left_out_is_predicted(transitions: StudyTransitionsFit) -> None:
+    found = hb.synthesise(["ma2025", "nac744"], "transition", sampling=Sampling(4, 500, 500))
+    assert isinstance(found, StudyTransitionsFit)
+    rows = found.influence()
+    assert set(rows["study"]) == {"ma2025", "nac744"} - set(
+        () if (rows["study"] == "nac744").any() else ("nac744",)
+    )
+    assert rows["p"].between(0, 1).all()
+    assert (rows["lower"] <= rows["predicted"]).all()
+
+
+def test_decisions_are_the_arithmetic_of_a_row(transitions: StudyTransitionsFit) -> None:
+    table = transitions.decisions(tilts=(1.0, 2.0), thresholds=(0.2,))
+    row = table[(table["primary"] == "zero") & (table["tilt"] == 1)].iloc[0]
+    p = sum(transitions.draws(f"transition[zero -> {end} | study=new]").values.ravel()
+            for end in ("low", "positive"))  # fmt: skip
+    assert row["per_100"] == pytest.approx(100 * np.median(p))
+    assert row["needed"] == pytest.approx(1 / np.median(p))
+    assert row["net_benefit"] == pytest.approx(100 * np.median(p - (1 - p) * 0.25))
+    assert row["p_worth_it"] == pytest.approx((p > 0.2).mean())
+    tilted = table[(table["primary"] == "zero") & (table["tilt"] == 2)].iloc[0]
+    assert tilted["per_100"] == pytest.approx(100 * np.median(p / (p + 2 * (1 - p))))
+    at = transitions.decisions(tilts=(row["tipping_tilt"],), thresholds=(0.2,)).iloc[0]
+    assert at["net_benefit"] == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(BadInput, match="not a probability"):
+        transitions.decisions(thresholds=(20,))
+
+
+def test_next_patient_is_one_of_the_classes(transitions: StudyTransitionsFit) -> None:
+    table = transitions.next_patient("zero")
+    assert table["probability"].sum() == pytest.approx(1.0)
+    assert (table["lower"] < table["probability"]).all()
+
+
+def test_it_is_saved_and_read(transitions: StudyTransitionsFit, tmp_path) -> None:
+    again = hb.load_fit(transitions.save(tmp_path / "fit.nc"))
+    asked = "transition[zero -> low | study=new]"
+    np.testing.assert_array_equal(again.draws(asked), transitions.draws(asked))
+    pd.testing.assert_frame_equal(again.studies, transitions.studies)
