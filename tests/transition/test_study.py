@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, TABLES
 from her2bayes.evidence.printed.study import Study, load_study, study_folder
 from her2bayes.inference.sampling import Sampling
 from her2bayes.page.section import FitCard
 from her2bayes.transition import paper
 from her2bayes.transition import section as report
+from her2bayes.transition.facts import table_set
+from her2bayes.transition.table_fit import RowPrior
 
 UNIFORM = "Dirichlet(1, ..., 1)"
 
@@ -143,3 +146,19 @@ def test_every_fact_is_accounted_for(result: paper.Result, study: Study) -> None
     assert by_id.loc["all.zero_low.results", "outcome"] == "set aside"
     assert by_id.loc["all.zero_low.abstract", "outcome"] == "kept"
     assert "reading 'results'" in by_id.loc["all.zero_low.results", "note"]
+
+
+def test_a_class_that_no_primary_has_is_not_identified() -> None:
+    """Its row is empty in every table: nothing is learnt, and nothing fails."""
+    facts = pd.DataFrame(
+        [("n", "", "", "*->*", "=", 9, "", "", ""), ("low", "", "", "low->*", "=", 9, "", "", "")],
+        columns=[column.name for column in TABLES["transition_facts.csv"]],
+    )
+    tables = table_set(facts, ("low", "positive"))
+    choice = RowPrior("logistic")
+    empty = paper.TableAnalysis((), "logistic", tables, None, choice)  # type: ignore[arg-type]
+    nothing = np.full(8, np.nan)
+    row = empty._row((0, 1, 0), np.nan, np.nan, nothing, nothing)
+    assert np.isnan(row["cohort_median"])
+    assert (row["lower_bound"], row["upper_bound"]) == (0.0, 1.0)
+    assert paper.identified(row) == paper.IDENTIFIED[3]
