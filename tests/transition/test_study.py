@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -162,3 +163,24 @@ def test_a_class_that_no_primary_has_is_not_identified() -> None:
     assert np.isnan(row["cohort_median"])
     assert (row["lower_bound"], row["upper_bound"]) == (0.0, 1.0)
     assert paper.identified(row) == paper.IDENTIFIED[3]
+
+
+def told(labels: list[str], cells: list[str], factors: tuple[str, ...]) -> list[str]:
+    """What the section says of tables whose transitions have these labels."""
+    frame = pd.DataFrame({"label": labels, "cohort_median": [0.5] * len(labels)})
+    frame.loc[frame["label"] == "", "cohort_median"] = np.nan
+    analysis = SimpleNamespace(labels=frame, factors=factors)
+    facts = pd.DataFrame({"factor": ["hr_status"] * len(cells), "cells": cells})
+    result = SimpleNamespace(main=[analysis], facts=facts)
+    return [report._reported([analysis]), report._of_subgroups(result)]
+
+
+def test_the_section_says_whether_tables_are_fixed() -> None:
+    fixed = ["determined", "determined", ""]
+    whole, groups = told(fixed, ["*->*", "low->zero"], ("hr_status",))
+    assert whole == "The reported counts fix the whole table of primary by recurrence."
+    assert groups == "The reported counts fix the tables of subgroups too."
+    part, margins = told(["bounded", "determined"], ["*->low", "off_diagonal"], ("hr_status",))
+    assert "no complete table" in part
+    assert "only the margin at recurrence" in margins
+    assert "some cells" in told(["bounded"], ["*->low", "low->zero"], ("hr_status",))[1]
