@@ -277,9 +277,12 @@ def paragraphs(result: Result) -> Iterator[str]:
 
 def _is_fixed(analysis: TableAnalysis) -> bool:
     """Whether the reported counts fix every row that has patients."""
-    labels = analysis.labels
-    empty = labels["cohort_median"].isna()
-    return bool(((labels["label"] == DETERMINED) | empty).all())
+    return bool((_with_patients(analysis)["label"] == DETERMINED).all())
+
+
+def _with_patients(analysis: TableAnalysis) -> pd.DataFrame:
+    """Labels of the rows that have patients: a class that no primary has sends none."""
+    return analysis.labels.dropna(subset="cohort_median")
 
 
 def _reported(analyses: Sequence[TableAnalysis]) -> str:
@@ -319,11 +322,12 @@ def _facts(result: Result, ids: Iterable[str]) -> str:
 
 
 def _table_count(analysis: TableAnalysis) -> str:
-    labels = analysis.labels.apply(identified, axis="columns").value_counts()
+    known = _with_patients(analysis)
+    labels = known.apply(identified, axis="columns").value_counts()
     named = ", ".join(f"{labels[key]} {key}" for key in IDENTIFIED if key in labels)
     return (
         f"{count(int(np.sum(analysis.patients)), 'patient')}, {analysis.fit.method}; of the "
-        f"{len(analysis.labels)} in-sample proportions {named}."
+        f"{len(known)} in-sample proportions {named}."
     )
 
 
@@ -388,7 +392,7 @@ def _by_row_prior(result: Result, analysis: TableAnalysis, matrix: Matrix) -> di
 
 
 def _tables(result: Result, analysis: TableAnalysis) -> list[Table]:
-    labels = analysis.labels
+    labels = _with_patients(analysis)
     rows = [
         {
             **({"Stratum": row["stratum"]} if analysis.factors else {}),
