@@ -37,6 +37,15 @@ def test_four_classes_and_an_empty_flow() -> None:
     assert {"a", "b", "c", "d"} <= set(words(svg(figures.alluvial(four))))
 
 
+def test_a_class_that_no_primary_has_sends_no_band() -> None:
+    median = np.array([[40.0, 30.0, 0.0], [0.0, 20.0, 10.0], [0.0, 0.0, 0.0]])
+    drawn = svg(figures.alluvial(figures.Square("", CLASSES, median, median, median), 100))
+    assert f"of {CLASSES[0]} at the primary" in drawn
+    assert f"of {CLASSES[2]} at the primary" not in drawn
+    wide = figures.Square("", CLASSES, median, median, median + 1.0)
+    assert f"{CLASSES[2]} to {CLASSES[0]}: 0.0 % of all" in svg(figures.alluvial(wide, 100))
+
+
 def test_matrices_print_every_cell() -> None:
     remarks = np.array([["bounded"] * 3] * 3)
     labelled = figures.Square("liver", CLASSES, MEDIAN, MEDIAN, MEDIAN, remarks)

@@ -157,3 +157,35 @@ def test_shi_prints_its_counts_among_the_facts_already() -> None:
     known = pair_facts(shi)
     assert known.notes == ()
     assert list(known.facts["fact_id"]) == list(shi.transition_facts["fact_id"])
+
+
+SUBGROUPS = """n,,,*->*,=,200,,Results,
+hr_positive.n,hr_status,positive,*->*,=,120,,Results,
+hr_negative.n,hr_status,negative,*->*,=,80,,Results,
+a,hr_status,positive,zero->low,=,12,,Results,
+b,hr_status,negative,zero->low,=,8,,Results,
+c,hr_status,positive,low->low,=,50,,Results,
+"""
+
+
+def test_tables_of_subgroups_that_are_all_pairs_add_up(tmp_path):
+    facts = FACTS.splitlines()[0] + "\n" + SUBGROUPS
+    known = pair_facts(study(tmp_path / "a", COUNTS.splitlines()[0] + "\n,,zero,50,T\n,,low,90,T\n"
+                             ",,positive,60,T\n", facts))  # fmt: skip
+    sums = known.facts[known.facts["fact_id"].str.startswith("sum.")]
+    assert sums[["factor", "cells", "value"]].to_numpy().tolist() == [["", "zero->low", 20]]
+    assert "add up to all 200 pairs" in " ".join(known.notes)
+    # part of the pairs, or a level whose size is not printed: no sum
+    fewer = facts.replace("negative,*->*,=,80", "negative,*->*,=,79")
+    for name, text in (("b", fewer), ("c", facts.replace("hr_negative.n", "#hr_negative.n"))):
+        rows = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+        found = pair_facts(study(tmp_path / name, COUNTS.splitlines()[0] + "\n", rows + "\n")).facts
+        assert not found["fact_id"].str.startswith("sum.").any()
+
+
+def test_complete_tables_of_subgroups_fix_that_of_all_patients():
+    paper = load_study("hr2x2_137")
+    known = pair_facts(paper)
+    tables = table_set(known.facts, ("negative", "positive"))
+    low, high = cell_bounds(tables)
+    assert low.tolist() == high.tolist() == [[[100, 12], [2, 23]]]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS
+from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, TABLES
 from her2bayes.evidence.printed.study import Study, load_study, study_folder
 from her2bayes.inference.sampling import Sampling
 from her2bayes.page.section import FitCard
 from her2bayes.transition import paper
 from her2bayes.transition import section as report
+from her2bayes.transition.facts import table_set
+from her2bayes.transition.table_fit import RowPrior
 
 UNIFORM = "Dirichlet(1, ..., 1)"
 
@@ -143,3 +147,40 @@ def test_every_fact_is_accounted_for(result: paper.Result, study: Study) -> None
     assert by_id.loc["all.zero_low.results", "outcome"] == "set aside"
     assert by_id.loc["all.zero_low.abstract", "outcome"] == "kept"
     assert "reading 'results'" in by_id.loc["all.zero_low.results", "note"]
+
+
+def test_a_class_that_no_primary_has_is_not_identified() -> None:
+    """Its row is empty in every table: nothing is learnt, and nothing fails."""
+    facts = pd.DataFrame(
+        [("n", "", "", "*->*", "=", 9, "", "", ""), ("low", "", "", "low->*", "=", 9, "", "", "")],
+        columns=[column.name for column in TABLES["transition_facts.csv"]],
+    )
+    tables = table_set(facts, ("low", "positive"))
+    choice = RowPrior("logistic")
+    empty = paper.TableAnalysis((), "logistic", tables, None, choice)  # type: ignore[arg-type]
+    nothing = np.full(8, np.nan)
+    row = empty._row((0, 1, 0), np.nan, np.nan, nothing, nothing)
+    assert np.isnan(row["cohort_median"])
+    assert (row["lower_bound"], row["upper_bound"]) == (0.0, 1.0)
+    assert paper.identified(row) == paper.IDENTIFIED[3]
+
+
+def told(labels: list[str], cells: list[str], factors: tuple[str, ...]) -> list[str]:
+    """What the section says of tables whose transitions have these labels."""
+    frame = pd.DataFrame({"label": labels, "cohort_median": [0.5] * len(labels)})
+    frame.loc[frame["label"] == "", "cohort_median"] = np.nan
+    analysis = SimpleNamespace(labels=frame, factors=factors)
+    facts = pd.DataFrame({"factor": ["hr_status"] * len(cells), "cells": cells})
+    result = SimpleNamespace(main=[analysis], facts=facts)
+    return [report._reported([analysis]), report._of_subgroups(result)]
+
+
+def test_the_section_says_whether_tables_are_fixed() -> None:
+    fixed = ["determined", "determined", ""]
+    whole, groups = told(fixed, ["*->*", "low->zero"], ("hr_status",))
+    assert whole == "The reported counts fix the whole table of primary by recurrence."
+    assert groups == "The reported counts fix the tables of subgroups too."
+    part, margins = told(["bounded", "determined"], ["*->low", "off_diagonal"], ("hr_status",))
+    assert "no complete table" in part
+    assert "only the margin at recurrence" in margins
+    assert "some cells" in told(["bounded"], ["*->low", "low->zero"], ("hr_status",))[1]

@@ -9,11 +9,12 @@ Beside ``transition_facts.csv`` a study bounds its tables by ``status_counts.csv
 recurrence of a group are the recurrence margin of its table. Where they add up to the number of
 pairs they are the same patients and hold exactly; where more patients have a status than have two
 readings they are upper limits. Counts of a factor that no fact speaks of say nothing on its tables.
+Where the tables of all levels of a factor add up to all pairs, their sums hold for all patients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
@@ -257,7 +258,8 @@ def pair_facts(study: Study) -> PairFacts:
     if printed.empty:
         return PairFacts(printed)
     her2 = study.factors[STATUS].levels
-    facts, notes = printed, []
+    printed, notes = _with_sums(study, printed)
+    facts = printed
     for factor in ("", *dict.fromkeys(name for name in printed["factor"].fillna("") if name)):
         rows = _counted(study, factor)
         alone = _joined(facts, list(_other_levels(study, printed, factor, ())))
@@ -271,6 +273,60 @@ def pair_facts(study: Study) -> PairFacts:
             facts = joined
         notes += [note] if note else []
     return PairFacts(facts, tuple(notes))
+
+
+def _with_sums(study: Study, printed: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Add what the tables of subgroups add up to, where these are all pairs, as facts on all."""
+    her2 = study.factors[STATUS].levels
+    pairs, notes = _pairs(printed), []
+    for factor in dict.fromkeys(name for name in printed["factor"].fillna("") if name):
+        design = study.factors[factor]
+        if design.open or design.unknown or design.parent:
+            continue
+        found = list(_sums(printed, factor, design.levels, her2, pairs))
+        joined = _joined(printed, found)
+        if found and not _contradict(printed, joined, "", her2):
+            printed = joined
+            notes.append(
+                f"the tables by {factor} add up to all {pairs} pairs: "
+                f"{len(found)} of their sums hold for all patients"
+            )
+    return printed, notes
+
+
+def _sums(
+    printed: pd.DataFrame, factor: str, levels: Sequence[str], her2: Sequence[str],
+    pairs: int | None,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Sums over all levels of the cells that each of them prints and all patients do not."""
+    plain = printed[(printed["relation"] == "=") & (printed["reading"].fillna("") == "")]
+    told: dict[str, dict[bytes, dict[Hashable, Any]]] = {level: {} for level in ("", *levels)}
+    for row in plain[plain["factor"].isin(["", factor])].to_dict("records"):
+        told[str(row["level"])][cell_mask(str(row["cells"]), her2).tobytes()] = dict(row)
+    overall = told.pop("")
+    sizes = [_all_pairs(cells, len(her2)) for cells in told.values()]
+    if pairs is None or None in sizes or sum(size or 0 for size in sizes) != pairs:
+        return
+    first, *others = told.values()
+    for mask, row in first.items():
+        if mask not in overall and all(mask in other for other in others):
+            yield {
+                "fact_id": f"sum.{factor}.{row['cells'].replace(' ', '')}", "factor": "",
+                "level": "", "cells": row["cells"], "relation": "=",
+                "value": sum(int(cells[mask]["value"]) for cells in told.values()),
+                "reading": "", "locator": f"sum over {factor}: {row['locator']}", "claim_id": "",
+            }  # fmt: skip
+
+
+def _all_pairs(cells: Mapping[bytes, Mapping[Hashable, Any]], k: int) -> int | None:
+    """Pairs of one subgroup: printed, or the sum of all its cells."""
+    every = np.eye(k * k, dtype=np.int64).reshape(-1, k, k)
+    whole = cells.get(every.sum(axis=0).tobytes())
+    if whole is not None:
+        return int(whole["value"])
+    single = [cells.get(mask.tobytes()) for mask in every]
+    known = [int(row["value"]) for row in single if row is not None]
+    return sum(known) if len(known) == len(single) else None
 
 
 def _joined(facts: pd.DataFrame, more: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -359,7 +415,8 @@ def _form(fact: dict[Any, Any], her2: Sequence[str]) -> tuple[Any, ...]:
 def _pairs(printed: pd.DataFrame) -> int | None:
     """Patients with two readings, where it is printed, or a whole margin of theirs."""
     rows = printed[(printed["factor"] == "") & (printed["relation"] == "=")]
-    for pattern in (r"\*->\*", r"[^*+]+->\*", r"\*->[^*+]+"):
+    rows = rows[[len(cells_of(str(cells))) == 1 for cells in rows["cells"]]]
+    for pattern in (r"\*->\*", r"[^*]+->\*", r"\*->[^*]+"):
         margin = rows[rows["cells"].str.replace(" ", "").str.fullmatch(pattern)]
         if not margin.empty and margin["cells"].is_unique:
             return int(margin["value"].sum())

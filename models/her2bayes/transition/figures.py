@@ -105,7 +105,8 @@ def _bands(
     size = flow.median * scale
     start = left[:, None] + np.cumsum(size, axis=1) - size / 2
     end = right[None, :] + np.cumsum(size, axis=0) - size / 2
-    by_size = sorted(np.ndindex(*size.shape), key=lambda at: -size[at])  # thin bands on top
+    there = [at for at in np.ndindex(*size.shape) if flow.upper[at[0]].sum() > 0]
+    by_size = sorted(there, key=lambda at: -size[at])  # thin bands on top
     for at in by_size:
         words = _flow_words(flow, at, patients)
         for bound, opacity in ((flow.upper[at], 0.22), (flow.lower[at], 0.5)):
@@ -123,12 +124,12 @@ def _flow_words(flow: Square, at: tuple[int, ...], patients: int) -> str:
     """Count and share of one flow, of all patients and of its class at the primary."""
     start, end = (flow.classes[place] for place in at)
     share = float(flow.median[at])
-    of_class = 100 * share / float(flow.median[at[0]].sum())
+    whole = float(flow.median[at[0]].sum())
+    of_class = f"; {number(100 * share / whole, 0)} % of {start} at the primary" if whole else ""
     counted = f", about {number(share / 100 * patients, 0)} of {patients}" if patients else ""
     return (
         f"{start} to {end}: {number(share, 1)} % of all patients (95 % CrI "
-        f"{number(flow.lower[at], 1)} to {number(flow.upper[at], 1)}){counted}; "
-        f"{number(of_class, 0)} % of {start} at the primary"
+        f"{number(flow.lower[at], 1)} to {number(flow.upper[at], 1)}){counted}{of_class}"
     )
 
 

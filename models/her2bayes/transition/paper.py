@@ -186,9 +186,11 @@ class TableAnalysis:
     ) -> dict[str, Any]:  # fmt: skip
         s, i, j = place
         low, high = (0.0, 1.0) if np.isnan(lower) else (float(lower), float(upper))
-        gained = contraction_within(draws, before, low, high)
         known = draws[~np.isnan(draws)]
-        share = np.quantile(known, [0.5, 0.025, 0.975])
+        share, gained = np.full(3, np.nan), 0.0
+        if known.size:  # no primary of the class in any table: nothing is learnt of its row
+            gained = contraction_within(draws, before, low, high)
+            share = np.quantile(known, [0.5, 0.025, 0.975])
         return {
             "stratum": self.tables.names[s],
             "her2_primary": self.tables.her2[i],

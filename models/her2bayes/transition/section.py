@@ -18,7 +18,7 @@ from her2bayes.page.numbers import count, interval, number, p_value, probability
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.transition import figures
 from her2bayes.transition.assay_error import NOT_IDENTIFIED, tipping_point
-from her2bayes.transition.paper import DESCRIPTIVE, IDENTIFIED, identified
+from her2bayes.transition.paper import DESCRIPTIVE, DETERMINED, IDENTIFIED, identified
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -249,12 +249,11 @@ def _key(analysis: TableAnalysis) -> str:
 def paragraphs(result: Result) -> Iterator[str]:
     """Say what the facts are, which readings are impossible, and what stays open."""
     yield (
-        "The paper reports no complete table of primary by recurrence, only some of its cells and "
-        "sums. The likelihood sums over every table of whole numbers consistent with the reported "
-        "counts, each with its multinomial weight. An in-sample proportion that is the same in "
-        "all these tables is point-identified. One with logical bounds is partially identified. "
-        "Where the counts add little to the prior within the bounds it is weakly identified, and "
-        "with bounds of 0 and 100 % it is not identified."
+        f"{_reported(result.main[:1])} The likelihood sums over every table of whole numbers "
+        "consistent with the reported counts, each with its multinomial weight. An in-sample "
+        "proportion that is the same in all these tables is point-identified. One with logical "
+        "bounds is partially identified. Where the counts add little to the prior within the "
+        "bounds it is weakly identified, and with bounds of 0 and 100 % it is not identified."
     )
     for note in result.notes:
         yield f"{note[0].upper()}{note[1:]}."
@@ -270,11 +269,44 @@ def paragraphs(result: Result) -> Iterator[str]:
         yield f"All patients: {_table_count(overall)}"
     if any(a.factors for a in result.main):
         yield (
-            "For subgroups the paper reports only the margin at recurrence and the number of "
-            f"discordant patients. They are {DESCRIPTIVE}. The subgroup tables contain the same "
+            f"{_of_subgroups(result)} They are {DESCRIPTIVE}. The subgroup tables contain the same "
             "patients and are analysed separately."
         )
     yield f"Misclassification is not modelled here. {NOT_IDENTIFIED}"
+
+
+def _is_fixed(analysis: TableAnalysis) -> bool:
+    """Whether the reported counts fix every row that has patients."""
+    return bool((_with_patients(analysis)["label"] == DETERMINED).all())
+
+
+def _with_patients(analysis: TableAnalysis) -> pd.DataFrame:
+    """Labels of the rows that have patients: a class that no primary has sends none."""
+    return analysis.labels.dropna(subset="cohort_median")
+
+
+def _reported(analyses: Sequence[TableAnalysis]) -> str:
+    """Whether the reported counts leave anything of the tables open."""
+    if analyses and all(map(_is_fixed, analyses)):
+        return "The reported counts fix the whole table of primary by recurrence."
+    return (
+        "The paper reports no complete table of primary by recurrence, only some of its cells and "
+        "sums."
+    )
+
+
+def _of_subgroups(result: Result) -> str:
+    """What is reported of the tables of subgroups."""
+    analyses = [a for a in result.main if a.factors]
+    cells = set(result.facts.loc[result.facts["factor"] != "", "cells"])
+    if all(map(_is_fixed, analyses)):
+        return "The reported counts fix the tables of subgroups too."
+    if all(cell.startswith("*->") or cell == "off_diagonal" for cell in cells):
+        return (
+            "For subgroups the paper reports only the margin at recurrence and the number of "
+            "discordant patients."
+        )
+    return "For subgroups the paper reports some cells and sums."
 
 
 def _facts(result: Result, ids: Iterable[str]) -> str:
@@ -290,11 +322,12 @@ def _facts(result: Result, ids: Iterable[str]) -> str:
 
 
 def _table_count(analysis: TableAnalysis) -> str:
-    labels = analysis.labels.apply(identified, axis="columns").value_counts()
+    known = _with_patients(analysis)
+    labels = known.apply(identified, axis="columns").value_counts()
     named = ", ".join(f"{labels[key]} {key}" for key in IDENTIFIED if key in labels)
     return (
         f"{count(int(np.sum(analysis.patients)), 'patient')}, {analysis.fit.method}; of the "
-        f"{len(analysis.labels)} in-sample proportions {named}."
+        f"{len(known)} in-sample proportions {named}."
     )
 
 
@@ -359,7 +392,7 @@ def _by_row_prior(result: Result, analysis: TableAnalysis, matrix: Matrix) -> di
 
 
 def _tables(result: Result, analysis: TableAnalysis) -> list[Table]:
-    labels = analysis.labels
+    labels = _with_patients(analysis)
     rows = [
         {
             **({"Stratum": row["stratum"]} if analysis.factors else {}),

@@ -486,9 +486,9 @@ class TableOne:
 
     def _fits(self, group: _Group, name: str, of: int | None) -> bool:
         found = count(group.cells[name])
-        part = found.exact if found else None
-        fits = part is not None and bool(of) and found is not None
-        return fits and fits_percentage(part or 0, of or 0, found.percent if found else "")
+        if found is None or found.exact is None or not of:
+            return False
+        return fits_percentage(found.exact, of, found.percent)
 
     def _denominator(self, group: _Group, name: str, along: bool) -> int | None:
         """What a percentage is of: of the candidates the first that it fits, else the first."""
@@ -499,7 +499,8 @@ class TableOne:
             known = [g for g in column if not _NOT_KNOWN.fullmatch(g.level)]
             candidates = [_sum(name, known), _sum(name, column), _sum(name, self._of(""))]
         there = [of for of in candidates if of]
-        return next((of for of in there if self._fits(group, name, of)), (there or [None])[0])
+        first = there[0] if there else None
+        return next((of for of in there if self._fits(group, name, of)), first)
 
 
 def _sum(name: str, groups: Sequence[_Group]) -> int | None:
