@@ -20,7 +20,7 @@ one <- function(d) {
   }
   r <- rma.peto(ai = a, n1i = n, ci = c, n2i = m, data = d)
   list(y = c(es$yi), se = sqrt(c(es$vi)), dl = fit("DL", "z"), reml = fit("REML", "z"),
-       reml_hk = fit("REML", "knha"), ee = fit("EE", "z"),
+       reml_hk = fit("REML", "knha"), reml_hk_modified = fit("REML", "adhoc"), ee = fit("EE", "z"),
        egger = {e <- regtest(rma(yi, vi, data = es, method = "REML"), model = "lm", predictor = "sei"); list(t = e$zval, p = e$pval)},
        peto = list(estimate = c(r$b), se = r$se, lower = r$ci.lb, upper = r$ci.ub))
 }

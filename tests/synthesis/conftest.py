@@ -35,8 +35,6 @@ def shares() -> SharesFit:
 @pytest.fixture(scope="session")
 def transitions() -> StudyTransitionsFit:
     """A table in part, one in coarser classes, and one that left a class out."""
-    found = hb.synthesise(
-        ["shi2023", "hr2x2_137", "almstedt2023"], "transition", sampling=SAMPLING
-    )
+    found = hb.synthesise(["shi2023", "hr2x2_137", "almstedt2023"], "transition", sampling=SAMPLING)
     assert isinstance(found, StudyTransitionsFit)
     return found

@@ -18,9 +18,10 @@ REFERENCE: dict[str, Any] = json.loads(
 
 
 @pytest.mark.parametrize("name", REFERENCE)
-@pytest.mark.parametrize(("place", "method"), [(0, "ee"), (1, "dl"), (2, "reml_hk")])
+@pytest.mark.parametrize(("place", "method"), [(0, "ee"), (1, "dl"), (2, "reml_hk"),
+                                               (3, "reml_hk_modified")])  # fmt: skip
 def test_pooled_as_metafor(name: str, place: int, method: str) -> None:
-    """metafor 3.8-1: rma(method = "EE", "DL", "REML" with test = "knha") and predict()."""
+    """metafor 3.8-1: rma(method = "EE", "DL", "REML" with test = "knha", "adhoc"), predict()."""
     known, right = REFERENCE[name], REFERENCE[name][method]
     found = pooled(known["y"], known["se"])[place]
     for field in ("estimate", "se", "lower", "upper"):

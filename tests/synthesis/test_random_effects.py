@@ -21,7 +21,9 @@ REFERENCE: dict[str, Any] = json.loads(
 NUMBER = 40_000
 
 
-def rows(y: list[float], se: list[float], study: list[str], x: np.ndarray | None = None) -> xr.Dataset:
+def rows(
+    y: list[float], se: list[float], study: list[str], x: np.ndarray | None = None
+) -> xr.Dataset:
     """Estimates of studies, with the terms ``x`` beside the centre."""
     design = np.column_stack([np.ones(len(y)), *([] if x is None else [x])])
     names = [f"{name} {k}" for k, name in enumerate(study)]

@@ -88,7 +88,10 @@ def test_far_apart_studies_are_left_as_they_are() -> None:
     """A wide spread: a row of 405 stays where it was counted, within its own error."""
     found = study_pairs(sources(["ma2025", "nac744"]))
     wide = {**study_transitions.DEFAULT_PRIORS, "study_sd": prior("HalfNormal", sigma=20.0)}
-    one = refit(Specification(study_transitions.build, dict(found.data), wide), Sampling(4, 500, 1000))
+    one = refit(
+        Specification(study_transitions.build, dict(found.data), wide),
+        Sampling(chains=4, draws=500, tune=1000),
+    )
     row = one.posterior["transition"].sel(stratum="ma2025", her2_primary="low")
     for end, count in zip(("zero", "low", "positive"), (41, 348, 16), strict=True):
         law = stats.beta(count + 0.5, 405 - count + 0.5)
@@ -96,7 +99,9 @@ def test_far_apart_studies_are_left_as_they_are() -> None:
 
 
 def test_a_study_left_out_is_predicted(transitions: StudyTransitionsFit) -> None:
-    found = hb.synthesise(["ma2025", "nac744"], "transition", sampling=Sampling(4, 500, 500))
+    found = hb.synthesise(
+        ["ma2025", "nac744"], "transition", sampling=Sampling(chains=4, draws=500, tune=500)
+    )
     assert isinstance(found, StudyTransitionsFit)
     rows = found.influence()
     assert set(rows["study"]) == {"ma2025", "nac744"} - set(

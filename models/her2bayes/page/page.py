@@ -302,7 +302,9 @@ def summary(evidence: pd.DataFrame) -> str:
     """Say in one sentence how many printed numbers there are and what became of them."""
     claims = evidence["claim_id"] != ""
     if not claims.any():
-        whom = "several studies" if evidence["estimand"].str.contains("study=").any() else "patients"
+        whom = (
+            "several studies" if evidence["estimand"].str.contains("study=").any() else "patients"
+        )
         return f"{count(len(evidence), 'quantity', 'quantities')} estimated from {whom}."
     distinct = quantities(evidence)
     with_posterior = int(distinct["posterior_median"].notna().sum())

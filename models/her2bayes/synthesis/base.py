@@ -25,7 +25,6 @@ from her2bayes.results.fitted import Asked, Fitted
 from her2bayes.synthesis.planning import AVERAGE, NEW, SIZES, STUDY, assurance
 
 
-
 @dataclass(frozen=True)
 class About:
     """What a synthesis is of: question, studies with what they gave, and who was left out."""
@@ -84,7 +83,9 @@ class Synthesis(Fitted):
     @property
     def studies(self) -> pd.DataFrame:
         """One row a study: what it gave, or why it was left out."""
-        rows = [{"study": name, **said, "left_out": ""} for name, said in self.about.studies.items()]
+        rows = [
+            {"study": name, **said, "left_out": ""} for name, said in self.about.studies.items()
+        ]
         rows += [{"study": name, "left_out": why} for name, why in self.about.left_out.items()]
         return pd.DataFrame(rows).astype(object).fillna("")
 
@@ -178,7 +179,9 @@ class Synthesis(Fitted):
         """Studies as a table of the page."""
         frame = self.studies.map(lambda cell: f"{cell:,.0f}" if isinstance(cell, float) else cell)
         frame.columns = [str(name).replace("_", " ").capitalize() for name in frame.columns]
-        return Table("Studies", frame, "What each study gives to the model, or why it gives nothing.")
+        return Table(
+            "Studies", frame, "What each study gives to the model, or why it gives nothing."
+        )
 
     @abstractmethod
     def contract(self) -> Mapping[str, xr.Dataset]:
@@ -207,7 +210,9 @@ class Synthesis(Fitted):
     @classmethod
     def unpacked(cls, tree: xr.DataTree) -> Self:
         """Make the object of a ``packed`` tree; nothing is sampled."""
-        said = {name: str(tree[name].item()) for name in ("about", "sampling", "priors", "provenance")}
+        said = {
+            name: str(tree[name].item()) for name in ("about", "sampling", "priors", "provenance")
+        }
         groups = {name: node.to_dataset() for name, node in tree["fit"].children.items()}
         fit = Fit(xr.DataTree.from_dict(groups), json.loads(said["provenance"]))
         contract = {name: node.to_dataset() for name, node in tree["contract"].children.items()}

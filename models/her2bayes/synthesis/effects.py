@@ -36,7 +36,7 @@ from her2bayes.synthesis.cells import (
     studies_of,
 )
 from her2bayes.synthesis.pooling import Pooled, egger, pooled
-from her2bayes.synthesis.random_effects import RandomEffects
+from her2bayes.synthesis.random_effects import OF_TIMES, RandomEffects
 from her2bayes.synthesis.studies import Left, Source, moderators_of, row_coords
 
 if TYPE_CHECKING:
@@ -162,14 +162,16 @@ def _printed(one: Source, within: str, estimand: Estimand, reading: str) -> dict
             continue
         asked = parse(str(row["estimand"]))
         level = _level(asked, estimand, within)
-        if level is None or level in found:
-            continue
+        if level is None or (level in found and not np.isnan(found[level].lower)):
+            continue  # the first row with an interval, else the first
         p = row["p_number"] if row["p_relation"] == "=" else float("nan")
         values = (row["value_number"], row["lower_number"], row["upper_number"])
         if asked.contrast != estimand.contrast:
             values = 1 / values[0], 1 / values[2], 1 / values[1]
         events = _events(one.study, estimand, within, level)
-        found[level] = Printed(*values, p, str(row["locator"]), events)
+        here = Printed(*values, p, str(row["locator"]), events)
+        if level not in found or not np.isnan(here.lower):
+            found[level] = here
     return found
 
 
@@ -286,7 +288,9 @@ class EffectsFit(Synthesis):
         else:
             basis = contrasts(self.levels) if self.about.within else np.zeros((1, 0))
             here = basis[self.levels.index(level)] if level else np.zeros(basis.shape[1])
-            weight = xr.DataArray(np.concatenate([[1.0], at_average(self.data, setting), here]), dims="term")
+            weight = xr.DataArray(
+                np.concatenate([[1.0], at_average(self.data, setting), here]), dims="term"
+            )
             found = (draws["beta"].drop_vars("term") * weight).sum("term")
             if study == NEW:
                 found = found + draws["new"].sum("spread")
@@ -459,7 +463,8 @@ def fit_effects(
     data: xr.Dataset, about: About, priors: Mapping[str, Prior] | None, sampling: Sampling
 ) -> EffectsFit:
     """Compute the posterior of Effects; ``BadInput`` for an unknown prior."""
-    model = RandomEffects.of(data, priors)
+    times = KINDS[parse(about.question).kind].unit is None
+    model = RandomEffects.of(data, {**({"centre": OF_TIMES} if times else {}), **(priors or {})})
     tree = model.tree(sampling.chains, sampling.draws, sampling.seed)
     named = ExactFit("random_effects", _inputs(data, model.priors, sampling))
     provenance = {"fit_id": named.fit_id, "model": named.model, **named.inputs}

@@ -93,7 +93,9 @@ def _made(
     if isinstance(studies, pd.DataFrame):
         if asked.kind != SHARES:
             remedy = "name studies, or ask for 'share'"
-            raise BadInput(Fault("a table of counts has shares only", value=str(asked), remedy=remedy))
+            raise BadInput(
+                Fault("a table of counts has shares only", value=str(asked), remedy=remedy)
+            )
         return _shares(of_table(studies), priors, how, kept)
     given = sources(studies)
     if asked.kind == SHARES:

@@ -216,9 +216,7 @@ def _summed(
     return found
 
 
-def _expressible(
-    found: Sequence[Cells], classes: Mapping[str, Atoms], left: Left
-) -> list[Cells]:
+def _expressible(found: Sequence[Cells], classes: Mapping[str, Atoms], left: Left) -> list[Cells]:
     """Studies whose cells are sums over the common classes; latent tables need those classes."""
     kept = []
     for cells in found:

@@ -5,7 +5,9 @@ For estimates y[i] with standard errors s[i] of k studies:
     common effect        weights 1 / s^2 (inverse variance)
     DerSimonian-Laird    tau^2 = max(0, (Q - (k - 1)) / (sum w - sum w^2 / sum w)); Wald, normal
     REML                 tau^2 by restricted maximum likelihood (Viechtbauer 2005)
-    Hartung-Knapp        variance of the mean from the weighted residuals, t with k - 1 degrees
+    Hartung-Knapp        variance of the mean from the weighted residuals, t with k - 1 degrees;
+                         modified: never less than without it, for studies may agree by chance
+                         (Röver, Knapp and Friede 2015, BMC Medical Research Methodology 15:99)
     prediction interval  mean -+ quantile * sqrt(tau^2 + se^2), the quantile of the interval (t or z)
     I^2                  tau^2 over tau^2 and the typical variance within studies (Higgins 2002)
 
@@ -50,6 +52,7 @@ class Pooled:
 def pooled(estimates: Sequence[float], errors: Sequence[float]) -> tuple[Pooled, ...]:
     """Pool estimates with standard errors: common effect, DerSimonian-Laird, REML Hartung-Knapp.
 
+    The last is the modified Hartung-Knapp interval, which is what to quote.
     Raises ``BadInput`` for fewer than two studies and errors that are not above 0.
     """
     y, s = np.asarray(estimates, dtype=float), np.asarray(errors, dtype=float)
@@ -64,6 +67,7 @@ def pooled(estimates: Sequence[float], errors: Sequence[float]) -> tuple[Pooled,
         _mean("common effect, inverse variance", y, s, 0.0, knapp=False),
         _mean("random effects, DerSimonian-Laird, Wald", y, s, dl, knapp=False),
         _mean("random effects, REML, Hartung-Knapp", y, s, reml, knapp=True),
+        _mean("random effects, REML, Hartung-Knapp modified", y, s, reml, knapp=True, least=1.0),
     )
 
 
@@ -97,11 +101,15 @@ def _reml(y: np.ndarray, s: np.ndarray) -> float:
     return float(found.x) if deviance(found.x) < deviance(0.0) else 0.0
 
 
-def _mean(method: str, y: np.ndarray, s: np.ndarray, tau2: float, *, knapp: bool) -> Pooled:
+def _mean(
+    method: str, y: np.ndarray, s: np.ndarray, tau2: float, *, knapp: bool, least: float = 0.0
+) -> Pooled:
     k = len(y)
     w = 1 / (s**2 + tau2)
     mean = float(w @ y / w.sum())
-    se = float(np.sqrt(w @ (y - mean) ** 2 / ((k - 1) * w.sum()))) if knapp else w.sum() ** -0.5
+    se = float(w.sum() ** -0.5)
+    if knapp:
+        se *= np.sqrt(max(least, w @ (y - mean) ** 2 / (k - 1)))
     law = stats.t(k - 1) if knapp else stats.norm
     z = float(law.ppf((1 + LEVEL) / 2))
     reach = z * np.sqrt(tau2 + se**2)

@@ -54,6 +54,14 @@ DEFAULT_PRIORS = {
     ),
 }  # fmt: skip
 
+OF_TIMES = prior(
+    "Normal",
+    mu=3.0,
+    sigma=1.0,
+    means="median of the average study 20 months, 95 % between 2.8 and 143",
+)
+"""Prior of the centre where times are pooled, in log months."""
+
 _PLACES = {1: 600, 2: 48}
 """Places of the lattice along each spread, by the number of spreads."""
 
@@ -180,7 +188,9 @@ class RandomEffects:
         between = self._between(tau)
         # beta and the rows' effects are one normal vector; condition it on the estimates
         joint = np.concatenate([np.eye(len(mean)), x])
-        prior_cov = (joint * sd**2) @ joint.T + np.pad(between, ((0, 0), (len(mean), 0), (len(mean), 0)))
+        prior_cov = (joint * sd**2) @ joint.T + np.pad(
+            between, ((0, 0), (len(mean), 0), (len(mean), 0))
+        )
         centre = joint @ mean
         y, e, _ = self._rows(keep)
         at = len(mean) + keep
@@ -190,7 +200,12 @@ class RandomEffects:
         middle = centre + (gain @ (y - centre[at])[:, None])[..., 0]
         value = middle + _normal(after, rng)
         new = tau * rng.standard_normal(tau.shape)
-        return {"tau": tau, "beta": value[:, : len(mean)], "effect": value[:, len(mean) :], "new": new}
+        return {
+            "tau": tau,
+            "beta": value[:, : len(mean)],
+            "effect": value[:, len(mean) :],
+            "new": new,
+        }
 
     def tree(self, chains: int, length: int, seed: int) -> xr.DataTree:
         """Draws as a sampler's: groups posterior, prior, log_likelihood, posterior_predictive, ..."""
@@ -199,8 +214,7 @@ class RandomEffects:
         groups = {name: self._labelled(draws, chains, length) for name, draws in made.items()}
         effect = groups["posterior"]["effect"]
         error, observed = (
-            self.data[name].reset_coords(drop=True)
-            for name in ("error", "estimate")
+            self.data[name].reset_coords(drop=True) for name in ("error", "estimate")
         )
         loglik = xr.apply_ufunc(stats.norm.logpdf, observed, effect, error)
         noise = np.random.default_rng([seed, 7]).standard_normal(effect.shape)

@@ -311,14 +311,18 @@ def shares(fit: SharesFit) -> Section:
             for name in classes
         )
         lines.append(f"{within.replace('_', ' ')} {level}: {said}" if within else said)
-    first = "What a new study and centre may expect (95 % predictive intervals): " + ". ".join(lines)
+    first = "What a new study and centre may expect (95 % predictive intervals): " + ". ".join(
+        lines
+    )
     spread = "; ".join(
         f"{name} {_said(fit, Estimand('heterogeneity', f'her2={name}', contrast=_by_study()))}"
         for name in classes
     )
     second = f"Standard deviation between studies of the log odds of a class: {spread}."
     figures = tuple(
-        Figure(f"figure-synthesis-{k}", f"HER2-{name} by study", _svg(shares_forest(fit, name)), _KEY)
+        Figure(
+            f"figure-synthesis-{k}", f"HER2-{name} by study", _svg(shares_forest(fit, name)), _KEY
+        )
         for k, name in enumerate(classes)
     )
     middle = figures[min(1, len(figures) - 1)]

@@ -1,9 +1,9 @@
 """Shares of HER2 classes over several studies, fitted: what it answers and its rows.
 
-    share[her2=low | study=average]                 the middle of the studies
-    share[her2=low | hr_status=positive, study=new] what a new study, of one centre, would hold
-    share_difference[her2=low | study=new ; hr_status: positive vs negative]
-    heterogeneity[her2=low ; study]                 spread of its log odds between studies
+share[her2=low | study=average]                 the middle of the studies
+share[her2=low | hr_status=positive, study=new] what a new study, of one centre, would hold
+share_difference[her2=low | study=new ; hr_status: positive vs negative]
+heterogeneity[her2=low ; study]                 spread of its log odds between studies
 """
 
 from __future__ import annotations
@@ -202,8 +202,9 @@ class SharesFit(Synthesis):
                     yield Estimand("share_difference", f"her2={name}", ((STUDY, study),),
                                    Contrast(within, a, b)), notes[study]  # fmt: skip
         for name in self.classes:
-            yield Estimand("heterogeneity", f"her2={name}", contrast=Contrast(STUDY)), (
-                "standard deviation of the log odds between studies"
+            yield (
+                Estimand("heterogeneity", f"her2={name}", contrast=Contrast(STUDY)),
+                ("standard deviation of the log odds between studies"),
             )
         for row in self._study_rows():
             for name in self.classes:
@@ -268,7 +269,9 @@ class SharesFit(Synthesis):
         Each study keeps its place in the model with no patients, so that nothing is compiled again.
         """
         rows = []
-        full = {name: self._share("posterior", AVERAGE, "", "").sel(her2=name) for name in self.classes}
+        full = {
+            name: self._share("posterior", AVERAGE, "", "").sel(her2=name) for name in self.classes
+        }
         sampling = self.sampling
         for study in self.names:
             kept = design(self.cells)

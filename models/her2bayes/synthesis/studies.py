@@ -22,8 +22,8 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
-from her2bayes.evidence.printed.design import CLASSES, SETTINGS
-from her2bayes.evidence.printed.study import Study, load_study
+from her2bayes.evidence.printed.design import CLASSES, DESIGN, SETTINGS
+from her2bayes.evidence.printed.study import Study, load_study, published_folder
 from her2bayes.evidence.printed.vocabulary import STATUS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _source(name: str | None, given: Any) -> Source:
     meta: Mapping[str, Any] = {}
     if isinstance(given, tuple):
         given, meta = given
-    if isinstance(given, str | Path) and name is None:
+    if isinstance(given, str | Path) and (name is None or _is_study(given)):
         given = load_study(given)
     if isinstance(given, Study):
         return Source(name or given.id, given, None, {**given.meta, **meta})
@@ -98,6 +98,11 @@ def _source(name: str | None, given: Any) -> Source:
         remedy = "give patients a name: {'hospital': patients}"
         raise BadInput(Fault("a study without a name", value=type(given).__name__, remedy=remedy))
     return Source(name, None, given, meta)
+
+
+def _is_study(text: str | Path) -> bool:
+    """Tell a study's id or folder from a file of patients."""
+    return any((folder / DESIGN).is_file() for folder in (Path(text), published_folder() / text))
 
 
 def moderators_of(moderators: str | Iterable[str]) -> tuple[tuple[str, ...], str]:
@@ -171,7 +176,11 @@ def _class_name(members: frozenset[str]) -> str:
 
 
 def status_cells(
-    given: Sequence[Source], moderators: str | Iterable[str] = (), *, centre: str = "", end: str = ""
+    given: Sequence[Source],
+    moderators: str | Iterable[str] = (),
+    *,
+    centre: str = "",
+    end: str = "",
 ) -> xr.Dataset:
     """StudyCells of printed studies and patients. Raises ``BadInput`` where fewer than two remain.
 

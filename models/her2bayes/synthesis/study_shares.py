@@ -141,7 +141,11 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.Mod
         here = share.isel(row=given["row_of"])
         chance = (here * given["inside"]).sum("her2") / (here * given["rest"]).sum("her2")
         pmd.Binomial(
-            "counted", n=given["n"], p=chance, observed=data["y"].drop_vars("entry"), dims=("entry",)
+            "counted",
+            n=given["n"],
+            p=chance,
+            observed=data["y"].drop_vars("entry"),
+            dims=("entry",),
         )
     return model
 

@@ -1,8 +1,8 @@
 """Transitions over several studies, fitted: rows of each study, of their average, of a new one.
 
-    transition[zero -> low | study=new]          what a new study would find
-    discordance[| study=average]                 at the primary shares of these studies
-    number_to_rebiopsy[zero | study=new]         zero primaries for one newly eligible patient
+transition[zero -> low | study=new]          what a new study would find
+discordance[| study=average]                 at the primary shares of these studies
+number_to_rebiopsy[zero | study=new]         zero primaries for one newly eligible patient
 """
 
 from __future__ import annotations
@@ -145,16 +145,18 @@ class StudyTransitionsFit(Synthesis):
                         yield at(Estimand("transition", f"{a} -> {b}"), study, **where), note
                 for name in self.classes[:-1]:
                     yield at(Estimand("number_to_rebiopsy", name), study, **where), note
-                yield at(Estimand("discordance"), study, **where), (
-                    f"{note}; primary shares as in these studies"
+                yield (
+                    at(Estimand("discordance"), study, **where),
+                    (f"{note}; primary shares as in these studies"),
                 )
         for name in map(str, self.strata["stratum"].values):
             study = str(self.strata[STUDY].sel(stratum=name).item())
             where = {within: str(self.strata[within].sel(stratum=name).item())} if within else {}
             for a in self.classes:
                 for b in self.classes:
-                    yield at(Estimand("transition", f"{a} -> {b}"), study, **where), (
-                        "drawn towards the others"
+                    yield (
+                        at(Estimand("transition", f"{a} -> {b}"), study, **where),
+                        ("drawn towards the others"),
                     )
 
     def decisions(
@@ -188,8 +190,9 @@ class StudyTransitionsFit(Synthesis):
             for e in range(here.sizes["entry"]):
                 inside = here["inside"].values[e].astype(bool)
                 known[inside.tobytes()] = int(here["y"].values[e])
-                rest = here["rest"].values[e].astype(bool) & ~inside, int(
-                    here["n"].values[e] - here["y"].values[e]
+                rest = (
+                    here["rest"].values[e].astype(bool) & ~inside,
+                    int(here["n"].values[e] - here["y"].values[e]),
                 )
             if rest is not None:
                 known[rest[0].tobytes()] = rest[1]
