@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from her2bayes.estimand import is_percent, parse
 from her2bayes.evidence.printed.study import Study, load_study, study_folder
@@ -103,13 +104,24 @@ def study_answers(study: Study, rows: pd.DataFrame) -> list[Target]:
     return found
 
 
+class ReadOnce(Store):
+    """A store that reads a file once: each of hundreds of statements asks for its fit."""
+
+    def load(self, model: str, fit_id: str) -> xr.DataTree | None:
+        known = self.__dict__.setdefault("known", {})
+        if (model, fit_id) not in known:
+            known[model, fit_id] = super().load(model, fit_id)
+        tree = known[model, fit_id]
+        return known.pop((model, fit_id)) if tree is None else tree.copy()
+
+
 @pytest.fixture
 def fits_of(reproduced: Path, tmp_path: Path):
     """Make a store with the fits of a paper's quick report, of the same sampling as ``QUICK``."""
 
     def copy(name: str) -> Store:
         kept = reproduced / "out" / name / "fits"
-        return Store(Path(shutil.copytree(kept, tmp_path / "fits")))
+        return ReadOnce(Path(shutil.copytree(kept, tmp_path / "fits")))
 
     return copy
 
