@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import wraps
@@ -22,6 +25,25 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(
 )
 
 
+# Rooms in the order of their work. The first two compile what chains and tables are sampled with;
+# others find that in the cache. Those that start processes of their own come before those of one.
+LONGEST_FIRST = (
+    "cohorts",
+    "transition",
+    "test_readme.py",
+    "scripts",
+    "sensitivity",
+    "test_examples.py",
+    "calibration",
+    "survival",
+    "distribution",
+    "inference",
+    "page",
+)
+APART = ("scripts", "sensitivity", "survival", "distribution", "inference", "page")
+"""Rooms whose files share no fit: each goes to the worker that is free."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--quick`` and ``--fuzz``."""
     parser.addoption("--fuzz", metavar="N", help="damage each input about N times (tests/fuzz)")
@@ -32,22 +54,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of a room on one worker; skip slow tests where ``--quick`` asks for it.
 
-    One worker compiles a room's models and makes its fits once. Rooms with most slow tests come
-    first, so that what is left at the end is short and both workers end together.
+    One worker compiles a room's models and makes its fits once. The longest rooms come first, and
+    in them the files with most slow tests, so that what is left at the end is short and both
+    workers end together.
     """
     slow: Counter[str] = Counter()
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_room(item)))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
         if item.get_closest_marker("slow"):
-            slow[_room(item)] += 1
+            slow[_group(item)] += 1
             if config.getoption("--quick"):
                 item.add_marker(pytest.mark.skip(reason="slow, and --quick was given"))
-    items.sort(key=lambda item: -slow[_room(item)])
+    items.sort(key=lambda item: (_place(_room(item)), -slow[_group(item)]))
 
 
 def _room(item: pytest.Item) -> str:
     """Folder of a test below tests/, or its file where it stands in none."""
     return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
+def _group(item: pytest.Item) -> str:
+    """Room of a test, or its file in a room whose files are apart."""
+    return str(item.path) if _room(item) in APART else _room(item)
+
+
+def _place(room: str) -> int:
+    """Place of a room in the order of work; the others come last."""
+    return LONGEST_FIRST.index(room) if room in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,6 +103,27 @@ def every_model_is_lowered() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run of every test."""
     return np.random.default_rng(20230221)
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of one ``reproduce --quick`` of both papers, which all workers share.
+
+    ``out`` holds the reports, and ``done.json`` how the script ended: code, stdout, stderr. It was
+    started with an empty store. Tests that change a report, or add fits to it, do so in a copy.
+    """
+    from her2bayes.inference.store import Store
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "reproduced"
+    script = Path(__file__).resolve().parents[1] / "scripts" / "reproduce.py"
+    with Store(folder).lock("run"):
+        if not (folder / "done.json").exists():
+            command = [sys.executable, str(script), "--out", str(folder / "out"), "--quick"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+            told = {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+            (folder / "done.json").write_text(json.dumps(told), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,7 @@ def test_help_comes_fast_without_loading_what_is_slow(script: Path, floor: float
     assert first < HELP_TIMES * floor or call(script, "--help")[2] < HELP_TIMES * floor
 
 
+@pytest.mark.slow
 def test_the_audit_loads_no_sampler_and_is_fast(tmp_path: Path) -> None:
     audit = FOLDER / "audit.py", "--out", str(tmp_path)
     _, loaded, first = call(*audit)

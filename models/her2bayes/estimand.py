@@ -89,7 +89,7 @@ _KINDS = {
     "gain": _share("probability of gaining a class"),
     "loss": _share("probability of losing a class"),
     "number_to_rebiopsy": _positive(
-        "patients of a primary class to re-biopsy to find one who is newly eligible: of a higher class"
+        "patients of a primary class to re-biopsy to find one whose class is now a higher one"
     ),
     "agreement": Kind("Cohen's kappa of two readings", limits=(-1.0, 1.0)),
     "symmetry": Kind("symmetry of a square table"),

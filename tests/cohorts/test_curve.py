@@ -80,6 +80,7 @@ def test_points_in_percent_and_in_any_order_read_alike(rng):
     assert one.sigma == pytest.approx(other.sigma)
 
 
+@pytest.mark.slow
 def test_flat_tail_gets_no_events(rng):
     time = np.concatenate([np.linspace(1, 24, 30), np.full(20, 60.0)])
     event = np.concatenate([np.ones(30, bool), np.zeros(20, bool)])
@@ -92,6 +93,7 @@ def test_flat_tail_gets_no_events(rng):
         assert late.sum() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [np.array([0.0]), np.array([0.0, 36.0])])
 def test_missing_rows_at_risk_still_give_the_curve(rng, rows):
     truth = trial(rng)
@@ -105,6 +107,7 @@ def test_missing_rows_at_risk_still_give_the_curve(rng, rows):
     np.testing.assert_allclose(mean, survival_at(truth, at), atol=0.015)
 
 
+@pytest.mark.slow
 def test_same_seed_same_patients(rng):
     truth = trial(rng, n=60)
     curve, number = clean_curve(*pixels_of(truth, rng)), numbers_at_risk(truth[0])
@@ -124,6 +127,7 @@ def test_a_table_of_another_arm_is_refused(rng):
         reconstruct(clean_curve(*steps_of(truth)), AtRisk(ROWS, number), members=1)
 
 
+@pytest.mark.slow
 def test_two_arms_give_the_hazard_ratio_of_the_patients(rng):
     control, treated = trial(rng, 300, 40.0), trial(rng, 300, 70.0)
     truth, error = log_hazard_ratio(control, treated)
@@ -183,6 +187,7 @@ ARMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("study", "arm"), ARMS)
 @pytest.mark.parametrize("version", ["exact", "pixel"])
 def test_real_patients(realdata, study, arm, version):

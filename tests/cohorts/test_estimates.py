@@ -23,6 +23,7 @@ R_COVARIANCE = [[0.6065135990, 0.2509945945], [0.2509945945, 0.5047025854]]
 GROUP = np.array([0, 1, 2, 0, 1, 1, 2, 0, 0, 2, 1, 0, 2, 1, 0, 2])
 
 
+@pytest.mark.slow
 def test_covariance_is_that_of_coxph() -> None:
     """R 4.2.2, survival 3.5-3: with t, e, g as above,
 
@@ -62,6 +63,7 @@ def test_cohorts_with_a_finite_ratio_are_not_selected() -> None:
     assert few["method"] == "no Cox ratio: in 1 of 3 reconstructed cohorts a group has no deaths"
 
 
+@pytest.mark.slow
 def test_interval_of_a_printed_ratio_is_the_printed_one() -> None:
     """Shi 2023 prints 1.797 (0.997-3.239) and 0.422 (0.199-0.892) of Cox; R would print the same.
 

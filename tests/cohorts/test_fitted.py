@@ -27,6 +27,7 @@ def fit() -> ReconstructedStudy:
     return hb.reconstruct(load_study("shi2023"), ensemble=4)
 
 
+@pytest.mark.slow
 def test_kept_chains_answer_without_sampling(fit: ReconstructedStudy) -> None:
     assert fit.endpoint().shipped
     assert fit.converged
@@ -38,6 +39,7 @@ def test_kept_chains_answer_without_sampling(fit: ReconstructedStudy) -> None:
     assert fit.match()["met"].all()
 
 
+@pytest.mark.slow
 def test_rows_are_summaries_of_the_draws(fit: ReconstructedStudy) -> None:
     gain = "rmst_difference[bcss ; her2: positive vs low @ 60 months]"
     table = fit.estimates([gain, RATIO]).set_index("estimand")
@@ -63,6 +65,7 @@ def test_what_cohorts_do_not_answer_is_said_with_what_they_do(fit: Reconstructed
         fit.draws(RATIO, group="likelihood")
 
 
+@pytest.mark.slow
 def test_print_says_that_they_are_not_the_papers_patients(fit: ReconstructedStudy) -> None:
     text = str(fit)
     assert "not its data" in text
@@ -73,6 +76,7 @@ def test_print_says_that_they_are_not_the_papers_patients(fit: ReconstructedStud
     assert all(len(line) < 130 for line in text.splitlines())
 
 
+@pytest.mark.slow
 def test_files_and_page_are_written(fit: ReconstructedStudy, tmp_path: Path) -> None:
     written = fit.write(tmp_path)
     names = {path.name for path in written}
@@ -88,6 +92,7 @@ def test_files_and_page_are_written(fit: ReconstructedStudy, tmp_path: Path) -> 
         fit.figures.forest("her2: high vs low")
 
 
+@pytest.mark.slow
 def test_saved_and_read_again(fit: ReconstructedStudy, tmp_path: Path) -> None:
     again = hb.load_fit(fit.save(tmp_path / "fit.nc"))
     assert isinstance(again, ReconstructedStudy)
@@ -149,6 +154,7 @@ def curves(patients: pd.DataFrame) -> ReconstructedCurves:
     return hb.reconstruct(read, at_risk=table, ensemble=10, endpoint="pfs")
 
 
+@pytest.mark.slow
 def test_draws_behind_a_curve_have_the_sampling_error(
     curves: ReconstructedCurves, patients: pd.DataFrame
 ) -> None:
@@ -191,6 +197,7 @@ def test_curves_say_what_they_do_not_answer(curves: ReconstructedCurves) -> None
         hb.reconstruct("curve.csv", priors={}, at_risk="risk.csv")  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
 def test_curves_are_saved_drawn_and_told(curves: ReconstructedCurves, tmp_path: Path) -> None:
     again = hb.load_fit(curves.save(tmp_path / "curves.nc"))
     assert isinstance(again, ReconstructedCurves)

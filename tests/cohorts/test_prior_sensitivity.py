@@ -37,6 +37,7 @@ def made(theta: np.ndarray, block: list[int]) -> Draws:
     return Draws(posed, chains, 1)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [[-1], [0, 0]])
 def test_weighted_draws_are_those_of_the_other_prior(block: list[int]) -> None:
     """Normal estimates of the effects: posterior under twice the prior, weighted and exact.

@@ -58,7 +58,14 @@ def values_of(model: Any, point: np.ndarray) -> tuple[float, np.ndarray]:
     return float(value[0]), gradient
 
 
-@pytest.mark.parametrize("name", sorted(kinds()))
+# PyMC's own takes seconds to compile for each
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "response" else pytest.mark.slow)
+        for name in sorted(kinds())
+    ],
+)
 def test_density_and_gradient_are_pymcs(name: str) -> None:
     """Against PyMC's functions in PyTensor's Python mode; each model of the package is lowered."""
     with compiler_flags():

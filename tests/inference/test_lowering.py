@@ -277,6 +277,7 @@ def wrong_sum(writer: Any, node: Any) -> None:
     writer.arrays[node.outputs[0]] = x.part([0] * len(x.shape))
 
 
+@pytest.mark.slow
 def test_a_long_recurrence_is_lowered() -> None:
     """A loop of Python makes a deep graph: it is computed in pieces, not by recursion."""
 

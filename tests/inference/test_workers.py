@@ -52,6 +52,7 @@ def _address(file: Path) -> str:
     return str(json.loads(file.read_text("utf-8"))["address"])
 
 
+@pytest.mark.slow
 def test_work_is_done_by_the_processes_of_the_cluster(address: str) -> None:
     with cluster(address) as client:
         client.wait_for_workers(2, timeout=60)

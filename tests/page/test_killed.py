@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -66,20 +67,32 @@ runpy.run_path(os.environ["SCRIPT"], run_name="__main__")
 """
 
 
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "audit.py"
+
+
+@pytest.fixture(scope="module")
+def whole_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a whole audit; its tests work on copies."""
+    folder = tmp_path_factory.mktemp("audit")
+    first = [sys.executable, "-P", str(SCRIPT), "--study", "ni2025", "--out", str(folder)]
+    subprocess.run(first, check=True, capture_output=True)
+    return folder / "ni2025"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [1, 2, 3])
-def test_a_script_killed_while_it_writes_is_noticed_by_replay(moment: int, tmp_path: Path) -> None:
+def test_a_script_killed_while_it_writes_is_noticed_by_replay(
+    moment: int, whole_audit: Path, tmp_path: Path
+) -> None:
     """First a whole audit, then another killed at its first, second or third file."""
     from her2bayes.reproduce import replay
 
-    script = Path(__file__).resolve().parents[2] / "scripts" / "audit.py"
-    first = [sys.executable, "-P", str(script), "--study", "ni2025", "--out", str(tmp_path)]
-    subprocess.run(first, check=True, capture_output=True)
-    folder = tmp_path / "ni2025"
+    folder = Path(shutil.copytree(whole_audit, tmp_path / "ni2025"))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "findings.csv").write_text("an older one\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", HALF, str(tmp_path), str(moment)],
-        env={"SCRIPT": str(script), "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"},
+        env={"SCRIPT": str(SCRIPT), "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         check=False,
     )

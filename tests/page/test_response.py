@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.inference.sampling import Sampling
+from her2bayes.inference.store import Store
 from her2bayes.page.evidence_table import join
 from her2bayes.page.section import Section
 from her2bayes.rates import borrowed_rates
@@ -21,13 +23,20 @@ NI = load_study(published_folder() / "ni2025")
 
 
 @pytest.fixture(scope="module")
-def result() -> ResponseFit:
-    return fit_response(NI, sampling=QUICK)
+def fits(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Fits of the quick report of Ni 2025, which are of the same sampling."""
+    kept = reproduced / "out" / "ni2025" / "fits"
+    return Store(Path(shutil.copytree(kept, tmp_path_factory.mktemp("ni2025") / "fits")))
 
 
 @pytest.fixture(scope="module")
-def events() -> AdverseEventFit:
-    found = fit_adverse_events(NI, sampling=QUICK)
+def result(fits: Store) -> ResponseFit:
+    return fit_response(NI, sampling=QUICK, store=fits)
+
+
+@pytest.fixture(scope="module")
+def events(fits: Store) -> AdverseEventFit:
+    found = fit_adverse_events(NI, sampling=QUICK, store=fits)
     assert isinstance(found, AdverseEventFit)
     return found
 

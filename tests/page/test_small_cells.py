@@ -50,6 +50,7 @@ def test_totals_that_do_not_add_up_are_refused() -> None:
         conceal([3, 97, 50], [(2, (0, 1))], BELOW)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=2, max_size=2))
 @example([(0, 4), (0, 4)])

@@ -102,6 +102,7 @@ def planted(helpers: ModuleType) -> Cohort:
     )
 
 
+@pytest.mark.slow
 def test_a_small_cell_is_in_no_file_of_a_report_to_share(
     helpers: ModuleType, patched: Any, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_place_that_cannot_be_written(
     assert (tmp_path / "file").read_text("utf-8") == "in the way"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", FULL)
 def test_a_full_disk(script: str, tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -68,17 +68,18 @@ def test_one_broken_study_stops_the_run_before_the_other_is_fitted(
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(reproduced: Path) -> Path:
     """Both papers, quick, in two processes."""
-    folder = tmp_path_factory.mktemp("reproduce") / "out"
-    done = reproduce("--out", folder, "--quick")
-    assert done.returncode in {0, 3}, done.stderr
-    assert str(folder / "index.html") in done.stdout.replace("\n", "")
+    folder = reproduced / "out"
+    done = json.loads((reproduced / "done.json").read_text("utf-8"))
+    assert done["code"] in {0, 3}, done["stderr"]
+    assert str(folder / "index.html") in done["stdout"].replace("\n", "")
     failed = [json.loads((folder / s / "run.json").read_text())["failed_fits"] for s in BOTH]
-    assert (done.returncode == 3) == any(failed)
-    assert ("Not converged" in done.stdout) == any(failed)
-    told = done.stdout.index("Key results of shi2023"), done.stdout.index("Key results of ni2025")
-    assert max(told) < done.stdout.rindex("index.html")
+    said = done["stdout"]
+    assert (done["code"] == 3) == any(failed)
+    assert ("Not converged" in said) == any(failed)
+    told = said.index("Key results of shi2023"), said.index("Key results of ni2025")
+    assert max(told) < said.rindex("index.html")
     return folder
 
 

@@ -127,6 +127,7 @@ def survival_target(*by: str, **options: object) -> Target:
     return survival.target(read(1, 90, list(by)), question, asked(RATIO), **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_survival_with_patients_elsewhere() -> None:
     elsewhere = {name: read(seed, 120, ["her2"]) for name, seed in (("a", 2), ("b", 3))}
     target = survival_target("her2", elsewhere=elsewhere)
@@ -164,6 +165,7 @@ def test_centres_are_left_out_one_at_a_time() -> None:
     assert "frailty_centre" in spec.top_level
 
 
+@pytest.mark.slow
 def test_survival_under_another_definition() -> None:
     other = patients(1, 90)
     other.loc[other.index[:20], "her2"] = "zero"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from her2bayes.estimand import is_percent, parse
 from her2bayes.evidence.printed.study import Study, load_study, study_folder
@@ -101,6 +104,28 @@ def study_answers(study: Study, rows: pd.DataFrame) -> list[Target]:
     return found
 
 
+class ReadOnce(Store):
+    """A store that reads a file once: each of hundreds of statements asks for its fit."""
+
+    def load(self, model: str, fit_id: str) -> xr.DataTree | None:
+        known = self.__dict__.setdefault("known", {})
+        if (model, fit_id) not in known:
+            known[model, fit_id] = super().load(model, fit_id)
+        tree = known[model, fit_id]
+        return known.pop((model, fit_id)) if tree is None else tree.copy()
+
+
+@pytest.fixture
+def fits_of(reproduced: Path, tmp_path: Path):
+    """Make a store with the fits of a paper's quick report, of the same sampling as ``QUICK``."""
+
+    def copy(name: str) -> Store:
+        kept = reproduced / "out" / name / "fits"
+        return ReadOnce(Path(shutil.copytree(kept, tmp_path / "fits")))
+
+    return copy
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "families", "kinds"),
@@ -111,8 +136,8 @@ def study_answers(study: Study, rows: pd.DataFrame) -> list[Target]:
          {"response_rate", "response_rate_difference", "event_rate", "share", "hazard_ratio"}),
     ],
 )  # fmt: skip
-def test_the_reported_analysis_is_that_of_the_page(name, families, kinds, tmp_path) -> None:
-    study, fits = load_study(study_folder(name)), Store(tmp_path)
+def test_the_reported_analysis_is_that_of_the_page(name, families, kinds, fits_of) -> None:
+    study, fits = load_study(study_folder(name)), fits_of(name)
     rows = page_of(study, fits, *families)
     targets = study_answers(study, rows)
     table = base_rows(targets, QUICK, fits)
@@ -123,10 +148,10 @@ def test_the_reported_analysis_is_that_of_the_page(name, families, kinds, tmp_pa
 
 
 @pytest.mark.slow
-def test_transitions_of_a_paper_are_those_of_the_page(tmp_path, monkeypatch) -> None:
+def test_transitions_of_a_paper_are_those_of_the_page(fits_of, monkeypatch) -> None:
     from her2bayes.transition import paper
 
-    study, fits = load_study(study_folder("shi2023")), Store(tmp_path)
+    study, fits = load_study(study_folder("shi2023")), fits_of("shi2023")
     first = dict(list(paper.row_priors(3).items())[:1])
     monkeypatch.setattr(paper, "row_priors", lambda k: first)
     monkeypatch.setattr(paper, "partitions", lambda facts: [(), ("hr_status",)])

@@ -75,6 +75,7 @@ def test_counts_of_scenarios(by_factor):
     assert "bone" not in left["subgroup"]
 
 
+@pytest.mark.slow
 def test_data_and_prior_scenarios_share_a_compiled_model(by_factor):
     with engine.compiler_flags():
         for target in by_factor.values():
@@ -133,6 +134,7 @@ def follow_up():
     return read_follow_up(table, time="months", event="event", by=by)
 
 
+@pytest.mark.slow
 def test_survival_scenarios(follow_up):
     end = follow_up.endpoint
     texts = (
@@ -223,6 +225,7 @@ def test_names_of_stored_results_depend_on_everything(by_factor):
     assert len(names) == 5
 
 
+@pytest.mark.slow
 def test_scenarios_of_pairs(paired):
     texts = (
         "discordance[] > 0.3",
@@ -301,6 +304,7 @@ def test_facts_of_few_tables_are_one_model(shi):
     assert float(posterior.mean()) == pytest.approx(26 / 54, abs=0.005)
 
 
+@pytest.mark.slow
 def test_joint_densities_of_every_family(shi, by_factor, follow_up, paired):
     """Batched joint density and derived variables are those of the model, for all families."""
     from her2bayes.inference.reweight import joint

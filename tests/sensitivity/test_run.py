@@ -187,7 +187,7 @@ def main():
     (made,) = change.targets(study, kept)
     rows = next(a for a in made.axes if a.name == change.ROWS)
     exact = (rows.values[1], rows.values[2])
-    errors = tuple(round(0.02 * k, 2) for k in range(1, 41))
+    errors = tuple(round(0.02 * k, 2) for k in range(1, 25))
     axes = (Axis(change.ROWS, PRIOR, rows.values[0], exact),
             Axis(change.ASSAY, READING, 0.0, errors),
             Axis(change.READ, READING, "abstract", ("results",)))

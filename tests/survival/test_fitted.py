@@ -162,6 +162,7 @@ def test_every_door_gives_the_same_cells(
     xr.testing.assert_equal(hb.fit_survival(frame, **COLUMNS, by=BY).cells, os.cells)
 
 
+@pytest.mark.slow
 def test_a_factor_may_be_named_alone_and_an_outcome_given() -> None:
     fit = hb.fit_survival(
         patients(), **COLUMNS, by="her2", outcome="efs", reference={"her2": "low"}
@@ -219,6 +220,7 @@ def test_what_is_no_table_is_refused() -> None:
         hb.fit_survival(3, **COLUMNS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"entry": "entry"}], ids=["", "entry"])
 def test_a_saved_fit_answers_the_same(options: dict[str, Any], tmp_path: Path) -> None:
     fit = hb.fit_survival(patients(), **COLUMNS, by=BY, **options)

@@ -16,17 +16,16 @@ SAMPLING = Sampling(chains=4, draws=1000, tune=1000)
 @pytest.fixture(scope="session")
 def shares() -> SharesFit:
     """Two printed studies with levels, one in coarser classes, one without levels."""
-    table = pd.DataFrame(
-        [
-            ("a", "positive", "zero", 23), ("a", "positive", "low", 92), ("a", "positive", "positive", 20),
-            ("a", "negative", "zero", 30), ("a", "negative", "low", 35), ("a", "negative", "positive", 47),
-            ("b", "positive", "zero", 554), ("b", "positive", "low", 504), ("b", "positive", "positive", 208),
-            ("b", "negative", "zero", 216), ("b", "negative", "low", 104), ("b", "negative", "positive", 143),
-            ("c", "", "negative", 300), ("c", "", "positive", 60),
-            ("d", "", "zero", 40), ("d", "", "low", 55),
-        ],
-        columns=["study", "level", "her2", "n"],
-    )  # fmt: skip
+    counts = {
+        ("a", "positive"): (23, 92, 20), ("a", "negative"): (30, 35, 47),
+        ("b", "positive"): (554, 504, 208), ("b", "negative"): (216, 104, 143),
+    }  # fmt: skip
+    classes = ("zero", "low", "positive")
+    rows = [(*at, her2, n) for at, three in counts.items()
+            for her2, n in zip(classes, three, strict=True)]  # fmt: skip
+    rows += [("c", "", "negative", 300), ("c", "", "positive", 60)]
+    rows += [("d", "", "zero", 40), ("d", "", "low", 55)]
+    table = pd.DataFrame(rows, columns=["study", "level", "her2", "n"])
     found = hb.synthesise(table, sampling=SAMPLING)
     assert isinstance(found, SharesFit)
     return found

@@ -1,4 +1,4 @@
-"""Classical pooling against metafor (tests/reference/synthesis.R) and where nothing can be pooled."""
+"""Classical pooling against metafor (tests/reference/synthesis.R), and what cannot be pooled."""
 
 from __future__ import annotations
 

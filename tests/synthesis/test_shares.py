@@ -29,8 +29,8 @@ def test_binomials_are_the_multinomial_of_what_is_printed(shares: SharesFit) -> 
     counts = shares.cells["counts"].values
     names = list(map(str, shares.cells["reading"].values))
     for row in range(data.sizes["row"]):
-        printed = {n: int(c) for n, c, yes in zip(
-            names, counts[row], shares.cells["printed"].values[row], strict=True) if yes}  # fmt: skip
+        given = zip(names, counts[row], shares.cells["printed"].values[row], strict=True)
+        printed = {name: int(count) for name, count, yes in given if yes}
         zero, low, positive = share[row]
         of = {"zero": zero, "low": low, "positive": positive, "negative": zero + low}
         p = np.array([of[name] for name in printed])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.transition.rows import ROW_PRIORS, changes
 from her2bayes.synthesis.study_transitions import new_stratum
+from her2bayes.transition.rows import ROW_PRIORS, changes
 
 HER2 = ["zero", "low", "positive"]
 

@@ -39,7 +39,7 @@ def test_printed_ratios_enter_with_their_intervals(effects: EffectsFit) -> None:
 
 
 def test_adjusted_ratios_are_kept_apart() -> None:
-    with pytest.raises(BadInput, match="mtnbc127: .* is not printed"):
+    with pytest.raises(BadInput, match=r"mtnbc127: .* is not printed"):
         hb.synthesise(["tan2022", "mtnbc127"], ASKED, reading="multivariable")
 
 

@@ -50,6 +50,7 @@ def log_density(model: Any) -> float:
     return float(model.compile_logp(mode="FAST_COMPILE")(model.initial_point()))
 
 
+@pytest.mark.slow
 def test_a_perfect_assay_is_the_plain_model() -> None:
     with engine.compiler_flags():
         perfect = assay.build(fixed(np.eye(3)))
@@ -124,6 +125,7 @@ def test_agreement_studies_are_two_readings_of_one_tumour() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_prior_of_the_reads() -> None:
     """Dirichlet rows with the diagonal above one half (scipy.stats.dirichlet means)."""
     with engine.compiler_flags():

@@ -174,6 +174,7 @@ def test_sets_of_classes_have_the_probability_of_any_of_them() -> None:
     np.testing.assert_allclose(found, 3 * np.log(inside))
 
 
+@pytest.mark.slow
 def test_a_saved_fit_answers_as_before(fit: FittedPairs, tmp_path: Path) -> None:
     again = hb.load_fit(fit.save(tmp_path / "fit.nc"))
     assert isinstance(again, FittedPairs)

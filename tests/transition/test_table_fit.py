@@ -104,6 +104,7 @@ FACTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("printed", "patients"), [*zip(FACTS, (40, 15), strict=True)])
 def test_intervals_cover_and_cells_are_calibrated(printed: str, patients: int) -> None:
     """600 tables from the prior, reduced to printed sums: 95 % intervals cover 93 to 97 %.

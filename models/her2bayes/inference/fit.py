@@ -76,7 +76,7 @@ class Specification:
 class Refit:
     """Draws of one scenario: ``posterior`` and ``prior`` without padding, ``raw`` as sampled.
 
-    ``densities`` holds log likelihood and log prior where asked for.
+    ``densities`` holds log likelihood and log prior where asked for; ``model`` is what was sampled.
     """
 
     posterior: xr.Dataset
@@ -85,6 +85,7 @@ class Refit:
     diagnostics: Diagnostics
     seconds: dict[str, float]
     densities: tuple[xr.Dataset, xr.Dataset] | None = None
+    model: Any = None
 
 
 def refit(spec: Specification, sampling: Sampling, *, densities: bool = False) -> Refit:
@@ -106,6 +107,7 @@ def refit(spec: Specification, sampling: Sampling, *, densities: bool = False) -
         diagnostics(stats),
         {name: round(value, 3) for name, value in seconds.items()},
         None if logs is None else (without_padding(logs[0]), without_padding(logs[1])),
+        model,
     )
 
 

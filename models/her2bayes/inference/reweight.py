@@ -134,14 +134,17 @@ def relative_ess(quantities: Iterable[xr.DataArray]) -> float:
     return least
 
 
-def joint(spec: Specification, draws: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:
+def joint(
+    spec: Specification, draws: xr.Dataset, model: Any = None
+) -> tuple[xr.DataArray, xr.Dataset]:
     """Log joint density of a model at draws of its parameters, and its derived variables there.
 
     ``draws`` as sampled (padding included), from a model of the same structure. The function is
-    made once for a structure; data and priors enter as values.
+    made once for a structure; data and priors enter as values. ``model`` is that of ``spec``, where
+    it was built before.
     """
     with compiler_flags():
-        return _joint(spec.model(), draws)
+        return _joint(spec.model() if model is None else model, draws)
 
 
 def _joint(model: Any, draws: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:

@@ -66,12 +66,11 @@ def failed_checks(tree: xr.DataTree) -> str:
     return f"fails its predictive check: {'; '.join(failed)}" if failed else ""
 
 
-def checked(spec: Specification, raw: xr.Dataset, seed: int) -> str:
+def checked(model: Any, raw: xr.Dataset, seed: int) -> str:
     """Check draws of a scenario's model against its own data."""
     from her2bayes.inference import densities, engine
 
     with engine.compiler_flags():
-        model = spec.model()
         replicates = without_padding(densities.replicates(model, raw, seed))
         seen = without_padding(densities.observed_data(model))
     groups = {"replicates": replicates, "prior_predictive": replicates}
@@ -275,7 +274,7 @@ def _refitted(target: Target, of: Scenario, spec: Specification, sampling: Sampl
         {name: (posterior[name], prior[name]) for name in posterior},
         result.diagnostics,
         result.seconds,
-        unfit=checked(spec, result.raw, sampling.seed),
+        unfit=checked(result.model, result.raw, sampling.seed),
     )
 
 
@@ -297,20 +296,22 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
     spec: Specification = module.specification(target, job.scenario)
     moved = spec.transport(raw, other) if spec.transport else raw
     before, _ = joint(other, raw)
-    after, derived = joint(spec, moved)
+    with compiler_flags():
+        built = spec.model()  # which takes as long as its draws
+    after, derived = joint(spec, moved, built)
     posterior = module.quantities(target, job.scenario, derived.assign(_named(moved, derived)))
     weights = smoothed(after - before, relative_ess(posterior.values()))
     seconds = {"all": perf_counter() - start}
     if not weights.accepted:
         return Drawn(model, REFIT, {}, diagnostics, seconds, None, weights.k_hat, weights.ess)
     with compiler_flags():
-        prior = drawn_prior(spec, spec.model(), sampling.seed)
+        prior = drawn_prior(spec, built, sampling.seed)
     before_data = module.quantities(target, job.scenario, prior)
     draws = {name: (posterior[name], before_data[name]) for name in posterior}
     return Drawn(
         model, REWEIGHTED, draws, diagnostics, {"all": perf_counter() - start},
         weights.weight, weights.k_hat, weights.ess,
-        unfit=checked(spec, resampled(moved, weights.weight, sampling.seed), sampling.seed),
+        unfit=checked(built, resampled(moved, weights.weight, sampling.seed), sampling.seed),
     )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""Several studies in one model: shares, transitions and effects, and what a new centre would see."""
+"""Several studies in one model: shares, transitions, effects, and what a new centre sees."""

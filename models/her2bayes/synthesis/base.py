@@ -89,6 +89,26 @@ class Synthesis(Fitted):
         rows += [{"study": name, "left_out": why} for name, why in self.about.left_out.items()]
         return pd.DataFrame(rows).astype(object).fillna("")
 
+    @property
+    def levels(self) -> list[str]:
+        """Levels of the moderator within studies; one empty level without."""
+        return [""]
+
+    @property
+    def settings_asked(self) -> list[str]:
+        """Settings, where they are a moderator; one empty setting without."""
+        return [""]
+
+    def places(self) -> Iterator[dict[str, str]]:
+        """Conditions on every setting and level that an average or new study may have."""
+        for setting in self.settings_asked:
+            for level in self.levels:
+                yield {"setting": setting, **self.level(level)}
+
+    def level(self, name: str) -> dict[str, str]:
+        """Condition on a level of the moderator within studies; none for the empty level."""
+        return {self.about.within: name} if self.about.within and name else {}
+
     @abstractmethod
     def asked(self) -> Iterator[tuple[Estimand, str]]:
         """Every row of estimates, with its note."""
@@ -137,8 +157,8 @@ class Synthesis(Fitted):
         """Rows on the average and a new study, each as one line."""
         for row in self._table.to_dict("records"):
             if f"{STUDY}={AVERAGE}" in row["estimand"] or f"{STUDY}={NEW}" in row["estimand"]:
-                ends = (row[f"posterior_{end}"] for end in ("median", "lower", "upper"))
-                text = interval(*ends, unit=row["unit"])
+                median, low, high = (row[f"posterior_{e}"] for e in ("median", "lower", "upper"))
+                text = interval(median, low, high, unit=row["unit"])
                 yield f"{row['estimand']} {text} {row['unit']}".rstrip()
 
     def assurance(
@@ -147,8 +167,8 @@ class Synthesis(Fitted):
         """Probability that a statement comes out in a new cohort, by its size.
 
         It comes out where its posterior probability, from that cohort alone under a flat prior, is
-        0.975 or more. ``sizes`` are patients (of the primary class, for a transition), or events for
-        ratios and medians; ``first`` is the share of patients in the first group of a ratio.
+        0.975 or more. ``sizes`` are patients (of the primary class, for a transition), or events
+        for ratios and medians; ``first`` is the share of patients in the first group of a ratio.
         Columns ``size``, ``assurance``, ``mcse``, and ``most``, the predictive probability that the
         statement is true.
 
@@ -196,8 +216,12 @@ class Synthesis(Fitted):
     def packed(self) -> xr.DataTree:
         """Data, what it is of, and the tree of the fit."""
         priors = {name: [p.distribution, p.parameters, p.means] for name, p in self.used.items()}
-        said = {"about": self.about.text, "sampling": json.dumps(asdict(self.sampling)),
-                "priors": json.dumps(priors), "provenance": json.dumps(self.fit.provenance)}  # fmt: skip
+        said = {
+            "about": self.about.text,
+            "sampling": json.dumps(asdict(self.sampling)),
+            "priors": json.dumps(priors),
+            "provenance": json.dumps(self.fit.provenance),
+        }
         groups = {"/": xr.Dataset({name: ((), text) for name, text in said.items()})}
         groups |= {f"/contract/{name}": one.drop_attrs(deep=True)
                    for name, one in self.contract().items()}  # fmt: skip

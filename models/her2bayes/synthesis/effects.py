@@ -69,9 +69,9 @@ def effect_rows(
     *,
     reading: str = "",
 ) -> xr.Dataset:
-    """Effects of printed studies and of fits: ``estimate``, ``error`` (row), ``design`` (row, term).
+    """Effects of printed studies and fits: ``estimate``, ``error`` (row), ``design`` (row, term).
 
-    Coordinates of ``row``: study, level, setting, year, ``locator`` and ``how`` the error was found.
+    Coordinates of ``row``: study, level, setting, year, locator and how the error was found.
     Raises ``BadInput`` for a kind that is not pooled and where fewer than two studies remain.
     """
     if estimand.kind not in TAKEN:
@@ -187,7 +187,8 @@ def _fitted(fit: Fitted, within: str, estimand: Estimand) -> dict[str, Printed]:
         values = (row["reproduced"], row["reproduced_lower"], row["reproduced_upper"])
         if asked.contrast != estimand.contrast:
             values = 1 / values[0], 1 / values[2], 1 / values[1]
-        found[level] = Printed(*map(float, values), float("nan"), "patients")
+        value, low, high = map(float, values)
+        found[level] = Printed(value, low, high, float("nan"), "patients")
     return found
 
 
@@ -295,7 +296,7 @@ class EffectsFit(Synthesis):
             if study == NEW:
                 found = found + draws["new"].sum("spread")
         turned = asked.contrast != self.question.contrast
-        return np.exp(-found if turned else found).transpose("chain", "draw")
+        return xr.DataArray(np.exp(-found if turned else found)).transpose("chain", "draw")
 
     def _fault(self, asked: Estimand) -> Fault | None:
         known = [str(one) for one, _ in self.asked()]
@@ -318,17 +319,14 @@ class EffectsFit(Synthesis):
 
     def asked(self) -> Iterator[tuple[Estimand, str]]:
         """Average, new study, spread, then each study."""
-        within = self.about.within
         for study, note in ((AVERAGE, "middle of the studies"), (NEW, "a study not among these")):
-            for setting in self.settings_asked:
-                for level in self.levels:
-                    where = {"setting": setting} | ({within: level} if within else {})
-                    yield at(self.question, study, **where), note
+            for where in self.places():
+                yield at(self.question, study, **where), note
         spread = Estimand("heterogeneity", self.question.outcome, contrast=Contrast(STUDY))
         yield spread, "standard deviation between studies of the logarithm"
         for row in range(self.data.sizes["row"]):
             one = self.data.isel(row=row)
-            where = {within: str(one["level"].item())} if within else {}
+            where = self.level(str(one["level"].item()))
             note = f"drawn towards the others; printed {self.printed(row)}"
             yield at(self.question, str(one["study"].item()), **where), note
 
@@ -359,23 +357,23 @@ class EffectsFit(Synthesis):
 
     def classical(self) -> pd.DataFrame:
         """Each study as printed; as the average, random effects by REML with Hartung-Knapp."""
-        within, rows = self.about.within, list[dict[str, Any]]()
+        rows = list[dict[str, Any]]()
         unit = self.unit(self.question) or ""
         for row in range(self.data.sizes["row"]):
             one = self.data.isel(row=row)
-            where = {within: str(one["level"].item())} if within else {}
-            asked = at(self.question, str(one["study"].item()), **where)
+            asked = at(
+                self.question, str(one["study"].item()), **self.level(str(one["level"].item()))
+            )
             rows.append(_classical_row(asked, self.entered(row), str(one["how"].item()), unit))
         for level, found in self.pooled():
-            where = {within: level} if within else {}
             last = found[-1]
             values = tuple(float(np.exp(x)) for x in (last.estimate, last.lower, last.upper))
-            asked = at(self.question, AVERAGE, **where)
+            asked = at(self.question, AVERAGE, **self.level(level))
             rows.append(_classical_row(asked, values, last.method, unit))
         return pd.DataFrame(rows)
 
     def pooling(self) -> pd.DataFrame:
-        """Every classical method by its name, with prediction interval, tau, I^2 and Cochran's Q."""
+        """Every classical method by name, with prediction interval, tau, I^2 and Cochran's Q."""
         return pd.DataFrame([
             {"level": level, "method": one.method, "estimate": np.exp(one.estimate),
              "lower": np.exp(one.lower), "upper": np.exp(one.upper),
@@ -408,7 +406,7 @@ class EffectsFit(Synthesis):
         return pd.DataFrame(rows)
 
     def prior_sensitivity(self) -> pd.DataFrame:
-        """Average and new study under spreads between studies half, twice and four times as wide."""
+        """Average and new study under priors of the spread 0.5, 2 and 4 times as wide."""
         rows = []
         number = self.sampling.chains * self.sampling.draws
         for factor in (0.5, 1.0, 2.0, 4.0):

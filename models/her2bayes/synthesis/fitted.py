@@ -52,8 +52,8 @@ def synthesise(
 
     ``studies``: ids (``studies()`` lists them), folders or studies, and patients by name:
     ``{"shi2023": "shi2023", "msk": (patients, {"setting": "metastatic"})}``. For shares also a
-    frame with the columns ``study``, ``her2``, ``n``, and where there are any ``level``, ``centre``,
-    ``setting``, ``year``.
+    frame with the columns ``study``, ``her2``, ``n``, and where there are any ``level``,
+    ``centre``, ``setting``, ``year``.
 
     ``estimand``: "share" (HER2 classes; every study enters with the classes that it prints),
     "transition" (primary to recurrence; tables printed whole, in coarser classes or in part), or

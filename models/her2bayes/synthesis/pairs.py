@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if
@@ -170,26 +171,15 @@ def _of_study(
         return
     own = study.factors[STATUS], study.factors.get(PRIMARY, study.factors[STATUS])
     her2 = tuple(dict.fromkeys(level for factor in own for level in factor.levels))
-    by = (within,) if within else ()
-    tables = table_set(facts, her2, by, reading)
+    tables = table_set(facts, her2, (within,) if within else (), reading)
     if wrong := conflict(tables):
         text = ", ".join(wrong)
         faults.append(Fault(f"no table of study '{name}' agrees with its facts", value=text))
         return
     sets = {level: [atoms(factor, level) for factor in own] for level in her2}
-    if unclear := [level for level, (a, b) in sets.items() if not (a or b)]:
-        left.out(source, f"what {', '.join(unclear)} means is not said (study.toml, means)")
-        return
-    low, high = cell_bounds(tables)
-    if not by and (low != high).any() and factors:  # the sum of printed strata is the whole table
-        finer = table_set(facts, her2, factors[:1], reading)
-        if not conflict(finer):
-            bounds = [bound.sum(0, keepdims=True) for bound in cell_bounds(finer)]
-            low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
-    total = int(high.sum()) if (low == high).all() else 0
-    if total > int(study.meta["patients"]):
-        said = f"{total} pairs of {study.meta['patients']} patients: pairs of one patient are not "
-        left.out(source, said + "independent")
+    low, high = _bounds(tables, facts, () if within else factors)
+    if reason := _unusable(study, sets, low, high):
+        left.out(source, reason)
         return
     for at, stratum in enumerate(tables.strata):
         level = dict(stratum).get(within, "")
@@ -201,6 +191,32 @@ def _of_study(
             by_level = f" by {within}" if within else ", and in classes of its own"
             left.out(source, f"its table is printed in part{by_level}")
             return
+
+
+def _bounds(
+    tables: TableSet, facts: pd.DataFrame, factors: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of the cells; where strata of a factor are printed, their sum is the whole table."""
+    low, high = cell_bounds(tables)
+    if factors and (low != high).any():
+        finer = table_set(facts, tables.her2, factors[:1], tables.reading)
+        if not conflict(finer):
+            bounds = [bound.sum(0, keepdims=True) for bound in cell_bounds(finer)]
+            low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
+    return low, high
+
+
+def _unusable(
+    study: Study, sets: Mapping[str, Sequence[Atoms]], low: np.ndarray, high: np.ndarray
+) -> str:
+    """Why a table cannot enter; empty where it can."""
+    if unclear := [level for level, (a, b) in sets.items() if not (a or b)]:
+        return f"what {', '.join(unclear)} means is not said (study.toml, means)"
+    total = int(high.sum()) if (low == high).all() else 0
+    if total > int(study.meta["patients"]):
+        said = f"{total} pairs of {study.meta['patients']} patients"
+        return f"{said}: pairs of one patient are not independent"
+    return ""
 
 
 def _summed(

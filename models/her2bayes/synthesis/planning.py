@@ -82,7 +82,7 @@ def _statement(text: str) -> tuple[Estimand, bool, float]:
 def _of_share(truth: np.ndarray, size: int, limit: float, above: bool) -> np.ndarray:
     y = np.arange(size + 1)
     posterior = stats.beta(1 + y, 1 + size - y)
-    out = (posterior.sf(limit) if above else posterior.cdf(limit)) >= HOLDS
+    out = np.asarray(posterior.sf(limit) if above else posterior.cdf(limit)) >= HOLDS
     if not out.any():
         return np.zeros_like(truth)
     if above:

@@ -8,7 +8,7 @@ For estimates y[i] with standard errors s[i] of k studies:
     Hartung-Knapp        variance of the mean from the weighted residuals, t with k - 1 degrees;
                          modified: never less than without it, for studies may agree by chance
                          (Röver, Knapp and Friede 2015, BMC Medical Research Methodology 15:99)
-    prediction interval  mean -+ quantile * sqrt(tau^2 + se^2), the quantile of the interval (t or z)
+    prediction interval  mean -+ quantile * sqrt(tau^2 + se^2), quantile of the interval
     I^2                  tau^2 over tau^2 and the typical variance within studies (Higgins 2002)
 
 Peto's odds ratio pools observed less expected counts of 2 x 2 tables, empty cells included (Yusuf
@@ -17,10 +17,10 @@ Peto's odds ratio pools observed less expected counts of 2 x 2 tables, empty cel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from her2bayes.errors import Fault, raise_if
@@ -49,7 +49,7 @@ class Pooled:
     studies: int
 
 
-def pooled(estimates: Sequence[float], errors: Sequence[float]) -> tuple[Pooled, ...]:
+def pooled(estimates: ArrayLike, errors: ArrayLike) -> tuple[Pooled, ...]:
     """Pool estimates with standard errors: common effect, DerSimonian-Laird, REML Hartung-Knapp.
 
     The last is the modified Hartung-Knapp interval, which is what to quote.
@@ -109,7 +109,7 @@ def _mean(
     mean = float(w @ y / w.sum())
     se = float(w.sum() ** -0.5)
     if knapp:
-        se *= np.sqrt(max(least, w @ (y - mean) ** 2 / (k - 1)))
+        se *= max(least, float(w @ (y - mean) ** 2 / (k - 1))) ** 0.5
     law = stats.t(k - 1) if knapp else stats.norm
     z = float(law.ppf((1 + LEVEL) / 2))
     reach = z * np.sqrt(tau2 + se**2)
@@ -123,7 +123,7 @@ def _mean(
     )  # fmt: skip
 
 
-def peto(tables: Sequence[Sequence[float]]) -> Pooled:
+def peto(tables: ArrayLike) -> Pooled:
     """Peto's pooled log odds ratio of tables (events, patients, events, patients) of two groups.
 
     A study without events, or of events only, says nothing and is left out of ``studies``.
@@ -147,7 +147,7 @@ def peto(tables: Sequence[Sequence[float]]) -> Pooled:
     )  # fmt: skip
 
 
-def egger(estimates: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
+def egger(estimates: ArrayLike, errors: ArrayLike) -> tuple[float, float]:
     """Statistic t and P of Egger's regression of estimates on standard errors, weights 1 / s^2.
 
     NaN with fewer than three studies.

@@ -14,7 +14,7 @@ cell and the rest from its normal distribution given that very tau, so that the 
 is that the likelihood is taken as constant within a cell. One row a study and no moderator is the
 normal-normal hierarchical model of Röver 2020 (Journal of Statistical Software 93:6).
 
-``tau[row]`` (of the same study's levels against each other) is left out where every study has one row.
+``tau[row]`` (of the levels of one study) is left out where every study has one row.
 
 Not identified: tau with two or three studies, which stays near its prior; a moderator that all
 studies share.
@@ -150,14 +150,14 @@ class RandomEffects:
         return self.data["estimate"].values[keep], self.data["error"].values[keep], design[keep]
 
     def posterior(self, rows: np.ndarray | None = None) -> Posterior:
-        """Spreads given the estimates (of ``rows``), on a lattice over their prior probabilities."""
+        """Spreads given the estimates (of ``rows``), on a lattice of their prior probabilities."""
         count = len(self.spreads)
         ends = [(0.0, 1.0)] * count
         for _ in range(2):
             edges = [np.linspace(low, high, _PLACES[count] + 1) for low, high in ends]
             low = np.array(list(product(*[e[:-1] for e in edges])))
             high = np.array(list(product(*[e[1:] for e in edges])))
-            tau = stats.halfnorm.ppf((low + high) / 2, scale=self.scales)
+            tau = np.asarray(stats.halfnorm.ppf((low + high) / 2, scale=self.scales))
             log_weight = self.log_likelihood(tau, rows)
             weight = np.exp(log_weight - log_weight.max())
             weight /= weight.sum()
@@ -168,8 +168,9 @@ class RandomEffects:
     def draws(
         self, number: int, seed: int, rows: np.ndarray | None = None, *, prior: bool = False
     ) -> dict[str, np.ndarray]:
-        """Independent draws of ``tau`` (draw, spread), ``beta`` (draw, term), ``effect`` (draw, row)
-        and ``new`` (draw, spread): deviations of a new study and of a new row of it.
+        """Independent draws: ``tau`` (draw, spread), ``beta`` (draw, term), ``effect`` (draw, row).
+
+        ``new`` (draw, spread) are the deviations of a new study and of a new row of it.
 
         ``rows`` are those whose estimates are used (all by default): the effects of the others are
         predicted. ``prior``: before any.
@@ -208,7 +209,7 @@ class RandomEffects:
         }
 
     def tree(self, chains: int, length: int, seed: int) -> xr.DataTree:
-        """Draws as a sampler's: groups posterior, prior, log_likelihood, posterior_predictive, ..."""
+        """Draws as a sampler's: posterior, prior, log_likelihood, posterior_predictive, ..."""
         made = {"posterior": self.draws(chains * length, seed),
                 "prior": self.draws(chains * length, seed, prior=True)}  # fmt: skip
         groups = {name: self._labelled(draws, chains, length) for name, draws in made.items()}

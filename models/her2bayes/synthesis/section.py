@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ def forest(lines: Sequence[Line], axis: str, *, ratio: bool = False) -> Canvas:
             axes.set_xscale("log")
             low, high = max(0.05, min(ends)), min(20.0, max(ends))
             axes.set_xlim(low / 1.1, high * 1.1)
-            known = [x for x in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)]
+            known = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
             axes.set_xticks([x for x in known if low / 1.1 <= x <= high * 1.1])
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
@@ -89,11 +89,22 @@ _KEY = (
 )
 
 
-def _three(row: Mapping[str, Any], name: str = "posterior") -> Three:
-    return tuple(float(row[f"{name}_{end}"]) for end in ("median", "lower", "upper"))  # type: ignore[return-value]
+def _three(row: Any, name: str = "posterior") -> Three:
+    median, low, high = (float(row[f"{name}_{end}"]) for end in ("median", "lower", "upper"))
+    return median, low, high
 
 
-def _lines(fit: Synthesis, asked: Estimand, rows: Sequence[tuple[str, Estimand]]) -> list[Line]:
+def _wholes(fit: Synthesis, asked: Estimand) -> Iterator[tuple[str, Estimand]]:
+    """Labels and estimands of the average and of a new study."""
+    for study in (AVERAGE, NEW):
+        for where in fit.places():
+            yield (
+                ", ".join(filter(None, (f"{study} study", *where.values()))),
+                at(asked, study, **where),
+            )
+
+
+def _lines(fit: Synthesis, rows: Sequence[tuple[str, Estimand]]) -> list[Line]:
     table = fit.estimates().set_index("estimand")
     classical = fit.classical()
     known = classical.drop_duplicates("estimand").set_index("estimand") if len(classical) else None
@@ -101,7 +112,7 @@ def _lines(fit: Synthesis, asked: Estimand, rows: Sequence[tuple[str, Estimand]]
     for label, one in rows:
         raw = None
         if known is not None and str(one) in known.index:
-            row = known.loc[str(one)]
+            row: Any = known.loc[str(one)]
             raw = (float(row["reproduced"]), float(row["reproduced_lower"]),
                    float(row["reproduced_upper"]))  # fmt: skip
         whole = dict(one.given).get(STUDY) in (AVERAGE, NEW)
@@ -115,18 +126,10 @@ def shares_forest(fit: SharesFit, her2: str) -> Canvas:
 
 
 def _share_lines(fit: SharesFit, her2: str) -> list[Line]:
-    asked, within = Estimand("share", f"her2={her2}"), fit.about.within
-    rows = []
-    for one in fit._study_rows():
-        where = {within: one["level"]} if within and one["level"] else {}
-        rows.append((one["row"], at(asked, one["study"], **where)))
-    for study in (AVERAGE, NEW):
-        for setting in fit.settings_asked:
-            for level in fit.levels:
-                where = {"setting": setting} | ({within: level} if within else {})
-                label = ", ".join(filter(None, (f"{study} study", setting, level)))
-                rows.append((label, at(asked, study, **where)))
-    return _lines(fit, asked, rows)
+    asked = Estimand("share", f"her2={her2}")
+    rows = [(one["row"], at(asked, one["study"], **fit.level(one["level"])))
+            for one in fit._study_rows()]  # fmt: skip
+    return _lines(fit, [*rows, *_wholes(fit, asked)])
 
 
 def transitions_forest(fit: StudyTransitionsFit, transition: str) -> Canvas:
@@ -135,31 +138,20 @@ def transitions_forest(fit: StudyTransitionsFit, transition: str) -> Canvas:
     rows = []
     for name in map(str, fit.strata["stratum"].values):
         here = fit.strata.sel(stratum=name)
-        where = {within: str(here[within].item())} if within else {}
-        rows.append((name, at(asked, str(here[STUDY].item()), **where)))
-    for study in (AVERAGE, NEW):
-        for level in fit.levels:
-            where = {within: level} if within else {}
-            rows.append((f"{study} study {level}".strip(), at(asked, study, **where)))
-    return forest(_lines(fit, asked, rows), f"{transition}, % of the primary class")
+        level = fit.level(str(here[within].item())) if within else {}
+        rows.append((name, at(asked, str(here[STUDY].item()), **level)))
+    lines = _lines(fit, [*rows, *_wholes(fit, asked)])
+    return forest(lines, f"{transition}, % of the primary class")
 
 
 def effects_forest(fit: EffectsFit) -> Canvas:
     """Forest of an effect, by study and level."""
-    asked, within = fit.question, fit.about.within
-    rows = []
-    for row in range(fit.data.sizes["row"]):
-        one = fit.data.isel(row=row)
-        where = {within: str(one["level"].item())} if within else {}
-        rows.append((str(one["row"].item()), at(asked, str(one["study"].item()), **where)))
-    for study in (AVERAGE, NEW):
-        for setting in fit.settings_asked:
-            for level in fit.levels:
-                where = {"setting": setting} | ({within: level} if within else {})
-                label = ", ".join(filter(None, (f"{study} study", setting, level)))
-                rows.append((label, at(asked, study, **where)))
-    ratio = fit.unit(asked) is None
-    return forest(_lines(fit, asked, rows), _axis(fit), ratio=ratio)
+    asked = fit.question
+    names, studies, levels = (map(str, fit.data[c].values) for c in ("row", "study", "level"))
+    rows = [(name, at(asked, study, **fit.level(level)))
+            for name, study, level in zip(names, studies, levels, strict=True)]  # fmt: skip
+    lines = _lines(fit, [*rows, *_wholes(fit, asked)])
+    return forest(lines, _axis(fit), ratio=fit.unit(asked) is None)
 
 
 def _axis(fit: EffectsFit) -> str:
@@ -214,9 +206,8 @@ def _conflicts(influence: pd.DataFrame) -> Iterator[str]:
     expected = SURPRISING * len(influence)
     if len(bad):
         names = "; ".join(
-            f"{r['study']}{' ' + r['level'] if r['level'] else ''}"
-            f"{' ' + str(r[name]) if (name := 'her2' if 'her2' in r else 'transition') in r else ''}"
-            f" (predictive P {p_value(r['p'])})"
+            " ".join(filter(None, (r["study"], r["level"], r.get("her2", r.get("transition", "")))))
+            + f" (predictive P {p_value(r['p'])})"
             for r in bad.to_dict("records")
         )
         yield (
@@ -228,11 +219,11 @@ def _conflicts(influence: pd.DataFrame) -> Iterator[str]:
 
 
 _DECISIONS = (
-    "Per 100 re-biopsied: newly eligible (a higher class) and lost (a lower one). needed: number to "
-    "re-biopsy for one newly eligible. net_benefit: true positives per 100 at a threshold "
+    "Per 100 re-biopsied: newly eligible (a higher class) and lost (a lower one). needed: number "
+    "to re-biopsy for one newly eligible. net_benefit: true positives per 100 at a threshold "
     "probability, against re-biopsying nobody. tilt: how many times the odds of being re-biopsied "
-    "were higher for patients who changed (1: at random); tipping_tilt: where re-biopsy stops being "
-    "worth it in the median. Readings count as true: assay error is not allowed for."
+    "were higher for patients who changed (1: at random); tipping_tilt: where re-biopsy stops "
+    "being worth it in the median. Readings count as true: assay error is not allowed for."
 )
 
 
@@ -255,6 +246,12 @@ def _influence_table(influence: pd.DataFrame, unit: str) -> Table:
                  "95 % equal-tailed predictive intervals; P is two-sided.")  # fmt: skip
 
 
+_POOLING = (
+    "95 % confidence and prediction intervals, with the quantile of the method (t with "
+    "Hartung-Knapp, else normal)."
+)
+
+
 def effects(fit: EffectsFit) -> Section:
     """Report an effect over studies."""
     asked = fit.question
@@ -263,8 +260,8 @@ def effects(fit: EffectsFit) -> Section:
     level = f" at {fit.about.within} {fit.levels[0]}" if where else ""
     t, p = fit.small_studies()
     first = (
-        f"In the average of {len(fit.names)} studies{level} it is {average}; a new study may expect "
-        f"{new} (95 % credible and predictive intervals)."
+        f"In the average of {len(fit.names)} studies{level} it is {average}; a new study may "
+        f"expect {new} (95 % credible and predictive intervals)."
     )
     k = len(fit.names)
     few = "" if k > 4 else (
@@ -285,8 +282,7 @@ def effects(fit: EffectsFit) -> Section:
                         _svg(effects_forest(fit)), _KEY),
                  Figure("figure-funnel", "Estimates by standard error", _svg(funnel(fit)),
                         "Grey: 95 % limits around the average if studies did not differ.")),
-        tables=(Table("Classical pooling", fit.pooling(), "95 % confidence and prediction intervals; "
-                      "the quantile is that of the method (t with Hartung-Knapp, else normal)."),
+        tables=(Table("Classical pooling", fit.pooling(), _POOLING),
                 _influence_table(fit.refitted, ""),
                 Table("Under other priors on the spread", fit.prior_sensitivity())),
         fits=(card,),
@@ -364,8 +360,8 @@ def transitions(fit: StudyTransitionsFit) -> Section:
     change = _said(fit, at(Estimand("transition", f"{first} -> {second}"), NEW, **where))
     needed = _said(fit, at(Estimand("number_to_rebiopsy", first), NEW, **where))
     text = (
-        f"In a new study{level} {change} of HER2-{first} tumours would be HER2-{second}. To find one "
-        f"patient newly eligible one would re-biopsy {needed} patients with a {first} primary "
+        f"In a new study{level} {change} of HER2-{first} tumours would be HER2-{second}. To find "
+        f"one patient newly eligible one would re-biopsy {needed} patients with a {first} primary "
         "(95 % predictive intervals)."
     )
     figures = tuple(

@@ -82,7 +82,7 @@ class SharesFit(Synthesis):
         return {}
 
     def _group(self, group: str) -> xr.Dataset:
-        """Draws of a group, with ``off``, ``off_slope``, ``off_centre``: a new study's deviations."""
+        """Draws of a group, with ``off`` and ``off_slope``: a new study's deviations."""
         if group not in self._kept:
             data = self.fit.posterior if group == "posterior" else self.fit.prior
             self._kept[group] = data.assign(_new(data, self.sampling.seed))
@@ -108,12 +108,11 @@ class SharesFit(Synthesis):
             z = z + _along(draws["within"], x)
             if study == NEW:
                 z = z + _along(draws["off_slope"], x)
-        logits = sum(
-            xr.DataArray(axes_of(len(self.classes))[:, c], {"her2": self.classes}, "her2")
-            * z.isel(axis=c, drop=True)
-            for c in range(z.sizes["axis"])
+        labels = {"her2": self.classes, "axis": z["axis"].values}
+        logits = (xr.DataArray(axes_of(len(self.classes)), labels, ("her2", "axis")) * z).sum(
+            "axis"
         )
-        odds = np.exp(logits - logits.max("her2"))  # type: ignore[union-attr]
+        odds = xr.DataArray(np.exp(logits - logits.max("her2")))
         return (odds / odds.sum("her2")).transpose("chain", "draw", "her2")
 
     def drawn(
@@ -140,7 +139,7 @@ class SharesFit(Synthesis):
         if asked.contrast:
             factor = asked.contrast.factor
             ends = [{**ends[0], factor: one} for one in (asked.contrast.a, asked.contrast.b)]
-        return [(one.get(STUDY, AVERAGE), one.get(self.about.within, "") if self.about.within else "",
+        return [(one.get(STUDY, AVERAGE), one.get(self.about.within or "none", ""),
                  one.get("setting", "")) for one in ends]  # fmt: skip
 
     def _fault(self, asked: Estimand) -> Fault | None:
@@ -179,7 +178,7 @@ class SharesFit(Synthesis):
         root = _root(draws)
         direction = slope.rename(axis="to").transpose("chain", "draw", "to")
         reach = (root * direction.drop_vars("to", errors="ignore")).sum("to")
-        return np.sqrt(np.square(reach).sum("axis"))
+        return xr.DataArray(np.sqrt((reach**2).sum("axis")))
 
     # rows
 
@@ -191,11 +190,9 @@ class SharesFit(Synthesis):
         within = self.about.within
         notes = {AVERAGE: "middle of the studies", NEW: "a study and centre not among these"}
         for study, note in notes.items():
-            for setting in self.settings_asked:
-                for level in self.levels:
-                    for name in self.classes:
-                        where = {"setting": setting} | ({within: level} if within else {})
-                        yield at(self._whole(name), study, **where), note
+            for where in self.places():
+                for name in self.classes:
+                    yield at(self._whole(name), study, **where), note
         for study in (AVERAGE, NEW):
             for a, b in combinations(self.levels, 2):
                 for name in self.classes:
@@ -208,8 +205,8 @@ class SharesFit(Synthesis):
             )
         for row in self._study_rows():
             for name in self.classes:
-                where = {within: row["level"]} if within and row["level"] else {}
-                yield at(self._whole(name), row["study"], **where), "drawn towards the others"
+                asked = at(self._whole(name), row["study"], **self.level(row["level"]))
+                yield asked, "drawn towards the others"
 
     def _study_rows(self) -> Iterator[Mapping[str, str]]:
         for k in range(self.cells.sizes["row"]):
@@ -238,14 +235,12 @@ class SharesFit(Synthesis):
 
     def classical(self) -> pd.DataFrame:
         """Wilson's interval of each study; pooled log odds (REML, Hartung-Knapp) as the average."""
-        within, rows = self.about.within, list[dict[str, Any]]()
+        rows = list[dict[str, Any]]()
         for _, one in self._counted.iterrows():
-            where = {within: one["level"]} if within and one["level"] else {}
-            asked = at(self._whole(one["her2"]), one["study"], **where)
+            asked = at(self._whole(one["her2"]), one["study"], **self.level(one["level"]))
             rows.append(wilson_row(asked, one["count"], one["patients"]))
         for level, name, found in self.pooled():
-            where = {within: level} if within else {}
-            asked = at(self._whole(name), AVERAGE, **where)
+            asked = at(self._whole(name), AVERAGE, **self.level(level))
             value, low, high = (
                 float(special.expit(x)) for x in (found.estimate, found.lower, found.upper)
             )

@@ -4,7 +4,7 @@
                   (reading, her2) bool: a row is a study, at one level of a moderator, in one centre
     Effects       ``estimate`` and ``error`` (row), on the log scale, and ``design`` (row, term)
 
-Coordinates ``study``, ``setting``, ``year``, ``level`` and ``centre`` lie on ``row``. A moderator is
+Coordinates ``study``, ``setting``, ``year``, ``level``, ``centre`` lie on ``row``. A moderator is
 "setting" or "year" (of a study), or a factor whose levels studies print (``within``; one at most,
 because printed tables cross none). Studies that cannot say anything on the question are named in
 ``attrs["left_out"]`` with the reason: nothing is dropped in silence.

@@ -22,7 +22,8 @@ Every study enters with the partition that it prints. An observation is
     y ~ Binomial(n, sum over ``inside`` of share / sum over ``rest`` of share)
 
 and the counts of a partition are the product of such binomials, one class after another. A study
-that excludes a class by design has it in no ``rest``; a reading of several classes is n of n inside.
+that excludes a class by design has it in no ``rest`` and a reading of several classes is n of
+n inside.
 
 Effects are partially non-centred by what their data know of them (Papaspiliopoulos et al. 2007),
 their means by what the effects know of these: with 200 000 patients an effect is sampled as its
@@ -80,8 +81,8 @@ DEFAULT_PRIORS = {
 def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.Model:
     """Return the model of StudyCells as ``cells.design`` writes them.
 
-    Variables ``mu``, ``lean``, spreads, ``beta``, ``within``, ``at_study`` (study, axis) and ``share``
-    (row, her2). Raises ``BadInput`` for an unknown prior.
+    Variables ``mu``, ``lean``, spreads, ``beta``, ``within``, ``at_study`` (study, axis) and
+    ``share`` (row, her2). Raises ``BadInput`` for an unknown prior.
     """
     import pymc as pm
     import pymc.dims as pmd
@@ -93,7 +94,7 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.Mod
     with pm.Model(coords=coords) as model:
         scale = {name: number(f"{name}_scale", one["sigma"]) for name, one in priors.items()}
         given = {
-            name: pmd.Data(f"{name}_data", data[name].drop_vars(list(data[name].coords)))
+            str(name): pmd.Data(f"{name}_data", data[name].drop_vars(list(data[name].coords)))
             for name in data.data_vars
             if data[name].size
         }

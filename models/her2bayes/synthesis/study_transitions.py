@@ -131,7 +131,7 @@ def log_odds_of(transition: xr.DataArray) -> xr.DataArray:
         start, end = change.split("->")
         row = transition.sel(her2_primary=start, drop=True)
         odds = row.sel(her2=end, drop=True) / row.sel(her2=start, drop=True)
-        found.append(np.log(odds).expand_dims(change=[change]))
+        found.append(xr.DataArray(np.log(odds)).expand_dims(change=[change]))
     return xr.concat(found, "change")
 
 

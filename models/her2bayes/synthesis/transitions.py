@@ -85,15 +85,16 @@ class StudyTransitionsFit(Synthesis):
         shift = self._shifts(found, design)
         weight = self.strata["size"] / self.strata["size"].sum()
         share = found["primary_share"].mean("stratum")
+        known = [within] if within else []
         for level in self.levels:
-            of = self.strata["stratum"] if not within else self.strata["stratum"][
-                self.strata[within].values == level]  # fmt: skip
-            here = weight.sel(stratum=of)
-            cohort = (observed.sel(stratum=of) * here).sum("stratum") / here.sum()
+            inside = self.strata[within].values == level if within else slice(None)
+            of_level = weight.isel(stratum=inside)
+            shares = observed.sel(stratum=of_level["stratum"])
+            cohort = (shares * of_level).sum("stratum") / of_level.sum()
             average = rows_at(found["centre"].transpose("chain", "draw", "change") + shift[level])
             yield self._given(AVERAGE, level), Rows(average, share, cohort)
-            new = new_stratum(found, design["mean_share"], self.used, known=[within] if within else
-                              [], shift=shift[level], seed=self.sampling.seed)  # fmt: skip
+            new = new_stratum(found, design["mean_share"], self.used, known=known,
+                              shift=shift[level], seed=self.sampling.seed)  # fmt: skip
             yield self._given(NEW, level), Rows(new, share, cohort)
 
     def _given(self, study: str, level: str) -> Given:
@@ -139,7 +140,7 @@ class StudyTransitionsFit(Synthesis):
         within = self.about.within
         for study, note in notes.items():
             for level in self.levels:
-                where = {within: level} if within else {}
+                where = self.level(level)
                 for a in self.classes:
                     for b in self.classes:
                         yield at(Estimand("transition", f"{a} -> {b}"), study, **where), note
@@ -229,8 +230,8 @@ class StudyTransitionsFit(Synthesis):
                 continue
             one = refit(ModelOf(study_transitions.build, self._without(study), self.used),
                         self.sampling)  # fmt: skip
-            less = replace(self, fit=Fit(xr.DataTree.from_dict(
-                {"posterior": one.posterior, "prior": one.prior}), self.fit.provenance))  # fmt: skip
+            tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
+            less = replace(self, fit=Fit(tree, self.fit.provenance))
             rng = np.random.default_rng(self.sampling.seed)
             for _, cell in counted[counted["start"] != counted["end"]].iterrows():
                 share = one.posterior["transition"].sel(

@@ -75,7 +75,8 @@ def decisions(
             gained = seen / (seen + tilt * (1 - seen))
             low, mid, high = 100 * np.quantile(gained, [0.025, 0.5, 0.975])
             base = {"primary": start, "tilt": tilt, "per_100": mid, "per_100_lower": low,
-                    "per_100_upper": high, "lost_per_100": 100 * float(np.median(lost))}  # fmt: skip
+                    "per_100_upper": high,
+                    "lost_per_100": 100 * float(np.median(lost))}  # fmt: skip
             if place + 1 == len(classes):
                 rows.append({**base, "needed": np.nan})
                 continue

@@ -8,7 +8,7 @@ cohort*.
     discordance   = sum_{i != j} flow[i,j]
     gain[c]       = sum_{i != c} flow[i,c]         of all patients
     loss[c]       = sum_{j != c} flow[c,j]
-    number_to_rebiopsy[i] = 1 / sum_{j > i} transition[i,j]      classes in order; a higher one is new
+    number_to_rebiopsy[i] = 1 / sum_{j > i} transition[i,j]      classes in order
     agreement     = (observed - chance) / (1 - chance),  observed = sum_i flow[i,i],
                     chance = sum_c share[c] * recurrence_share[c]                     (kappa)
 
@@ -206,7 +206,8 @@ class _Asked:
 
     def _examples(self) -> list[str]:
         start, end = self.classes[:2]
-        outcome = {"gain": end, "loss": end, "number_to_rebiopsy": start, "agreement": "her2", "true_discordance": "her2",
+        outcome = {"gain": end, "loss": end, "number_to_rebiopsy": start, "agreement": "her2",
+                   "true_discordance": "her2",
                    "unchanged_given_observed_change": "her2"}  # fmt: skip
         outcome |= dict.fromkeys(("transition", "flow", "flow_difference"), f"{start} -> {end}")
         return [str(Estimand(kind, outcome.get(kind, ""))) for kind in _KINDS]
