@@ -56,7 +56,7 @@ def test_medians_enter_with_intervals_or_events(tmp_path: Path) -> None:
     assert isinstance(found, EffectsFit)
     how = dict(zip(map(str, found.data["study"].values), map(str, found.data["how"].values),
                    strict=True))  # fmt: skip
-    assert how["tdxd_portugal2025"].startswith("from its 95 % interval")
+    assert how["tdxd_portugal2025"].startswith("from its 95 % CI")
     table = found.estimates()
     months = table["estimand"].str.startswith("median")
     assert set(table.loc[months, "unit"]) == {"months"}

@@ -24,6 +24,10 @@ from her2bayes.evidence.printed.study import Study
 from her2bayes.inference.estimates import FitLike
 from her2bayes.inference.fit import ExactFit, Fit
 from her2bayes.inference.sampling import Sampling
+from her2bayes.page import style
+from her2bayes.page.fit_card import exact_card
+from her2bayes.page.numbers import interval, p_value
+from her2bayes.page.section import Figure, Section, Table
 from her2bayes.rates.draws import Independent
 from her2bayes.results.fitted import Figures, Fitted
 from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, place, tail
@@ -37,10 +41,20 @@ from her2bayes.synthesis.cells import (
 )
 from her2bayes.synthesis.pooling import Pooled, egger, pooled
 from her2bayes.synthesis.random_effects import OF_TIMES, RandomEffects
+from her2bayes.synthesis.section import (
+    KEY,
+    conflicts,
+    forest,
+    influence_table,
+    lines_of,
+    said,
+    svg,
+    wholes,
+)
 from her2bayes.synthesis.studies import Left, Source, moderators_of, row_coords
 
 if TYPE_CHECKING:
-    from her2bayes.page.section import Section
+    from matplotlib.figure import Figure as Canvas
 
 TAKEN = ("hazard_ratio", "median", "rmst_ratio", "share_ratio")
 """Kinds whose logarithm is pooled."""
@@ -139,7 +153,7 @@ def _error(printed: Printed, estimand: Estimand) -> tuple[float, str] | str:
         low, high = np.log([printed.lower, printed.upper])
         error = (high - low) / (2 * Z)
         off = abs(np.log(printed.value) - (low + high) / 2) / error
-        how = "from its 95 % interval"
+        how = "from its 95 % CI"
         return error, how + (f", whose middle is {off:.1f} SE off" if off > OFF_MIDDLE else "")
     if estimand.kind == "median" and printed.events > 0:
         return float(printed.events**-0.5), "exponential: 1 / sqrt(events)"
@@ -332,8 +346,6 @@ class EffectsFit(Synthesis):
 
     def printed(self, row: int) -> str:
         """Estimate and 95 % confidence interval that a row enters with, in words."""
-        from her2bayes.page.numbers import interval
-
         value, low, high = self.entered(row)
         return f"{interval(value, low, high)}, {self.data['how'].values[row]}"
 
@@ -432,16 +444,12 @@ class EffectsFit(Synthesis):
     @property
     def figures(self) -> Figures:
         """``forest()``: each study as printed and drawn towards the others; ``funnel()``."""
-        from her2bayes.synthesis import section
-
-        return Figures({"forest": lambda **more: section.effects_forest(self, **more),
-                        "funnel": lambda **more: section.funnel(self, **more)})  # fmt: skip
+        return Figures({"forest": lambda **more: effects_forest(self, **more),
+                        "funnel": lambda **more: funnel(self, **more)})  # fmt: skip
 
     def section(self) -> Section:
         """This analysis as a section of a report."""
-        from her2bayes.synthesis import section
-
-        return section.effects(self)
+        return _section(self)
 
     def contract(self) -> Mapping[str, xr.Dataset]:
         """Effects."""
@@ -491,3 +499,94 @@ def _classical_row(
         "reproduced_lower": low, "reproduced_upper": high, "method": method, "unit": unit,
         "note": "",
     }  # fmt: skip
+
+
+def effects_forest(fit: EffectsFit) -> Canvas:
+    """Forest of an effect, by study and level."""
+    asked = fit.question
+    names, studies, levels = (map(str, fit.data[c].values) for c in ("row", "study", "level"))
+    rows = [(name, at(asked, study, **fit.level(level)))
+            for name, study, level in zip(names, studies, levels, strict=True)]  # fmt: skip
+    lines = lines_of(fit, [*rows, *wholes(fit, asked)])
+    return forest(lines, _axis(fit), ratio=fit.unit(asked) is None)
+
+
+def _axis(fit: EffectsFit) -> str:
+    asked = fit.question
+    words = asked.kind.replace("_", " ")
+    if asked.contrast and asked.contrast.a:
+        words += f", {asked.contrast.a} vs {asked.contrast.b}"
+    return f"{words[:1].upper()}{words[1:]} ({asked.outcome})" if asked.outcome else words
+
+
+def funnel(fit: EffectsFit) -> Canvas:
+    """Estimates against their standard errors, with what the average and no spread would give."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    with style.drawing():
+        figure, axes = style.new_figure(420, 300)
+        y, e = np.exp(fit.data["estimate"].values), fit.data["error"].values
+        middle = float(np.median(fit.fit.posterior["beta"].isel(term=0)))
+        ends = np.array([0.0, e.max() * 1.1])
+        for side in (-1.96, 1.96):
+            axes.plot(np.exp(middle + side * ends), ends, color=style.MUTED, linewidth=1)
+        axes.axvline(np.exp(middle), color=style.VERMILLION, linewidth=1)
+        axes.plot(y, e, "o", color=style.BLUE)
+        axes.set(xscale="log", ylim=(ends[1], 0), xlabel=_axis(fit),
+                 ylabel="standard error of the logarithm")  # fmt: skip
+        low, high = axes.get_xlim()
+        known = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100)
+        axes.set_xticks([x for x in known if low <= x <= high])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+_POOLING = (
+    "95 % confidence and prediction intervals, with the quantile of the method (t with "
+    "Hartung-Knapp, else normal)."
+)
+
+
+def _section(fit: EffectsFit) -> Section:
+    """Report an effect over studies."""
+    asked = fit.question
+    where = {fit.about.within: fit.levels[0]} if fit.about.within else {}
+    average, new = (said(fit, at(asked, study, **where)) for study in (AVERAGE, NEW))
+    level = f" at {fit.about.within} {fit.levels[0]}" if where else ""
+    t, p = fit.small_studies()
+    first = (
+        f"In the average of {len(fit.names)} studies{level} it is {average}; a new study may "
+        f"expect {new} (95 % credible and predictive intervals)."
+    )
+    k = len(fit.names)
+    few = "" if k > 4 else (
+        f" With {k} studies the spread between them rests mostly on its prior: read the table of "
+        "priors."
+    )  # fmt: skip
+    small = "" if np.isnan(t) else f" Small studies: Egger's regression P {p_value(p)}."
+    assert fit.refitted is not None
+    lines = [first + few, " ".join(conflicts(fit.refitted)) + small]
+    key = ("The posterior is computed by quadrature over the spreads, without sampling.",)
+    card = exact_card(ExactFit("random_effects", fit.inputs), fit.title,
+                      {n: f"{p}: {w}" for n, (p, w) in fit.priors().items()})  # fmt: skip
+    card["diagnostics"] = {"Method": "quadrature over the spreads; independent draws"}
+    return Section(
+        id="synthesis", title=f"{len(fit.names)} studies: {_axis(fit)}",
+        paragraphs=(*lines, *key),
+        figures=(Figure("figure-synthesis", "Studies, their average and a new study",
+                        svg(effects_forest(fit)), KEY),
+                 Figure("figure-funnel", "Estimates by standard error", svg(funnel(fit)),
+                        "Grey: 95 % limits around the average if studies did not differ.")),
+        tables=(Table("Classical pooling", fit.pooling(), _POOLING),
+                influence_table(fit.refitted, ""),
+                Table("Under other priors on the spread", fit.prior_sensitivity())),
+        fits=(card,),
+    )  # fmt: skip
+
+
+def ExactOf(fit: EffectsFit) -> Any:  # noqa: N802
+    """Name of a computed posterior, for its card."""
+    from her2bayes.inference.fit import ExactFit
+
+    return ExactFit("random_effects", fit.inputs)

@@ -26,8 +26,10 @@ from her2bayes.estimand import Contrast, Estimand, not_answered
 from her2bayes.inference.fit import Fit, refit
 from her2bayes.inference.fit import Specification as ModelOf
 from her2bayes.inference.sampling import Sampling
+from her2bayes.page.fit_card import fit_card
+from her2bayes.page.section import Figure, Section
 from her2bayes.results.fitted import Figures
-from her2bayes.synthesis import section, study_shares
+from her2bayes.synthesis import study_shares
 from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, tail
 from her2bayes.synthesis.cells import (
     at_average,
@@ -39,9 +41,21 @@ from her2bayes.synthesis.cells import (
     studies_of,
 )
 from her2bayes.synthesis.pooling import Pooled, pooled
+from her2bayes.synthesis.section import (
+    KEY,
+    Line,
+    answers,
+    forest,
+    lines_of,
+    refitted,
+    refitted_tables,
+    said,
+    svg,
+    wholes,
+)
 
 if TYPE_CHECKING:
-    from her2bayes.page.section import Section
+    from matplotlib.figure import Figure as Canvas
 
 KINDS = ("share", "share_difference", "share_ratio", "heterogeneity")
 
@@ -303,12 +317,12 @@ class SharesFit(Synthesis):
     @property
     def figures(self) -> Figures:
         """``forest(her2)``: each study as printed and drawn towards the others, average and new."""
-        return Figures({"forest": lambda her2="", **more: section.shares_forest(
+        return Figures({"forest": lambda her2="", **more: shares_forest(
             self, her2 or self.classes[min(1, len(self.classes) - 1)], **more)})  # fmt: skip
 
     def section(self) -> Section:
         """This analysis as a section of a report."""
-        return section.shares(self)
+        return _section(self)
 
     def contract(self) -> Mapping[str, xr.Dataset]:
         """StudyCells."""
@@ -366,3 +380,47 @@ def _new(draws: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
         noise = within.copy(data=rng.standard_normal(within.shape))
         found["off_slope"] = noise * draws["slope_sd"]
     return found
+
+
+def shares_forest(fit: SharesFit, her2: str) -> Canvas:
+    """Forest of the share of one class, by study and level."""
+    return forest(_share_lines(fit, her2), f"HER2-{her2}, % of patients")
+
+
+def _share_lines(fit: SharesFit, her2: str) -> list[Line]:
+    asked = Estimand("share", f"her2={her2}")
+    rows = [(one["row"], at(asked, one["study"], **fit.level(one["level"])))
+            for one in fit._study_rows()]  # fmt: skip
+    return lines_of(fit, [*rows, *wholes(fit, asked)])
+
+
+def _section(fit: SharesFit) -> Section:
+    """Report shares over studies."""
+    within, classes = fit.about.within, fit.classes
+    lines = []
+    for level in fit.levels:
+        words = "; ".join(
+            f"{name} {said(fit, at(Estimand('share', f'her2={name}'), NEW, **fit.level(level)))}"
+            for name in classes
+        )
+        lines.append(f"{within.replace('_', ' ')} {level}: {words}" if within else words)
+    first = "What a new study and centre may expect (95 % predictive intervals): " + ". ".join(
+        lines
+    )
+    spread = "; ".join(
+        f"{name} {said(fit, Estimand('heterogeneity', f'her2={name}', contrast=Contrast(STUDY)))}"
+        for name in classes
+    )
+    second = f"Standard deviation between studies of the log odds of a class: {spread}."
+    figures = tuple(
+        Figure(f"figure-synthesis-{k}", f"HER2-{name} by study", svg(shares_forest(fit, name)), KEY)
+        for k, name in enumerate(classes)
+    )
+    middle = figures[min(1, len(figures) - 1)]
+    return Section(
+        id="synthesis", title=f"HER2 status in {len(fit.names)} studies",
+        paragraphs=(f"{first}.", second, *refitted(fit)),
+        figures=(middle, *(f for f in figures if f is not middle)),
+        tables=(answers(fit), *refitted_tables(fit, ", %")),
+        fits=(fit_card(fit.fit, fit.title, fit.estimates()),),
+    )  # fmt: skip

@@ -19,19 +19,33 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.classical.proportions import wilson_row
 from her2bayes.estimand import Estimand
+from her2bayes.inference.convergence import CONVERGED
 from her2bayes.inference.fit import Fit, refit
 from her2bayes.inference.fit import Specification as ModelOf
 from her2bayes.inference.sampling import Sampling
+from her2bayes.page.fit_card import fit_card
+from her2bayes.page.section import Figure, Section, Table
 from her2bayes.results.fitted import Figures
-from her2bayes.synthesis import section, study_transitions
+from her2bayes.synthesis import study_transitions
 from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, tail
+from her2bayes.synthesis.section import (
+    KEY,
+    answers,
+    forest,
+    lines_of,
+    refitted,
+    refitted_tables,
+    said,
+    svg,
+    wholes,
+)
 from her2bayes.synthesis.study_transitions import log_odds_of, new_stratum, rows_at
 from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
 from her2bayes.transition.draws import Given, Rows, draws
 from her2bayes.transition.rows import strata_design
 
 if TYPE_CHECKING:
-    from her2bayes.page.section import Section
+    from matplotlib.figure import Figure as Canvas
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -265,12 +279,12 @@ class StudyTransitionsFit(Synthesis):
     def figures(self) -> Figures:
         """``forest(transition)``: each study as printed and drawn towards the others."""
         first = f"{self.classes[0]} -> {self.classes[1]}"
-        return Figures({"forest": lambda transition=first, **more: section.transitions_forest(
+        return Figures({"forest": lambda transition=first, **more: transitions_forest(
             self, transition, **more)})  # fmt: skip
 
     def section(self) -> Section:
         """This analysis as a section of a report."""
-        return section.transitions(self)
+        return _section(self)
 
     def contract(self) -> Mapping[str, xr.Dataset]:
         """Strata, pairs, tables."""
@@ -289,3 +303,52 @@ class StudyTransitionsFit(Synthesis):
 
 def _has_study(asked: Estimand) -> bool:
     return STUDY in asked.conditions or bool(asked.contrast and asked.contrast.factor == STUDY)
+
+
+def transitions_forest(fit: StudyTransitionsFit, transition: str) -> Canvas:
+    """Forest of one transition, by study and level."""
+    asked, within = Estimand("transition", transition), fit.about.within
+    rows = []
+    for name in map(str, fit.strata["stratum"].values):
+        here = fit.strata.sel(stratum=name)
+        level = fit.level(str(here[within].item())) if within else {}
+        rows.append((name, at(asked, str(here[STUDY].item()), **level)))
+    lines = lines_of(fit, [*rows, *wholes(fit, asked)])
+    return forest(lines, f"{transition}, % of the primary class")
+
+
+_DECISIONS = (
+    "Per 100 re-biopsied: newly eligible (a higher class) and lost (a lower one). needed: number "
+    "to re-biopsy for one newly eligible. net_benefit: true positives per 100 at a threshold "
+    "probability, against re-biopsying nobody. tilt: how many times the odds of being re-biopsied "
+    "were higher for patients who changed (1: at random); tipping_tilt: where re-biopsy stops "
+    "being worth it in the median. Readings count as true: assay error is not allowed for."
+)
+
+
+def _section(fit: StudyTransitionsFit) -> Section:
+    """Report transitions over studies."""
+    first, second = fit.classes[0], fit.classes[1]
+    where = {fit.about.within: fit.levels[0]} if fit.about.within else {}
+    level = f" ({fit.about.within} {fit.levels[0]})" if where else ""
+    change = said(fit, at(Estimand("transition", f"{first} -> {second}"), NEW, **where))
+    needed = said(fit, at(Estimand("number_to_rebiopsy", first), NEW, **where))
+    text = (
+        f"In a new study{level} {change} of HER2-{first} tumours would be HER2-{second}. To find "
+        f"one patient newly eligible one would re-biopsy {needed} patients with a {first} primary "
+        "(95 % predictive intervals)."
+    )
+    figures = tuple(
+        Figure(f"figure-synthesis-{a}-{b}", f"{a} to {b} by study",
+               svg(transitions_forest(fit, f"{a} -> {b}")), KEY)
+        for a in fit.classes for b in fit.classes if a != b
+    )  # fmt: skip
+    verdict = fit.estimates()["convergence"]
+    bad = "" if (verdict == CONVERGED).all() else " Some rows did not converge."
+    return Section(
+        id="synthesis", title=f"{fit.about.question}: {len(fit.about.studies)} studies",
+        paragraphs=(text + bad, *refitted(fit)), figures=figures,
+        tables=(answers(fit), Table("Whom to re-biopsy, in a new study", fit.decisions(),
+                                     _DECISIONS), *refitted_tables(fit, ", %")),
+        fits=(fit_card(fit.fit, fit.title, fit.estimates()),),
+    )  # fmt: skip
