@@ -20,6 +20,7 @@ from her2bayes.distribution.section import (
     by_estimand,
     cells_of,
     estimand_of,
+    judged,
     lower,
     panels_of,
     percent_of,
@@ -32,7 +33,7 @@ from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.page import style
 from her2bayes.page.cohort import flow_figure, table_one
-from her2bayes.page.fit_card import fit_card, worst
+from her2bayes.page.fit_card import Judged, fit_card, worst
 from her2bayes.page.numbers import interval
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import SHARED, conceal_flow
@@ -226,7 +227,14 @@ def crossed_section(fit: Shares, *, shared: bool = False) -> Section:
         paragraphs=_crossed_paragraphs(fit, shared),
         figures=tuple(drawn),
         tables=tuple(tables),
-        fits=(fit_card(analysis.fit, fit.title if not shared else "HER2 status", estimates),),
+        fits=(
+            fit_card(
+                analysis.fit,
+                fit.title if not shared else "HER2 status",
+                estimates,
+                Judged() if shared else judged(analysis.fit, "tau"),
+            ),
+        ),
     )
 
 

@@ -251,16 +251,21 @@ def compare(models: Mapping[str, PatientElpd]) -> pd.DataFrame:
 def stacking_weights(scores: Sequence[PatientElpd]) -> np.ndarray:
     """Weights of the mixture of predictive densities that predicts left-out patients best."""
     from scipy.optimize import minimize
-    from scipy.special import logsumexp, softmax
 
     density = np.stack([score.by_row for score in scores], axis=1)
-    patients = scores[0].patients
-    if len(scores) == 1:
+    ratio = np.exp(density - density.max(axis=1, keepdims=True))
+    share, number = scores[0].patients / scores[0].patients.sum(), len(scores)
+    if number == 1:
         return np.ones(1)
 
-    def loss(free: np.ndarray) -> float:
-        weight = softmax(np.append(free, 0.0))
-        return -float(patients @ logsumexp(density, b=weight, axis=1)) / float(patients.sum())
+    def loss(weight: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = np.maximum(ratio @ weight, 1e-300)
+        return -float(share @ np.log(mixed)), -(share / mixed) @ ratio
 
-    found = minimize(loss, np.zeros(len(scores) - 1), method="Nelder-Mead", options={"xatol": 1e-4})
-    return np.asarray(softmax(np.append(found.x, 0.0)))
+    found = minimize(
+        loss, np.full(number, 1 / number), jac=True, method="SLSQP", bounds=[(0, 1)] * number,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        options={"ftol": 1e-12},
+    )  # fmt: skip
+    weight = np.clip(found.x, 0, 1)
+    return np.asarray(weight / weight.sum())

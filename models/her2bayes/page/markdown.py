@@ -25,6 +25,7 @@ def study_markdown(page: StudyPage) -> str:
     values = study_values(page)
     parts = [*_head(values["study"], values["summary"], values["notices"])]
     parts += _key_results(values["key_results"])
+    parts += [f"**{name}.** {text(line)}" for name, line in values["judgements"]]
     if values["printed"]:
         counted = [f"{v['count']} {v['label']}" for v in values["quantities"] if v["count"]]
         parts += [text(", ".join(counted) + "."), *_findings(values["findings"])]
@@ -190,6 +191,7 @@ def _models(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         yield table(["Fit", "fit id", "Convergence", *names], rows, [False] * (3 + len(names)))
         for fit in model["fits"]:
             yield from _checks(fit)
+            yield from _judged(fit)
         priors = dict.fromkeys(pair for fit in model["fits"] for pair in fit["priors"])
         yield _meanings(priors)
 
@@ -205,6 +207,18 @@ def _checks(fit: Mapping[str, Any]) -> Iterable[str]:
         heads = ["Statistic of the counts", "Prior", "Prior P", "Posterior", "Posterior P"]
         rows = [[check[name] for name in names] for check in fit["checks"]]
         yield table(heads, rows, [False] * len(heads))
+
+
+def _judged(fit: Mapping[str, Any]) -> Iterable[str]:
+    title = text(fit["title"])
+    if fit["compared"]:
+        yield f"Models compared, {title}; left out one at a time: one {text(fit['unit'])}."
+        heads = ["Model", "elpd (SE)", "Difference (SE)", "Stacking weight", "Largest Pareto k"]
+        yield table(heads, [list(row.values()) for row in fit["compared"]], [False] * len(heads))
+    if fit["power"]:
+        yield f"Power scaling, {title}."
+        heads = ["Quantity", "Prior", "Likelihood", "Diagnosis"]
+        yield table(heads, [list(row.values()) for row in fit["power"]], [False] * len(heads))
 
 
 def _meanings(pairs: Iterable[tuple[str, str]]) -> str:
