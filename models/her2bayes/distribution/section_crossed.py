@@ -69,6 +69,10 @@ class Shares(Protocol):
         """Who was counted."""
 
     @property
+    def described(self) -> Mapping[str, pd.DataFrame]:
+        """Numbers of Table 1 by name."""
+
+    @property
     def flow(self) -> pd.DataFrame | None:
         """What became of every row of a mapped file."""
 
@@ -408,11 +412,16 @@ def cohort_section(fit: Shares, below: int = 0) -> Section:
         shown = conceal_flow(flow, below) if below else flow
         tables = (Table("Flow", shown.rename(columns=str.capitalize), "What every rule did."),)
         figures = () if below else (flow_figure(flow),)
-    if not below and any(fit.counts):
+    if not below and (any(fit.counts) or fit.described):
         note = " Readings that leave several classes open are in the model and not counted here."
-        tables = (table_one(fit.counts, fit.labels, note), *tables)
+        labels = {**fit.labels, **{name: _label(name) for name in fit.described}}
+        tables = (table_one(fit.counts, labels, note, fit.described), *tables)
     text = (SHARED,) if below else (" ".join(facts),)
     return Section("cohort", "Cohort", text, figures, tables)
+
+
+def _label(column: str) -> str:
+    return upper(column.replace("_", " "))
 
 
 def bare(estimates: pd.DataFrame) -> pd.DataFrame:
