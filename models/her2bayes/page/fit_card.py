@@ -401,20 +401,20 @@ def judgements(cards: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...
 
 def _priors(cards: Sequence[Mapping[str, Any]]) -> str:
     known = [card for card in cards if card.get("power")]
+    if not known:
+        return ""
     moved: dict[str, list[str]] = {}
     for card in known:
-        for name, *both in card["power"]:
-            if words := diagnosis(*both):
-                moved.setdefault(words, []).append(f"{name} ({card['title']})")
-    number_ = sum(len(card["power"]) for card in known)
-    found = "; ".join(f"{words} for {named(names)}" for words, names in moved.items())
-    of = f"{count(number_, 'quantity', 'quantities')} of {count(len(known), 'fit')}"
+        said = [diagnosis(*both) for _, *both in card["power"]]
+        for words in dict.fromkeys(filter(None, said)):
+            moved.setdefault(words, []).append(f"{card['title']} ({said.count(words)})")
+    quantities = sum(len(card["power"]) for card in known)
+    some = sum(bool(diagnosis(*both)) for card in known for _, *both in card["power"])
+    found = "; ".join(f"{words} in {', '.join(titles)}" for words, titles in moved.items())
     return (
-        f"Each prior was made a little stronger and weaker (power scaling). Of {of}, "
-        f"{sum(map(len, moved.values())) or 'none'} moved by more than {THRESHOLD:g}"
-        + (f": {found}." if found else ".")
-        if known
-        else ""
+        f"With priors slightly stronger and weaker (power scaling), {some or 'none'} of "
+        f"{quantities} quantities {'moves' if some < 2 else 'move'} noticeably (sensitivity above "
+        f"{THRESHOLD:g})" + (f": {found}." if found else ".")
     )
 
 
@@ -428,20 +428,27 @@ def _models(cards: Sequence[Mapping[str, Any]]) -> str:
             by = f"{number(-row['difference'], 1)}, SE {number(row['difference_std_error'], 1)}"
             worse.setdefault(str(row["model"]), []).append(f"{card['title']} (by {by})")
     beaten = worse.pop(HERE, [])
-    k = max(row["pareto_k"] for card in known for row in card["compared"]
-            if row["model"] == HERE)  # fmt: skip
-    others = dict.fromkeys(r["model"] for c in known for r in c["compared"] if r["model"] != HERE)
-    without = sum(str(card.get("unit", "")).startswith("nothing") for card in cards)
+    rows = [row for card in known for row in card["compared"]]
+    others = ", ".join(dict.fromkeys(row["model"] for row in rows if row["model"] != HERE))
+    k = max(row["pareto_k"] for row in rows if row["model"] == HERE)
+    of = count(len(known), "comparison")
     parts = [
-        f"Left out one at a time, patients are predicted clearly worse by the reported model than "
-        f"by an alternative ({', '.join(others)}) in {len(beaten) or 'none'} of "
-        f"{count(len(known), 'comparison')}" + (f": {'; '.join(beaten)}" if beaten else ""),
-        *(f"Clearly worse is '{name}' for {'; '.join(of)}" for name, of in worse.items()),
-        f"Clearly means by more than {LEAST:g} and two standard errors (SE) in log predictive "
-        f"density. The largest Pareto k is {number(k, 2)} (reliable up to {BAD_PARETO_K:g})",
+        f"The reported model predicts patients who are left out clearly worse than an alternative "
+        f"({others}) in {len(beaten)} of {of}: {'; '.join(beaten)}"
+        if beaten
+        else f"No alternative ({others}) predicts patients who are left out clearly better than "
+        f"the reported model in {of}"
     ]
+    if worse:
+        said = (f"'{name}' for {'; '.join(titles)}" for name, titles in worse.items())
+        parts.append(f"Clearly worse predicts {'; '.join(said)}")
+    parts.append(
+        f"Clearly: log predictive densities differ by more than {LEAST:g} and by more than two "
+        f"standard errors (SE). Largest Pareto k {number(k, 2)}, reliable up to {BAD_PARETO_K:g}"
+    )
+    without = sum(str(card.get("unit", "")).startswith("nothing") for card in cards)
     if without:
-        parts.append(f"{count(without, 'other fit')} have no patient to leave out")
+        parts.append(f"From {count(without, 'other fit')} no patient can be left out")
     return ". ".join(parts) + "."
 
 
