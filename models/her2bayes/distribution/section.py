@@ -64,13 +64,16 @@ def judged(fit: Fit, spread: str = "") -> Judged:
 
     ``spread`` is the parameter of how much subgroups differ; without it that of one factor.
     """
-    counts = fit.tree["observed_data"].to_dataset().get("observed_counts")
+    seen = fit.tree.children.get("observed_data", xr.DataTree()).to_dataset()
+    counts = seen.get("observed_counts")
     share = fit.posterior.get("share")
     if counts is None or share is None or {*share.dims} != {"chain", "draw", *counts.dims}:
-        return Judged(unit="none: the model has no share of every class in every subgroup")
+        return Judged(unit="nothing: the model has no share of every class in every subgroup")
     spread = spread or ("tau" if design(counts)["learned"].any() else "raw")
     top_level = ("alpha", "baseline", "mean", "concentration", spread)
-    return judged_counts(share, counts, top_level)
+    several = int(seen["partial"].sum()) if "partial" in seen else 0
+    unit = "patient with a reading of one class" if several else "patient"
+    return judged_counts(share, counts, top_level, unit)
 
 
 def _most_different(factors: Sequence[str], known: Known) -> tuple[str, ...]:

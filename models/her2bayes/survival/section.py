@@ -160,6 +160,8 @@ def judged(result: Analysis, shared: bool = False) -> Judged:
     """What a model of hazards is judged by: each patient's follow-up left out, given the others."""
     if shared:
         return Judged()
+    if result.specification.own is not None:
+        return Judged(unit="nothing: of a model of one's own, see fit.elpd")
     draws = result.fit.posterior
     scores = {HERE: patient_elpd(log_hazard(draws, result.cells), result.exits)}
     found = hazards_apart(result.cells, result.exits)

@@ -136,7 +136,7 @@ def judged(fit: Fit, pairs: xr.Dataset) -> Judged:
     Models without a sampler stand beside it where every reading is of one class.
     """
     if not {"primary_share", "transition"} <= set(fit.posterior):
-        return Judged(unit="none: the model has no shares of pairs")
+        return Judged(unit="nothing: the model has no shares of pairs")
     counts = pairs["counts"].transpose("stratum", "primary_reading", "recurrence_reading")
     number = counts.to_numpy().astype(float)
     patients = number[number > 0]
