@@ -206,7 +206,8 @@ def _texts(figure: Figure, ticks: bool = True) -> list[Any]:
     found = [*figure.texts, *(t for legend in figure.legends for t in legend.get_texts())]
     for axes in figure.axes:
         legend = axes.get_legend()
-        found += [axes.title, axes._left_title, axes._right_title, *axes.texts]
+        titles = (getattr(axes, name) for name in ("title", "_left_title", "_right_title"))
+        found += [*titles, *axes.texts]
         found += legend.get_texts() if legend else []
         if axes.axison:
             found += [axes.xaxis.label, axes.yaxis.label]
@@ -267,19 +268,21 @@ def _shrink(figure: Figure, scale: float) -> None:
     from matplotlib.text import Annotation
 
     for axes in figure.axes:
-        for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        for axis in (axes.xaxis, axes.yaxis):
             if labels := _labels(axis):
                 size = max(LEAST_TEXT, labels[0].get_fontsize() * scale)
-                axes.tick_params(axis=name, which="both", labelsize=size)
+                axis.set_tick_params(which="both", labelsize=size)
     for text in _texts(figure, ticks=False):
         text.set_fontsize(max(LEAST_TEXT, text.get_fontsize() * scale))
         if isinstance(text, Annotation) and text.anncoords == "offset points":
-            text.xyann = tuple(scale * part for part in text.xyann)
+            across, up = text.xyann
+            text.xyann = scale * across, scale * up
     for line in figure.findobj(Line2D):
         line.set_linewidth(line.get_linewidth() * scale)
         line.set_markersize(line.get_markersize() * scale)
     for mark in figure.findobj(Collection):
-        mark.set_linewidth([one * scale for one in mark.get_linewidth()])
+        widths: Any = mark.get_linewidth()
+        mark.set_linewidth([one * scale for one in widths])
     for patch in figure.findobj(Patch):
         patch.set_linewidth(patch.get_linewidth() * scale)
 
