@@ -441,7 +441,7 @@ def _models(cards: Sequence[Mapping[str, Any]]) -> str:
     ]
     if worse:
         said = (f"'{name}' for {'; '.join(titles)}" for name, titles in worse.items())
-        parts.append(f"Clearly worse predicts {'; '.join(said)}")
+        parts.append(f"Predictions are clearly worse with {'; '.join(said)}")
     parts.append(
         f"Clearly: log predictive densities differ by more than {LEAST:g} and by more than two "
         f"standard errors (SE). Largest Pareto k {number(k, 2)}, reliable up to {BAD_PARETO_K:g}"
