@@ -157,20 +157,3 @@ def test_predictive_density_of_patients_who_were_not_in_the_fit():
     density = np.exp(comparison.log_density(draws, exits)).mean(axis=0)
     assert value == pytest.approx(float(exits["patients"] @ np.log(density)))
     assert error > 0
-
-
-def test_hazards_without_a_sampler_are_scored_as_their_draws_are() -> None:
-    """Gamma posteriors of free hazards drawn and smoothed give the exact score."""
-    people = patients(300)
-    cells = survival_cells(people, [0, *END])
-    exits = exit_counts(people, [0, *END])
-    rng, shape = np.random.default_rng(5), cells["person_months"].transpose("g", "interval")
-    events = cells["events"].transpose("g", "interval").to_numpy()
-    months = shape.to_numpy()
-    hazard = rng.gamma(1 + events, 1 / (np.exp(4.0) + months), (2, 2000, *events.shape))
-    draws = shape.expand_dims(chain=2, draw=2000).copy(data=np.log(hazard))
-    exact = comparison.hazards_apart(cells, exits)
-    smoothed = comparison.patient_elpd(draws, exits)
-    assert exact[True].elpd == pytest.approx(smoothed.elpd, abs=0.5)
-    assert exact[False].elpd > exact[True].elpd  # both groups have one hazard
-    assert exact[True].patients.sum() == 300

@@ -41,7 +41,6 @@ from her2bayes.inference.predictive import (
     commonest,
     compare,
     leave_one_out,
-    left_out_exactly,
     tail,
     total,
 )
@@ -49,7 +48,7 @@ from her2bayes.survival.analysis import Analysis
 from her2bayes.survival.doors import Specification
 from her2bayes.survival.piecewise import OWN, log_hazard
 from her2bayes.survival.piecewise import log_hazard as log_hazard_of
-from her2bayes.survival.survival import DEFAULT_PRIORS, build
+from her2bayes.survival.survival import build
 
 if TYPE_CHECKING:
     from her2bayes.evidence.patients.follow_up import FollowUp
@@ -248,39 +247,6 @@ def _group_index(
 def patient_elpd(log_hazard: xr.DataArray, exits: pd.DataFrame) -> PatientElpd:
     """Leave-one-patient-out elpd of one model from its draws and the ExitCounts."""
     return leave_one_out(*by_patient(log_density(log_hazard, exits), exits))
-
-
-def hazards_apart(cells: xr.Dataset, exits: pd.DataFrame) -> dict[bool, PatientElpd]:
-    """Scores of hazards that are free in every interval: of each group (True), or of all alike.
-
-    A hazard's prior is exponential with the mean of that of ``reference_log_hazard``, so that a
-    patient left out has a gamma mixture: exact, without draws. Nothing for competing causes and for
-    patients of several rows; of one group only where there is no other.
-    """
-    if "cause" in cells["events"].dims or "history" in exits or not len(exits):
-        return {}
-    groups = [str(d) for d in cells["person_months"].dims if d != "interval"]
-    months = cells["person_months"].transpose(*groups, "interval")
-    sizes = [months.sizes[g] for g in groups]
-    shape = (int(np.prod(sizes)), months.sizes["interval"])
-    spent, events = (
-        cells[name].transpose(*months.dims).to_numpy().reshape(shape).astype(float)
-        for name in ("person_months", "events")
-    )
-    group = _group_index(months, groups, sizes, exits)
-    start, end = (cells[f"interval_{side}"].to_numpy() for side in ("start", "end"))
-    entry, time = (exits[name].to_numpy(float)[:, None] for name in ("entry", "time"))
-    own = np.clip(np.minimum(time, end) - np.maximum(entry, start), 0, None)
-    happened = (time > start) & (time <= end) & (exits["event"].to_numpy() == 1)[:, None]
-    before = float(np.exp(-DEFAULT_PRIORS["reference_log_hazard"]["mu"]))
-    patients, found = exits["patients"].to_numpy(float), {}
-    for apart in (True, False) if shape[0] > 1 else ():
-        shown = [x[group] if apart else x.sum(axis=0)[None, :] for x in (events, spent)]
-        shape_, rate = 1 + shown[0] - happened, before + np.maximum(shown[1] - own, 0)
-        density = happened * np.log(shape_) + shape_ * np.log(rate)
-        density -= (shape_ + happened) * np.log(rate + own)
-        found[apart] = left_out_exactly(density.sum(axis=1), patients)
-    return found
 
 
 def by_patient(density: np.ndarray, exits: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

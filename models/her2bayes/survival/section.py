@@ -11,14 +11,14 @@ from her2bayes.classical import survival as km
 from her2bayes.estimand import parse
 from her2bayes.evidence.patients.survival_cells import at_risk
 from her2bayes.page.cohort import flow_figure, left_out_flow
-from her2bayes.page.fit_card import ALONE, HERE, SAME, Judged, fit_card
+from her2bayes.page.fit_card import HERE, Judged, fit_card
 from her2bayes.page.numbers import count, interval, number, p_value, probability, survival_time
 from her2bayes.page.report import Part
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import HIDDEN, SHARED, conceal, survival_counts
 from her2bayes.survival import drawings
 from her2bayes.survival.analysis import Analysis
-from her2bayes.survival.comparison import hazards_apart, patient_elpd
+from her2bayes.survival.comparison import patient_elpd
 from her2bayes.survival.doors import MODELS
 from her2bayes.survival.estimates import given_entry, pairs
 from her2bayes.survival.figures import endpoint_name
@@ -154,18 +154,23 @@ def section(
 
 
 _MOST_SCALED = 12  # hazard ratios whose power sensitivity is on the card
+_SCORED = 1000  # draws of the score of patients left out
 
 
 def judged(result: Analysis, shared: bool = False) -> Judged:
-    """What a model of hazards is judged by: each patient's follow-up left out, given the others."""
+    """What a model of hazards is judged by: each patient's follow-up left out, given the others.
+
+    No other model stands beside it: one without a sampler has no smooth hazard, so that a
+    difference would not tell hazards from subgroups. ``fit.compare_models()`` refits others.
+    """
     if shared:
         return Judged()
     if result.specification.own is not None:
         return Judged(unit="nothing: of a model of one's own, see fit.elpd")
     draws = result.fit.posterior
-    scores = {HERE: patient_elpd(log_hazard(draws, result.cells), result.exits)}
-    found = hazards_apart(result.cells, result.exits)
-    scores |= {name: found[key] for key, name in ((True, ALONE), (False, SAME)) if key in found}
+    every = max(1, draws.sizes["chain"] * draws.sizes["draw"] // _SCORED)
+    some = draws.isel(draw=slice(None, None, every))
+    scores = {HERE: patient_elpd(log_hazard(some, result.cells), result.exits)}
     asked = [parse(text) for text in result.estimates["estimand"] if text.startswith("hazard_r")]
     ratios = result.draws(asked[:_MOST_SCALED], "posterior")
     names = [str(name) for name in draws.data_vars if str(name).startswith(TOP_LEVEL)]
