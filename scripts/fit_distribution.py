@@ -42,6 +42,9 @@ def main(
     model: Annotated[str, typer.Option(help="multinomial, dirichlet, ordered.")] = "multinomial",
     interactions: Annotated[bool, typer.Option(help="Effects of pairs of crossed factors.")] = True,
     partial: Annotated[bool, typer.Option(help="Use readings of several classes.")] = True,
+    describe: Annotated[
+        list[str] | None, typer.Option(help="Column of numbers (age) for Table 1; repeat.")
+    ] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
         "reports/out/distribution"
     ),
@@ -71,7 +74,7 @@ def main(
     fit = hb.fit_distribution(
         source, by=by, classes=known, end=end,
         exchangeable=exchangeable or (), interactions=interactions, partial=partial, model=model,
-        quick=quick, seed=seed,
+        describe=describe or (), quick=quick, seed=seed,
         store=None if suppress_below else out_folder / "fits",
     )  # fmt: skip
     command = {"by": by or [], "exchangeable": exchangeable or [], "classes": classes}

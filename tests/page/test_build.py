@@ -29,7 +29,7 @@ FILES |= {
         "printed-numbers-in-the-ledger",
     )
 }
-FILES |= {"report.docx", "tables/evidence.tex"}
+FILES |= {"report.docx", "tables.typ", "tables/evidence.tex"}
 
 
 def written(folder: Path) -> set[str]:

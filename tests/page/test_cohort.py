@@ -169,3 +169,50 @@ def test_flow_of_rows_left_out_adds_up() -> None:
     flow = left_out_flow(90, {"time is 0": 7, "no event": 3})
     assert set(flow["of"]) == {100}
     assert "Analysed: 90" in flow_figure(flow).alt
+
+
+def test_numbers_of_patients_are_described_by_class() -> None:
+    import her2bayes as hb
+    from her2bayes.distribution.cells import contracts, one_level
+
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "her2": np.repeat(["zero", "low", "positive"], [40, 50, 30]),
+            "age": rng.normal(55, 12, 120).round(),
+            "ki67": rng.integers(1, 90, 120).astype(float),
+        }
+    )
+    frame.loc[:3, "ki67"] = np.nan
+    cells, who = contracts(
+        hb.read_patients(frame, her2="her2"), (), classes=None, end="", describe=("age", "ki67")
+    )
+    table = table_one({"": one_level(cells, "")}, {}, described=who.described)
+    rows = table.frame
+    assert list(rows["Level"]) == ["median (IQR)", "range", "median (IQR)", "range", "missing"]
+    of_class = dict(iter(frame.groupby("her2")["age"]))
+    zero = f"HER2-zero, n{SPACE}={SPACE}40"
+    quartiles = np.quantile(of_class["zero"], [0.25, 0.5, 0.75])
+    assert rows[zero][0] == "{1:.3g} ({0:.3g} to {2:.3g})".format(*quartiles)
+    assert rows[f"All, n{SPACE}={SPACE}120"][1] == f"{frame.age.min():.0f} to {frame.age.max():.0f}"
+    assert rows[zero][4] == "4 (10.0 %)"
+    p = stats.kruskal(*of_class.values()).pvalue
+    assert float(rows["P"][0]) == pytest.approx(p, abs=5e-4)
+    means, spreads = ([getattr(one, what)() for one in of_class.values()] for what in
+                      ("mean", "var"))  # fmt: skip
+    gaps = [
+        abs(means[i] - means[j]) / np.sqrt((spreads[i] + spreads[j]) / 2)
+        for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert float(rows["Std. difference"][0]) == pytest.approx(max(gaps), abs=5e-3)
+    assert "Kruskal-Wallis" in table.caption
+
+
+def test_what_is_no_number_and_what_are_no_patients_is_not_described() -> None:
+    import her2bayes as hb
+
+    frame = pd.DataFrame({"her2": ["zero", "low", "positive"], "age": ["50", "old", ""]})
+    with pytest.raises(hb.BadInput, match=r"row 3, column 'age'.*found 'old'"):
+        hb.fit_distribution(hb.read_patients(frame, her2="her2"), describe="age")
+    with pytest.raises(hb.BadInput, match="only patients"):
+        hb.fit_distribution(hb.load_study("shi2023"), describe="age")

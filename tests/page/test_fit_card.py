@@ -13,7 +13,18 @@ from PIL import Image
 
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.predictive import predictive_checks
-from her2bayes.page.fit_card import PLOTS, check_rows, check_warnings, fit_card
+from her2bayes.inference.reweight import CONFLICT, STRONG
+from her2bayes.page.fit_card import (
+    ALONE,
+    HERE,
+    PLOTS,
+    SAME,
+    check_rows,
+    check_warnings,
+    fit_card,
+    judged_counts,
+    judgements,
+)
 
 
 def checks(observed: list[int]) -> object:
@@ -85,3 +96,43 @@ def test_draws_without_a_sampler_have_no_plots(missing: str) -> None:
     card = fit_card(Exact(tree, fit.provenance), "made up",
                     pd.DataFrame({"fit_id": [], "convergence": []}))  # fmt: skip
     assert not card["plots"]
+
+
+def compared_card(title: str, difference: float, error: float) -> dict[str, object]:
+    """A card on which the reported model is first and another one ``difference`` behind."""
+    first = {"model": HERE, "elpd": -50.0, "elpd_std_error": 4.0, "difference": 0.0,
+             "difference_std_error": 0.0, "stacking_weight": 1.0, "pareto_k": 0.2,
+             "unreliable_patients": 0.0}  # fmt: skip
+    other = {**first, "model": SAME, "difference": -difference, "difference_std_error": error,
+             "stacking_weight": 0.0, "pareto_k": np.nan}  # fmt: skip
+    power = [("share[a]", 0.01, 0.2), (f"share[{title}]", 0.09, difference / 100)]
+    return {"title": title, "compared": [first, other], "power": power, "unit": "patient"}
+
+
+def test_the_page_says_of_priors_and_models_what_the_cards_say() -> None:
+    cards = [compared_card("receptor", 16.4, 5.7), compared_card("age", 2.0, 0.1),
+             {"title": "facts", "unit": "nothing: sums"}]  # fmt: skip
+    said = dict(judgements(cards))
+    assert "2 of 4 quantities move noticeably" in said["Prior sensitivity"]
+    assert f"{STRONG} in age (1)" in said["Prior sensitivity"]
+    assert f"{CONFLICT} in receptor (1)" in said["Prior sensitivity"]
+    models = said["Model comparison"]
+    assert "No alternative" in models
+    assert "receptor (by 16.4, SE 5.7)" in models
+    assert "age" not in models  # a difference below 4 is none, whatever its standard error
+    assert "Largest Pareto k 0.20" in models
+    assert "1 other fit" in models
+    assert judgements([{"title": "facts"}]) == ()
+
+
+def test_counts_are_judged_beside_two_models_without_draws() -> None:
+    rng, counts = np.random.default_rng(4), np.array([[12, 30, 8], [5, 9, 21]])
+    shares = np.stack([rng.dirichlet(row + 1.0, (2, 1000)) for row in counts], axis=2)
+    coords = {"subgroup": ["a", "b"], "her2": ["zero", "low", "positive"]}
+    draws = xr.DataArray(shares, coords, ("chain", "draw", "subgroup", "her2"), name="share")
+    found = judged_counts(draws, xr.DataArray(counts, coords, ("subgroup", "her2")), ())
+    assert list(found.quantities)[:2] == ["share[a, zero]", "share[a, low]"]
+    assert found.scores[HERE].elpd == pytest.approx(found.scores[ALONE].elpd, abs=0.15)
+    whole = counts.sum(axis=0)
+    by_hand = (whole * np.log(whole / (whole.sum() + 2))).sum()
+    assert found.scores[SAME].elpd == pytest.approx(by_hand)

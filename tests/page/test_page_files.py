@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -132,3 +134,30 @@ def test_latex_is_balanced_and_nothing_in_it_is_a_command_of_the_data(
 )
 def test_text_in_markdown_is_text(words: str, printed: str) -> None:
     assert text(words) == printed
+
+
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def test_typst_holds_every_table_and_no_text_is_a_command(files: dict[str, str]) -> None:
+    typst = files["tables.typ"]
+    figures = typst.count("#figure(")
+    assert figures == sum(name.endswith(".tex") for name in files)  # this page has no key results
+    outside = STRING.sub('""', typst)
+    assert "<script" not in outside
+    assert "$" not in outside
+    labels = re.findall(r"^\) <([A-Za-z0-9_-]+)>$", outside, re.MULTILINE)
+    assert len(set(labels)) == len(labels) == figures
+    for part in typst.split("#figure(")[1:]:
+        columns = len(re.search(r"columns: \((.*),\)", part)[1].split(","))
+        cells = STRING.findall(part.partition("table.header(")[2])
+        assert len(cells) % columns == 0  # the headings, then whole rows
+
+
+def test_typst_compiles_the_tables(files: dict[str, str], tmp_path: Path) -> None:
+    program = shutil.which("typst")
+    if not program:
+        pytest.skip("Typst is not installed: the file is not compiled")
+    (tmp_path / "tables.typ").write_text(files["tables.typ"], encoding="utf-8")
+    subprocess.run([program, "compile", "tables.typ"], cwd=tmp_path, check=True)
+    assert (tmp_path / "tables.pdf").read_bytes().startswith(b"%PDF")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from her2bayes.distribution import figures as shares_of
 from her2bayes.page import style
 from her2bayes.page.section_view import standalone
 
@@ -155,3 +158,75 @@ def test_a_mark_tells_its_words_once_to_the_keyboard_and_has_a_title() -> None:
     assert "aria-hidden" not in root.attrib
     assert 'tabindex="0"' not in standalone(text)
     assert "<title>" in standalone(text)
+
+
+def printed(figure: Figure) -> tuple[float, list[float]]:
+    """Width in mm and size in pt of every text of a figure, as its SVG file has them."""
+    file = io.StringIO()
+    with style.drawing():
+        figure.savefig(file, format="svg")
+    root = ElementTree.fromstring(file.getvalue())
+    texts = root.iter("{http://www.w3.org/2000/svg}text")
+    sizes = [float(re.search(r"([\d.]+)px", t.get("style"))[1]) for t in texts]
+    return float(root.get("width").removesuffix("pt")) * 25.4 / 72, sizes
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    figure.draw_without_rendering()
+    boxes = [(t.get_text(), t.get_window_extent()) for t in style._texts(figure)]
+    return [
+        (a, b)
+        for (a, one), (b, other) in combinations(boxes, 2)
+        if min(one.x1, other.x1) - max(one.x0, other.x0) > 1.5
+        and min(one.y1, other.y1) - max(one.y0, other.y0) > 1.5
+    ]
+
+
+def shares() -> Figure:
+    row = shares_of.Row("visceral metastasis", 21, (28.6, 13.8, 50.0), (25.0, 14.0, 41.0))
+    panels = {name: [row, row] for name in ("zero", "low", "positive")}
+    return shares_of.shares(panels, {"zero": 21.5, "low": 51.4, "positive": 27.1})
+
+
+def lines() -> Figure:
+    row = shares_of.Row("centre 12", 21, (28.6, 13.8, 50.0), (25.0, 14.0, 41.0))
+    return shares_of.forest({name: [row, None, row] for name in ("zero", "low", "positive")}, {})
+
+
+def densities() -> Figure:
+    draws = np.linspace(1, 99, 500), np.linspace(20, 40, 500)
+    return shares_of.prior_to_posterior(dict.fromkeys(("zero", "low", "positive"), draws))
+
+
+def plain() -> Figure:
+    with style.drawing():
+        figure, axes = style.new_figure(560, 340)
+        axes.plot([0, 60], [0, 1])
+        axes.set_yticks([0, 1], ["progression-free survival", "no event"])
+        axes.set(xlabel="months", title="One panel")
+        return figure
+
+
+@pytest.mark.parametrize("width", [85, 170])
+@pytest.mark.parametrize("draw", [shares, lines, densities, plain])
+def test_figures_for_a_journal_have_its_width_and_text_of_7_pt(draw, width: int) -> None:
+    figure = style.Figures({"one": draw}).one(width=width)
+    mm, sizes = printed(figure)
+    assert mm == pytest.approx(width, abs=0.1)
+    assert sizes
+    assert min(sizes) >= 7 - 1e-6
+    assert max(sizes) <= 12 + 1e-6  # never larger than on the page
+    assert overlaps(figure) == []
+    for text in style._texts(figure):
+        box = text.get_window_extent()
+        assert box.x0 >= -1, text
+        assert box.x1 <= figure.bbox.width + 1, text
+
+
+def test_narrow_panels_stand_below_each_other() -> None:
+    tall, flat = (style.sized(shares(), width).get_size_inches()[1] for width in (85, 170))
+    assert tall > 2 * flat
+
+
+def test_a_figure_without_a_width_is_as_it_was() -> None:
+    assert printed(style.Figures({"one": plain}).one())[0] == pytest.approx(560 * 25.4 / 72)

@@ -106,3 +106,11 @@ def test_two_fits_in_one_report_name_the_model_of_the_second(fit: Any, tmp_path:
 def test_nothing_to_report_is_said(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="nothing to report"):
         hb.report([], out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "door", ["fit_distribution", "fit_transitions", "fit_response", "fit_adverse_events"]
+)
+def test_the_id_of_a_study_where_a_file_is_wanted_is_told_how_to_be_one(door: str) -> None:
+    with pytest.raises(hb.BadInput, match=r"load_study\('shi2023'\)"):
+        getattr(hb, door)("shi2023")

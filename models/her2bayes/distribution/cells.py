@@ -21,7 +21,7 @@ from scipy.linalg import helmert
 
 from her2bayes.bayes.levels import information, padded, places
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
-from her2bayes.evidence.patients.aggregate import status_counts
+from her2bayes.evidence.patients.aggregate import described, status_counts
 from her2bayes.evidence.patients.counts import NUMBERS, Counts, read_counts
 from her2bayes.evidence.patients.follow_up import factor_name
 from her2bayes.evidence.patients.patients import read_patients
@@ -309,12 +309,43 @@ class Source:
     name: str
     about: Mapping[str, str] = field(default_factory=dict)
     flow: pd.DataFrame | None = None
+    described: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def contracts(
-    data: Any, by: By | None, *, classes: Sequence[str] | None, end: str
+    data: Any,
+    by: By | None,
+    *,
+    classes: Sequence[str] | None,
+    end: str,
+    describe: str | Sequence[str] = (),
 ) -> tuple[Tables, Source]:
-    """Contracts of what the user gave, and what to call it."""
+    """Contracts of what the user gave, and what to call it.
+
+    Raises ``BadInput`` for columns to ``describe`` of what are no patients.
+    """
+    wanted = [describe] if isinstance(describe, str) else list(describe)
+    counted = _of_counts(data, by, classes)
+    if counted is not None:
+        raise_if(not_described(wanted))
+        return counted
+    patients = read_patients(data, classes=classes)
+    ordered = [f for f, levels in by.items() if levels] if isinstance(by, Mapping) else []
+    cells = status_counts(patients, by or (), classes, her2=end).assign_attrs(ordered=ordered)
+    numbers = described(patients, wanted, classes, her2=end)
+    about = {"title": patients.name, "citation": patients.file, "digest": patients.digest}
+    if patients.cohort is None:
+        return cells, Source(patients.name, about, described=numbers)
+    cohort = patients.cohort
+    citation = cohort.source.get("citation", "")
+    about |= {"id": cohort.id, "design": "patient data", "citation": citation}
+    return cells, Source(cohort.title, about, cohort.flow, numbers)
+
+
+def _of_counts(
+    data: Any, by: By | None, classes: Sequence[str] | None
+) -> tuple[Tables, Source] | None:
+    """Contracts of what is counted already; None for patients."""
     if isinstance(data, xr.DataArray):
         return {_factor_of(data): data}, Source("counts")
     if isinstance(data, Mapping) and all(isinstance(v, xr.DataArray) for v in data.values()):
@@ -327,15 +358,13 @@ def contracts(
     if patients.cohort is None and set(NUMBERS) & set(patients.columns):
         counts = read_counts(data, classes=classes)
         return _counted(counts, by), Source(counts.name, {"digest": counts.digest})
-    ordered = [f for f, levels in by.items() if levels] if isinstance(by, Mapping) else []
-    cells = status_counts(patients, by or (), classes, her2=end).assign_attrs(ordered=ordered)
-    about = {"title": patients.name, "citation": patients.file, "digest": patients.digest}
-    if patients.cohort is None:
-        return cells, Source(patients.name, about)
-    cohort = patients.cohort
-    citation = cohort.source.get("citation", "")
-    about |= {"id": cohort.id, "design": "patient data", "citation": citation}
-    return cells, Source(cohort.title, about, cohort.flow)
+    return None
+
+
+def not_described(columns: Sequence[str]) -> list[Fault]:
+    """Columns that only patients have."""
+    problem, remedy = "only patients have columns to describe", "leave describe out"
+    return [Fault(problem, column="describe", value=name, remedy=remedy) for name in columns]
 
 
 def _factor_of(counts: xr.DataArray) -> str:

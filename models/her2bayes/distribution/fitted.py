@@ -47,7 +47,8 @@ class FittedDistribution(Fitted):
 
     ``counts`` holds tables ``(subgroup, her2)`` of readings of one class by factor, ``labels`` the
     factors in words; ``analyses`` one table and fit each. ``facts`` says who was counted, ``flow``
-    what became of every row of a mapped file, ``about`` whose data they are.
+    what became of every row of a mapped file, ``about`` whose data they are, ``described`` the
+    numbers of Table 1 (``her2``, ``value``, ``patients``) by name.
     """
 
     family: ClassVar[str] = "distribution"
@@ -59,6 +60,7 @@ class FittedDistribution(Fitted):
     facts: tuple[str, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     flow: pd.DataFrame | None = None
+    described: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -236,6 +238,7 @@ class FittedDistribution(Fitted):
             "name": self.name, "labels": dict(self.labels), "factors": list(self.counts),
             "facts": list(self.facts), "analyses": said, "about": dict(self.about),
             "flow": None if self.flow is None else self.flow.to_dict("list"),
+            "described": {name: one.to_dict("list") for name, one in self.described.items()},
             "attributes": [dict(t.attrs) for t in self.counts.values()],
         }  # fmt: skip
         tree.attrs["distribution"] = json.dumps(record)
@@ -259,7 +262,8 @@ class FittedDistribution(Fitted):
         }
         flow = None if said["flow"] is None else pd.DataFrame(said["flow"])
         facts, about = tuple(said["facts"]), said["about"]
-        return cls(said["name"], said["labels"], counts, analyses, facts, about, flow)
+        numbers = {name: pd.DataFrame(one) for name, one in said["described"].items()}
+        return cls(said["name"], said["labels"], counts, analyses, facts, about, flow, numbers)
 
     def _answering(self, asked: Sequence[Estimand]) -> list[tuple[Analysis, list[Estimand]]]:
         """Estimands by the first analysis that answers them; ``BadInput`` for the others."""
@@ -285,6 +289,7 @@ def fit_distribution(
     interactions: bool = True,
     partial: bool = True,
     standard: Any = None,
+    describe: str | Sequence[str] = (),
     model: str | Path | ModuleType = "multinomial",
     priors: Mapping[str, Prior] | None = None,
     sampling: Sampling | None = None,
@@ -309,6 +314,7 @@ def fit_distribution(
     reading may be a set of classes ("zero/low") or "unknown"; ``partial=False`` leaves sets out.
     ``end`` is "primary" or "recurrence" where patients have readings of both. ``standard`` is a
     frame of factors and ``weight``: the population to standardise to (default: the cohort).
+    ``describe`` names columns of numbers (age) for Table 1 of a report of patients.
 
     ``model``: "multinomial", "dirichlet" or "ordered" (the last two: one factor at a time,
     readings of one class), or one's own: a module or a file with ``DEFAULT_PRIORS``,
@@ -336,15 +342,16 @@ def fit_distribution(
     )  # fmt: skip
     groups = (exchangeable,) if isinstance(exchangeable, str) else tuple(exchangeable)
     if isinstance(data, Study):
+        raise_if(cell_tables.not_described([describe] if isinstance(describe, str) else describe))
         return _of_study(data, by, groups, how)
-    tables, who = contracts(data, by, classes=classes, end=end)
+    tables, who = contracts(data, by, classes=classes, end=end, describe=describe)
     if isinstance(tables, dict):
         made = _of_partitions(name or who.name, tables, groups, how)
     else:
         cells = tables if partial else cell_tables.singles(tables)
         table = Crossed(cells, groups, interactions, population(standard, cells), _alpha(priors))
         made = _of_cells(name or who.name, table, how)
-    return replace(made, about=who.about, flow=who.flow)
+    return replace(made, about=who.about, flow=who.flow, described=who.described)
 
 
 def _model_name(model: str) -> str:

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import xarray as xr
 
+from her2bayes.bayes.levels import design
 from her2bayes.classical.proportions import goodman
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.distribution import figures
 from her2bayes.distribution.classical import association_table
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.inference.convergence import CONVERGED
-from her2bayes.page.fit_card import fit_card, worst
+from her2bayes.page.fit_card import Judged, fit_card, judged_counts, worst
 from her2bayes.page.numbers import count, interval
 from her2bayes.page.section import Figure, Section, Table
 
 if TYPE_CHECKING:
     from her2bayes.distribution.estimates import Analysis, Result
+    from her2bayes.inference.fit import Fit
 
 Known = Mapping[str, Mapping[str, Any]]
 ALL = "All patients"
@@ -50,11 +52,28 @@ def section(result: Result, source: str = "printed") -> Section:
         figures=tuple(drawn),
         tables=tuple(tables),
         fits=tuple(
-            fit_card(analysis.fit, _title(analysis, labels), result.estimates)
+            fit_card(analysis.fit, _title(analysis, labels), result.estimates, judged(analysis.fit))
             for analysis in result.analyses
         ),
         main=_most_different([name for name in counts if name], known),
     )
+
+
+def judged(fit: Fit, spread: str = "") -> Judged:
+    """What a model of shares is judged by: each patient's class left out, given the subgroup.
+
+    ``spread`` is the parameter of how much subgroups differ; without it that of one factor.
+    """
+    seen = fit.tree.children.get("observed_data", xr.DataTree()).to_dataset()
+    counts = seen.get("observed_counts")
+    share = fit.posterior.get("share")
+    if counts is None or share is None or {*share.dims} != {"chain", "draw", *counts.dims}:
+        return Judged(unit="nothing: the model has no share of every class in every subgroup")
+    spread = spread or ("tau" if design(counts)["learned"].any() else "raw")
+    top_level = ("alpha", "baseline", "mean", "concentration", spread)
+    several = int(seen["partial"].sum()) if "partial" in seen else 0
+    unit = "patient with a reading of one class" if several else "patient"
+    return judged_counts(share, counts, top_level, unit)
 
 
 def _most_different(factors: Sequence[str], known: Known) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from her2bayes.distribution.section import (
     by_estimand,
     cells_of,
     estimand_of,
+    judged,
     lower,
     panels_of,
     percent_of,
@@ -32,7 +33,7 @@ from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.page import style
 from her2bayes.page.cohort import flow_figure, table_one
-from her2bayes.page.fit_card import fit_card, worst
+from her2bayes.page.fit_card import Judged, fit_card, worst
 from her2bayes.page.numbers import interval
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import SHARED, conceal_flow
@@ -66,6 +67,10 @@ class Shares(Protocol):
     @property
     def facts(self) -> tuple[str, ...]:
         """Who was counted."""
+
+    @property
+    def described(self) -> Mapping[str, pd.DataFrame]:
+        """Numbers of Table 1 by name."""
 
     @property
     def flow(self) -> pd.DataFrame | None:
@@ -226,7 +231,14 @@ def crossed_section(fit: Shares, *, shared: bool = False) -> Section:
         paragraphs=_crossed_paragraphs(fit, shared),
         figures=tuple(drawn),
         tables=tuple(tables),
-        fits=(fit_card(analysis.fit, fit.title if not shared else "HER2 status", estimates),),
+        fits=(
+            fit_card(
+                analysis.fit,
+                fit.title if not shared else "HER2 status",
+                estimates,
+                Judged() if shared else judged(analysis.fit, "tau"),
+            ),
+        ),
     )
 
 
@@ -400,11 +412,16 @@ def cohort_section(fit: Shares, below: int = 0) -> Section:
         shown = conceal_flow(flow, below) if below else flow
         tables = (Table("Flow", shown.rename(columns=str.capitalize), "What every rule did."),)
         figures = () if below else (flow_figure(flow),)
-    if not below and any(fit.counts):
+    if not below and (any(fit.counts) or fit.described):
         note = " Readings that leave several classes open are in the model and not counted here."
-        tables = (table_one(fit.counts, fit.labels, note), *tables)
+        labels = {**fit.labels, **{name: _label(name) for name in fit.described}}
+        tables = (table_one(fit.counts, labels, note, fit.described), *tables)
     text = (SHARED,) if below else (" ".join(facts),)
     return Section("cohort", "Cohort", text, figures, tables)
+
+
+def _label(column: str) -> str:
+    return upper(column.replace("_", " "))
 
 
 def bare(estimates: pd.DataFrame) -> pd.DataFrame:

@@ -231,3 +231,9 @@ def _best(scores: dict[str, tuple[float, bool]], line: str, file: Path, row: int
                   value=line[:60], remedy="write the file with one of them")
         )  # fmt: skip
     return best[0]
+
+
+def or_a_study(path: Path) -> str:
+    """Remedy beside a missing file whose name may be that of a study; empty where it cannot be."""
+    bare = not path.suffix and len(path.parts) == 1
+    return f"; or load_study({path.name!r}), where that is a study" if bare else ""

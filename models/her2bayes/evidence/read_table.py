@@ -35,6 +35,7 @@ from her2bayes.evidence.delimited import (
     decode,
     is_number,
     layout,
+    or_a_study,
     records,
     with_point,
 )
@@ -302,7 +303,8 @@ def _bytes(path: Path) -> bytes:
     if not path.exists():
         near = [p.name for p in sorted(path.parent.glob("*")) if p.is_file()][:8]
         allowed = f"files there: {', '.join(near)}" if near else None
-        raise BadInput(Fault("no such file", file=path, allowed=allowed, remedy="correct the path"))
+        remedy = f"correct the path{or_a_study(path)}"
+        raise BadInput(Fault("no such file", file=path, allowed=allowed, remedy=remedy))
     if path.is_dir():
         raise BadInput(Fault("a folder, not a file", file=path, remedy="name the file inside it"))
     return path.read_bytes()

@@ -1,12 +1,22 @@
-"""Data a model expects, before and after it saw the data, beside the data observed."""
+"""Data a model expects, before and after it saw the data, beside the data observed.
+
+How well it predicts a patient who is left out. Equal patients are one row with their number, so
+that cost does not grow with the patients. Of a sampled model by Pareto-smoothed importance sampling
+(Vehtari, Gelman & Gabry 2017), its weights by ArviZ; of counts with conjugate priors exactly.
+Stacking weights by Yao, Vehtari, Simpson & Gelman 2018. Leaving out a cell of counts is another
+question: it leaves out all patients of a subgroup, and smoothing rarely answers it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
+from her2bayes.errors import BadInput, Fault
 from her2bayes.inference.estimates import INTERVAL
 
 if TYPE_CHECKING:
@@ -137,3 +147,125 @@ def tail(observed: float, replicates: np.ndarray, one_sided: bool = False) -> fl
     same = np.isclose(replicates, observed, rtol=1e-9, atol=1e-9)
     above = ((1 + same.sum()) / 2 + (~same & (replicates > observed)).sum()) / (1 + len(replicates))
     return float(above if one_sided else 2 * min(above, 1 - above))
+
+
+BAD_PARETO_K = 0.7
+
+
+@dataclass(frozen=True)
+class PatientElpd:
+    """Expected log predictive density of patients left out one at a time.
+
+    ``elpd`` and ``std_error`` are sums over patients, ``effective`` the effective number of
+    parameters, ``pareto_k`` the largest k (both NaN where nothing was smoothed), ``unreliable`` the
+    patients whose k exceeds 0.7; ``by_row`` the value of each row of equal patients and
+    ``patients`` its number.
+    """
+
+    elpd: float
+    std_error: float
+    effective: float
+    pareto_k: float
+    unreliable: float
+    by_row: np.ndarray
+    patients: np.ndarray
+
+
+def leave_one_out(density: np.ndarray, patients: np.ndarray) -> PatientElpd:
+    """Smooth log densities (draw, row) of one patient of each row, given all the others."""
+    from arviz_stats.base import array_stats
+    from scipy.special import logsumexp
+
+    weight, pareto_k = array_stats.psislw(density.T)
+    by_row = logsumexp(weight + density.T, axis=1)
+    plain = logsumexp(density, axis=0) - np.log(len(density))
+    elpd, error = total(by_row, patients)
+    return PatientElpd(
+        elpd=elpd,
+        std_error=error,
+        effective=float(patients @ (plain - by_row)),
+        pareto_k=float(np.max(pareto_k)),
+        unreliable=float(patients[pareto_k > BAD_PARETO_K].sum()),
+        by_row=by_row,
+        patients=patients,
+    )
+
+
+def left_out_exactly(by_row: np.ndarray, patients: np.ndarray) -> PatientElpd:
+    """Score of a model whose log predictive densities are known without draws."""
+    elpd, error = total(by_row, patients)
+    return PatientElpd(elpd, error, np.nan, np.nan, 0.0, by_row, patients)
+
+
+def conjugate(counts: np.ndarray) -> np.ndarray:
+    """Log predictive probability of the class of one patient given the others, exactly.
+
+    ``counts`` has dims (subgroup, class); every subgroup has shares of its own, any shares equally
+    likely before (Dirichlet(1, ..., 1)). NaN where nobody can be left out.
+    """
+    everybody = counts.sum(axis=1, keepdims=True)
+    found = np.full(counts.shape, np.nan)
+    np.log(counts / (everybody - 1.0 + counts.shape[1]), out=found, where=counts > 0)
+    return found
+
+
+def total(by_row: np.ndarray, patients: np.ndarray) -> tuple[float, float]:
+    """Sum over patients and its standard error."""
+    number = float(patients.sum())
+    mean = float(patients @ by_row) / number
+    variance = max(float(patients @ (by_row - mean) ** 2) / number, 0.0)
+    return mean * number, float(np.sqrt(number * variance))
+
+
+def compare(models: Mapping[str, PatientElpd]) -> pd.DataFrame:
+    """Table of models, best first: elpd, its difference to the best with error, stacking weight.
+
+    All must have been scored on the same patients.
+    """
+    import pandas as pd
+
+    sizes = {name: len(score.by_row) for name, score in models.items()}
+    if len(set(sizes.values())) != 1:
+        raise BadInput(Fault("models scored on different patients cannot be compared", value=sizes))
+    best = max(models, key=lambda name: models[name].elpd)
+    weights = stacking_weights(list(models.values()))
+    rows = []
+    for (name, score), weight in zip(models.items(), weights, strict=True):
+        difference, error = total(score.by_row - models[best].by_row, score.patients)
+        rows.append(
+            {
+                "model": name,
+                "elpd": score.elpd,
+                "elpd_std_error": score.std_error,
+                "difference": difference,
+                "difference_std_error": error,
+                "effective_parameters": score.effective,
+                "stacking_weight": float(weight),
+                "pareto_k": score.pareto_k,
+                "unreliable_patients": score.unreliable,
+            }
+        )
+    return pd.DataFrame(rows).sort_values("elpd", ascending=False, ignore_index=True)
+
+
+def stacking_weights(scores: Sequence[PatientElpd]) -> np.ndarray:
+    """Weights of the mixture of predictive densities that predicts left-out patients best."""
+    from scipy.optimize import minimize
+
+    density = np.stack([score.by_row for score in scores], axis=1)
+    ratio = np.exp(density - density.max(axis=1, keepdims=True))
+    share, number = scores[0].patients / scores[0].patients.sum(), len(scores)
+    if number == 1:
+        return np.ones(1)
+
+    def loss(weight: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = np.maximum(ratio @ weight, 1e-300)
+        return -float(share @ np.log(mixed)), -(share / mixed) @ ratio
+
+    found = minimize(
+        loss, np.full(number, 1 / number), jac=True, method="SLSQP", bounds=[(0, 1)] * number,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        options={"ftol": 1e-12},
+    )  # fmt: skip
+    weight = np.clip(found.x, 0, 1)
+    return np.asarray(weight / weight.sum())

@@ -46,22 +46,29 @@ def power_scaling(
     """
     from arviz_stats import psense
 
-    # names of data variables may not hold a slash; a position is safe
-    names = {f"q{place}": name for place, name in enumerate(quantities)}
-    posterior = xr.Dataset({short: quantities[name] for short, name in names.items()})
+    if not quantities:
+        return {}
+    stacked = xr.concat(
+        [one.reset_coords(drop=True) for one in quantities.values()], "quantity",
+        coords="minimal", compat="override",
+    )  # fmt: skip
+    posterior = xr.Dataset({"asked": stacked.transpose("chain", "draw", "quantity")})
     chosen = log_prior[[name for name in top_level if name in log_prior]]
     tree = xr.DataTree.from_dict(
         {"posterior": posterior, "log_likelihood": likelihood, "log_prior": chosen}
     )
     flat = bool(chosen.data_vars) and _is_flat(chosen)
-    by_prior = psense(tree, group="prior") if chosen.data_vars and not flat else None
-    by_likelihood = psense(tree, group="likelihood")
+    asked = {"prior": bool(chosen.data_vars) and not flat, "likelihood": True}
+    found = {
+        group: psense(tree, group=group)["asked"].to_numpy()
+        if wanted
+        else np.full(len(quantities), 0.0 if flat else np.nan)
+        for group, wanted in asked.items()
+    }
+    pairs = zip(found["prior"], found["likelihood"], strict=True)
     return {
-        name: (
-            (0.0 if flat else float("nan")) if by_prior is None else float(by_prior[short]),
-            float(by_likelihood[short]),
-        )
-        for short, name in names.items()
+        name: (float(prior), float(likelihood))
+        for name, (prior, likelihood) in zip(quantities, pairs, strict=True)
     }
 
 

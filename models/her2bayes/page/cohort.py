@@ -3,11 +3,12 @@
 Standardised difference of two classes in a factor of k levels (Yang & Dalton 2012, SAS Global Forum
 335): the Mahalanobis distance of their proportions of the first k - 1 levels under the mean of the
 two multinomial covariances. For two levels it is |p - q| / sqrt((p (1 - p) + q (1 - q)) / 2).
+Of a number it is |mean - mean| / sqrt((variance + variance) / 2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from her2bayes.evidence.printed.study import Study
 
-NOT_PRINTED = "not printed"
+NOT_PRINTED, MISSING = "not printed", "missing"
 
 
 def cohort_section(study: Study) -> Section:
@@ -62,58 +63,135 @@ LEAST_EXPECTED = 5.0
 
 
 def table_one(
-    counts: Mapping[str, xr.DataArray], labels: Mapping[str, str], note: str = ""
+    counts: Mapping[str, xr.DataArray],
+    labels: Mapping[str, str],
+    note: str = "",
+    described: Mapping[str, pd.DataFrame] | None = None,
 ) -> Table:
     """Characteristics by HER2 class: n (% of the class), test, largest standardised difference.
 
     ``counts`` maps a factor to its StatusCounts (subgroup, her2), "" to those of all patients: who
-    is in no level of a factor stands in a row of its own.
+    is in no level of a factor stands in a row of its own. ``described`` are numbers (age) by name:
+    frames with ``her2``, ``value``, ``patients``, shown by quartiles and range.
     """
     classes = [str(c) for c in next(iter(counts.values()))["her2"].to_numpy()]
     everybody = counts[""].sum("subgroup").to_numpy().astype(int) if "" in counts else None
     rows: list[dict[str, str]] = []
     found: list[np.ndarray] = []
     for name, table in counts.items():
-        if not name:
-            continue
-        inside = table.sel(her2=classes).to_numpy().astype(int)
-        levels = [str(level) for level in table["level"].to_numpy()]
-        total = inside.sum(axis=0)
-        left = total * 0 if everybody is None else everybody - total
-        if (left > 0).any() and (left >= 0).all():
-            inside, levels = np.vstack([inside, left]), [*levels, "missing"]
-        found.append(inside.sum(axis=0))
-        known = inside[: len(table["level"])]
-        expected = known.sum(axis=1)[:, None] * known.sum(axis=0) / max(known.sum(), 1)
-        exact = "Fisher exact" if known.shape == (2, 2) else "Fisher-Freeman-Halton"
-        few = bool((expected[known.sum(axis=1) > 0] < LEAST_EXPECTED).any())
-        test = variants(known, [exact if few else "Pearson chi-square"])[0]
-        for place, (level, row) in enumerate(zip(levels, inside, strict=True)):
-            first = place == 0
-            rows.append({
-                "Characteristic": labels.get(name, name) if first else "",
-                "Level": level,
-                **{f"HER2-{c}": _share(n, of) for c, n, of in
-                   zip(classes, row, inside.sum(axis=0), strict=True)},
-                "All": _share(row.sum(), inside.sum()),
-                "P": p_value(test.p_value) if first else "",
-                "Test": test.method if first else "",
-                "Std. difference": number(largest_difference(known), 2) if first else "",
-            })  # fmt: skip
-    heads, named = found[0] if everybody is None else everybody, {}
+        if name:
+            more, inside = _of_classes(table, classes, everybody, labels.get(name, name))
+            rows += more
+            found.append(inside)
+    for name, frame in (described or {}).items():
+        rows += _of_numbers(frame, classes, labels.get(name, name))
+    heads, named = everybody if everybody is not None or not found else found[0], {}
     if everybody is not None or all(
         (one == heads).all() for one in found
     ):  # else each factor has patients of its own
         numbers = [f"n{SPACE}={SPACE}{n}" for n in (*heads, heads.sum())]
         named = {name: f"{name}, {n}" for name, n in zip(
             (*(f"HER2-{c}" for c in classes), "All"), numbers, strict=True)}  # fmt: skip
+    numeric = (
+        " Numbers: median (interquartile range), range; Kruskal-Wallis test; difference of means."
+    )
     return Table(
         "Table 1: characteristics by HER2 class",
         pd.DataFrame(rows).rename(columns=named),
         "n (% of the class). Tests of independence of characteristic and class among patients with "
         f"both known, exact where a count below {LEAST_EXPECTED:g} is expected, not corrected for "
-        f"multiplicity. Std. difference: the largest of those between two classes.{note}",
+        "multiplicity. Std. difference: the largest of those between two classes."
+        f"{numeric if described else ''}{note}",
     )
+
+
+def _of_classes(
+    table: xr.DataArray, classes: Sequence[str], everybody: np.ndarray | None, label: str
+) -> tuple[list[dict[str, str]], np.ndarray]:
+    """Rows of a factor, one a level, and its patients by class."""
+    inside = table.sel(her2=list(classes)).to_numpy().astype(int)
+    levels = [str(level) for level in table["level"].to_numpy()]
+    total = inside.sum(axis=0)
+    left = total * 0 if everybody is None else everybody - total
+    if (left > 0).any() and (left >= 0).all():
+        inside, levels = np.vstack([inside, left]), [*levels, MISSING]
+    known = inside[: len(table["level"])]
+    expected = known.sum(axis=1)[:, None] * known.sum(axis=0) / max(known.sum(), 1)
+    exact = "Fisher exact" if known.shape == (2, 2) else "Fisher-Freeman-Halton"
+    few = bool((expected[known.sum(axis=1) > 0] < LEAST_EXPECTED).any())
+    test = variants(known, [exact if few else "Pearson chi-square"])[0]
+    rows = [
+        [level, *map(_share, row, inside.sum(axis=0)), _share(row.sum(), inside.sum())]
+        for level, row in zip(levels, inside, strict=True)
+    ]
+    judged = (p_value(test.p_value), test.method, number(largest_difference(known), 2))
+    return _lines(label, classes, rows, judged), inside.sum(axis=0)
+
+
+def _of_numbers(frame: pd.DataFrame, classes: Sequence[str], label: str) -> list[dict[str, str]]:
+    """Rows of a number: median with quartiles, range, and how many miss it."""
+    from scipy import stats
+
+    known = frame[frame["value"].notna()]
+    groups = [_repeated(known[known["her2"] == one]) for one in classes]
+    everybody = np.concatenate(groups)
+    shown = [*groups, everybody]
+    rows = [
+        ["median (IQR)", *(_quartiles(values) for values in shown)],
+        ["range", *(_ends(values) for values in shown)],
+    ]
+    total = frame.groupby("her2")["patients"].sum().reindex(list(classes), fill_value=0)
+    missing = total.to_numpy() - np.array([len(values) for values in groups])
+    if missing.any():
+        of = total.to_numpy()
+        rows.append([MISSING, *map(_share, missing, of), _share(missing.sum(), of.sum())])
+    tested = [values for values in groups if len(values)]
+    judged = ("", "", "")
+    if len(tested) > 1 and np.ptp(everybody) > 0:
+        p = float(stats.kruskal(*tested).pvalue)
+        judged = (p_value(p), "Kruskal-Wallis", number(_largest_gap(tested), 2))
+    return _lines(label, classes, rows, judged)
+
+
+def _lines(
+    label: str, classes: Sequence[str], rows: Sequence[Sequence[str]], judged: Sequence[str]
+) -> list[dict[str, str]]:
+    """Rows of one characteristic; its name and its test stand in the first."""
+    names = ["Level", *(f"HER2-{c}" for c in classes), "All"]
+    return [
+        {
+            "Characteristic": "" if place else label,
+            **dict(zip(names, cells, strict=True)),
+            **dict(zip(("P", "Test", "Std. difference"), ("", "", "") if place else judged,
+                       strict=True)),
+        }
+        for place, cells in enumerate(rows)
+    ]  # fmt: skip
+
+
+def _repeated(frame: pd.DataFrame) -> np.ndarray:
+    """Each patient's value."""
+    return np.repeat(frame["value"].to_numpy(float), frame["patients"].to_numpy(int))
+
+
+def _quartiles(values: np.ndarray) -> str:
+    if not len(values):
+        return ""
+    low, middle, high = (number(x) for x in np.quantile(values, [0.25, 0.5, 0.75]))
+    return f"{middle} ({low} to {high})"
+
+
+def _ends(values: np.ndarray) -> str:
+    return f"{number(values.min())} to {number(values.max())}" if len(values) else ""
+
+
+def _largest_gap(groups: Sequence[np.ndarray]) -> float:
+    """Largest difference of two means in units of the mean standard deviation."""
+    found = [0.0]
+    for a, b in combinations([g for g in groups if len(g) > 1], 2):
+        spread = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+        found.append(float(abs(a.mean() - b.mean()) / spread) if spread > 0 else 0.0)
+    return max(found)
 
 
 def _share(number_: int, of: int) -> str:

@@ -15,6 +15,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,19 @@ from her2bayes.inference.convergence import (
     reasons,
 )
 from her2bayes.inference.own_model import module_of
-from her2bayes.inference.predictive import GROUPS, RARE, predictive_checks
-from her2bayes.page.numbers import number
+from her2bayes.inference.predictive import (
+    BAD_PARETO_K,
+    GROUPS,
+    RARE,
+    PatientElpd,
+    compare,
+    conjugate,
+    left_out_exactly,
+    predictive_checks,
+)
+from her2bayes.inference.predictive import leave_one_out as left_out
+from her2bayes.inference.reweight import THRESHOLD, diagnosis
+from her2bayes.page.numbers import count, number
 from her2bayes.page.section import FitCard
 
 if TYPE_CHECKING:
@@ -272,15 +284,189 @@ def exact_card(fit: ExactFit, title: str, priors: Mapping[str, str] | None = Non
     )
 
 
-def fit_card(fit: Fit, title: str, estimates: pd.DataFrame) -> FitCard:
+HERE, ALONE, SAME = "reported model", "every subgroup alone", "no difference between subgroups"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a fit is judged by beside its convergence.
+
+    ``quantities`` are draws (chain, draw) of what is reported, by name, ``top_level`` the
+    parameters whose priors are scaled. ``scores`` are of models by name, the fit's own first;
+    ``unit`` says what is left out, or why nothing can be.
+    """
+
+    quantities: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    top_level: Sequence[str] = ()
+    scores: Mapping[str, PatientElpd] = field(default_factory=dict)
+    unit: str = ""
+
+
+def judged_counts(
+    share: xr.DataArray, counts: xr.DataArray, top_level: Sequence[str], unit: str = "patient"
+) -> Judged:
+    """Judge a model of counts (..., class) by draws (chain, draw, ..., class) of shares.
+
+    Beside the model stand two without a sampler: each subgroup alone, and all subgroups as one.
+    """
+    number = counts.to_numpy().astype(float)
+    occupied = number > 0
+    drawn = share.transpose("chain", "draw", *counts.dims).to_numpy().reshape(-1, *number.shape)
+    rows, patients = np.log(drawn[:, occupied]), number[occupied]
+    others = other_scores(number.reshape(-1, number.shape[-1]))
+    scores = {HERE: left_out(rows, patients)} | others
+    return Judged(by_label(share), top_level, scores, unit)
+
+
+def other_scores(counts: np.ndarray) -> dict[str, PatientElpd]:
+    """Scores of models without a sampler of counts (subgroup, class), by the occupied cells."""
+    occupied = counts > 0
+    if occupied.any(axis=1).sum() < 2:
+        return {}
+    together = np.broadcast_to(conjugate(counts.sum(axis=0, keepdims=True)), counts.shape)
+    return {
+        name: left_out_exactly(found[occupied], counts[occupied])
+        for name, found in ((ALONE, conjugate(counts)), (SAME, together))
+    }
+
+
+def by_label(draws: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Every number of a variable (chain, draw, ...) by its name: ``share[liver, low]``."""
+    ordered = draws.transpose("chain", "draw", ...)
+    flat = ordered.to_numpy().reshape(*ordered.shape[:2], -1)
+    return {
+        _named(ordered, place): xr.DataArray(flat[..., place], dims=("chain", "draw"))
+        for place in range(flat.shape[-1])
+    }
+
+
+def _judgement(fit: Fit, judged: Judged) -> FitCard:
+    """Power scaling, and the models compared."""
+    from her2bayes.inference.reweight import power_scaling
+
+    groups, power = fit.tree.children, {}
+    if judged.quantities and {"log_likelihood", "log_prior"} <= set(groups):
+        densities = (groups[name].to_dataset() for name in ("log_likelihood", "log_prior"))
+        power = power_scaling(judged.quantities, *densities, judged.top_level)
+    found = compare(judged.scores).to_dict("records") if judged.scores else []
+    return FitCard(
+        power=[(name, *both) for name, both in power.items()],
+        compared=[{str(name): value for name, value in row.items()} for row in found],
+        unit=judged.unit,
+    )
+
+
+LEAST = 4.0
+"""Difference in log predictive density below which a standard error cannot be trusted (Sivula,
+Magnusson, Matamoros & Vehtari 2020, arXiv 2008.10296): models then predict alike."""
+
+
+def clear(row: Mapping[str, Any]) -> bool:
+    """Tell whether a model predicts clearly worse than the best one."""
+    gap = -float(row["difference"])
+    return gap > max(LEAST, 2 * float(row["difference_std_error"]))
+
+
+def compared_rows(card: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Models that were compared, as text."""
+    return [
+        {
+            "model": str(row["model"]),
+            "elpd": f"{number(row['elpd'], 1)} ({number(row['elpd_std_error'], 1)})",
+            "difference": f"{number(row['difference'], 1)} "
+            f"({number(row['difference_std_error'], 1)})" if row["difference"] else "best",
+            "weight": number(row["stacking_weight"], 2),
+            "k": "exact" if np.isnan(row["pareto_k"]) else number(row["pareto_k"], 2)
+            + (f"; {row['unreliable_patients']:.0f} unreliable" if row["unreliable_patients"]
+               else ""),
+        }
+        for row in card.get("compared", ())
+    ]  # fmt: skip
+
+
+def power_rows(card: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Sensitivity of each quantity to the power of prior and likelihood, as text."""
+    return [
+        {"quantity": name, "prior": number(prior, 3), "likelihood": number(likelihood, 3),
+         "diagnosis": diagnosis(prior, likelihood) or "none"}
+        for name, prior, likelihood in card.get("power", ())
+    ]  # fmt: skip
+
+
+def judgements(cards: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """What a page says of the priors and of the models of all its fits, a line each."""
+    said = (("Prior sensitivity", _priors(cards)), ("Model comparison", _models(cards)))
+    return tuple((name, text) for name, text in said if text)
+
+
+def _priors(cards: Sequence[Mapping[str, Any]]) -> str:
+    known = [card for card in cards if card.get("power")]
+    if not known:
+        return ""
+    moved: dict[str, list[str]] = {}
+    for card in known:
+        said = [diagnosis(*both) for _, *both in card["power"]]
+        for words in dict.fromkeys(filter(None, said)):
+            moved.setdefault(words, []).append(f"{card['title']} ({said.count(words)})")
+    quantities = sum(len(card["power"]) for card in known)
+    some = sum(bool(diagnosis(*both)) for card in known for _, *both in card["power"])
+    found = "; ".join(f"{words} in {', '.join(titles)}" for words, titles in moved.items())
+    return (
+        f"With priors slightly stronger and weaker (power scaling), {some or 'none'} of "
+        f"{quantities} quantities {'moves' if some < 2 else 'move'} noticeably (sensitivity above "
+        f"{THRESHOLD:g})" + (f": {found}." if found else ".")
+    )
+
+
+def _models(cards: Sequence[Mapping[str, Any]]) -> str:
+    known = [card for card in cards if len(card.get("compared", ())) > 1]
+    if not known:
+        return ""
+    worse: dict[str, list[str]] = {}
+    for card in known:
+        for row in filter(clear, card["compared"]):
+            by = f"{number(-row['difference'], 1)}, SE {number(row['difference_std_error'], 1)}"
+            worse.setdefault(str(row["model"]), []).append(f"{card['title']} (by {by})")
+    beaten = worse.pop(HERE, [])
+    rows = [row for card in known for row in card["compared"]]
+    others = ", ".join(dict.fromkeys(row["model"] for row in rows if row["model"] != HERE))
+    k = max(row["pareto_k"] for row in rows if row["model"] == HERE)
+    of = count(len(known), "comparison")
+    parts = [
+        f"The reported model predicts patients who are left out clearly worse than an alternative "
+        f"({others}) in {len(beaten)} of {of}: {'; '.join(beaten)}"
+        if beaten
+        else f"No alternative ({others}) predicts patients who are left out clearly better than "
+        f"the reported model in {of}"
+    ]
+    if worse:
+        said = (f"'{name}' for {'; '.join(titles)}" for name, titles in worse.items())
+        parts.append(f"Predictions are clearly worse with {'; '.join(said)}")
+    parts.append(
+        f"Clearly: log predictive densities differ by more than {LEAST:g} and by more than two "
+        f"standard errors (SE). Largest Pareto k {number(k, 2)}, reliable up to {BAD_PARETO_K:g}"
+    )
+    without = sum(str(card.get("unit", "")).startswith("nothing") for card in cards)
+    if without:
+        parts.append(f"From {count(without, 'other fit')} no patient can be left out")
+    return ". ".join(parts) + "."
+
+
+def fit_card(
+    fit: Fit, title: str, estimates: pd.DataFrame, judged: Judged | None = None
+) -> FitCard:
     """Describe a fit for the page.
 
     ``estimates`` are the rows reported from it: the card carries the worst of their verdicts.
+    ``judged`` is what else it is judged by.
     """
     checks = predictive_checks(fit.tree)
     diagnostics, name, draws = _diagnostics(fit)
     reported = estimates.loc[estimates["fit_id"] == fit.fit_id, "convergence"]
+    more = _judgement(fit, judged or Judged())
     return FitCard(
+        **more,
+        repeated=bool(fit.diagnostics.repeated),
         fit_id=fit.fit_id,
         title=title,
         model=fit.model,

@@ -1,6 +1,7 @@
 r"""A report in Markdown, for people who write papers: the page's own texts, figures as files.
 
-Tables for LaTeX: one file a table, to be read with ``\input``; booktabs, text escaped.
+Tables for LaTeX: one file a table, to be read with ``\input``; booktabs, text escaped. The same
+tables for Typst: one file, texts as strings, which Typst prints as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def study_markdown(page: StudyPage) -> str:
     values = study_values(page)
     parts = [*_head(values["study"], values["summary"], values["notices"])]
     parts += _key_results(values["key_results"])
+    parts += [f"**{name}.** {text(line)}" for name, line in values["judgements"]]
     if values["printed"]:
         counted = [f"{v['count']} {v['label']}" for v in values["quantities"] if v["count"]]
         parts += [text(", ".join(counted) + "."), *_findings(values["findings"])]
@@ -121,16 +123,21 @@ def _head(study: Mapping[str, str], summary: str, notices: Iterable[str]) -> Ite
 def _key_results(topics: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     if topics:
         yield "## Key results"
-        names = ("published", "reproduced", "posterior")
-        rows = [
-            [row["quantity"], *(" ".join(row[name]).strip() for name in names), row["verdict"],
-             row["sensitivity"]]
-            for topic in topics
-            for row in topic["rows"]
-        ]  # fmt: skip
-        heads = ["Quantity", *(name.capitalize() for name in names), "Verdict", "Sensitivity"]
-        yield table(heads, rows, [False] * len(heads))
+        yield table(_KEYS, _key_rows(topics), [False] * len(_KEYS))
     yield from (text(topic["sentence"]) for topic in topics)
+
+
+_NUMBERS = ("published", "reproduced", "posterior")
+_KEYS = ("Quantity", *(name.capitalize() for name in _NUMBERS), "Verdict", "Sensitivity")
+
+
+def _key_rows(topics: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    return [
+        [row["quantity"], *(" ".join(row[name]).strip() for name in _NUMBERS),
+         row["verdict"].replace("_", " "), row["sensitivity"]]
+        for topic in topics
+        for row in topic["rows"]
+    ]  # fmt: skip
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -190,6 +197,7 @@ def _models(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         yield table(["Fit", "fit id", "Convergence", *names], rows, [False] * (3 + len(names)))
         for fit in model["fits"]:
             yield from _checks(fit)
+            yield from _judged(fit)
         priors = dict.fromkeys(pair for fit in model["fits"] for pair in fit["priors"])
         yield _meanings(priors)
 
@@ -205,6 +213,18 @@ def _checks(fit: Mapping[str, Any]) -> Iterable[str]:
         heads = ["Statistic of the counts", "Prior", "Prior P", "Posterior", "Posterior P"]
         rows = [[check[name] for name in names] for check in fit["checks"]]
         yield table(heads, rows, [False] * len(heads))
+
+
+def _judged(fit: Mapping[str, Any]) -> Iterable[str]:
+    title = text(fit["title"])
+    if fit["compared"]:
+        yield f"Models compared, {title}; left out one at a time: one {text(fit['unit'])}."
+        heads = ["Model", "elpd (SE)", "Difference (SE)", "Stacking weight", "Largest Pareto k"]
+        yield table(heads, [list(row.values()) for row in fit["compared"]], [False] * len(heads))
+    if fit["power"]:
+        yield f"Power scaling, {title}."
+        heads = ["Quantity", "Prior", "Likelihood", "Diagnosis"]
+        yield table(heads, [list(row.values()) for row in fit["power"]], [False] * len(heads))
 
 
 def _meanings(pairs: Iterable[tuple[str, str]]) -> str:
@@ -255,8 +275,12 @@ def latex_files(values: Mapping[str, Any]) -> dict[str, str]:
     return files
 
 
+def _caption(view: Mapping[str, Any]) -> str:
+    return ". ".join(part.rstrip(".") for part in (view["title"], view["caption"]) if part) + "."
+
+
 def _latex_table(view: Mapping[str, Any]) -> str:
-    caption = ". ".join(part.rstrip(".") for part in (view["title"], view["caption"]) if part) + "."
+    caption = _caption(view)
     rows = [[cell["text"] for cell in row] for row in view["rows"]]
     columns = view["columns"]
     right = [column["numeric"] for column in columns]
@@ -305,3 +329,68 @@ def escaped(text: str) -> str:
     letters = text.replace("--", "-\N{ZERO WIDTH SPACE}-")  # two hyphens would become a dash
     line = " ".join("".join(_ESCAPED.get(letter, letter) for letter in letters).split())
     return f"{{{line}}}" if line.startswith("[") else line  # after \\ a bracket is an argument
+
+
+TYPST = "tables.typ"
+_TYPST_HEAD = (
+    '// Tables of a report by her2bayes, for Typst 0.12 or newer: #include "tables.typ".\n'
+    "#show figure.where(kind: table): set block(breakable: true)\n"
+    "#set text(size: 8pt)\n"
+)
+
+
+def typst(values: Mapping[str, Any]) -> str:
+    """Every table of a page's values as one Typst text: key results first, evidence last."""
+    found = []
+    if topics := values.get("key_results"):
+        found.append(_typst_table("Key results", _KEYS, _key_rows(topics), "key-results"))
+    for view in values["tables"]:
+        if view["columns"]:
+            rows = [[cell["text"] for cell in row] for row in view["rows"]]
+            right = [column["numeric"] for column in view["columns"]]
+            heads = [column["label"] for column in view["columns"]]
+            found.append(_typst_table(_caption(view), heads, rows, view["name"], right))
+    if values.get("rows"):
+        rows = [evidence_cells(row) for row in values["rows"]]
+        title = f"Published, reproduced and posterior: {values['study']['title']}"
+        found.append(_typst_table(title, EVIDENCE, rows, "evidence"))
+    return "\n".join([_TYPST_HEAD, *found])
+
+
+def _typst_table(
+    caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], label: str,
+    right: Sequence[bool] = (),
+) -> str:  # fmt: skip
+    """One table as a figure; columns of long texts share the width, columns with ``right`` flush.
+
+    Its label is made of letters, digits, hyphens and underscores.
+    """
+    longest = [max([len(name), *(len(row[k]) for row in rows)]) for k, name in enumerate(headings)]
+    widths = ["auto" if n <= _WIDE else f"{min(n, 120)}fr" for n in longest]
+    sides = ["right" if flush else "left" for flush in right or [False] * len(headings)]
+    head = ", ".join(f"strong({_typst_text(name)})" for name in headings)
+    lines = [", ".join(map(_typst_text, row)) + "," for row in rows]
+    return "\n".join(
+        [
+            "#figure(",
+            f"  caption: {_typst_text(caption)},",
+            "  kind: table,",
+            "  table(",
+            f"    columns: ({', '.join(widths)},),",
+            f"    align: ({', '.join(sides)},),",
+            "    stroke: none,",
+            "    table.hline(),",
+            f"    table.header({head}, table.hline(stroke: 0.5pt)),",
+            *(f"    {line}" for line in lines),
+            "    table.hline(),",
+            "  ),",
+            f") <tab-{re.sub(r'[^A-Za-z0-9_-]+', '-', label).strip('-')}>",
+            "",
+        ]
+    )
+
+
+def _typst_text(words: object) -> str:
+    """A string of Typst on one line: nothing in it is a command."""
+    line = str(words).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\t\n\r\f\v]+", " ", line).strip() + '"'

@@ -24,7 +24,7 @@ from her2bayes.inference import convergence
 from her2bayes.inference.convergence import failed
 from her2bayes.page import evidence_view
 from her2bayes.page import key_results as key
-from her2bayes.page.fit_card import PLOT_SIZE
+from her2bayes.page.fit_card import PLOT_SIZE, judgements
 from her2bayes.page.numbers import count
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import (
@@ -87,6 +87,12 @@ class StudyPage:
         return key.key_results(self.study["id"], self.evidence, self.headline, self.stances)
 
     @property
+    def judgements(self) -> tuple[tuple[str, str], ...]:
+        """What is said of the priors and the models of all fits: name and line."""
+        cards = {str(f.get("fit_id")): f for s in (self.cohort, *self.sections) for f in s.fits}
+        return judgements(list(cards.values()))
+
+    @property
     def methods_to_paste(self) -> tuple[str, ...]:
         """A paragraph on what was run, for a paper; then its references, the software first."""
         paragraph = _paragraph(self)
@@ -116,7 +122,7 @@ def _paragraph(page: StudyPage) -> str:
             f"after {chosen['tune']} of adaptation, target acceptance "
             f"{chosen['target_accept']:g}, seed {run['seed']}."
         )
-        if again := sum("best of" in card["diagnostics"].get("Divergences", "") for card in cards):
+        if again := sum(bool(card.get("repeated")) for card in cards):
             said.append(
                 f"For {again} of the fits transitions diverged, so they were sampled again with "
                 "smaller steps."
@@ -207,6 +213,7 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "beside": page.beside,
         "summary": summary(page.evidence),
         "key_results": key.view(page.key_results, fits, anchors),
+        "judgements": page.judgements,
         "printed": printed,
         "verdicts": evidence_view.verdict_counts(page.evidence),
         "quantities": evidence_view.quantity_counts(page.evidence),

@@ -36,7 +36,13 @@ from her2bayes.inference.convergence import MCSE_COLUMNS
 from her2bayes.page.evidence_table import join_unprinted, together
 from her2bayes.page.fit_card import failures
 from her2bayes.page.key_results import FILE as KEY_RESULTS
-from her2bayes.page.markdown import analysis_markdown, latex_files, study_markdown
+from her2bayes.page.markdown import (
+    TYPST,
+    analysis_markdown,
+    latex_files,
+    study_markdown,
+    typst,
+)
 from her2bayes.page.page import (
     AnalysisPage,
     StudyPage,
@@ -316,15 +322,16 @@ def monte_carlo_file(estimates: pd.DataFrame) -> dict[str, str]:
 
 def study_files(page: StudyPage) -> dict[str, str | bytes]:
     """Name -> content of the page, ``report.md``, ``report.docx``, ``key_results.csv``,
-    ``tables/``, ``figures/``.
+    ``tables.typ``, ``tables/``, ``figures/``.
     """
     page = replace(page, beside=True)
     figures = [f for s in (page.cohort, *page.sections) for f in s.figures]
-    found = page.key_results
+    found, values = page.key_results, study_values(page)
     return {
         **({KEY_RESULTS: csv_text(found.frame)} if len(found) else {}),
         **figure_files(figures),
-        **latex_files(study_values(page)),
+        **latex_files(values),
+        TYPST: typst(values),
         "report.md": study_markdown(page),
         WORD: word(page),
         "report.html": render_study(page),

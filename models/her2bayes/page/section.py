@@ -19,7 +19,9 @@ class FitCard(TypedDict, total=False):
     value (R-hat, ESS, E-BFMI, divergences); ``convergence`` is the verdict's text ("converged" or
     "not converged: ..."); ``provenance`` maps a name to a printed value; ``checks`` are the rows of
     the predictive checks, ``warnings`` sentences on those that are rare, ``plots`` pairs of what a
-    plot of the draws shows and its PNG in base 64.
+    plot of the draws shows and its PNG in base 64. ``power`` are quantities with their
+    sensitivities to prior and likelihood, ``compared`` the models that ``unit`` (what is left out)
+    was predicted by, best first, ``repeated`` how often sampling was repeated.
     """
 
     fit_id: str
@@ -33,6 +35,10 @@ class FitCard(TypedDict, total=False):
     checks: Sequence[Mapping[str, str]]
     warnings: Sequence[str]
     plots: Sequence[tuple[str, str]]
+    power: Sequence[tuple[str, float, float]]
+    compared: Sequence[Mapping[str, Any]]
+    unit: str
+    repeated: bool
 
 
 @dataclass(frozen=True)

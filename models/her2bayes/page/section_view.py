@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from her2bayes.inference.convergence import CHAINS_AGREE, CONVERGED
 from her2bayes.page import evidence_view
+from her2bayes.page.fit_card import compared_rows, power_rows
 from her2bayes.page.numbers import count, number
 from her2bayes.page.section import Figure, Section, Table, plain_name
 from her2bayes.page.style import THEME
@@ -270,6 +271,9 @@ def _fit(fit: Mapping[str, Any]) -> dict[str, Any]:
             for name in ("priors", "diagnostics", "provenance")
         },
         **{name: list(fit.get(name, ())) for name in ("checks", "warnings", "plots")},
+        "compared": compared_rows(fit),
+        "power": power_rows(fit),
+        "unit": fit.get("unit", ""),
     }
 
 

@@ -228,7 +228,7 @@ def _shared_section(section: Section, names: Mapping[str, str]) -> Section:
             "provenance": {
                 k: v for k, v in fit.get("provenance", {}).items() if not k.startswith("Data")
             },
-            "checks": (),  # hold observed counts
+            **dict.fromkeys(("checks", "compared", "power"), ()),  # rest on counts of cells
             "warnings": (),
         }
         for fit in section.fits

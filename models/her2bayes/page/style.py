@@ -13,7 +13,9 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from hashlib import sha256
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -97,7 +99,11 @@ _SETTINGS: dict[str, object] = {
 
 
 class Figures:
-    """Figures of an analysis by name: ``fit.figures.survival("her2")`` is a matplotlib Figure."""
+    """Figures of an analysis by name: ``fit.figures.survival("her2")`` is a matplotlib Figure.
+
+    With ``width`` in mm it is made for a column of a journal (85) or for two (170): that wide, no
+    text below 7 pt, panels side by side below each other where there is no room.
+    """
 
     def __init__(self, drawings: Mapping[str, Callable[..., Figure]]) -> None:
         self._drawings = dict(drawings)
@@ -105,9 +111,16 @@ class Figures:
     def __getattr__(self, name: str) -> Callable[..., Figure]:
         """Return the function that draws the figure of this name."""
         try:
-            return self._drawings[name]
+            draw = self._drawings[name]
         except KeyError:
             raise AttributeError(f"no figure '{name}'; there are: {', '.join(self)}") from None
+
+        @wraps(draw)
+        def drawn(*args: Any, width: float | None = None, **options: Any) -> Figure:
+            made = draw(*args, **options)
+            return made if width is None else sized(made, width)
+
+        return drawn
 
     def __iter__(self) -> Any:
         """Iterate over the names of the figures."""
@@ -154,6 +167,152 @@ def new_figure(width: float, height: float, **subplots: Any) -> tuple[Figure, An
 
     figure = Canvas(figsize=(width / 72, height / 72))
     return figure, figure.subplots(**subplots)
+
+
+LEAST_TEXT = 7.0
+"""Smallest text of a figure for a journal, pt."""
+_MM = 72 / 25.4
+_LEAST_PART = 0.3  # of the figure, that axes keep when they give way to text
+_NARROWEST = 150.0  # pt of a panel, below which panels stand below each other
+
+
+def sized(figure: Figure, width: float) -> Figure:
+    """Make a figure ``width`` mm wide without text below ``LEAST_TEXT``; it is changed in place.
+
+    Lines, marks and texts shrink alike; where the text would become too small, it keeps its least
+    size, the figure is higher in proportion, and axes give way until every text is inside.
+    """
+    with drawing():
+        figure.set_dpi(72)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        target = width * _MM
+        panels = _panels(figure)
+        if len(panels) > 1 and target / len(panels) < _NARROWEST:
+            _stack(figure, panels)
+        wide, high = (72 * float(side) for side in figure.get_size_inches())
+        least = min([text.get_fontsize() for text in _texts(figure)], default=LEAST_TEXT)
+        scale = max(min(1.0, target / wide), LEAST_TEXT / least)
+        figure.set_size_inches(target / 72, high * scale / 72)
+        _shrink(figure, scale)
+        for _ in range(3):
+            _thin(figure)
+            _inside(figure)
+    return figure
+
+
+def _texts(figure: Figure, ticks: bool = True) -> list[Any]:
+    """Every text that is drawn, the labels of ``ticks`` among them."""
+    found = [*figure.texts, *(t for legend in figure.legends for t in legend.get_texts())]
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        titles = (getattr(axes, name) for name in ("title", "_left_title", "_right_title"))
+        found += [*titles, *axes.texts]
+        found += legend.get_texts() if legend else []
+        if axes.axison:
+            found += [axes.xaxis.label, axes.yaxis.label]
+        if axes.axison and ticks:
+            found += [*_labels(axes.xaxis), *_labels(axes.yaxis)]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+def _labels(axis: Any) -> list[Any]:
+    """Labels of the ticks of an axis that lie within it."""
+    low, high = sorted(axis.get_view_interval())
+    return [
+        label
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for label in (tick.label1, tick.label2)
+        if label.get_visible() and label.get_text().strip()
+        and low - 1e-9 * abs(low) <= tick.get_loc() <= high + 1e-9 * abs(high)
+    ]  # fmt: skip
+
+
+def _panels(figure: Figure) -> list[Any]:
+    """Axes that stand side by side in one row, from the left; none where they do not."""
+    boxes = {axes: axes.get_position() for axes in figure.axes}
+    row = sorted(figure.axes, key=lambda axes: boxes[axes].x0)
+    apart = all(boxes[a].x1 <= boxes[b].x0 + 1e-6 for a, b in pairwise(row))
+    return row if apart else []
+
+
+def _stack(figure: Figure, panels: Sequence[Any]) -> None:
+    """Put panels below each other, with the labels of the first where they have none."""
+    number = len(panels)
+    wide, high = (float(side) for side in figure.get_size_inches())
+    boxes = [axes.get_position() for axes in panels]
+    edges = [0.0, *(boxes[k].x0 - 8 / (72 * wide) for k in range(1, number)), 1.0]
+    widest = max(b - a for a, b in pairwise(edges))
+    labels = [text.get_text() for text in panels[0].get_yticklabels()]
+    told = {text: text.get_position() for text in figure.texts}
+    for place, (axes, box) in enumerate(zip(panels, boxes, strict=True)):
+        above, left = number - 1 - place, edges[place]
+
+        def moved(x: float, y: float, left: float = left, above: int = above) -> Any:
+            return (x - left) / widest, (y + above) / number
+
+        corner = moved(box.x0, box.y0)
+        axes.set_position((*corner, box.width / widest, box.height / number))
+        for text in (t for t, at in told.items() if left <= at[0] < edges[place + 1]):
+            text.set_position(moved(*told[text]))
+        bare = not any(text.get_text() for text in axes.get_yticklabels())
+        if place and bare and any(labels) and axes.get_ylim() == panels[0].get_ylim():
+            axes.set_yticks(panels[0].get_yticks(), labels)
+    figure.set_size_inches(wide * widest, high * number)
+
+
+def _shrink(figure: Figure, scale: float) -> None:
+    from matplotlib.collections import Collection
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.text import Annotation
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if labels := _labels(axis):
+                size = max(LEAST_TEXT, labels[0].get_fontsize() * scale)
+                axis.set_tick_params(which="both", labelsize=size)
+    for text in _texts(figure, ticks=False):
+        text.set_fontsize(max(LEAST_TEXT, text.get_fontsize() * scale))
+        if isinstance(text, Annotation) and text.anncoords == "offset points":
+            across, up = text.xyann
+            text.xyann = scale * across, scale * up
+    for line in figure.findobj(Line2D):
+        line.set_linewidth(line.get_linewidth() * scale)
+        line.set_markersize(line.get_markersize() * scale)
+    for mark in figure.findobj(Collection):
+        widths: Any = mark.get_linewidth()
+        mark.set_linewidth([one * scale for one in widths])
+    for patch in figure.findobj(Patch):
+        patch.set_linewidth(patch.get_linewidth() * scale)
+
+
+def _thin(figure: Figure) -> None:
+    """Leave out every second label of an axis whose labels meet."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in _labels(axes.xaxis)]
+        if any(a.x1 > b.x0 - 1 for a, b in pairwise(sorted(boxes, key=lambda box: box.x0))):
+            ticks = dict(zip(axes.get_xticks(), (t.get_text() for t in axes.get_xticklabels()),
+                             strict=False))  # fmt: skip
+            kept = [tick for tick, text in ticks.items() if text.strip()][::2]
+            axes.set_xticks(kept, [ticks[tick] for tick in kept])
+
+
+def _inside(figure: Figure) -> None:
+    """Make all axes smaller until no text crosses an edge of the figure."""
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in _texts(figure)]
+    size = figure.bbox.size
+    low = [max([0.0, *(1 - box.min[k] for box in boxes)]) / size[k] for k in (0, 1)]
+    high = [max([0.0, *(box.max[k] - size[k] + 1 for box in boxes)]) / size[k] for k in (0, 1)]
+    part = [1 - a - b for a, b in zip(low, high, strict=True)]
+    if min(part) < _LEAST_PART:
+        return
+    for axes in figure.axes:
+        box = axes.get_position()
+        corner = [a + p * x for a, p, x in zip(low, part, box.min, strict=True)]
+        axes.set_position((*corner, box.width * part[0], box.height * part[1]))
 
 
 def svg(*figures: Figure, key: Figure | None = None) -> str:

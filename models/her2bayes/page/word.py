@@ -39,7 +39,7 @@ def word(page: StudyPage) -> bytes:
     if len(found):
         made.add_heading("Key results", 1)
         _table(made, found.short)
-        for topic, sentence in found.topics():
+        for topic, sentence in (*found.topics(), *page.judgements):
             paragraph = made.add_paragraph()
             paragraph.add_run(f"{topic}. ").bold = True
             paragraph.add_run(sentence)

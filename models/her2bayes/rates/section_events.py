@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from her2bayes.classical.proportions import interval as share_interval
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.adverse_events import ANY
 from her2bayes.inference.convergence import CONVERGED
-from her2bayes.page.fit_card import exact_card, fit_card, worst
+from her2bayes.inference.predictive import conjugate, left_out_exactly
+from her2bayes.page.fit_card import (
+    SAME,
+    Judged,
+    by_label,
+    exact_card,
+    fit_card,
+    judged_counts,
+    worst,
+)
 from her2bayes.page.numbers import count, interval, p_value, probability
 from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.rates import figures
@@ -20,6 +31,7 @@ from her2bayes.results.fitted import Figures
 
 if TYPE_CHECKING:
     import matplotlib.figure
+    import xarray as xr
 
     from her2bayes.evidence.printed.adverse_events import AdverseEvents
     from her2bayes.inference.fit import Fit
@@ -241,9 +253,39 @@ def _external(compared: pd.DataFrame | None) -> Iterator[Table]:
     yield Table("Compared with other studies", pd.DataFrame(rows).fillna(""), caption)
 
 
+_ANSWER = "patient's answer on one event (did it occur; if so, was it severe)"
+_TOGETHER = "one rate for all events"
+
+
+def judged(fit: Fit, counts: xr.Dataset) -> Judged:
+    """What a model of events is judged by: one answer of a patient left out.
+
+    An event that occurred has a second answer where its severe cases are counted.
+    """
+    from xarray import concat
+
+    severe_of = counts.get("severe_of", counts["any"])
+    yes = concat([counts["any"], counts["severe"]], "stage").drop_vars("body_system")
+    of = concat([counts["patients"], severe_of], "stage").drop_vars("body_system")
+    table = concat([yes.where(of > 0, 0), (of - yes).where(of > 0, 0)], "answer")
+    table = table.transpose("stage", "event", "answer")
+    rate = fit.posterior["rate"].drop_vars("stage")
+    share = concat([rate, 1 - rate], "answer")
+    found = judged_counts(share, table, ("mu", "tau_system", "tau_event"), _ANSWER)
+    number = table.to_numpy().astype(float)
+    together = [np.broadcast_to(conjugate(n.sum(0, keepdims=True)), n.shape) for n in number]
+    occupied = number > 0
+    scores = {name: one for name, one in found.scores.items() if name != SAME}
+    scores[_TOGETHER] = left_out_exactly(np.stack(together)[occupied], number[occupied])
+    rates = (fit.posterior["rate"].isel(stage=0, drop=True), fit.posterior["rate_severe"])
+    named = {name: draws for one in rates for name, draws in by_label(one).items()}
+    return replace(found, quantities=named, scores=scores)
+
+
 def _cards(fit: OneArm) -> Iterator[FitCard]:
     if fit.fit is not None:
-        yield fit_card(fit.fit, "Adverse events", fit.estimates())
+        told = judged(fit.fit, fit.data.counts)
+        yield fit_card(fit.fit, "Adverse events", fit.estimates(), told)
     if fit.data.whole:
         yield exact_card(whole_fit(fit.data), "Any adverse event", {"share": "Beta(1, 1)"})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from her2bayes.classical.proportions import interval as share_interval
@@ -12,7 +13,17 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand
 from her2bayes.inference.convergence import CONVERGED
 from her2bayes.inference.fit import ExactFit
-from her2bayes.page.fit_card import exact_card, fit_card, worst
+from her2bayes.inference.predictive import leave_one_out
+from her2bayes.page.fit_card import (
+    HERE,
+    Judged,
+    by_label,
+    exact_card,
+    fit_card,
+    judged_counts,
+    other_scores,
+    worst,
+)
 from her2bayes.page.numbers import count, interval, number, p_value, probability
 from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.rates import figures
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from her2bayes.evidence.printed.responses import Rest
+    from her2bayes.inference.fit import Fit
     from her2bayes.rates.borrowed_rates import Borrowing
     from her2bayes.rates.draws import Part
     from her2bayes.rates.responses import Best, Levels, ResponseData
@@ -317,6 +329,31 @@ def _alt(panels: Mapping[str, list[figures.Row]]) -> str:
     return ". ".join(parts) + "."
 
 
+def judged(fit: Fit, counts: xr.Dataset) -> Judged:
+    """What a model of responders is judged by: each patient's response left out.
+
+    Given the rates, a level is exchangeable with the probability ``together`` that all its patients
+    say; of the others this leaves 1 / sum over both of probability / density of the one.
+    """
+    draws, order = fit.posterior, ("chain", "draw", "subgroup")
+    together, first, second = (
+        draws[name].transpose(*order).to_numpy() for name in ("together", "rate_together",
+                                                              "rate_alone")
+    )  # fmt: skip
+    of_class = [
+        -np.log(together / one + (1 - together) / other)
+        for one, other in ((first, second), (1 - first, 1 - second))
+    ]
+    yes, of = (counts[name].to_numpy().astype(float) for name in ("responders", "patients"))
+    number = np.stack([yes, of - yes], axis=1)
+    occupied = number > 0
+    rows = np.stack(of_class, axis=-1).reshape(-1, *number.shape)[:, occupied]
+    scores = {HERE: leave_one_out(rows, number[occupied])} | other_scores(number)
+    rate = draws["together"] * draws["rate_together"]
+    rate = (rate + (1 - draws["together"]) * draws["rate_alone"]).rename("rate")
+    return Judged(by_label(rate), ("mu", "tau"), scores, "patient")
+
+
 def _cards(fit: Responses) -> Iterator[FitCard]:
     for levels in fit.levels:
         label = fit.data.labels.get(levels.factor, levels.factor)
@@ -324,10 +361,12 @@ def _cards(fit: Responses) -> Iterator[FitCard]:
         if isinstance(levels.fit, ExactFit):
             yield exact_card(levels.fit, title)
         else:
-            yield fit_card(levels.fit, title, fit.estimates())
+            told = judged(levels.fit, levels.counts)
+            yield fit_card(levels.fit, title, fit.estimates(), told)
     for one in fit.best:
         label = fit.data.labels.get(one.factor, ALL)
-        yield fit_card(one.fit, f"Best response: {label}", fit.estimates())
+        shares = judged_counts(one.fit.posterior["share"], one.counts, ("baseline", "tau", "raw"))
+        yield fit_card(one.fit, f"Best response: {label}", fit.estimates(), shares)
     for borrowed in fit.borrowings:
         priors = {
             "rate, initial": "Beta(1, 1)",

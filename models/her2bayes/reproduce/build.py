@@ -432,9 +432,9 @@ def report(
 
     ``report.html`` (and the same as ``report.md``, its answers as ``report.docx``),
     ``estimates.csv`` (columns of the evidence table), ``classical.csv``, ``checks.csv``
-    (predictive checks), ``monte_carlo.csv``, ``figures/`` as SVG, ``tables/`` for LaTeX, ``fits/``
-    that ``load_fit`` reads, and ``run.json`` (versions, seed, settings, digests). All appear
-    together or not at all.
+    (predictive checks), ``monte_carlo.csv``, ``figures/`` as SVG, ``tables/`` for LaTeX,
+    ``tables.typ`` for Typst, ``fits/`` that ``load_fit`` reads, and ``run.json`` (versions, seed,
+    settings, digests). All appear together or not at all.
 
     ``title`` heads the page; ``tables`` are further ones by the name of their file; ``command`` is
     what a script was asked, for the page's record. With ``suppress_below`` counts from 1 to one

@@ -33,7 +33,7 @@ OUTPUTS = frozenset({"out_folder", "out_file", "kept"})
 _SHOWN = frozenset({"json", "debug", "help"})
 _NAMED = frozenset({"study", "map_", "coords"})
 """Parameters that name inputs in text: a study, a column map, ARM=FILE."""
-_DERIVED = frozenset({".svg", ".tex"})
+_DERIVED = frozenset({".svg", ".tex", ".typ"})
 """Drawn or set from files beside them: no record of their own."""
 _DEFAULT_STUDIES = ("shi2023", "ni2025")
 

@@ -21,14 +21,13 @@ replicate is computed like that of the data.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from her2bayes.bayes.prior import complete
 from her2bayes.classical.survival import survival_at
@@ -36,7 +35,15 @@ from her2bayes.errors import BadInput, Fault
 from her2bayes.evidence.patients.survival_cells import cut_points, exit_counts, survival_cells
 from her2bayes.evidence.simulate import event_times
 from her2bayes.inference import fit
-from her2bayes.inference.predictive import INFORMATIVE, commonest, tail
+from her2bayes.inference.predictive import (
+    INFORMATIVE,
+    PatientElpd,
+    commonest,
+    compare,
+    leave_one_out,
+    tail,
+    total,
+)
 from her2bayes.survival.analysis import Analysis
 from her2bayes.survival.doors import Specification
 from her2bayes.survival.piecewise import OWN, log_hazard
@@ -185,25 +192,6 @@ def predictive_check(result: Analysis, factor: str, seed: int) -> pd.DataFrame:
 
 
 Say = Callable[[str], None]
-BAD_PARETO_K = 0.7
-
-
-@dataclass(frozen=True)
-class PatientElpd:
-    """Expected log predictive density of patients left out one at a time.
-
-    ``elpd`` and ``std_error`` are sums over patients, ``effective`` the effective number of
-    parameters, ``pareto_k`` the largest k, ``unreliable`` the patients whose k exceeds 0.7;
-    ``by_row`` the value of each row of the ExitCounts (or history) and ``patients`` its number.
-    """
-
-    elpd: float
-    std_error: float
-    effective: float
-    pareto_k: float
-    unreliable: float
-    by_row: np.ndarray
-    patients: np.ndarray
 
 
 def log_density(log_hazard: xr.DataArray, exits: pd.DataFrame) -> np.ndarray:
@@ -258,22 +246,7 @@ def _group_index(
 
 def patient_elpd(log_hazard: xr.DataArray, exits: pd.DataFrame) -> PatientElpd:
     """Leave-one-patient-out elpd of one model from its draws and the ExitCounts."""
-    from arviz_stats.base import array_stats
-
-    density, patients = by_patient(log_density(log_hazard, exits), exits)
-    weight, pareto_k = array_stats.psislw(density.T)
-    by_row = logsumexp(weight + density.T, axis=1)
-    plain = logsumexp(density, axis=0) - np.log(len(density))
-    elpd, error = _total(by_row, patients)
-    return PatientElpd(
-        elpd=elpd,
-        std_error=error,
-        effective=float(patients @ (plain - by_row)),
-        pareto_k=float(np.max(pareto_k)),
-        unreliable=float(patients[pareto_k > BAD_PARETO_K].sum()),
-        by_row=by_row,
-        patients=patients,
-    )
+    return leave_one_out(*by_patient(log_density(log_hazard, exits), exits))
 
 
 def by_patient(density: np.ndarray, exits: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -286,57 +259,6 @@ def by_patient(density: np.ndarray, exits: pd.DataFrame) -> tuple[np.ndarray, np
     for row, history in enumerate(number):
         summed[:, history] += density[:, row]
     return summed, patients[first]
-
-
-def _total(by_row: np.ndarray, patients: np.ndarray) -> tuple[float, float]:
-    number = float(patients.sum())
-    mean = float(patients @ by_row) / number
-    variance = max(float(patients @ (by_row - mean) ** 2) / number, 0.0)
-    return mean * number, float(np.sqrt(number * variance))
-
-
-def compare(models: Mapping[str, PatientElpd]) -> pd.DataFrame:
-    """Table of models, best first: elpd, its difference to the best with error, stacking weight.
-
-    All must have been scored on the same ExitCounts.
-    """
-    sizes = {name: len(score.by_row) for name, score in models.items()}
-    if len(set(sizes.values())) != 1:
-        raise BadInput(Fault("models scored on different patients cannot be compared", value=sizes))
-    best = max(models, key=lambda name: models[name].elpd)
-    weights = stacking_weights(list(models.values()))
-    rows = []
-    for (name, score), weight in zip(models.items(), weights, strict=True):
-        difference, error = _total(score.by_row - models[best].by_row, score.patients)
-        rows.append(
-            {
-                "model": name,
-                "elpd": score.elpd,
-                "elpd_std_error": score.std_error,
-                "difference": difference,
-                "difference_std_error": error,
-                "effective_parameters": score.effective,
-                "stacking_weight": float(weight),
-                "pareto_k": score.pareto_k,
-                "unreliable_patients": score.unreliable,
-            }
-        )
-    return pd.DataFrame(rows).sort_values("elpd", ascending=False, ignore_index=True)
-
-
-def stacking_weights(scores: Sequence[PatientElpd]) -> np.ndarray:
-    """Weights of the mixture of predictive densities that predicts left-out patients best."""
-    density = np.stack([score.by_row for score in scores], axis=1)
-    patients = scores[0].patients
-    if len(scores) == 1:
-        return np.ones(1)
-
-    def loss(free: np.ndarray) -> float:
-        weight = softmax(np.append(free, 0.0))
-        return -float(patients @ logsumexp(density, b=weight, axis=1)) / float(patients.sum())
-
-    found = minimize(loss, np.zeros(len(scores) - 1), method="Nelder-Mead", options={"xatol": 1e-4})
-    return np.asarray(softmax(np.append(found.x, 0.0)))
 
 
 def without_group(cells: xr.Dataset, factor: str, level: str) -> xr.Dataset:
@@ -359,7 +281,7 @@ def log_predictive(log_hazard: xr.DataArray, exits: pd.DataFrame) -> tuple[float
     For patients who were not in the fit (leave-one-group-out): no importance sampling is needed.
     """
     density, patients = by_patient(log_density(log_hazard, exits), exits)
-    return _total(logsumexp(density, axis=0) - np.log(len(density)), patients)
+    return total(logsumexp(density, axis=0) - np.log(len(density)), patients)
 
 
 def compare_models(

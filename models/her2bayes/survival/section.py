@@ -11,16 +11,19 @@ from her2bayes.classical import survival as km
 from her2bayes.estimand import parse
 from her2bayes.evidence.patients.survival_cells import at_risk
 from her2bayes.page.cohort import flow_figure, left_out_flow
-from her2bayes.page.fit_card import fit_card
+from her2bayes.page.fit_card import HERE, Judged, fit_card
 from her2bayes.page.numbers import count, interval, number, p_value, probability, survival_time
 from her2bayes.page.report import Part
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import HIDDEN, SHARED, conceal, survival_counts
 from her2bayes.survival import drawings
 from her2bayes.survival.analysis import Analysis
+from her2bayes.survival.comparison import patient_elpd
 from her2bayes.survival.doors import MODELS
 from her2bayes.survival.estimates import given_entry, pairs
 from her2bayes.survival.figures import endpoint_name
+from her2bayes.survival.piecewise import log_hazard
+from her2bayes.survival.survival import TOP_LEVEL
 
 TOLD = ("median", "association", "hazard_ratio")  # kinds of classical numbers in the terminal
 FEW = 10  # patients at risk; below, a Kaplan–Meier step is over a tenth
@@ -146,8 +149,32 @@ def section(
         paragraphs=_paragraphs(result, reported, below),
         figures=tuple(found),
         tables=(_main_table(result), *more),
-        fits=(fit_card(result.fit, "Survival", result.estimates),),
+        fits=(fit_card(result.fit, "Survival", result.estimates, judged(result, shared)),),
     )
+
+
+_MOST_SCALED = 12  # hazard ratios whose power sensitivity is on the card
+_SCORED = 1000  # draws of the score of patients left out
+
+
+def judged(result: Analysis, shared: bool = False) -> Judged:
+    """What a model of hazards is judged by: each patient's follow-up left out, given the others.
+
+    No other model stands beside it: one without a sampler has no smooth hazard, so that a
+    difference would not tell hazards from subgroups. ``fit.compare_models()`` refits others.
+    """
+    if shared:
+        return Judged()
+    if result.specification.own is not None:
+        return Judged(unit="nothing: of a model of one's own, see fit.elpd")
+    draws = result.fit.posterior
+    every = max(1, draws.sizes["chain"] * draws.sizes["draw"] // _SCORED)
+    some = draws.isel(draw=slice(None, None, every))
+    scores = {HERE: patient_elpd(log_hazard(some, result.cells), result.exits)}
+    asked = [parse(text) for text in result.estimates["estimand"] if text.startswith("hazard_r")]
+    ratios = result.draws(asked[:_MOST_SCALED], "posterior")
+    names = [str(name) for name in draws.data_vars if str(name).startswith(TOP_LEVEL)]
+    return Judged({str(name): one for name, one in ratios.items()}, names, scores, "patient")
 
 
 def _cohort_table(result: Analysis) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from her2bayes.sensitivity.target import Drawn, Target
 from her2bayes.survival import survival_borrowing
 from her2bayes.survival.draws import draws as draws_of
 from her2bayes.survival.draws import faults
-from her2bayes.survival.survival import DEFAULT_PRIORS, build
+from her2bayes.survival.survival import DEFAULT_PRIORS, TOP_LEVEL, build
 
 if TYPE_CHECKING:
     from her2bayes.evidence.patients.follow_up import FollowUp
@@ -213,16 +213,15 @@ def specification(target: Target, of: Scenario) -> fit.Specification:
     options = data["options"][
         str(of.get(MODEL, data["model"])), str(of.get(CROSSED, data["crossed"]))
     ]
-    top = ("reference_log_hazard", "smoothing", "spread", "log_hazard_ratio", "interaction")
     cells = scenario_cells(target, of)
-    scales = tuple(n for n in _names(cells, data["factors"]) if n.startswith(top))
+    scales = tuple(n for n in _names(cells, data["factors"]) if n.startswith(TOP_LEVEL))
     scales += tuple(f"frailty_{name}" for name in data["frailty"])
     weight, external = _borrowed(target, of)
     if not weight:
-        return fit.Specification(build, cells, priors, options, (*top, *scales))
+        return fit.Specification(build, cells, priors, options, (*TOP_LEVEL, *scales))
     both = {"own": cells, "external": external}
     chosen = {**options, "power": weight}
-    return fit.Specification(survival_borrowing.build, both, priors, chosen, (*top, *scales))
+    return fit.Specification(survival_borrowing.build, both, priors, chosen, (*TOP_LEVEL, *scales))
 
 
 def _borrowed(target: Target, of: Scenario) -> tuple[float, xr.Dataset]:

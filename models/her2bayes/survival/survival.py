@@ -81,6 +81,9 @@ DEFAULT_PRIORS = {
     ),
 }
 
+TOP_LEVEL = ("reference_log_hazard", "smoothing", "spread", "log_hazard_ratio", "interaction")
+"""How the parameters begin whose priors are power-scaled."""
+
 NOBODY = 1e-100  # person-months of a cell nobody entered: adds nothing, keeps the gradient finite
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
@@ -429,3 +430,27 @@ def contrast_rows(matrices: Sequence[Matrix], factor: str, most: int = 4) -> lis
         for a, b in compared
     ]  # fmt: skip
     return summarise(matrices, lines) if lines else []
+
+
+def pair_likelihood(posterior: xr.Dataset, counts: xr.Dataset) -> xr.Dataset:
+    """Log likelihood of each kind of pair that occurs: its count times its log probability.
+
+    Returns ``pairs`` (chain, draw, pair), the multinomial's but for a constant.
+    """
+    flow = posterior["primary_share"] * posterior["transition"]
+    holds = counts["incidence"].astype(float)
+    terms: list[xr.DataArray] = []
+    names: list[str] = []
+    for s, a, b in zip(*np.nonzero(counts["counts"].to_numpy()), strict=True):
+        stratum, first, second = (
+            str(counts[dim].to_numpy()[place])
+            for dim, place in (("stratum", s), ("primary_reading", a), ("recurrence_reading", b))
+        )
+        rows = holds.sel(reading=first, drop=True).rename(her2="her2_primary")
+        inside = (flow.sel(stratum=stratum, drop=True) * rows).sum("her2_primary")
+        share = (inside * holds.sel(reading=second, drop=True)).sum("her2")
+        number = int(counts["counts"].to_numpy()[s, a, b])
+        terms.append(share.copy(data=number * np.log(share.to_numpy())))
+        names.append(f"{stratum}: {first} -> {second}")
+    found = xr.concat(terms, "pair").assign_coords(pair=names)
+    return found.transpose("chain", "draw", "pair").to_dataset(name="pairs")

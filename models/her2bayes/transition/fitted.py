@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -34,7 +33,15 @@ from her2bayes.transition.assay import read_rows
 from her2bayes.transition.assay_error import has_prior
 from her2bayes.transition.cohort import By, CohortTransitions, Pairs
 from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
-from her2bayes.transition.draws import TRUE_CLASSES, Line, Matrix, draws, levels, summarise
+from her2bayes.transition.draws import (
+    TRUE_CLASSES,
+    Line,
+    Matrix,
+    draws,
+    levels,
+    pair_likelihood,
+    summarise,
+)
 from her2bayes.transition.rows import ROW_PRIORS
 
 if TYPE_CHECKING:
@@ -584,27 +591,3 @@ def _of_study(study: Study, how: paper.Specification, say: Say) -> FittedFacts:
     }
     evidence = paper.evidence(study, result)
     return FittedFacts(study.title, result, evidence, about, cohort_section(study))
-
-
-def pair_likelihood(posterior: xr.Dataset, counts: xr.Dataset) -> xr.Dataset:
-    """Log likelihood of each kind of pair that occurs: its count times its log probability.
-
-    Returns ``pairs`` (chain, draw, pair), the multinomial's but for a constant.
-    """
-    flow = posterior["primary_share"] * posterior["transition"]
-    holds = counts["incidence"].astype(float)
-    terms: list[xr.DataArray] = []
-    names: list[str] = []
-    for s, a, b in zip(*np.nonzero(counts["counts"].to_numpy()), strict=True):
-        stratum, first, second = (
-            str(counts[dim].to_numpy()[place])
-            for dim, place in (("stratum", s), ("primary_reading", a), ("recurrence_reading", b))
-        )
-        rows = holds.sel(reading=first, drop=True).rename(her2="her2_primary")
-        inside = (flow.sel(stratum=stratum, drop=True) * rows).sum("her2_primary")
-        share = (inside * holds.sel(reading=second, drop=True)).sum("her2")
-        number = int(counts["counts"].to_numpy()[s, a, b])
-        terms.append(share.copy(data=number * np.log(share.to_numpy())))
-        names.append(f"{stratum}: {first} -> {second}")
-    found = xr.concat(terms, "pair").assign_coords(pair=names)
-    return found.transpose("chain", "draw", "pair").to_dataset(name="pairs")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from her2bayes.estimand import parse
 from her2bayes.page import style
-from her2bayes.page.fit_card import fit_card
+from her2bayes.page.fit_card import Judged, fit_card
 from her2bayes.page.numbers import count, interval, number, p_value, probability
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.transition import figures
@@ -233,8 +233,16 @@ def section(result: Result) -> Section:
         paragraphs=tuple(paragraphs(result)),
         figures=tuple(drawn),
         tables=tuple(tables),
-        fits=tuple(fit_card(fit, title, result.estimates) for title, fit in result.fits.items()),
+        fits=tuple(
+            fit_card(fit, title, result.estimates, Judged(unit=_NOBODY))
+            for title, fit in result.fits.items()
+        ),
     )
+
+
+_NOBODY = (
+    "nothing: the paper prints sums over patients, which every draw meets, and no patient's pair"
+)
 
 
 def _where(result: Result, analysis: TableAnalysis) -> str:

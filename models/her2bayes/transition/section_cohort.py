@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from her2bayes.inference.predictive import leave_one_out
 from her2bayes.page.cohort import flow_figure
 from her2bayes.page.evidence_table import join_unprinted
-from her2bayes.page.fit_card import fit_card
+from her2bayes.page.fit_card import HERE, Judged, by_label, fit_card, other_scores
 from her2bayes.page.numbers import count, interval, probability
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.shared import HIDDEN, SHARED, conceal_flow
 from her2bayes.transition.assay_error import NOT_IDENTIFIED
 from her2bayes.transition.cohort import ALL, SINGLE, CohortTransitions
-from her2bayes.transition.draws import shared
+from her2bayes.transition.draws import pair_likelihood, shared
 from her2bayes.transition.section import (
     alluvial_figure,
     classical_table,
@@ -29,6 +30,9 @@ from her2bayes.transition.section import (
 )
 
 if TYPE_CHECKING:
+    import xarray as xr
+
+    from her2bayes.inference.fit import Fit
     from her2bayes.transition.cohort import Pairs
     from her2bayes.transition.draws import Matrix
 
@@ -114,8 +118,35 @@ def pairs_section(result: CohortTransitions, below: int = 0) -> Section:
         paragraphs=_paragraphs(result, overall, bool(below)),
         figures=tuple(figures),
         tables=tuple(tables),
-        fits=tuple(fit_card(fit, title, result.estimates) for title, fit in result.fits.items()),
+        fits=tuple(
+            fit_card(
+                fit,
+                title,
+                result.estimates,
+                Judged() if place or below else judged(fit, result.pairs.overall),
+            )
+            for place, (title, fit) in enumerate(result.fits.items())
+        ),
     )
+
+
+def judged(fit: Fit, pairs: xr.Dataset) -> Judged:
+    """What a model of pairs is judged by: each pair left out, given the other pairs.
+
+    Models without a sampler stand beside it where every reading is of one class.
+    """
+    if not {"primary_share", "transition"} <= set(fit.posterior):
+        return Judged(unit="nothing: the model has no shares of pairs")
+    counts = pairs["counts"].transpose("stratum", "primary_reading", "recurrence_reading")
+    number = counts.to_numpy().astype(float)
+    patients = number[number > 0]
+    rows = pair_likelihood(fit.posterior, pairs)["pairs"].to_numpy()
+    rows = rows.reshape(-1, rows.shape[-1]) / patients
+    scores = {HERE: leave_one_out(rows, patients)}
+    if (pairs["incidence"].to_numpy().sum(axis=-1) == 1).all():
+        scores |= other_scores(number.reshape(len(number), -1))
+    top_level = ("centre", "deviation_sd", "primary_share")
+    return Judged(by_label(fit.posterior["transition"]), top_level, scores, "pair of readings")
 
 
 def _is_level(matrix: Matrix, factor: str, reading: str) -> bool:

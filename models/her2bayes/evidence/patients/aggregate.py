@@ -27,6 +27,7 @@ ALL = "all"
 MOST_LEVELS = 5000
 By = str | Sequence[str] | Mapping[str, Sequence[str] | None]
 _READ = "reading that is counted"
+_VALUE = "value_"
 _DIMS = ("her2", "reading", "subgroup", "stratum")
 
 
@@ -67,6 +68,38 @@ def status_counts(
         cells[grid.kept].rename(columns={_READ: "reading"}), grid.levels, known,
         no_tissue=no_tissue, level_not_known=grid.not_known, level_not_asked=grid.not_asked,
     )  # fmt: skip
+
+
+def described(
+    source: Any, columns: Sequence[str], classes: Sequence[str] | None = None, *, her2: str = ""
+) -> dict[str, pd.DataFrame]:
+    """Patients by HER2 class and value of each numeric column, in one pass a column.
+
+    One frame a column: ``her2``, ``value`` (NaN where missing), ``patients``. Readings of several
+    classes are not in it. Raises ``BadInput`` for a value that is no number.
+    """
+    patients = _patients(source)
+    column = _which(patients, her2)
+    known = tuple(classes or patients.classes)
+    _check_columns(patients, [*columns, column])
+    found, faults = {}, []
+    for name in columns:
+        cells = _cells(patients, {_READ: column, _VALUE: name})
+        cells, _ = _readings(cells, patients, {_READ: column}, known, patients.cohort is None)
+        value = pd.to_numeric(cells[_VALUE].where(cells[_VALUE] != ""), errors="coerce")
+        finite = np.isfinite(value.to_numpy(float))
+        wrong = cells.loc[~finite & (cells[_VALUE] != ""), _VALUE]
+        faults += [
+            Fault("no number, so the column cannot be described", file=patients.file,
+                  row=_first_row(patients, name, text), column=name, value=text,
+                  remedy="leave it empty where it is not known, or give the column in by=")
+            for text in list(dict.fromkeys(wrong))[:1]
+        ]  # fmt: skip
+        frame = pd.DataFrame({"her2": cells[_READ], "value": value, "patients": cells["count"]})
+        frame = frame[frame["her2"].isin(known)].reset_index(drop=True)
+        found[name] = frame
+    raise_if(faults)
+    return found
 
 
 def status_cells(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from her2bayes.errors import BadInput, Fault, nearest, suggestion
-from her2bayes.evidence.delimited import layout, records
+from her2bayes.evidence.delimited import layout, or_a_study, records
 from her2bayes.evidence.printed.number import (
     count,
     fits_percentage,
@@ -54,6 +54,7 @@ def read_text(file: Path) -> str | Fault:
             problem = "not a regular file" if file.exists() else "file is missing"
             problem = "a folder where a file should be" if file.is_dir() else problem
             remedy = f"put a file {file.name} there; an example: bash scripts/run new_study NAME"
+            remedy += or_a_study(file)
             return Fault(problem, file=file, remedy=remedy)
         if file.stat().st_size > MAX_BYTES:
             size = f"{file.stat().st_size / 1e6:.0f} MB"
