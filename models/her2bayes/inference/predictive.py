@@ -266,6 +266,6 @@ def stacking_weights(scores: Sequence[PatientElpd]) -> np.ndarray:
         loss, np.full(number, 1 / number), jac=True, method="SLSQP", bounds=[(0, 1)] * number,
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-12},
-    )  # fmt: skip
+    )  # type: ignore[call-overload]  # fmt: skip
     weight = np.clip(found.x, 0, 1)
     return np.asarray(weight / weight.sum())

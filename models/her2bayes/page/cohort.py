@@ -85,10 +85,11 @@ def table_one(
             found.append(inside)
     for name, frame in (described or {}).items():
         rows += _of_numbers(frame, classes, labels.get(name, name))
-    heads, named = everybody if everybody is not None or not found else found[0], {}
-    if everybody is not None or all(
-        (one == heads).all() for one in found
-    ):  # else each factor has patients of its own
+    heads = everybody if everybody is not None else (found[0] if found else None)
+    named: dict[str, str] = {}
+    # without a table of all patients each factor may have patients of its own
+    shared = everybody is not None or all((one == heads).all() for one in found)
+    if heads is not None and shared:
         numbers = [f"n{SPACE}={SPACE}{n}" for n in (*heads, heads.sum())]
         named = {name: f"{name}, {n}" for name, n in zip(
             (*(f"HER2-{c}" for c in classes), "All"), numbers, strict=True)}  # fmt: skip

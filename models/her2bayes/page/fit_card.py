@@ -346,8 +346,10 @@ def _judgement(fit: Fit, judged: Judged) -> FitCard:
 
     groups, power = fit.tree.children, {}
     if judged.quantities and {"log_likelihood", "log_prior"} <= set(groups):
-        densities = (groups[name].to_dataset() for name in ("log_likelihood", "log_prior"))
-        power = power_scaling(judged.quantities, *densities, judged.top_level)
+        likelihood, log_prior = (
+            groups[name].to_dataset() for name in ("log_likelihood", "log_prior")
+        )
+        power = power_scaling(judged.quantities, likelihood, log_prior, judged.top_level)
     found = compare(judged.scores).to_dict("records") if judged.scores else []
     return FitCard(
         power=[(name, *both) for name, both in power.items()],

@@ -285,7 +285,7 @@ class SharesFit(Synthesis):
         for study in self.names:
             kept = design(self.cells)
             of = self.cells["study"].values[kept["row_of"].values] == study
-            kept["n"], kept["y"] = kept["n"].where(~of, 0), kept["y"].where(~of, 0)
+            kept["n"], kept["y"] = kept["n"] * ~of, kept["y"] * ~of
             kept["information"] = kept["information"].where(kept["study"] != study, 1e-9)
             spec = ModelOf(study_shares.build, kept, self.used)
             one = refit(spec, sampling)

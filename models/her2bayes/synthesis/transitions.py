@@ -271,7 +271,7 @@ class StudyTransitionsFit(Synthesis):
         places = np.flatnonzero(self.strata[STUDY].values == study)
         gone = np.isin(data["pairs"]["at"].values, places)
         data["pairs"] = data["pairs"].assign(
-            n=data["pairs"]["n"].where(~gone, 0), y=data["pairs"]["y"].where(~gone, 0)
+            n=data["pairs"]["n"] * ~gone, y=data["pairs"]["y"] * ~gone
         )
         return data
 
