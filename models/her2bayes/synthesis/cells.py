@@ -37,7 +37,6 @@ def design(cells: xr.Dataset) -> xr.Dataset:
         "study_of": ("row", look.study_of),
         "information": ("study", np.bincount(look.study_of, look.known, len(names))),
         "seen": (("study", "axis"), seen),
-        "mu": ("axis", seen.mean(0)),
         **_observed(cells),
         **_between(cells, names),
         **_within(cells, look),
@@ -48,7 +47,12 @@ def design(cells: xr.Dataset) -> xr.Dataset:
     coords["row"] = [str(name) for name in cells["row"].values]
     coords |= {f"before_{name}": labels[:c] for c, name in enumerate(labels) if c}
     found = xr.Dataset(data, coords)
-    numbered = {dim: np.arange(size) for dim, size in found.sizes.items() if dim not in coords}
+    if "contrast" in found:
+        own = found["contrast"].any("within_term").values
+        found = found.assign_coords(slope_study=[names[s] for s in np.unique(look.study_of[own])])
+    numbered = {
+        dim: np.arange(size) for dim, size in found.sizes.items() if dim not in found.coords
+    }
     return found.assign_coords(numbered)
 
 
@@ -96,6 +100,17 @@ def at_average(cells: xr.Dataset, setting: str = "") -> np.ndarray:
     x, names = between_design(cells, [setting or settings_of(cells)[0]], np.zeros(1))
     of_setting = np.array([name.startswith("setting") for name in names], dtype=bool)
     return np.where(of_setting & bool(setting), x[0], 0.0)
+
+
+def without(data: xr.Dataset, study: str) -> xr.Dataset:
+    """``design`` without the patients of a study, which keeps its place: nothing is known of it."""
+    place = data["study"].values.tolist().index(study)
+    gone = (data["study_of"] == place).values[data["row_of"].values]
+    nothing = {"n": data["n"] * ~gone, "y": data["y"] * ~gone}
+    for name, dim in (("information", "study"), ("slope_information", "slope_study")):
+        if name in data:
+            nothing[name] = data[name].where(data[dim] != study, 1e-9)
+    return data.assign(nothing)
 
 
 def _between(cells: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
@@ -186,7 +201,6 @@ def _within(cells: xr.Dataset, look: _Look) -> dict[str, Any]:
         "slope_of": ("row", at),
         "slope_information": (("slope_study", "within_term"), np.array(known)),
         "slope_seen": (("slope_study", "within_term", "axis"), np.array(seen)),
-        "within": (("within_term", "axis"), np.mean(seen, axis=0)),
     }
 
 

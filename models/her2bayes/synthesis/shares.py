@@ -39,6 +39,7 @@ from her2bayes.synthesis.cells import (
     levels_of,
     settings_of,
     studies_of,
+    without,
 )
 from her2bayes.synthesis.pooling import Pooled, pooled
 from her2bayes.synthesis.section import (
@@ -283,11 +284,8 @@ class SharesFit(Synthesis):
         }
         sampling = self.sampling
         for study in self.names:
-            kept = design(self.cells)
-            of = self.cells["study"].values[kept["row_of"].values] == study
-            kept["n"], kept["y"] = kept["n"] * ~of, kept["y"] * ~of
-            kept["information"] = kept["information"].where(kept["study"] != study, 1e-9)
-            spec = ModelOf(study_shares.build, kept, self.used)
+            kept = without(design(self.cells), study)
+            spec = ModelOf(study_shares.build, kept, self.used, prior_key=self.fit_id)
             one = refit(spec, sampling)
             less = SharesFit.made({"cells": self.cells}, self.about,
                                   _as_fit(one, self.fit), sampling, self.used)  # fmt: skip

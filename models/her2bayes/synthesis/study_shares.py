@@ -99,8 +99,8 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.Mod
             if data[name].size
         }
         study_sd = pmd.HalfNormal("study_sd", scale["study_sd"], dims="axis")
-        known = _jointly(given["information"], study_sd, "study")
-        mu = pmd.Deterministic("mu", _effect("mu", "axis", 0.0, scale["mu"], known, given["mu"]))
+        known, seen = _jointly(given["information"], given["seen"], study_sd, "study")
+        mu = pmd.Deterministic("mu", _effect("mu", "axis", 0.0, scale["mu"], known, seen))
         mean = mu
         if "between" in given:
             beta = pmd.Normal("beta", 0.0, scale["moderator"], dims=("between_term", "axis"))
@@ -141,13 +141,7 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.Mod
         share = pmd.Deterministic("share", share)
         here = share.isel(row=given["row_of"])
         chance = (here * given["inside"]).sum("her2") / (here * given["rest"]).sum("her2")
-        pmd.Binomial(
-            "counted",
-            n=given["n"],
-            p=chance,
-            observed=data["y"].drop_vars("entry"),
-            dims=("entry",),
-        )
+        pmd.Binomial("counted", n=given["n"], p=chance, observed=given["y"])
     return model
 
 
@@ -167,9 +161,11 @@ def _effect(
     return mean * (1 - weight) + seen * weight + raw * sd / stretch
 
 
-def _jointly(information: Any, sd: Any, dim: str) -> Any:
-    """What effects with this spread tell of their mean: sum of 1 / (sd^2 + 1 / information)."""
-    return (information / (1 + information * sd**2)).sum(dim)
+def _jointly(information: Any, seen: Any, sd: Any, dim: str) -> tuple[Any, Any]:
+    """What effects with this spread tell of their mean, and where: weights 1 / (sd^2 + 1/info)."""
+    weight = information / (1 + information * sd**2)
+    total = weight.sum(dim)
+    return total, (weight * seen).sum(dim) / total
 
 
 def _slopes(given: Mapping[str, Any], scale: Mapping[str, Any], axes: list[str]) -> dict[str, Any]:
@@ -178,10 +174,8 @@ def _slopes(given: Mapping[str, Any], scale: Mapping[str, Any], axes: list[str])
 
     slope_sd = pmd.HalfNormal("slope_sd", scale["slope_sd"], dims="axis")
     known = given["slope_information"]
-    jointly = _jointly(known, slope_sd, "slope_study")
-    within = _effect(
-        "within", ("within_term", "axis"), 0.0, scale["moderator"], jointly, given["within"]
-    )
+    jointly, seen = _jointly(known, given["slope_seen"], slope_sd, "slope_study")
+    within = _effect("within", ("within_term", "axis"), 0.0, scale["moderator"], jointly, seen)
     within = pmd.Deterministic("within", within.transpose("within_term", "axis"))
     return {
         name: _effect(f"slope_{name}", ("slope_study", "within_term"), within.isel(axis=c),

@@ -71,15 +71,15 @@ def build(data: Mapping[str, xr.Dataset], priors: Mapping[str, Prior] | None = N
         flow = primary_shares(priors) * transition
         if pairs is not None:
             bare = pairs.drop_vars(list(pairs.coords))
-            at, n, inside, rest = (
-                pmd.Data(f"pairs_{name}", bare[name]) for name in ("at", "n", "inside", "rest")
+            at, n, y, inside, rest = (
+                pmd.Data(f"pairs_{name}", bare[name]) for name in ("at", "n", "y", "inside", "rest")
             )
             every = flow.transpose("stratum", "her2_primary", "her2").stack(
                 {"read_pair": ("her2_primary", "her2")}
             )
             here = every.isel(stratum=at)
             chance = (here * inside).sum("read_pair") / (here * rest).sum("read_pair")
-            pmd.Binomial("pairs", n=n, p=chance, observed=bare["y"], dims=("entry",))
+            pmd.Binomial("pairs", n=n, p=chance, observed=y)
         if tables is not None:
             facts_agree(tables, strata["stratum"].values, flow)
     return model

@@ -242,8 +242,9 @@ class StudyTransitionsFit(Synthesis):
             counted = self._counted[self._counted["stratum"].isin(names)]
             if counted.empty:
                 continue
-            one = refit(ModelOf(study_transitions.build, self._without(study), self.used),
-                        self.sampling)  # fmt: skip
+            spec = ModelOf(study_transitions.build, self._without(study), self.used,
+                           prior_key=self.fit_id)  # fmt: skip
+            one = refit(spec, self.sampling)
             tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
             less = replace(self, fit=Fit(tree, self.fit.provenance))
             rng = np.random.default_rng(self.sampling.seed)
