@@ -6,7 +6,8 @@ as "hazard_ratio[os ; her2: low vs zero]". --by names moderators: setting and ye
 one factor whose levels the studies print (hr_status). A study enters with the classes or cells that
 it prints; one that says nothing on the question is left out and named.
 Writes estimates.csv, studies.csv (who gives what, who is left out and why), classical.csv,
-report.html, figures/ and fits/. --influence refits without each study: influence.csv.
+report.html, figures/ and fits/. --influence refits without each study and under other priors on
+the spread between studies: influence.csv, prior_sensitivity.csv (effects have them anyway).
 Exit code 3: everything is written, but a fit did not converge.
 """
 
@@ -31,7 +32,9 @@ def main(
     reading: Annotated[
         str, typer.Option(help="Reading of printed effects: multivariable, ...")
     ] = "",
-    influence: Annotated[bool, typer.Option(help="Refit without each study.")] = False,
+    influence: Annotated[
+        bool, typer.Option(help="Refit without each study, and under other priors.")
+    ] = False,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
         "reports/out/synthesis"
     ),

@@ -103,12 +103,15 @@ def test_a_study_left_out_is_predicted(transitions: StudyTransitionsFit) -> None
         ["ma2025", "nac744"], "transition", sampling=Sampling(chains=4, draws=500, tune=500)
     )
     assert isinstance(found, StudyTransitionsFit)
-    rows = found.influence()
-    assert set(rows["study"]) == {"ma2025", "nac744"} - set(
-        () if (rows["study"] == "nac744").any() else ("nac744",)
-    )
+    found = found.checked()
+    rows = found.refitted["influence"]
+    assert set(rows["study"]) == {"ma2025"}  # nac744 prints rows among two classes only
     assert rows["p"].between(0, 1).all()
     assert (rows["lower"] <= rows["predicted"]).all()
+    varied = found.refitted["prior_sensitivity"]
+    new = varied[varied["estimand"] == "transition[zero -> low | study=new]"].set_index("factor")
+    width = (new["upper"] - new["lower"]).sort_index()
+    assert width.iloc[0] < width.iloc[-1]
 
 
 def test_decisions_are_the_arithmetic_of_a_row(transitions: StudyTransitionsFit) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.bayes.prior import Prior, prior
-from her2bayes.estimand import Estimand, parse
+from her2bayes.estimand import Estimand, is_percent, parse
 from her2bayes.inference.estimates import FitLike, estimate, estimates_table
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.sampling import Sampling, Settings
@@ -23,6 +23,9 @@ from her2bayes.page.report import Part, slug
 from her2bayes.page.section import Section, Table
 from her2bayes.results.fitted import Asked, Fitted
 from her2bayes.synthesis.planning import AVERAGE, NEW, SIZES, STUDY, assurance
+
+SPREADS = ("study", "study_sd")
+"""Names that models give to the prior of the spread between studies."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Synthesis(Fitted):
     """Several studies fitted as one.
 
     Every estimand takes the condition ``study``: "average" (the default), "new" for a study and
-    centre that are not among these, or the name of one. ``influence()`` leaves each study out.
+    centre that are not among these, or the name of one. ``influence()`` leaves each study out,
+    ``prior_sensitivity()`` varies the prior of the spread between studies; ``refitted`` is what
+    they said where they were asked for in the report.
     """
 
     family: ClassVar[str] = "synthesis"
@@ -63,7 +68,7 @@ class Synthesis(Fitted):
     fit: Fit
     sampling: Sampling
     used: Mapping[str, Prior]
-    refitted: pd.DataFrame | None = field(default=None, kw_only=True)
+    refitted: Mapping[str, pd.DataFrame] = field(default_factory=dict, kw_only=True)
 
     @property
     def title(self) -> str:
@@ -116,6 +121,36 @@ class Synthesis(Fitted):
     @abstractmethod
     def influence(self) -> pd.DataFrame:
         """One row a study: what the others predict of it, and the answer without it."""
+
+    @abstractmethod
+    def under(self, priors: Mapping[str, Prior]) -> Self:
+        """The same analysis under other priors."""
+
+    def prior_sensitivity(self) -> pd.DataFrame:
+        """Average and new study where the spread between studies has another prior.
+
+        One row an answer and factor by which the scale of that prior is multiplied: 0.5, 1, 2, 4.
+        """
+        asked = [one for one, _ in self.asked()
+                 if one.conditions.get(STUDY) in (AVERAGE, NEW)
+                 and one.kind != "share_difference"]  # fmt: skip
+        name = next(name for name in SPREADS if name in self.used)
+        rows = []
+        for factor in (0.5, 1.0, 2.0, 4.0):
+            changed = {**self.used, name: self.used[name].scaled(factor)}
+            found = self if factor == 1 else self.under(changed)
+            for one, draws in found.drawn(asked, "posterior").items():
+                low, mid, high = np.quantile(draws, [0.025, 0.5, 0.975])
+                scale = 100.0 if is_percent(one.kind) else 1.0
+                rows.append({"estimand": str(one), "prior": str(changed[name]), "factor": factor,
+                             "median": scale * mid, "lower": scale * low,
+                             "upper": scale * high})  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def checked(self) -> Self:
+        """The same with ``refitted``: each study left out, and the prior of the spread varied."""
+        found = {"influence": self.influence(), "prior_sensitivity": self.prior_sensitivity()}
+        return replace(self, refitted=found)
 
     def judged(self, draws: xr.DataArray) -> FitLike:
         """What says whether draws can be trusted."""
@@ -179,8 +214,7 @@ class Synthesis(Fitted):
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """Studies and who was left out; each predicted by the others where that was asked for."""
-        more = {} if self.refitted is None else {"influence": self.refitted}
-        return {"studies": self.studies, **more}
+        return {"studies": self.studies, **self.refitted}
 
     def part(self, *, suppress_below: int = 0) -> Part:
         """This analysis as a part of a report; ``BadInput`` where small counts should be hidden."""
@@ -227,8 +261,8 @@ class Synthesis(Fitted):
                    for name, one in self.contract().items()}  # fmt: skip
         groups |= {f"/fit/{name}": node.to_dataset()
                    for name, node in self.fit.tree.children.items()}  # fmt: skip
-        if self.refitted is not None:
-            groups["/"]["refitted"] = self.refitted.to_json(orient="records", double_precision=15)
+        kept = {name: table.to_dict("split", index=False) for name, table in self.refitted.items()}
+        groups["/"]["refitted"] = json.dumps(kept)
         return xr.DataTree.from_dict(groups)
 
     @classmethod
@@ -244,8 +278,8 @@ class Synthesis(Fitted):
                 for name, (law, numbers, means) in json.loads(said["priors"]).items()}  # fmt: skip
         sampling = Sampling(**json.loads(said["sampling"]))
         made = cls.made(contract, About.read(said["about"]), fit, sampling, used)
-        kept = str(tree["refitted"].item()) if "refitted" in tree else ""
-        return replace(made, refitted=pd.DataFrame(json.loads(kept)) if kept else None)
+        kept = json.loads(str(tree["refitted"].item()))
+        return replace(made, refitted={name: pd.DataFrame(**one) for name, one in kept.items()})
 
 
 def place(asked: Estimand) -> tuple[str, dict[str, str]]:

@@ -26,6 +26,7 @@ from her2bayes.inference.fit import ExactFit, Fit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.page import style
 from her2bayes.page.fit_card import exact_card
+from her2bayes.page.key_results import in_words
 from her2bayes.page.numbers import interval, p_value
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.rates.draws import Independent
@@ -43,10 +44,10 @@ from her2bayes.synthesis.pooling import Pooled, egger, pooled
 from her2bayes.synthesis.random_effects import OF_TIMES, RandomEffects
 from her2bayes.synthesis.section import (
     KEY,
-    conflicts,
     forest,
-    influence_table,
     lines_of,
+    refitted,
+    refitted_tables,
     said,
     svg,
     wholes,
@@ -251,6 +252,12 @@ class EffectsFit(Synthesis):
     data: xr.Dataset
 
     @property
+    def title(self) -> str:
+        """What was pooled, in words."""
+        words = in_words(self.about.question)
+        return f"{words[:1].upper()}{words[1:]}, in {len(self.names)} studies"
+
+    @property
     def question(self) -> Estimand:
         """The estimand that is pooled."""
         return parse(self.about.question)
@@ -417,19 +424,9 @@ class EffectsFit(Synthesis):
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
-    def prior_sensitivity(self) -> pd.DataFrame:
-        """Average and new study under priors of the spread 0.5, 2 and 4 times as wide."""
-        rows = []
-        number = self.sampling.chains * self.sampling.draws
-        for factor in (0.5, 1.0, 2.0, 4.0):
-            priors = {**self.used, "study": self.used["study"].scaled(factor)}
-            made = RandomEffects.of(self.data, priors).draws(number, self.sampling.seed)
-            average, new = made["beta"][:, 0], made["beta"][:, 0] + made["new"].sum(1)
-            for name, values in ((AVERAGE, average), (NEW, new)):
-                low, mid, high = np.exp(np.quantile(values, [0.025, 0.5, 0.975]))
-                rows.append({"spread_prior": str(priors["study"]), "study": name, "median": mid,
-                             "lower": low, "upper": high})  # fmt: skip
-        return pd.DataFrame(rows)
+    def under(self, priors: Mapping[str, Prior]) -> EffectsFit:
+        """The same analysis under other priors."""
+        return _computed(self.data, self.about, priors, self.sampling)
 
     def small_studies(self) -> tuple[float, float]:
         """Egger's regression of estimates on standard errors: t and P; NaN under three studies."""
@@ -437,9 +434,8 @@ class EffectsFit(Synthesis):
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
-        """Studies, influence, prior sensitivity."""
-        return {**super().tables, "pooling": self.pooling(),
-                "prior_sensitivity": self.prior_sensitivity()}  # fmt: skip
+        """Studies, classical pooling, influence, prior sensitivity."""
+        return {**super().tables, "pooling": self.pooling()}
 
     @property
     def figures(self) -> Figures:
@@ -470,15 +466,20 @@ def fit_effects(
 ) -> EffectsFit:
     """Compute the posterior of Effects; ``BadInput`` for an unknown prior."""
     times = KINDS[parse(about.question).kind].unit is None
-    model = RandomEffects.of(data, {**({"centre": OF_TIMES} if times else {}), **(priors or {})})
+    used = {**({"centre": OF_TIMES} if times else {}), **(priors or {})}
+    return _computed(data, about, used, sampling).checked()
+
+
+def _computed(
+    data: xr.Dataset, about: About, priors: Mapping[str, Prior], sampling: Sampling
+) -> EffectsFit:
+    model = RandomEffects.of(data, priors)
     tree = model.tree(sampling.chains, sampling.draws, sampling.seed)
     named = ExactFit("random_effects", _inputs(data, model.priors, sampling))
     provenance = {"fit_id": named.fit_id, "model": named.model, **named.inputs}
-    used = {"centre": len(data["term"]) > 0, "moderator": len(data["term"]) > 1}
-    used |= {name: name in model.spreads for name in ("study", "row")}
-    kept = {name: one for name, one in model.priors.items() if used[name]}
-    made = EffectsFit(about, Fit(tree, provenance), sampling, kept, data)
-    return replace(made, refitted=made.influence())
+    needed = ["centre", *model.spreads, *(["moderator"] if data.sizes["term"] > 1 else [])]
+    kept = {name: one for name, one in model.priors.items() if name in needed}
+    return EffectsFit(about, Fit(tree, provenance), sampling, kept, data)
 
 
 def _inputs(data: xr.Dataset, priors: Mapping[str, Prior], sampling: Sampling) -> dict[str, Any]:
@@ -565,8 +566,7 @@ def _section(fit: EffectsFit) -> Section:
         "priors."
     )  # fmt: skip
     small = "" if np.isnan(t) else f" Small studies: Egger's regression P {p_value(p)}."
-    assert fit.refitted is not None
-    lines = [first + few, " ".join(conflicts(fit.refitted)) + small]
+    lines = [first + few, " ".join(refitted(fit)) + small]
     key = ("The posterior is computed by quadrature over the spreads, without sampling.",)
     card = exact_card(ExactFit("random_effects", fit.inputs), fit.title,
                       {n: f"{p}: {w}" for n, (p, w) in fit.priors().items()})  # fmt: skip
@@ -579,8 +579,7 @@ def _section(fit: EffectsFit) -> Section:
                  Figure("figure-funnel", "Estimates by standard error", svg(funnel(fit)),
                         "Grey: 95 % limits around the average if studies did not differ.")),
         tables=(Table("Classical pooling", fit.pooling(), _POOLING),
-                influence_table(fit.refitted, ""),
-                Table("Under other priors on the spread", fit.prior_sensitivity())),
+                *refitted_tables(fit, "")),
         fits=(card,),
     )  # fmt: skip
 

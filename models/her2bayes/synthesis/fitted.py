@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +63,9 @@ def synthesise(
     estimates.csv ("multivariable"); ``readings``: by study, of its transition facts. ``centre``:
     factor of centres; ``end``: "primary" or "recurrence" where patients have readings of both.
 
-    ``influence`` refits shares and transitions without each study, for the report
-    (``fit.influence()`` does so at any time; of effects it is always there).
+    ``influence`` refits shares and transitions without each study, and with other priors on the
+    spread between studies, for the report (``fit.influence()`` and ``fit.prior_sensitivity()`` do
+    so at any time; of effects they are always there).
 
     A study that says nothing on the question is left out and named (``fit.studies``).
 
@@ -82,7 +82,7 @@ def synthesise(
     kept = Store(Path(store)) if store is not None else None
     made = _made(studies, _question(estimand), moderators, pairs, reading, readings, centre, end,
                  priors, how, kept)  # fmt: skip
-    return replace(made, refitted=made.influence()) if influence else made
+    return made.checked() if influence and not made.refitted else made
 
 
 def _made(
@@ -159,6 +159,8 @@ def _transitions(
     found = study_pairs(given, moderators, pairs=pairs, readings=readings)
     done = fit(study_transitions.build, dict(found.data), priors=used, sampling=sampling,
                store=store)  # fmt: skip
+    if not found.within:
+        used = {name: one for name, one in used.items() if name != "stratum_sd"}
     latent = set(map(str, found.data["tables"]["stratum"].values)) if "tables" in found.data else {}
     said = {name: {"pairs": n, "table": "printed in part" if name in latent else "known"}
             for name, n in found.patients.items()}  # fmt: skip

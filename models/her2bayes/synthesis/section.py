@@ -149,13 +149,16 @@ def conflicts(influence: pd.DataFrame) -> Iterator[str]:
 
 
 def refitted(fit: Synthesis) -> tuple[str, ...]:
-    """Sentences on the refits without each study, where they were asked for."""
-    return () if fit.refitted is None else tuple(conflicts(fit.refitted))
+    """Sentences on studies left out, where that was asked for."""
+    return tuple(conflicts(fit.refitted["influence"])) if fit.refitted else ()
 
 
 def refitted_tables(fit: Synthesis, unit: str) -> tuple[Table, ...]:
-    """Table of the refits without each study, where they were asked for."""
-    return () if fit.refitted is None else (influence_table(fit.refitted, unit),)
+    """Tables of studies left out and of other priors, where they were asked for."""
+    if not fit.refitted:
+        return ()
+    varied = Table("Other priors on the spread between studies", fit.refitted["prior_sensitivity"])
+    return influence_table(fit.refitted["influence"], unit), varied
 
 
 def influence_table(influence: pd.DataFrame, unit: str) -> Table:

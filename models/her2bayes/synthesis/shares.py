@@ -292,6 +292,11 @@ class SharesFit(Synthesis):
             rows += list(self._influence_rows(study, less, full))
         return pd.DataFrame(rows)
 
+    def under(self, priors: Mapping[str, Prior]) -> SharesFit:
+        """The same analysis under other priors."""
+        one = refit(ModelOf(study_shares.build, design(self.cells), priors), self.sampling)
+        return SharesFit(self.about, _as_fit(one, self.fit), self.sampling, priors, self.cells)
+
     def _influence_rows(
         self, study: str, less: SharesFit, full: Mapping[str, xr.DataArray]
     ) -> Iterator[dict[str, Any]]:

@@ -267,6 +267,12 @@ class StudyTransitionsFit(Synthesis):
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
+    def under(self, priors: Mapping[str, Prior]) -> StudyTransitionsFit:
+        """The same analysis under other priors."""
+        one = refit(ModelOf(study_transitions.build, dict(self.data), priors), self.sampling)
+        tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
+        return replace(self, fit=Fit(tree, self.fit.provenance), used=priors)
+
     def _without(self, study: str) -> dict[str, xr.Dataset]:
         data = dict(self.data)
         places = np.flatnonzero(self.strata[STUDY].values == study)
