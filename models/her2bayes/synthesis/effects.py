@@ -582,10 +582,3 @@ def _section(fit: EffectsFit) -> Section:
                 *refitted_tables(fit, "")),
         fits=(card,),
     )  # fmt: skip
-
-
-def ExactOf(fit: EffectsFit) -> Any:  # noqa: N802
-    """Name of a computed posterior, for its card."""
-    from her2bayes.inference.fit import ExactFit
-
-    return ExactFit("random_effects", fit.inputs)
