@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from her2bayes.rates.fitted import fit_response as fit_response
     from her2bayes.reproduce.build import report as report
     from her2bayes.reproduce.sensitivity import sensitivity as sensitivity
-    from her2bayes.results.comparison import compare as compare
+    from her2bayes.results.fitted import compare as compare
     from her2bayes.results.fitted import load_fit as load_fit
     from her2bayes.survival.fitted import fit_survival as fit_survival
     from her2bayes.synthesis.fitted import synthesise as synthesise
@@ -55,7 +55,7 @@ _PUBLIC = {
     "load_fit": "results.fitted",
     "report": "reproduce.build",
     "sensitivity": "reproduce.sensitivity",
-    "compare": "results.comparison",
+    "compare": "results.fitted",
     "fit_survival": "survival.fitted",
     "reconstruct": "cohorts.fitted",
     "synthesise": "synthesis.fitted",

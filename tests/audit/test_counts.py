@@ -5,8 +5,7 @@ import shutil
 import pytest
 
 from her2bayes.audit.audit import audit
-from her2bayes.audit.counts import ratio
-from her2bayes.audit.space import EVERYONE, NotACount, both, box, plainest, space_of
+from her2bayes.audit.space import EVERYONE, NotACount, both, box, plainest, ratio, space_of
 from her2bayes.estimand import parse
 from her2bayes.evidence.printed.study import load_study, published_folder
 

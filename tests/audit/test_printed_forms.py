@@ -10,7 +10,7 @@ from scipy import stats
 from her2bayes.audit.audit import audit, evidence_rows
 from her2bayes.audit.claims import counted, quantities
 from her2bayes.errors import BadInput
-from her2bayes.page import evidence_view
+from her2bayes.page import section_view as evidence_view
 from her2bayes.page.cohort import cohort_section
 
 COUNTS = "factor,level,her2,count,locator\n,,zero,15,T1\n,,low,400,T1\n,,positive,5,T1\n"

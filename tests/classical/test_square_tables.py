@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from her2bayes.classical import square_tables as sq
-from her2bayes.classical import stratified_tables as strata
+from her2bayes.classical import square_tables as strata
 from her2bayes.errors import BadInput
 
 MSK = np.array([[124, 48, 3], [116, 162, 13], [7, 19, 79]])  # MSK 2018, zero, low, positive

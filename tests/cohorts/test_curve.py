@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from her2bayes.cohorts.curve import AtRisk, clean_curve, reconstruct, reconstruct_with_error
-from her2bayes.cohorts.curve_ensemble import (
+from her2bayes.cohorts.ensemble import (
     kaplan_meier,
     log_hazard_ratio,
     median_is_flat,

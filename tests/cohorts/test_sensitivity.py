@@ -11,10 +11,10 @@ from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.evidence.printed.tables import conclusions_of
 from her2bayes.inference.sampling import Sampling
+from her2bayes.rates import sensitivity as alone
 from her2bayes.rates import sensitivity as rates
-from her2bayes.rates import sensitivity_binomial as alone
 from her2bayes.sensitivity.run import study_targets
-from her2bayes.sensitivity.scenarios import scenario
+from her2bayes.sensitivity.target import scenario
 
 
 def asked(*texts: str):

@@ -22,7 +22,8 @@ from her2bayes.cohorts.chain.summary import Cells, CountFact, Statistic, Summary
 from her2bayes.cohorts.chain.tempering import Chain, chain, chains
 from her2bayes.cohorts.constraints import summary as read_summary
 from her2bayes.cohorts.diagnostics import quantities
-from her2bayes.cohorts.ensemble import match, patients
+from her2bayes.cohorts.ensemble import match_numbers as match
+from her2bayes.cohorts.ensemble import patients
 from her2bayes.cohorts.interpretations import settings_of
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder

@@ -10,7 +10,8 @@ from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.chain.tempering import chain
 from her2bayes.cohorts.constraints import summary as read_summary
 from her2bayes.cohorts.constraints import without_padding
-from her2bayes.cohorts.ensemble import match, patients
+from her2bayes.cohorts.ensemble import match_numbers as match
+from her2bayes.cohorts.ensemble import patients
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
 

@@ -12,7 +12,8 @@ from distributed import Client
 
 from her2bayes.calibration.run import finish
 from her2bayes.classical import hazard_regression, survival
-from her2bayes.cohorts import validation, validation_exercise, validation_truths
+from her2bayes.cohorts import validation, validation_exercise
+from her2bayes.cohorts import validation_exercise as validation_truths
 from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.validation_exercise import QUANTITIES
 from her2bayes.errors import BadInput

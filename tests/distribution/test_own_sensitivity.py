@@ -13,8 +13,7 @@ from her2bayes.distribution.cells import split
 from her2bayes.distribution.draws import Crossed
 from her2bayes.estimand import parse
 from her2bayes.evidence.printed.tables import Conclusion
-from her2bayes.sensitivity.scenarios import BASE, Scenario, one_at_a_time
-from her2bayes.sensitivity.target import Target
+from her2bayes.sensitivity.target import BASE, Scenario, Target, one_at_a_time
 
 HER2 = ["zero", "low", "positive"]
 READINGS = [*HER2, "zero/low", "unknown"]

@@ -235,7 +235,7 @@ def read_statements(folder: Path) -> None:
 
 
 def read_choices(folder: Path) -> None:
-    from her2bayes.sensitivity.scenarios import Axis, crossed, one_at_a_time, read_grid
+    from her2bayes.sensitivity.target import Axis, crossed, one_at_a_time, read_grid
 
     axes = (
         Axis("spread of levels", "prior", 1.0, (0.5, 2.0)),

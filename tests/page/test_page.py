@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from her2bayes.page import evidence_view
+from her2bayes.page import section_view as evidence_view
 from her2bayes.page.page import StudyPage, render_index, render_study
 
 VOID = {"meta", "link", "wbr", "input", "col", "br", "img", "hr"}

@@ -12,7 +12,7 @@ from docx import Document
 
 from her2bayes.page.key_results import forest
 from her2bayes.page.page import StudyPage
-from her2bayes.page.word import word
+from her2bayes.page.report import word
 
 
 def test_numbers_table_one_and_methods_are_those_of_the_page(headed: StudyPage) -> None:

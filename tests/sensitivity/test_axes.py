@@ -18,11 +18,10 @@ from her2bayes.evidence.printed.tables import Conclusion, conclusions_of
 from her2bayes.inference import densities, engine
 from her2bayes.inference.fit import Specification, without_padding
 from her2bayes.inference.sampling import Sampling
+from her2bayes.rates import sensitivity as borrowed
 from her2bayes.rates import sensitivity as rates
-from her2bayes.rates import sensitivity_binomial as borrowed
 from her2bayes.rates.borrowing import Outside
-from her2bayes.sensitivity.scenarios import BASE, scenario
-from her2bayes.sensitivity.target import WANTED, Target, not_asked
+from her2bayes.sensitivity.target import BASE, WANTED, Target, not_asked, scenario
 from her2bayes.survival import sensitivity as survival
 from her2bayes.survival.doors import Specification as Question
 from her2bayes.transition import sensitivity as change

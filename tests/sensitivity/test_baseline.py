@@ -20,10 +20,9 @@ from her2bayes.rates import sensitivity as sensitivity_rates
 from her2bayes.reproduce.build import FAMILIES
 from her2bayes.results.fitted import Fitted
 from her2bayes.sensitivity import run, worker
-from her2bayes.sensitivity.scenarios import BASE
 from her2bayes.sensitivity.summary import Limits
+from her2bayes.sensitivity.target import BASE, Drawn, Target
 from her2bayes.sensitivity.target import FAMILIES as ROOMS
-from her2bayes.sensitivity.target import Drawn, Target
 
 QUICK = Sampling(draws=600, tune=400, chains=2)
 SHOWN = ("median", "lower", "upper")

@@ -16,8 +16,7 @@ from her2bayes.inference import densities, engine, structure
 from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.fit import Specification, without_padding
 from her2bayes.inference.sampling import Sampling
-from her2bayes.sensitivity.scenarios import BASE, one_at_a_time, scenario
-from her2bayes.sensitivity.target import Drawn, Target, read_drawn
+from her2bayes.sensitivity.target import BASE, Drawn, Target, one_at_a_time, read_drawn, scenario
 from her2bayes.sensitivity.worker import identity, key
 from her2bayes.survival import sensitivity as survival
 from her2bayes.survival.doors import Specification as Question

@@ -20,7 +20,6 @@ from her2bayes.evidence.printed.tables import conclusions_of
 from her2bayes.evidence.simulate import status_counts
 from her2bayes.inference.sampling import Sampling
 from her2bayes.sensitivity import run
-from her2bayes.sensitivity.scenarios import BASE
 from her2bayes.sensitivity.summary import (
     FAILS,
     HOLDS,
@@ -30,7 +29,7 @@ from her2bayes.sensitivity.summary import (
     Limits,
     summary,
 )
-from her2bayes.sensitivity.target import REFIT, REWEIGHTED, Target
+from her2bayes.sensitivity.target import BASE, REFIT, REWEIGHTED, Target
 
 SAMPLING = Sampling(draws=600, tune=600, chains=4)
 

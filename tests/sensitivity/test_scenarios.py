@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from her2bayes.errors import BadInput
-from her2bayes.sensitivity.scenarios import (
+from her2bayes.sensitivity.target import (
     BASE,
     DATA,
     PRIOR,

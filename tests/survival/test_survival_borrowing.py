@@ -19,8 +19,16 @@ from her2bayes.inference.structure import compiler_flags, structure
 from her2bayes.survival import survival, survival_borrowing
 from her2bayes.survival.borrowing import learned_weight
 from her2bayes.survival.borrowing_exact import Choices, Hazard, effective_events, places
-from her2bayes.survival.borrowing_rows import Worth, after_odds, commensurate_odds
-from her2bayes.survival.borrowing_sweep import Model, Run, Setting, nodes, sweep
+from her2bayes.survival.borrowing_sweep import (
+    Model,
+    Run,
+    Setting,
+    Worth,
+    after_odds,
+    commensurate_odds,
+    nodes,
+    sweep,
+)
 
 PRIORS = {**survival_borrowing.DEFAULT_PRIORS, **survival.DEFAULT_PRIORS}
 

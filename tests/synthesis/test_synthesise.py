@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import her2bayes as hb
 from her2bayes.cli import app
 from her2bayes.errors import BadInput
+from her2bayes.synthesis.base import needed
 from her2bayes.synthesis.effects import EffectsFit
-from her2bayes.synthesis.planning import needed
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "synthesise.py"
 ASKED = "hazard_ratio[os ; her2: low vs zero]"

@@ -9,16 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from her2bayes.audit import (
-    findings,
-    identities,
-    medians,
-    percentages,
-    repeats,
-    tests,
-    triplets,
-    words,
-)
+from her2bayes.audit import findings, identities, medians, percentages, tests, triplets, words
 from her2bayes.audit.claims import (
     DIFFERS,
     GRAVITY,
@@ -159,7 +150,7 @@ def audit(study: Study | str | Path) -> AuditResult:
     report.findings += findings.of_marks(known, single)
     for part in (triplets.check(known), medians.check(known)):
         report.add(part)
-    report.add(repeats.check(study, claims, report.marks))
+    report.add(identities.check_repeats(study, claims, report.marks))
     suspected = {m.claim_id for m in report.marks if m.verdict in {INCONSISTENT, DIFFERS}}
     report.add(words.check(known, suspected))
     report.findings += [*words.of_conclusions(known), *findings.of_study(known)]

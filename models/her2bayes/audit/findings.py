@@ -19,11 +19,10 @@ from her2bayes.audit.claims import (
     number,
     places,
 )
-from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import ids_that_state
 from her2bayes.audit.prints import how_printed
-from her2bayes.audit.space import Quantity, box, factors_of, plainest
+from her2bayes.audit.space import Quantity, box, everyone_in, factors_of, plainest
 from her2bayes.estimand import Estimand
 
 RANK = 1

@@ -17,9 +17,17 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from her2bayes.audit.claims import Claim, incomplete
-from her2bayes.audit.counts import everyone_in, ratio
 from her2bayes.audit.prints import Constraint, Print, Printed, lines, read_prints
-from her2bayes.audit.space import NotACount, Quantity, Space, both, plainest, space_of
+from her2bayes.audit.space import (
+    NotACount,
+    Quantity,
+    Space,
+    both,
+    everyone_in,
+    plainest,
+    ratio,
+    space_of,
+)
 from her2bayes.audit.system import Line, System
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.study import Study

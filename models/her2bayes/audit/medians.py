@@ -27,11 +27,10 @@ from her2bayes.audit.claims import (
     number,
     places,
 )
-from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.identities import KIND, RANK
 from her2bayes.audit.known import Known, Sum
 from her2bayes.audit.rounding import Interval
-from her2bayes.audit.space import NONE, NotACount, both, plainest
+from her2bayes.audit.space import NONE, NotACount, both, everyone_in, plainest
 
 HALF = 50.0
 

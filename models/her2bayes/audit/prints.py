@@ -16,8 +16,19 @@ import pandas as pd
 
 from her2bayes.audit import rounding
 from her2bayes.audit.claims import Claim
-from her2bayes.audit.counts import Ratio, everyone_in, flows, ratio
-from her2bayes.audit.space import EVERYONE, NotACount, Quantity, Space, both, box, plainest
+from her2bayes.audit.space import (
+    EVERYONE,
+    NotACount,
+    Quantity,
+    Ratio,
+    Space,
+    both,
+    box,
+    everyone_in,
+    flows,
+    plainest,
+    ratio,
+)
 from her2bayes.audit.system import Line, System
 from her2bayes.evidence.printed.number import Count, printed_numbers
 from her2bayes.evidence.printed.study import Study

@@ -20,10 +20,9 @@ from her2bayes.audit.claims import (
     describe,
     p_text,
 )
-from her2bayes.audit.counts import everyone_in, ratio
 from her2bayes.audit.known import Known
 from her2bayes.audit.percentages import RARE
-from her2bayes.audit.space import NONE, NotACount, Quantity, both, plainest
+from her2bayes.audit.space import NONE, NotACount, Quantity, both, everyone_in, plainest, ratio
 from her2bayes.classical import association
 from her2bayes.errors import BadInput
 from her2bayes.estimand import Estimand

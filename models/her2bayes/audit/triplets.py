@@ -22,9 +22,8 @@ from her2bayes.audit.claims import (
     p_text,
     places,
 )
-from her2bayes.audit.counts import everyone_in
 from her2bayes.audit.known import Known, Sum
-from her2bayes.audit.space import NotACount, both, plainest
+from her2bayes.audit.space import NotACount, both, everyone_in, plainest
 from her2bayes.estimand import Contrast, Estimand
 
 KIND = "CI–P inconsistency"

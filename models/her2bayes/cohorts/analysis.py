@@ -18,6 +18,7 @@ import pandas as pd
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.chain.tempering import Chain
+from her2bayes.cohorts.constraints import read_summary
 from her2bayes.cohorts.draws import Draws, check
 from her2bayes.cohorts.ensemble import SummaryEnsemble, ensemble_of
 from her2bayes.cohorts.estimates import (
@@ -29,7 +30,6 @@ from her2bayes.cohorts.estimates import (
 )
 from her2bayes.cohorts.interpretations import reported, settings_of
 from her2bayes.cohorts.kept import Specification
-from her2bayes.cohorts.printed_survival import read_summary
 from her2bayes.errors import BadInput
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.printed.vocabulary import canonical

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from her2bayes.cohorts.curve_ensemble import Ensemble, reconstruct_arms, write
 from her2bayes.cohorts.diagnostics import Patients, survival_at
+from her2bayes.cohorts.ensemble import Ensemble, reconstruct_arms, write_curves
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.evidence.patients.digitised import DigitisedArm, read_curve
@@ -223,7 +223,7 @@ class ReconstructedCurves(Fitted):
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write patients.parquet, match.csv and, for several arms, hazard_ratios.csv."""
-        return write(self.ensemble, Path(folder))
+        return write_curves(self.ensemble, Path(folder))
 
     def packed(self) -> xr.DataTree:
         """What was read of each arm; the members are made again from it, to the last patient."""

@@ -15,12 +15,12 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.analysis import Endpoint, Result, quicker, result_of
+from her2bayes.cohorts.constraints import read_summary
 from her2bayes.cohorts.curve_fitted import ReconstructedCurves, arms_of, reconstructed_curves
 from her2bayes.cohorts.draws import draws
 from her2bayes.cohorts.ensemble import ensemble_of, write
 from her2bayes.cohorts.interpretations import DEFAULTS, endpoints, settings_of
 from her2bayes.cohorts.kept import Specification, Tell
-from her2bayes.cohorts.printed_survival import read_summary
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.printed.study import Study

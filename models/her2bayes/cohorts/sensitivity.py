@@ -25,8 +25,21 @@ from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.evidence.printed.vocabulary import canonical
 from her2bayes.inference.convergence import Diagnostics
-from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, READING, STRUCTURE, Axis, Scenario
-from her2bayes.sensitivity.target import EXACT, REFIT, REWEIGHTED, Drawn, Target, independent
+from her2bayes.sensitivity.target import (
+    BASE,
+    DATA,
+    EXACT,
+    PRIOR,
+    READING,
+    REFIT,
+    REWEIGHTED,
+    STRUCTURE,
+    Axis,
+    Drawn,
+    Scenario,
+    Target,
+    independent,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

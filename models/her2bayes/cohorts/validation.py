@@ -25,10 +25,12 @@ from her2bayes.cohorts.validation_exercise import (
     PRINTED,
     QUANTITIES,
     QUICK,
+    REAL,
     exercise,
+    real_patients,
+    sampler,
 )
 from her2bayes.cohorts.validation_exercise import LEVEL as INTERVAL
-from her2bayes.cohorts.validation_truths import REAL, real_patients, sampler
 from her2bayes.inference.meaning import meaning
 from her2bayes.page.section import Figure
 from her2bayes.page.section_view import standalone

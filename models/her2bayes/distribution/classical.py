@@ -21,7 +21,7 @@ from her2bayes.classical.association import (
     variants,
 )
 from her2bayes.classical.proportions import interval, newcombe, percent_row
-from her2bayes.classical.stratified_tables import general_association
+from her2bayes.classical.square_tables import general_association
 from her2bayes.distribution.cells import split
 from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.page.numbers import interval as proportion_interval

@@ -27,8 +27,7 @@ from her2bayes.errors import raise_if
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.fit import Specification
-from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
-from her2bayes.sensitivity.target import Target
+from her2bayes.sensitivity.target import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario, Target
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study

@@ -22,19 +22,25 @@ from markupsafe import Markup
 from her2bayes.audit.claims import counted, quantities
 from her2bayes.inference import convergence
 from her2bayes.inference.convergence import failed
-from her2bayes.page import evidence_view
 from her2bayes.page import key_results as key
 from her2bayes.page.fit_card import PLOT_SIZE, judgements
 from her2bayes.page.numbers import count
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import (
     all_tables,
+    bar,
     flat,
     glossary,
+    kind_words,
     linked,
     models_view,
+    quantity_counts,
     section_view,
+    verdict_counts,
+    verdict_words,
 )
+from her2bayes.page.section_view import findings as findings_shown
+from her2bayes.page.section_view import rows as evidence_rows
 from her2bayes.page.style import css_variables
 from her2bayes.version import __version__
 
@@ -194,7 +200,7 @@ def study_values(page: StudyPage) -> dict[str, Any]:
     """Everything a renderer prints of a study: texts and cells, no numbers left to format."""
     everything = (page.cohort, *page.sections)
     fits = {str(f.get("fit_id")): s.id for s in reversed(everything) for f in s.fits}
-    rows = evidence_view.rows(
+    rows = evidence_rows(
         page.evidence, doi=page.study.get("doi", ""), findings=page.findings, fits=fits
     )
     anchors = {row["claim_id"]: row["anchor"] for row in rows if row["claim_id"]}
@@ -215,10 +221,10 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "key_results": key.view(page.key_results, fits, anchors),
         "judgements": page.judgements,
         "printed": printed,
-        "verdicts": evidence_view.verdict_counts(page.evidence),
-        "quantities": evidence_view.quantity_counts(page.evidence),
+        "verdicts": verdict_counts(page.evidence),
+        "quantities": quantity_counts(page.evidence),
         "notices": (*page.notices, *dict.fromkeys(rare)),
-        "findings": evidence_view.findings(page.findings, rows),
+        "findings": findings_shown(page.findings, rows),
         "cohort": sections[0],
         "sections": sections[1:],
         "absent": page.absent,
@@ -226,8 +232,8 @@ def study_values(page: StudyPage) -> dict[str, Any]:
         "methods": page.methods,
         "to_paste": page.methods_to_paste,
         "standards": convergence.sentence(),
-        "verdict_words": evidence_view.verdict_words(),
-        "kind_words": evidence_view.kind_words(),
+        "verdict_words": verdict_words(),
+        "kind_words": kind_words(),
         "rows": rows,
         "kinds": sorted({row["evidence_kind"] for row in rows} - {""}),
         "places": list(dict.fromkeys(row["locator"] for row in rows if row["claim_id"])),
@@ -244,7 +250,7 @@ def render_index(records: Sequence[Mapping[str, Any]]) -> str:
         {
             **record["study"],
             "summary": record["summary"],
-            "verdicts": evidence_view.bar(record["verdicts"]),
+            "verdicts": bar(record["verdicts"]),
             "notices": _failures(record),
             "beside": "report.md" in record.get("files", {}),
             "top_findings": record["findings"][:_SHOWN_ON_INDEX],

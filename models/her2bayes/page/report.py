@@ -16,14 +16,20 @@ A family says what one of its analyses gives (``Part``) and calls ``write``::
 
 and tells its user what it wants of the numbers, then ``outcome.lines``. A study's report, which
 also holds printed numbers and findings, is made of the same parts in ``reproduce/build.py``.
+
+The Word document holds what a paper takes over: key results with their forest, Table 1, methods;
+numbers as on the page, the figure at column width, tables as tables.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +42,7 @@ from her2bayes.inference.convergence import MCSE_COLUMNS
 from her2bayes.page.evidence_table import join_unprinted, together
 from her2bayes.page.fit_card import failures
 from her2bayes.page.key_results import FILE as KEY_RESULTS
+from her2bayes.page.key_results import forest
 from her2bayes.page.markdown import (
     TYPST,
     analysis_markdown,
@@ -54,12 +61,16 @@ from her2bayes.page.page import (
 from her2bayes.page.section import Section
 from her2bayes.page.section_view import figure_files
 from her2bayes.page.shared import shared_page
-from her2bayes.page.word import FILE as WORD
-from her2bayes.page.word import word
 from her2bayes.version import __version__, versions
 
 if TYPE_CHECKING:
     from her2bayes.inference.sampling import Settings
+
+WORD = "report.docx"
+WIDTH = 152.0
+"""Text of a Word page, mm."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 MONTE_CARLO = "monte_carlo.csv"
 ESTIMATES = "estimates.csv"
@@ -348,3 +359,83 @@ def analysis_files(page: AnalysisPage, name: str) -> dict[str, str]:
         f"{name}.md": analysis_markdown(page),
         f"{name}.html": render_analysis(page),
     }
+
+
+def word(page: StudyPage) -> bytes:
+    """Give the document: the same bytes for the same page."""
+    from docx import Document
+    from docx.shared import Mm, Pt
+
+    made, found = Document(), page.key_results
+    made.styles["Normal"].font.size = Pt(10)
+    made.add_heading(page.study["title"] or page.study["id"], 0)
+    for line in filter(None, (page.study["citation"], *page.notices)):
+        made.add_paragraph(line)
+    if len(found):
+        made.add_heading("Key results", 1)
+        _table(made, found.short)
+        for topic, sentence in (*found.topics(), *page.judgements):
+            paragraph = made.add_paragraph()
+            paragraph.add_run(f"{topic}. ").bold = True
+            paragraph.add_run(sentence)
+        drawn = io.BytesIO()
+        figure = forest(found)
+        figure.savefig(drawn, format="png", dpi=300, facecolor="white")
+        drawn.seek(0)
+        made.add_picture(drawn, width=Mm(WIDTH))
+        made.add_paragraph("Marks as named above the figure; grey: 95 % of the prior.")
+    if not page.findings.empty:
+        made.add_heading("Findings", 1)
+        for sentence in page.findings["sentence"]:
+            made.add_paragraph(sentence, style="List Number")
+    for table in page.cohort.tables[:1]:
+        made.add_heading(table.title, 1)
+        _table(made, table.frame)
+        made.add_paragraph(table.caption)
+    made.add_heading("Methods", 1)
+    paragraph_, *cited = page.methods_to_paste
+    made.add_paragraph(paragraph_)
+    made.add_heading("References", 2)
+    for place, line in enumerate(cited, 1):
+        made.add_paragraph(f"[{place}] {line}")
+    properties = made.core_properties
+    properties.title, properties.author = page.study["title"], ""
+    properties.created = properties.modified = datetime(*_EPOCH, tzinfo=UTC)
+    written = io.BytesIO()
+    made.save(written)
+    return _undated(written.getvalue())
+
+
+def _table(made: Any, frame: pd.DataFrame) -> None:
+    """Table of a frame at the width of the page, its first column twice as wide as the others."""
+    from docx.shared import Mm
+
+    table = made.add_table(rows=1, cols=len(frame.columns), style="Table Grid")
+    table.autofit = False
+    widths = [Mm(WIDTH * part / (len(frame.columns) + 1)) for part in (2, *[1] * 20)]
+    _fill(table.rows[0].cells, frame.columns, widths, bold=True)
+    for row in frame.itertuples(index=False):
+        _fill(table.add_row().cells, row, widths)
+    made.add_paragraph()
+
+
+def _fill(
+    cells: Iterable[Any], values: Iterable[Any], widths: Iterable[Any], bold: bool = False
+) -> None:
+    from docx.shared import Pt
+
+    for cell, value, width in zip(cells, values, widths, strict=False):
+        run = cell.paragraphs[0].add_run("" if pd.isna(value) else str(value))
+        run.font.size, run.bold, cell.width = Pt(8), bold, width
+
+
+def _undated(archive: bytes) -> bytes:
+    """The same archive without the time it was written at."""
+    written = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as read,
+        zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as made,
+    ):
+        for name in read.namelist():
+            made.writestr(zipfile.ZipInfo(name, _EPOCH), read.read(name), zipfile.ZIP_DEFLATED)
+    return written.getvalue()

@@ -26,7 +26,7 @@ from her2bayes.estimand import Estimand, is_percent, parse
 from her2bayes.evidence.printed.schema import SCHEMA_VERSION
 from her2bayes.files import changed_files, csv_text, digests, publish
 from her2bayes.inference.sampling import Settings
-from her2bayes.page import evidence_view, page
+from her2bayes.page import page
 from her2bayes.page.evidence_table import join, together
 from her2bayes.page.fit_card import failed_fits
 from her2bayes.page.numbers import probability
@@ -44,6 +44,7 @@ from her2bayes.page.report import (
     write,
 )
 from her2bayes.page.section import Section, Table
+from her2bayes.page.section_view import quantity_counts
 from her2bayes.page.shared import check_shared
 from her2bayes.reproduce.provenance import SUMMARY, basis
 from her2bayes.results.fitted import Fitted
@@ -297,7 +298,7 @@ def _record(
     about |= {key: str(study.meta.get(key, "")) for key in ("citation", "doi", "design")}
     found = {
         "summary": page.summary(evidence),
-        "verdicts": {v["verdict"]: v["count"] for v in evidence_view.quantity_counts(evidence)},
+        "verdicts": {v["verdict"]: v["count"] for v in quantity_counts(evidence)},
         "findings": list(findings["sentence"]),
         "fits": dict(zip(fits["fit_id"], fits["model"], strict=True)),
         "failed_fits": failed_fits(estimates),

@@ -22,9 +22,9 @@ from her2bayes.sensitivity.run import (
     read_conclusions,
     study_targets,
 )
-from her2bayes.sensitivity.scenarios import Grid
 from her2bayes.sensitivity.section import Sensitivity
 from her2bayes.sensitivity.summary import Limits
+from her2bayes.sensitivity.target import Grid
 from her2bayes.sensitivity.worker import Progress
 
 if TYPE_CHECKING:

@@ -30,14 +30,6 @@ from her2bayes.inference.reweight import weighted_mean, weighted_quantiles
 from her2bayes.inference.sampling import Sampling, Settings, cluster
 from her2bayes.inference.store import Store
 from her2bayes.sensitivity import worker
-from her2bayes.sensitivity.scenarios import (
-    Grid,
-    Scenario,
-    crossed,
-    kinds,
-    one_at_a_time,
-    read_grid,
-)
 from her2bayes.sensitivity.section import Sensitivity
 from her2bayes.sensitivity.summary import NO_ANSWER, Limits, counting, influence, summary
 from her2bayes.sensitivity.target import (
@@ -45,7 +37,13 @@ from her2bayes.sensitivity.target import (
     FAMILIES,
     IMPOSSIBLE,
     Drawn,
+    Grid,
+    Scenario,
     Target,
+    crossed,
+    kinds,
+    one_at_a_time,
+    read_grid,
     unanswered,
 )
 from her2bayes.sensitivity.worker import Progress, jobs

@@ -25,10 +25,25 @@ from her2bayes.page.page import AnalysisPage
 from her2bayes.page.report import QUICK, analysis_files, record_text, run_record
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.page.style import Figures
-from her2bayes.sensitivity import figures
-from her2bayes.sensitivity.scenarios import AS_REPORTED, BASE, Axis, crossed, one_at_a_time
-from her2bayes.sensitivity.summary import Limits, counting, influence, methods_used
-from her2bayes.sensitivity.target import Target, not_asked
+from her2bayes.sensitivity.summary import (
+    Cell,
+    Limits,
+    counting,
+    influence,
+    methods_used,
+    stability_map,
+)
+from her2bayes.sensitivity.summary import surface as surface_figure
+from her2bayes.sensitivity.summary import tornado as tornado_figure
+from her2bayes.sensitivity.target import (
+    AS_REPORTED,
+    BASE,
+    Axis,
+    Target,
+    crossed,
+    not_asked,
+    one_at_a_time,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -119,7 +134,7 @@ def _maps(result: Sensitivity) -> list[Figure]:
 
 def _cells(
     targets: Sequence[Target], result: Sensitivity, names: Mapping[str, str]
-) -> tuple[list[tuple[str, str]], dict[tuple[str, str], figures.Cell]]:
+) -> tuple[list[tuple[str, str]], dict[tuple[str, str], Cell]]:
     groups: dict[str, dict[str, None]] = {}
     ids: dict[str, str] = {}
     for target in targets:
@@ -135,7 +150,7 @@ def _cells(
         if row["conclusion"] in {c.id for t in targets for c in t.conclusions}:
             mark = "*" if failed(row["convergence"]) else ""
             mark += "†" if row["apart"] else ""
-            cells[row["changed"], names[row["conclusion"]]] = figures.Cell(
+            cells[row["changed"], names[row["conclusion"]]] = Cell(
                 row["probability"], "" if row["apart"] else row["stance"], mark
             )
     return [(group, text) for group, texts in groups.items() for text in texts], cells
@@ -181,7 +196,7 @@ def stability(result: Sensitivity, family: str = "") -> MatplotlibFigure:
     scenarios, cells = _cells(targets, result, names)
     with style.drawing():
         asked = [names[c.id] for t in targets for c in t.conclusions]
-        return figures.stability_map(scenarios, asked, cells)
+        return stability_map(scenarios, asked, cells)
 
 
 def tornado(result: Sensitivity, conclusion: str = "") -> MatplotlibFigure:
@@ -191,7 +206,7 @@ def tornado(result: Sensitivity, conclusion: str = "") -> MatplotlibFigure:
     rows = [(str(r["axis"]), r["least"], r["most"]) for r in moved.to_dict("records")]
     base = float(_base(result, asked.id)["probability"])
     with style.drawing():
-        return figures.tornado(rows, base, result.limits.holds)
+        return tornado_figure(rows, base, result.limits.holds)
 
 
 def surface(result: Sensitivity, conclusion: str = "") -> MatplotlibFigure:
@@ -213,7 +228,7 @@ def surface(result: Sensitivity, conclusion: str = "") -> MatplotlibFigure:
         if of.id in rows.index:
             grid[at], stances[at] = rows.loc[of.id, "probability"], rows.loc[of.id, "stance"]
     with style.drawing():
-        return figures.surface(names, _texts(first), _texts(second), grid, stances)
+        return surface_figure(names, _texts(first), _texts(second), grid, stances)
 
 
 def _texts(axis: Axis) -> list[str]:

@@ -30,8 +30,17 @@ from her2bayes.inference.meaning import meaning
 from her2bayes.inference.predictive import RARE, predictive_checks
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.store import Store, data_digest, fit_key
-from her2bayes.sensitivity.scenarios import BASE, STRUCTURE, Scenario
-from her2bayes.sensitivity.target import FAMILIES, REFIT, REWEIGHTED, Drawn, Target, read_drawn
+from her2bayes.sensitivity.target import (
+    BASE,
+    FAMILIES,
+    REFIT,
+    REWEIGHTED,
+    STRUCTURE,
+    Drawn,
+    Scenario,
+    Target,
+    read_drawn,
+)
 from her2bayes.version import __version__, versions
 
 if TYPE_CHECKING:

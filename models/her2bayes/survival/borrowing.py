@@ -21,17 +21,19 @@ from her2bayes.inference.meaning import meaning
 from her2bayes.inference.sampling import Sampling, cluster
 from her2bayes.inference.store import Store, data_digest, fit_key
 from her2bayes.page.fit_card import failures
-from her2bayes.survival import borrowing_rows as rows
-from her2bayes.survival import survival_borrowing
+from her2bayes.survival import borrowing_sweep, survival_borrowing
 from her2bayes.survival.analysis import Analysis
 from her2bayes.survival.borrowing_exact import Design, operating_characteristics
-from her2bayes.survival.borrowing_rows import Choice, Mixture
 from her2bayes.survival.borrowing_sweep import (
+    Choice,
+    Mixture,
     Model,
     Nodes,
     Run,
     Setting,
     Weight,
+    after_odds,
+    commensurate_odds,
     mean_and_error,
     nodes,
     sweep,
@@ -104,7 +106,9 @@ class Borrowed:
         asked = str(self.asked[0])
         found = [f"Borrowing from {', '.join(self.external.follow_ups)}: {asked}"]
         for row in self.table[self.table["estimand"] == asked].to_dict("records"):
-            found.append(f"  {row['label']:<22} {rows.shown({str(k): v for k, v in row.items()})}")
+            found.append(
+                f"  {row['label']:<22} {borrowing_sweep.shown({str(k): v for k, v in row.items()})}"
+            )
         return [*found, *self.missing, *(f"Borrowing: {line}" for line in self.failed)]
 
 
@@ -173,8 +177,8 @@ def borrow(
         external,
         tuple(choices),
         tuple(wanted),
-        rows.table(choices, wanted, runs, fit_id),
-        rows.tipping(runs, powers, wanted, rows.commensurate_odds(model, runs, own=1.0)),
+        borrowing_sweep.table(choices, wanted, runs, fit_id),
+        borrowing_sweep.tipping(runs, powers, wanted, commensurate_odds(model, runs, own=1.0)),
         weight,
         () if robust_weight is not None else (NO_WEIGHT,),
         fit_id,
@@ -289,10 +293,10 @@ def _choices(
     robust: float | None,
     discounts: Sequence[float],
 ) -> list[Choice]:
-    worth, seen = rows.Worth(model, runs), float(model.cells["events"].sum())
+    worth, seen = borrowing_sweep.Worth(model, runs), float(model.cells["events"].sum())
 
     def choice(name: str, label: str, after: Mixture, before: Mixture, learned: str = "") -> Choice:
-        conflict = rows.conflict(before, runs, seen)
+        conflict = borrowing_sweep.conflict(before, runs, seen)
         return Choice(name, label, after, before, worth.events(before), conflict, learned)
 
     def power(a: float) -> tuple[Mixture, Mixture]:
@@ -301,8 +305,7 @@ def _choices(
     commensurate, vague = Setting(1.0, 1.0, learned=1.0), Setting(1.0, 1.0, fixed=1.0)
     found = [choice("none", "none", *power(0.0))]
     if robust is not None:
-        shares = [rows.after_odds(robust, rows.commensurate_odds(model, runs, own))
-                  for own in (1.0, 0.0)]  # fmt: skip
+        shares = [after_odds(robust, commensurate_odds(model, runs, own)) for own in (1.0, 0.0)]
         after: Mixture = {commensurate: shares[0], vague: 1 - shares[0]}
         before: Mixture = {_before(commensurate): shares[1], _before(vague): 1 - shares[1]}
         said = f"weight after the data {shares[0]:.2f}"
@@ -311,7 +314,7 @@ def _choices(
         )
     found.append(
         choice("commensurate", "commensurate", {commensurate: 1.0}, {_before(commensurate): 1.0},
-               rows.offset_text(runs[commensurate]))
+               borrowing_sweep.offset_text(runs[commensurate]))
     )  # fmt: skip
     nodes_ = [float(a) for a in weight.nodes.power]
     after = {Setting(1.0, a): float(s) for a, s in zip(nodes_, weight.share, strict=True)}

@@ -20,7 +20,7 @@ from her2bayes.page.section import Figure, FitCard, Section, Table
 from her2bayes.survival import survival_borrowing
 from her2bayes.survival.borrowing import Borrowed
 from her2bayes.survival.borrowing_exact import Design
-from her2bayes.survival.borrowing_rows import POWER, ROBUST
+from her2bayes.survival.borrowing_sweep import POWER, ROBUST
 from her2bayes.survival.figures import endpoint_name
 
 _WIDTH, _ROW, _HEAD, _FOOT = 400, 34, 34, 40  # px

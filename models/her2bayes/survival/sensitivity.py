@@ -21,8 +21,7 @@ from her2bayes.evidence.patients.external_survival import external_cells
 from her2bayes.evidence.patients.survival_cells import cut_points, survival_cells
 from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference import fit
-from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, STRUCTURE, Axis, Scenario
-from her2bayes.sensitivity.target import Drawn, Target
+from her2bayes.sensitivity.target import BASE, DATA, PRIOR, STRUCTURE, Axis, Drawn, Scenario, Target
 from her2bayes.survival import survival_borrowing
 from her2bayes.survival.draws import draws as draws_of
 from her2bayes.survival.draws import faults

@@ -16,7 +16,6 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.classical import square_tables as sq
-from her2bayes.classical import stratified_tables as strata
 from her2bayes.classical.association import TestResult, variants
 from her2bayes.classical.proportions import interval, newcombe
 from her2bayes.estimand import Contrast, Estimand
@@ -107,7 +106,7 @@ def stratified_rows(
         yield _test(asked, variants(table, [name])[0], reading)
     for a, b in combinations(range(len(filled)), 2) if len(filled) <= 4 else ():
         yield _difference(list(filled), changed, total, a, b, factor, reading)
-    pooled, equal = strata.common_kappa(list(counts))
+    pooled, equal = sq.common_kappa(list(counts))
     yield classical_row(
         Estimand("agreement", "her2", contrast=Contrast(factor)), "kappa",
         (pooled.value, pooled.lower, pooled.upper), method=f"{pooled.method}; {equal.method}",
@@ -123,7 +122,7 @@ def _within_classes(counts: np.ndarray, factor: str, reading: str) -> Iterator[d
     row = counts.sum(2)
     stayed = np.diagonal(counts, axis1=1, axis2=2)
     tables = np.stack([row - stayed, stayed], axis=-1).transpose(1, 0, 2)
-    common, equal = strata.mantel_haenszel(list(tables)), strata.breslow_day(list(tables))
+    common, equal = sq.mantel_haenszel(list(tables)), sq.breslow_day(list(tables))
     yield classical_row(
         Estimand("association", "discordance within primary classes", contrast=Contrast(factor)),
         "odds_ratio", (common.value, common.lower, common.upper),

@@ -21,8 +21,18 @@ from her2bayes.bayes.prior import Prior, prior
 from her2bayes.estimand import Estimand
 from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.fit import Specification
-from her2bayes.sensitivity.scenarios import BASE, DATA, PRIOR, READING, Axis, Scenario
-from her2bayes.sensitivity.target import REFIT, Drawn, Target, impossible
+from her2bayes.sensitivity.target import (
+    BASE,
+    DATA,
+    PRIOR,
+    READING,
+    REFIT,
+    Axis,
+    Drawn,
+    Scenario,
+    Target,
+    impossible,
+)
 from her2bayes.transition import latent_table
 from her2bayes.transition.assay_error import fit_known, has_prior
 from her2bayes.transition.draws import draws as drawn_of

@@ -12,8 +12,7 @@ from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.patients.aggregate import transition_counts
 from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.inference.fit import Specification
-from her2bayes.sensitivity.scenarios import DATA, PRIOR, READING, Axis, Scenario
-from her2bayes.sensitivity.target import Target
+from her2bayes.sensitivity.target import DATA, PRIOR, READING, Axis, Scenario, Target
 from her2bayes.transition import assay, assay_error, her2_transition
 from her2bayes.transition import sensitivity as paper
 from her2bayes.transition.assay_error import has_prior, known_assay

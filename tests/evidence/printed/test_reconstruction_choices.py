@@ -8,8 +8,8 @@ from dataclasses import fields
 import pytest
 
 from her2bayes.cohorts.chain.replica import Settings
+from her2bayes.cohorts.constraints import read_summary
 from her2bayes.cohorts.interpretations import DEFAULTS, check_readings, reported
-from her2bayes.cohorts.printed_survival import read_summary
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.reconstruction_choices import CHAINS, FILE, READINGS
 from her2bayes.evidence.printed.study import load_study, skeleton_folder

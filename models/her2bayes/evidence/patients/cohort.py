@@ -20,7 +20,7 @@ import pandas as pd
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.classify import UNKNOWN, Scheme, classify
 from her2bayes.evidence.patients import cohort_columns as columns
-from her2bayes.evidence.patients.cohort_rows import (
+from her2bayes.evidence.patients.cohort_columns import (
     CHOSEN_PATIENT,
     CHOSEN_PRIMARY,
     CHOSEN_RECURRENCE,

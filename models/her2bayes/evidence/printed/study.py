@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from her2bayes.evidence.printed.frames import Bounded
+    from her2bayes.evidence.printed.tables import Bounded
 
 
 __all__ = [
@@ -56,7 +56,7 @@ class Printed:
     @classmethod
     def nothing(cls, name: str) -> Printed:
         """No printed numbers: the evidence of an analysis without a paper, called ``name``."""
-        from her2bayes.evidence.printed.frames import ledger_frame, table_frame
+        from her2bayes.evidence.printed.tables import ledger_frame, table_frame
 
         return cls(name, ledger_frame(table_frame((), TABLES[LEDGER])))
 
@@ -378,7 +378,7 @@ def _shortened(faults: list[Fault], file: Path) -> list[Fault]:
 
 
 def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
-    from her2bayes.evidence.printed.frames import bounded_rows, ledger_frame, table_frame
+    from her2bayes.evidence.printed.tables import bounded_rows, ledger_frame, table_frame
 
     tables = {
         name: table_frame(files[name].rows if name in files else (), columns)
