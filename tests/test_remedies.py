@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from her2bayes.evidence.printed.reconstruction_choices import FILE
 from her2bayes.evidence.printed.schema import TABLES
+from her2bayes.evidence.printed.tables import RECONSTRUCTION as FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / "models").rglob("*.py"), *(ROOT / "scripts").glob("*.py")])

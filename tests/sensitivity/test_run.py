@@ -175,7 +175,7 @@ import pandas as pd
 from her2bayes.sensitivity import run
 from her2bayes.transition import sensitivity as change
 from her2bayes.sensitivity.target import Target
-from her2bayes.sensitivity.scenarios import PRIOR, READING, Axis
+from her2bayes.sensitivity.target import PRIOR, READING, Axis
 from her2bayes.inference.sampling import cluster
 from her2bayes.evidence.printed.study import load_study, published_folder
 from her2bayes.inference.sampling import Sampling

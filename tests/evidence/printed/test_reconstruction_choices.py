@@ -11,8 +11,9 @@ from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.constraints import read_summary
 from her2bayes.cohorts.interpretations import DEFAULTS, check_readings, reported
 from her2bayes.errors import BadInput
-from her2bayes.evidence.printed.reconstruction_choices import CHAINS, FILE, READINGS
 from her2bayes.evidence.printed.study import load_study, skeleton_folder
+from her2bayes.evidence.printed.tables import CHAINS, READINGS
+from her2bayes.evidence.printed.tables import RECONSTRUCTION as FILE
 
 
 def test_the_lists_are_those_of_the_reconstruction():

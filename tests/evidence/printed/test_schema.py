@@ -12,9 +12,10 @@ import pytest
 
 from her2bayes.evidence.printed import schema
 from her2bayes.evidence.printed.design import read_design
-from her2bayes.evidence.printed.reconstruction_choices import CHAINS, ENTRIES, FILE, READINGS
 from her2bayes.evidence.printed.schema import TABLES
 from her2bayes.evidence.printed.study import load_study, published_folder, skeleton_folder
+from her2bayes.evidence.printed.tables import CHAINS, ENTRIES, READINGS
+from her2bayes.evidence.printed.tables import RECONSTRUCTION as FILE
 from her2bayes.evidence.printed.vocabulary import Vocabulary, read_estimand
 
 README = (Path(__file__).resolve().parents[3] / "data" / "README.md").read_text(encoding="utf-8")

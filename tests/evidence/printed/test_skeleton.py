@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from her2bayes.errors import BadInput
-from her2bayes.evidence.printed.reconstruction_choices import FILE
 from her2bayes.evidence.printed.schema import LEDGER, STATISTICS, TABLES
 from her2bayes.evidence.printed.study import load_study, skeleton_folder, write_skeleton
+from her2bayes.evidence.printed.tables import RECONSTRUCTION as FILE
 
 
 def test_the_skeleton_is_a_valid_study(tmp_path):

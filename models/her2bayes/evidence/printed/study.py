@@ -21,10 +21,9 @@ from her2bayes.evidence.printed.design import (
     read_design,
 )
 from her2bayes.evidence.printed.ledger import check_ledger, remarks
-from her2bayes.evidence.printed.reconstruction_choices import choice_faults
 from her2bayes.evidence.printed.schema import LEDGER, MAX_FAULTS, TABLES
 from her2bayes.evidence.printed.tables import FILE as CONCLUSIONS
-from her2bayes.evidence.printed.tables import Conclusion, check_table, conclusions_of
+from her2bayes.evidence.printed.tables import Conclusion, check_table, choice_faults, conclusions_of
 from her2bayes.evidence.printed.vocabulary import STATUS, Vocabulary
 from her2bayes.files import note
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from her2bayes.evidence.printed.tables import Bounded
+    from her2bayes.evidence.printed.frames import Bounded
 
 
 __all__ = [
@@ -56,7 +55,7 @@ class Printed:
     @classmethod
     def nothing(cls, name: str) -> Printed:
         """No printed numbers: the evidence of an analysis without a paper, called ``name``."""
-        from her2bayes.evidence.printed.tables import ledger_frame, table_frame
+        from her2bayes.evidence.printed.frames import ledger_frame, table_frame
 
         return cls(name, ledger_frame(table_frame((), TABLES[LEDGER])))
 
@@ -378,7 +377,7 @@ def _shortened(faults: list[Fault], file: Path) -> list[Fault]:
 
 
 def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
-    from her2bayes.evidence.printed.tables import bounded_rows, ledger_frame, table_frame
+    from her2bayes.evidence.printed.frames import bounded_rows, ledger_frame, table_frame
 
     tables = {
         name: table_frame(files[name].rows if name in files else (), columns)
