@@ -38,6 +38,20 @@ def test_printed_ratios_enter_with_their_intervals(effects: EffectsFit) -> None:
     assert effects.about.left_out == {"shi2023": f"{ASKED} is not printed"}
 
 
+def test_settings_are_not_pooled_in_silence(effects: EffectsFit) -> None:
+    assert "Pooled over settings (early, metastatic)" in effects.pooled_settings
+    assert effects.pooled_settings in next(effects.told())
+    cohort = effects.part().cohort
+    assert cohort is not None
+    assert effects.pooled_settings in cohort.paragraphs
+    apart = hb.synthesise(["tan2022", "mtnbc127"], ASKED, moderators="setting")
+    assert isinstance(apart, EffectsFit)
+    assert apart.pooled_settings == ""
+    text = "hazard_ratio[os | setting={}, study=average ; her2: low vs zero]"
+    early, late = (apart.draws(text.format(one)) for one in ("early", "metastatic"))
+    assert float(early.median()) < float(late.median())
+
+
 def test_adjusted_ratios_are_kept_apart() -> None:
     with pytest.raises(BadInput, match=r"mtnbc127: .* is not printed"):
         hb.synthesise(["tan2022", "mtnbc127"], ASKED, reading="multivariable")

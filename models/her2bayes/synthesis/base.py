@@ -209,8 +209,21 @@ class Synthesis(Fitted):
         """Each prior as it is written, and what it says in clinical units."""
         return {name: (str(one), one.means) for name, one in self.used.items()}
 
+    @property
+    def pooled_settings(self) -> str:
+        """Sentence on studies of different settings that are pooled; empty where there are none."""
+        found = dict.fromkeys(str(one.get("setting", "")) for one in self.about.studies.values())
+        known = [one or "not said" for one in found]
+        if len(known) < 2 or "setting" in self.about.between:
+            return ""
+        return (
+            f"Pooled over settings ({', '.join(known)}); the moderator 'setting' keeps them apart."
+        )
+
     def told(self) -> Iterator[str]:
-        """Rows on the average and a new study, each as one line."""
+        """What is pooled, then rows on the average and a new study, each as one line."""
+        if self.pooled_settings:
+            yield self.pooled_settings
         for row in self._table.to_dict("records"):
             if f"{STUDY}={AVERAGE}" in row["estimand"] or f"{STUDY}={NEW}" in row["estimand"]:
                 median, low, high = (row[f"posterior_{e}"] for e in ("median", "lower", "upper"))
@@ -244,6 +257,7 @@ class Synthesis(Fitted):
         about = {"id": slug(f"synthesis {self.about.question}"), "title": self.title,
                  "citation": f"Studies: {names}"}  # fmt: skip
         said = [f"{len(self.about.studies)} studies: {names}."]
+        said += filter(None, [self.pooled_settings])
         if self.about.left_out:
             out = "; ".join(f"{name} ({why})" for name, why in self.about.left_out.items())
             said.append(f"Left out: {out}.")
