@@ -107,7 +107,7 @@ def test_evidence_of_the_claims_on_transitions(result: paper.Result, study: Stud
 
 
 def test_section(result: paper.Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "fit_card", lambda fit, title, estimates: FitCard(title=title))
+    monkeypatch.setattr(report, "fit_card", lambda fit, title, *_: FitCard(title=title))
     section = report.section(result)
     titles = [figure.title for figure in section.figures]
     assert titles == [
