@@ -49,7 +49,7 @@ def test_it_converges_and_answers(shares: SharesFit) -> None:
     np.testing.assert_allclose(difference, a - b)
     ratio = shares.draws("share_ratio[her2=low ; level: positive vs negative]")
     np.testing.assert_allclose(ratio, a / b)
-    wide, narrow = (float(shares.draws(f"share[her2=low | study={one}]").std())
+    wide, narrow = (float(shares.draws(f"share[her2=low | level=positive, study={one}]").std())
                     for one in ("new", "average"))  # fmt: skip
     assert wide > narrow
 
@@ -126,7 +126,9 @@ def test_a_study_left_out_is_predicted(shares: SharesFit) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [("share[her2=ultralow]", "no such HER2 class"), ("share[her2=low | study=z]", "no such place"),
-     ("share[her2=low | level=unknown]", "no such place"), ("hazard_ratio[os ; her2: low vs zero]",
+     ("share[her2=low | level=unknown]", "no such place"),
+     ("share[her2=low | study=new]", "no level is said"),
+     ("share[her2=low | study=a]", "no level is said"), ("hazard_ratio[os ; her2: low vs zero]",
       "does not answer")],
 )  # fmt: skip
 def test_what_is_not_answered_is_said(shares: SharesFit, asked: str, said: str) -> None:

@@ -131,6 +131,12 @@ class Synthesis(Fitted):
             for level in self.levels:
                 yield {"setting": setting, **self.level(level)}
 
+    def needed(self, given: Mapping[str, str]) -> list[str]:
+        """Moderators that conditions on an average or new study do not name."""
+        asked = [name for name in ("setting",) if name in self.about.between]
+        asked += [self.about.within] if self.about.within else []
+        return [name for name in asked if name not in given]
+
     def level(self, name: str) -> dict[str, str]:
         """Condition on a level of the moderator within studies; none for the empty level."""
         return {self.about.within: name} if self.about.within and name else {}

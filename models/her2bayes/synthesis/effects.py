@@ -333,6 +333,9 @@ class EffectsFit(Synthesis):
         setting = where.pop("setting", "")
         wrong |= setting not in (*self.settings_asked, "")
         wrong |= where != self.question.conditions
+        if not wrong and study in (AVERAGE, NEW) and (missing := self.needed(asked.conditions)):
+            problem = f"no {' and no '.join(missing)} is said"
+            return Fault(problem, value=str(asked), allowed="; ".join(known[:8]))
         if not wrong and study in self.names and level not in self.data["level"].values[
             self.data["study"].values == study]:  # fmt: skip
             wrong = True

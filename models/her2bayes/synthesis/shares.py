@@ -159,29 +159,39 @@ class SharesFit(Synthesis):
 
     def _fault(self, asked: Estimand) -> Fault | None:
         known = [str(self._whole(self.classes[0])), *(str(one) for one, _ in self.asked())]
-        if asked.kind not in KINDS or asked.outcome.partition("=")[0] != "her2":
+        two = bool(asked.contrast and asked.contrast.a)
+        single = asked.kind in ("share", "heterogeneity")
+        if asked.kind not in KINDS or not asked.outcome.startswith("her2=") or two == single:
             return not_answered(asked, self.family, known)
         if asked.outcome.partition("=")[2] not in self.classes:
             return Fault("no such HER2 class", value=str(asked), allowed=", ".join(self.classes))
-        if asked.kind == "heterogeneity":
-            return None
+        return None if asked.kind == "heterogeneity" else self._place_fault(asked)
+
+    def _place_fault(self, asked: Estimand) -> Fault | None:
+        """Say what is wrong with the conditions and the two levels of a contrast."""
         allowed = {STUDY: [AVERAGE, NEW, *self.names]}
         allowed |= {self.about.within: self.levels} if self.about.within else {}
-        if "setting" in self.about.between:
-            allowed["setting"] = self.settings_asked
-        given = dict(asked.given)
-        if asked.contrast:
-            ends = {asked.contrast.a, asked.contrast.b} - {""}
-            wrong = ends - set(allowed.get(asked.contrast.factor, ()))
-            if wrong or not ends:
-                given[asked.contrast.factor] = ", ".join(wrong)
-        elif asked.kind != "share":
-            return not_answered(asked, self.family, known)
-        for factor, level in given.items():
-            if level not in allowed.get(factor, ()):
-                said = "; ".join(f"{f}: {', '.join(levels)}" for f, levels in allowed.items())
-                return Fault("no such place in this synthesis", value=str(asked), allowed=said)
+        allowed |= {"setting": self.settings_asked} if "setting" in self.about.between else {}
+        said = "; ".join(f"{f}: {', '.join(levels)}" for f, levels in allowed.items())
+        ends, contrast = list(asked.given), asked.contrast
+        if contrast:
+            ends += [(contrast.factor, contrast.a), (contrast.factor, contrast.b)]
+        if any(level not in allowed.get(factor, ()) for factor, level in ends):
+            return Fault("no such place in this synthesis", value=str(asked), allowed=said)
+        if missing := self.needed(dict(ends)):
+            problem = f"no {' and no '.join(missing)} is said"
+            return Fault(problem, value=str(asked), allowed=said)
         return None
+
+    def needed(self, given: Mapping[str, str]) -> list[str]:
+        """Moderators without which a place is none: a mean over levels would be of nobody."""
+        study = given.get(STUDY, AVERAGE)
+        if study in (AVERAGE, NEW):
+            return super().needed(given)
+        rows = self.cells["study"].values == study
+        whole = bool((rows & (self.cells["level"].values == "")).any())
+        within = self.about.within
+        return [within] if within and not whole and within not in given else []
 
     def _spread(self, name: str, group: str) -> xr.DataArray:
         """Standard deviation between studies of the log odds of a class, to first order."""
@@ -202,26 +212,28 @@ class SharesFit(Synthesis):
 
     def asked(self) -> Iterator[tuple[Estimand, str]]:
         """Average, new study, comparisons of levels, spreads, then each study."""
-        within = self.about.within
         notes = {AVERAGE: "middle of the studies", NEW: "a study and centre not among these"}
         for study, note in notes.items():
             for where in self.places():
                 for name in self.classes:
                     yield at(self._whole(name), study, **where), note
-        for study in (AVERAGE, NEW):
-            for a, b in combinations(self.levels, 2):
-                for name in self.classes:
-                    yield Estimand("share_difference", f"her2={name}", ((STUDY, study),),
-                                   Contrast(within, a, b)), notes[study]  # fmt: skip
+        for study, note in notes.items():
+            for asked in self._differences():
+                yield from ((at(asked, study, setting=s), note) for s in self.settings_asked)
         for name in self.classes:
-            yield (
-                Estimand("heterogeneity", f"her2={name}", contrast=Contrast(STUDY)),
-                ("standard deviation of the log odds between studies"),
-            )
+            asked = Estimand("heterogeneity", f"her2={name}", contrast=Contrast(STUDY))
+            yield asked, "standard deviation of the log odds between studies"
         for row in self._study_rows():
             for name in self.classes:
                 asked = at(self._whole(name), row["study"], **self.level(row["level"]))
                 yield asked, "drawn towards the others"
+
+    def _differences(self) -> Iterator[Estimand]:
+        """Shares of each class compared between every two levels."""
+        for a, b in combinations(self.levels, 2):
+            contrast = Contrast(self.about.within, a, b)
+            yield from (Estimand("share_difference", f"her2={name}", contrast=contrast)
+                        for name in self.classes)  # fmt: skip
 
     def _study_rows(self) -> Iterator[Mapping[str, str]]:
         for k in range(self.cells.sizes["row"]):
@@ -279,9 +291,6 @@ class SharesFit(Synthesis):
         Each study keeps its place in the model with no patients, so that nothing is compiled again.
         """
         rows = []
-        full = {
-            name: self._share("posterior", AVERAGE, "", "").sel(her2=name) for name in self.classes
-        }
         sampling = self.sampling
         for study in self.names:
             kept = without(design(self.cells), study)
@@ -289,7 +298,7 @@ class SharesFit(Synthesis):
             one = refit(spec, sampling)
             less = SharesFit.made({"cells": self.cells}, self.about,
                                   _as_fit(one, self.fit), sampling, self.used)  # fmt: skip
-            rows += list(self._influence_rows(study, less, full))
+            rows += list(self._influence_rows(study, less))
         return pd.DataFrame(rows)
 
     def under(self, priors: Mapping[str, Prior]) -> SharesFit:
@@ -297,24 +306,26 @@ class SharesFit(Synthesis):
         one = refit(ModelOf(study_shares.build, design(self.cells), priors), self.sampling)
         return SharesFit(self.about, _as_fit(one, self.fit), self.sampling, priors, self.cells)
 
-    def _influence_rows(
-        self, study: str, less: SharesFit, full: Mapping[str, xr.DataArray]
-    ) -> Iterator[dict[str, Any]]:
+    def _influence_rows(self, study: str, less: SharesFit) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(self.sampling.seed)
         counted = self._counted[self._counted["study"] == study]
-        without = less._share("posterior", AVERAGE, "", "")
+        setting = str(self.cells["setting"].values[self.cells["study"].values == study][0])
+        setting = setting if "setting" in self.about.between else ""
         for _, one in counted.iterrows():
             share = less.fit.posterior["share"].sel(row=one["row"], her2=one["her2"]).values.ravel()
             seen = rng.binomial(int(one["patients"]), share) / one["patients"]
             low, mid, high = np.quantile(seen, [0.025, 0.5, 0.975])
-            average = without.sel(her2=one["her2"])
+            average, less_one = (
+                float(fit._share("posterior", AVERAGE, one["level"], setting)
+                      .sel(her2=one["her2"]).median())
+                for fit in (self, less)
+            )  # fmt: skip
             yield {
                 "study": study, "level": one["level"], "her2": one["her2"],
                 "observed": 100 * one["count"] / one["patients"],
                 "predicted": 100 * mid, "lower": 100 * low, "upper": 100 * high,
                 "p": tail(seen, one["count"] / one["patients"]),
-                "average": 100 * float(full[one["her2"]].median()),
-                "average_without": 100 * float(average.median()),
+                "average": 100 * average, "average_without": 100 * less_one,
             }  # fmt: skip
 
     @property
