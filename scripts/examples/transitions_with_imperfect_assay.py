@@ -23,3 +23,7 @@ for name, draws in {"read differently": observed, "truly changed": true}.items()
 # %% Of the pairs that are read differently, how many did not change?
 same = fit.draws("unchanged_given_observed_change[]")
 print(f"misread, not changed: {100 * float(same.median()):.0f} % of them")
+
+# %% Whom to re-biopsy, by readings and by true classes
+for true in (False, True):
+    print(fit.decisions(true=true, thresholds=(0.2,), tilts=(1.0,)).round(2).to_string())

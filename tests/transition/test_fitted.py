@@ -175,6 +175,20 @@ def test_sets_of_classes_have_the_probability_of_any_of_them() -> None:
 
 
 @pytest.mark.slow
+def test_decisions_are_of_readings_or_of_true_classes(
+    fit: FittedPairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Number needed is one over the chance of a higher class; true rows are asked where fitted."""
+    table = fit.decisions(centre="a", tilts=(1.0,), thresholds=(0.1,)).set_index("primary")
+    row = sum(fit.draws(f"transition[zero -> {end} | centre=a]") for end in ("low", "positive"))
+    assert table.loc["zero", "needed"] == pytest.approx(1 / float(row.median()))
+    with pytest.raises(hb.BadInput, match="true classes were not fitted"):
+        fit.decisions(true=True)
+    monkeypatch.setattr(type(fit), "true_matrices", fit.matrices)
+    again = fit.decisions(true=True, centre="a", tilts=(1.0,), thresholds=(0.1,))
+    pd.testing.assert_frame_equal(again.set_index("primary"), table)
+
+
 def test_a_saved_fit_answers_as_before(fit: FittedPairs, tmp_path: Path) -> None:
     again = hb.load_fit(fit.save(tmp_path / "fit.nc"))
     assert isinstance(again, FittedPairs)

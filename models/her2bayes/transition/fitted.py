@@ -57,6 +57,19 @@ SEED = Settings().seed
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class _TrueRows:
+    """Rows of true classes, asked as a fit is."""
+
+    matrices: Sequence[Matrix]
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws (chain, draw) of estimands of true classes."""
+        return draws(levels(self.matrices, group), asked)
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class FittedTransitions(Fitted):
     """Change of HER2 class between primary tumour and recurrence, fitted.
@@ -97,16 +110,22 @@ class FittedTransitions(Fitted):
         return found | (draws(levels(self.true_matrices, group), true) if true else {})
 
     def decisions(
-        self, *, thresholds: Sequence[float] = THRESHOLDS, tilts: Sequence[float] = TILTS,
-        **where: str,
+        self, *, true: bool = False, thresholds: Sequence[float] = THRESHOLDS,
+        tilts: Sequence[float] = TILTS, **where: str,
     ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
 
-        ``where`` names the stratum (``hr_status="positive"``; all patients without). ``tilts`` are
-        how many times the odds of being re-biopsied were higher for patients who changed (1: at
-        random). See ``transition.decision`` for the columns.
+        ``where`` names the stratum (``hr_status="positive"``; all patients without). ``true``: of
+        true classes behind fallible readings, where the assay was modelled, and not of readings, in
+        which a change may be a misreading. ``tilts`` are how many times the odds of being
+        re-biopsied were higher for patients who changed (1: at random). See
+        ``transition.decision`` for the columns.
         """
-        return decisions(self, self.matrices[0].classes, where, thresholds=thresholds, tilts=tilts)
+        if true and not self.true_matrices:
+            problem = "true classes were not fitted (assay=False, or no prior for these classes)"
+            raise BadInput(Fault(problem, column="true", value=True))
+        of = _TrueRows(self.true_matrices) if true else self
+        return decisions(of, self.matrices[0].classes, where, thresholds=thresholds, tilts=tilts)
 
     def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
         """Class at recurrence of one new patient: probability of each, and how well it is known."""
