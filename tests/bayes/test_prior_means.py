@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from her2bayes.bayes.prior import Prior
+from her2bayes.bayes.prior import Prior, prior
 from her2bayes.inference import own_model
 
 NUMBER = re.compile(r"(?<![\w.])(?:1/)?\d+(?:\.\d+)?")
@@ -78,6 +78,11 @@ def any_share(p: Prior, rng: np.random.Generator) -> list[float]:
     logit -= logit.mean(axis=1, keepdims=True)
     middle, low, high = spread(100 * special.softmax(logit, axis=1)[:, 0])
     return [middle, 95, low, high]
+
+
+def correlation(slope: np.ndarray) -> float:
+    """Correlation of two effects of equal spread, one regressed on the other: upper 95 % limit."""
+    return spread(slope / np.hypot(1, slope), 0.975)[0]
 
 
 def weight(p: Prior, rng: np.random.Generator) -> list[float]:
@@ -162,6 +167,20 @@ COMPUTED: dict[tuple[str, str], Computed] = {
     ("her2_distribution_ordered", "tau"): between_levels,
     ("her2_distribution_ordered", "fixed_tau"): two_levels,
     ("her2_transition_dirichlet", "transition"): rows,
+    ("random_effects", "centre"): lambda p, r: [
+        1, 95, *spread(np.exp(normal(p, r)), 0.025, 0.975)
+    ],
+    ("random_effects", "moderator"): lambda p, r: [
+        1, 95, *spread(np.exp(np.sqrt(2) * normal(p, r)), 0.025, 0.975)
+    ],
+    ("random_effects", "study"): lambda p, r: [*scale(p, r), between_levels(p, r)[0]],
+    ("random_effects", "row"): scale,
+    ("study_shares", "mu"): any_share,
+    ("study_shares", "moderator"): lambda p, r: other_share(prior("Constant", value=p["sigma"]), r),
+    ("study_shares", "study_sd"): scale,
+    ("study_shares", "slope_sd"): scale,
+    ("study_shares", "centre_sd"): scale,
+    ("study_shares", "lean"): lambda p, r: [0, 95, correlation(normal(p, r))],
     ("response", "mu"): lambda p, r: [*rate(p, r), 50],
     ("response", "tau"): scale,
     ("response", "rate_alone"): lambda p, r: [1, 1, 1, 50],

@@ -45,7 +45,7 @@ DEFAULT_PRIORS = {
     "study": prior(
         "HalfNormal", sigma=0.5,
         means="spread between studies of the log ratio: median 0.34, 95 % below 0.98; ratios of "
-        "two studies differ 1.4 times (median)",
+        "two studies differ 1.3 times (median)",
     ),
     "row": prior(
         "HalfNormal", sigma=0.25,
