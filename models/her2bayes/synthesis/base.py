@@ -36,6 +36,7 @@ from her2bayes.page.numbers import interval
 from her2bayes.page.report import Part, slug
 from her2bayes.page.section import Section, Table
 from her2bayes.results.fitted import Asked, Fitted
+from her2bayes.synthesis.cells import levels_of, settings_of, studies_of
 
 STUDY = "study"
 AVERAGE, NEW = "average", "new"
@@ -321,6 +322,30 @@ class Synthesis(Fitted):
         made = cls.made(contract, About.read(said["about"]), fit, sampling, used)
         kept = json.loads(str(tree["refitted"].item()))
         return replace(made, refitted={name: pd.DataFrame(**one) for name, one in kept.items()})
+
+
+class OfRows(Synthesis):
+    """A synthesis whose data are rows with the coordinates of ``studies.row_coords``."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> xr.Dataset:
+        """Data with ``study``, ``level`` and ``setting`` on ``row``."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the studies."""
+        return studies_of(self.rows)
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels of the moderator within studies; one empty level without."""
+        return levels_of(self.rows) if self.about.within else [""]
+
+    @property
+    def settings_asked(self) -> list[str]:
+        """Settings, where they are a moderator; one empty setting without."""
+        return settings_of(self.rows) if "setting" in self.about.between else [""]
 
 
 def place(asked: Estimand) -> tuple[str, dict[str, str]]:

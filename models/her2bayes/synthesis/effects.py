@@ -31,14 +31,12 @@ from her2bayes.page.numbers import interval, p_value
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.rates.draws import Independent
 from her2bayes.results.fitted import Figures, Fitted
-from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, place, tail
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, OfRows, at, place, tail
 from her2bayes.synthesis.cells import (
     at_average,
     between_design,
     contrasts,
     levels_of,
-    settings_of,
-    studies_of,
 )
 from her2bayes.synthesis.pooling import Pooled, egger, pooled
 from her2bayes.synthesis.random_effects import OF_TIMES, RandomEffects
@@ -243,7 +241,7 @@ def _events(study: Study, estimand: Estimand, within: str, level: str) -> float:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class EffectsFit(Synthesis):
+class EffectsFit(OfRows):
     """An effect in an average, a new and every study; the posterior is computed, not sampled.
 
     ``data`` are Effects (``effect_rows``).
@@ -268,19 +266,9 @@ class EffectsFit(Synthesis):
         return RandomEffects.of(self.data, self.used)
 
     @property
-    def names(self) -> list[str]:
-        """Names of the studies."""
-        return studies_of(self.data)
-
-    @property
-    def levels(self) -> list[str]:
-        """Levels of the moderator within studies; one empty level without."""
-        return levels_of(self.data) if self.about.within else [""]
-
-    @property
-    def settings_asked(self) -> list[str]:
-        """Settings, where they are a moderator; one empty setting without."""
-        return settings_of(self.data) if "setting" in self.about.between else [""]
+    def rows(self) -> xr.Dataset:
+        """Effects."""
+        return self.data
 
     def judged(self, draws: xr.DataArray) -> FitLike:
         """Independent draws: nothing can be wrong with them but their number."""

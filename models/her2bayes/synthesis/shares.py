@@ -30,15 +30,12 @@ from her2bayes.page.fit_card import fit_card
 from her2bayes.page.section import Figure, Section
 from her2bayes.results.fitted import Figures
 from her2bayes.synthesis import study_shares
-from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, tail
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, OfRows, at, tail
 from her2bayes.synthesis.cells import (
     at_average,
     axes_of,
     contrasts,
     design,
-    levels_of,
-    settings_of,
-    studies_of,
     without,
 )
 from her2bayes.synthesis.pooling import Pooled, pooled
@@ -62,7 +59,7 @@ KINDS = ("share", "share_difference", "share_ratio", "heterogeneity")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class SharesFit(Synthesis):
+class SharesFit(OfRows):
     """Shares of HER2 classes in an average, a new and every study.
 
     ``cells`` are StudyCells (``studies.status_cells``).
@@ -76,19 +73,9 @@ class SharesFit(Synthesis):
         return [str(name) for name in self.cells["her2"].values]
 
     @property
-    def names(self) -> list[str]:
-        """Names of the studies."""
-        return studies_of(self.cells)
-
-    @property
-    def levels(self) -> list[str]:
-        """Levels of the moderator within studies; one empty level without."""
-        return levels_of(self.cells) if self.about.within else [""]
-
-    @property
-    def settings_asked(self) -> list[str]:
-        """Settings, where they are a moderator; one empty setting without."""
-        return settings_of(self.cells) if "setting" in self.about.between else [""]
+    def rows(self) -> xr.Dataset:
+        """StudyCells."""
+        return self.cells
 
     # draws
 
