@@ -17,7 +17,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -125,10 +125,12 @@ class _File:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
+        self.ours = path.is_relative_to(ROOT)
         self.tree = ast.parse(text)
         _mark_locals(self.tree, frozenset())
         self.definitions: dict[str, _Definition] = {}
         self.imports: dict[str, tuple[str, str]] = {}  # name -> module, name in it ("": itself)
+        self.resolved: dict[str, _Definition | _File | str] = {}  # imports that were looked up
         for statement in self.tree.body:
             for name in _bound(statement):
                 known = self.definitions.setdefault(name, _Definition(self, []))
@@ -147,7 +149,7 @@ class _File:
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         module = node.module or ""
-        if not node.level or not self.path.is_relative_to(ROOT):
+        if not node.level or not self.ours:
             return module
         parts = [PACKAGE, *self.path.relative_to(ROOT).parts[: -node.level]]
         return ".".join([*parts, module] if module else parts)
@@ -170,17 +172,16 @@ class _File:
         """What a name means here: a definition, a file of the package, a library's name, None."""
         if name in self.definitions:
             return self.definitions[name]
-        if name in self.imports:
-            module, inner = self.imports[name]
-            return _resolve(self, module, inner)
-        return None
+        if name in self.imports and name not in self.resolved:
+            self.resolved[name] = _resolve(self, *self.imports[name])
+        return self.resolved.get(name)
 
     def without_words(self, node: ast.AST) -> ast.AST:
         """Leave the words on what a prior means out of a call, of ``prior`` and of ``Prior``."""
         if isinstance(node, ast.Call) and self._is_prior(node.func):
             said = [keyword for keyword in node.keywords if keyword.arg != _WORDS]
             return ast.Call(node.func, node.args, said)
-        if isinstance(node, ast.arguments) and self.path.is_relative_to(ROOT):
+        if isinstance(node, ast.arguments) and self.ours:
             named = zip(node.kwonlyargs, node.kw_defaults, strict=True)
             kept = [(arg, value) for arg, value in named if arg.arg != _WORDS]
             values = [value for _, value in kept]
@@ -188,13 +189,13 @@ class _File:
             return ast.arguments(
                 node.posonlyargs, node.args, node.vararg, args, values, node.kwarg, node.defaults
             )
-        if isinstance(node, ast.AnnAssign) and self.path.is_relative_to(ROOT):
+        if isinstance(node, ast.AnnAssign) and self.ours:
             return ast.Pass() if getattr(node.target, "id", "") == _WORDS else node
         return node
 
     def _is_prior(self, function: ast.AST) -> bool:
         found = self.target(function)
-        if not isinstance(found, _Definition) or not found.file.path.is_relative_to(ROOT):
+        if not isinstance(found, _Definition) or not found.file.ours:
             return False
         return getattr(found.statements[0], "name", "").casefold() == "prior"
 
@@ -249,7 +250,7 @@ def _bound(statement: ast.AST) -> Iterator[str]:
 def _resolve(file: _File, module: str, name: str) -> _Definition | _File | str:
     path = _path_in_package(module) if module.partition(".")[0] == PACKAGE else None
     beside = file.path.parent / f"{module}.py"
-    if path is None and not file.path.is_relative_to(ROOT) and beside.is_file():
+    if path is None and not file.ours and beside.is_file():
         path = beside  # a module beside a user's model
     if path is None or path == _TOLD or not path.is_file():
         return f"{module}.{name}" if name else module
@@ -257,6 +258,7 @@ def _resolve(file: _File, module: str, name: str) -> _Definition | _File | str:
     return (found.look_up(name) or _submodule(found, name) or f"{module}.{name}") if name else found
 
 
+@cache
 def _path_in_package(module: str) -> Path:
     place = ROOT.joinpath(*module.split(".")[1:])
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
@@ -265,9 +267,17 @@ def _path_in_package(module: str) -> Path:
 def _submodule(file: _File, name: str) -> _File | None:
     if file.path.name != "__init__.py":
         return None
-    inside = file.path.parent / name
+    look = _inside if file.ours else _inside.__wrapped__  # a user may add files
+    path = look(file.path.parent, name)
+    return None if path is None else _file(path)
+
+
+@cache
+def _inside(folder: Path, name: str) -> Path | None:
+    """File of a module in the folder of a package; None where there is none."""
+    inside = folder / name
     path = inside / "__init__.py" if inside.is_dir() else inside.with_suffix(".py")
-    return _file(path) if path.is_file() else None
+    return path if path.is_file() else None
 
 
 _PACKAGE_FILES: dict[Path, _File] = {}  # what a process has imported of them does not change
