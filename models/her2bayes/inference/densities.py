@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.inference.structure import Shared, shared, value_of
+from her2bayes.inference.structure import Shared, inline, shared, value_of
 
 _PRIOR_DRAWS = 2000
 _REPLICATES = 1000
@@ -187,7 +187,17 @@ def _log_densities(known: Shared) -> Batch:
     plain = known.copy(remove_value_transforms(known.model))
     variables = [*plain.observed_RVs, *plain.free_RVs]
     inputs = {plain.rvs_to_values[rv]: rv.name for rv in plain.free_RVs}
-    return _batch(_names(variables), plain.logp(vars=variables, sum=False), inputs)
+    logp = _inlined(plain.logp(vars=variables, sum=False))
+    return _batch(_names(variables), logp, inputs)
+
+
+def _inlined(outputs: list[Any]) -> list[Any]:
+    """Outputs without operations that stand for a graph: a batch runs those point by point."""
+    from pytensor.graph.fg import FunctionGraph
+
+    graph = FunctionGraph(outputs=outputs, clone=True, copy_inputs=False)
+    inline(graph)
+    return list(graph.outputs)
 
 
 def _constrained(known: Shared) -> Batch:

@@ -39,7 +39,15 @@ from her2bayes.inference.meaning import meaning
 from her2bayes.inference.progress import waiting
 from her2bayes.inference.sampling import Sampling
 from her2bayes.inference.scalars import NotLoweredError, address
-from her2bayes.inference.structure import ALONE, FLAGS, Shared, compiler_flags, shared, value_of
+from her2bayes.inference.structure import (
+    ALONE,
+    FLAGS,
+    Shared,
+    compiler_flags,
+    inline,
+    shared,
+    value_of,
+)
 from her2bayes.version import versions
 
 __all__ = ["compiled_model", "compiler_flags", "sample"]
@@ -347,20 +355,9 @@ def _simplified(outputs: list[Any]) -> Any:
     from pytensor.graph.fg import FunctionGraph
 
     graph = FunctionGraph(outputs=outputs, clone=True, copy_inputs=False)
-    _inline(graph)
+    inline(graph)
     _simplifier().rewrite(graph)
     return graph
-
-
-def _inline(graph: Any) -> None:
-    """Put in place of each operation that stands for a graph that graph."""
-    from pytensor.compile.builders import OpFromGraph
-    from pytensor.compile.rewriting import inline_ofg_node
-
-    while found := [node for node in graph.apply_nodes if isinstance(node.op, OpFromGraph)]:
-        for node in found:
-            pairs = zip(node.outputs, inline_ofg_node(node), strict=True)
-            graph.replace_all(list(pairs), import_missing=True)
 
 
 @cache

@@ -115,6 +115,17 @@ def value_of(variable: Any) -> Any:
     return variable.data if isinstance(variable, Constant) else variable.eval(mode="FAST_COMPILE")
 
 
+def inline(graph: Any) -> None:
+    """Put in place of each operation that stands for a graph that graph."""
+    from pytensor.compile.builders import OpFromGraph
+    from pytensor.compile.rewriting import inline_ofg_node
+
+    while found := [node for node in graph.apply_nodes if isinstance(node.op, OpFromGraph)]:
+        for node in found:
+            pairs = zip(node.outputs, inline_ofg_node(node), strict=True)
+            graph.replace_all(list(pairs), import_missing=True)
+
+
 ALONE = "alone-"
 """Begins the structure of a model with a density that cannot be told from another by its graph."""
 _numbers = count()
