@@ -192,6 +192,7 @@ def drawn(target: Target, of: Scenario, sampling: Sampling, store: Store | None 
 
 
 _COHORTS: dict[str, Any] = {}  # of this process, by endpoint: ratios share the draws
+_RATIOS: dict[tuple[str, Estimand], list[Any]] = {}  # of its posterior and prior; scenarios share
 
 
 def _from_cohorts(
@@ -214,7 +215,10 @@ def _from_cohorts(
             quick=quick, store=store,
         )  # fmt: skip
     fit = _COHORTS[key]
-    after, before = (fit.drawn([estimand], group)[estimand] for group in ("posterior", "prior"))
+    if (key, estimand) not in _RATIOS:
+        groups = ("posterior", "prior")
+        _RATIOS[key, estimand] = [fit.drawn([estimand], group)[estimand] for group in groups]
+    after, before = _RATIOS[key, estimand]
     said = verdict(after, fit.endpoint().ensemble)
     run = Diagnostics(after.sizes["chain"], 0, 0, np.inf)
     if times == 1:

@@ -24,7 +24,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput
-from her2bayes.inference.convergence import failed, verdict
+from her2bayes.inference.convergence import Diagnostics, failed, verdict
 from her2bayes.inference.fit import Specification, drawn_prior, refit, without_padding
 from her2bayes.inference.meaning import meaning
 from her2bayes.inference.predictive import RARE, predictive_checks
@@ -287,7 +287,17 @@ def _refitted(target: Target, of: Scenario, spec: Specification, sampling: Sampl
     )
 
 
-_WIDE: dict[str, Any] = {}  # of this process, by key
+@dataclass(frozen=True)
+class _Wide:
+    """Draws under the widest prior, as sampled, and the log joint density at each of them."""
+
+    draws: xr.Dataset
+    diagnostics: Diagnostics
+    model: str
+    log_density: xr.DataArray
+
+
+_WIDE: dict[str, _Wide] = {}  # of this process, by key
 
 
 def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Drawn:
@@ -300,11 +310,11 @@ def reweighted(job: Job, target: Target, sampling: Sampling, store: Store) -> Dr
 
     module = family(target)
     start = perf_counter()
-    raw, diagnostics, model = _wide(job, target, sampling, store)
+    wide = _wide(job, target, sampling, store)
+    raw, diagnostics, model, before = wide.draws, wide.diagnostics, wide.model, wide.log_density
     other: Specification = module.specification(target, target.widest)
     spec: Specification = module.specification(target, job.scenario)
     moved = spec.transport(raw, other) if spec.transport else raw
-    before, _ = joint(other, raw)
     with compiler_flags():
         built = spec.model()  # which takes as long as its draws
     after, derived = joint(spec, moved, built)
@@ -329,18 +339,18 @@ def _named(moved: xr.Dataset, derived: xr.Dataset) -> dict[str, xr.DataArray]:
     return {str(name): kept[name] for name in kept.data_vars if name not in derived}
 
 
-def _wide(job: Job, target: Target, sampling: Sampling, store: Store) -> Any:
+def _wide(job: Job, target: Target, sampling: Sampling, store: Store) -> _Wide:
     """Draws under the widest prior: from this process, the store, or the sampler."""
     import json
 
-    from her2bayes.inference.convergence import Diagnostics
+    from her2bayes.inference.reweight import joint
 
     if job.wide not in _WIDE:
         name = f"wide_{target.family}"
+        spec: Specification = family(target).specification(target, target.widest)
         with store.lock(job.wide):
             tree = store.load(name, job.wide)
             if tree is None:
-                spec: Specification = family(target).specification(target, target.widest)
                 result = refit(spec, settings(target, sampling))
                 tree = xr.DataTree.from_dict({"posterior": result.raw})
                 about = {"diagnostics": asdict(result.diagnostics), "model": spec.name}
@@ -348,7 +358,8 @@ def _wide(job: Job, target: Target, sampling: Sampling, store: Store) -> Any:
                 store.save(name, job.wide, tree)
         said = json.loads(tree.attrs["wide"])
         raw = tree["posterior"].to_dataset()
-        _WIDE[job.wide] = (raw, Diagnostics(**said["diagnostics"]), said["model"])
+        run = Diagnostics(**said["diagnostics"])
+        _WIDE[job.wide] = _Wide(raw, run, said["model"], joint(spec, raw)[0])
     return _WIDE[job.wide]
 
 
