@@ -16,7 +16,7 @@ from her2bayes.inference.convergence import ESS_MIN, LARGEST_RHAT, LEAST_ESS, RH
 def ensemble(rhat: float, ess: float) -> SummaryEnsemble:
     diagnostics = pd.DataFrame({"quantity": ["S(60)"], "rhat": [rhat], "ess": [ess]})
     nothing: Any = None
-    return SummaryEnsemble(nothing, (), (), pd.DataFrame(), diagnostics)
+    return SummaryEnsemble(nothing, (), (), diagnostics)
 
 
 @pytest.mark.parametrize(

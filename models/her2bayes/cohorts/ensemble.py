@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from math import exp, sqrt
 from pathlib import Path
 
@@ -421,8 +422,12 @@ class SummaryEnsemble:
     summary: Summary
     chains: Sequence[Chain]
     cohorts: Sequence[pd.DataFrame]
-    match: pd.DataFrame
     diagnostics: pd.DataFrame
+
+    @cached_property
+    def match(self) -> pd.DataFrame:
+        """Every printed number beside what each cohort gives (``match_numbers``)."""
+        return match_numbers(self.summary, self.cohorts)
 
     @property
     def agrees(self) -> bool:
@@ -479,9 +484,7 @@ class SummaryEnsemble:
 def ensemble_of(summary: Summary, chains: Sequence[Chain], number: int) -> SummaryEnsemble:
     """An ensemble of members spread over chains, matched and judged."""
     cohorts = [patients(summary, chains[c], d) for c, d in spread(chains, number)]
-    return SummaryEnsemble(
-        summary, chains, cohorts, match_numbers(summary, cohorts), diagnose(summary, chains)
-    )
+    return SummaryEnsemble(summary, chains, cohorts, diagnose(summary, chains))
 
 
 def verdict_of(draws: xr.DataArray) -> str:
