@@ -17,7 +17,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -258,7 +258,6 @@ def _resolve(file: _File, module: str, name: str) -> _Definition | _File | str:
     return (found.look_up(name) or _submodule(found, name) or f"{module}.{name}") if name else found
 
 
-@cache
 def _path_in_package(module: str) -> Path:
     place = ROOT.joinpath(*module.split(".")[1:])
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
@@ -267,17 +266,9 @@ def _path_in_package(module: str) -> Path:
 def _submodule(file: _File, name: str) -> _File | None:
     if file.path.name != "__init__.py":
         return None
-    look = _inside if file.ours else _inside.__wrapped__  # a user may add files
-    path = look(file.path.parent, name)
-    return None if path is None else _file(path)
-
-
-@cache
-def _inside(folder: Path, name: str) -> Path | None:
-    """File of a module in the folder of a package; None where there is none."""
-    inside = folder / name
+    inside = file.path.parent / name
     path = inside / "__init__.py" if inside.is_dir() else inside.with_suffix(".py")
-    return path if path.is_file() else None
+    return _file(path) if path.is_file() else None
 
 
 _PACKAGE_FILES: dict[Path, _File] = {}  # what a process has imported of them does not change
