@@ -31,7 +31,12 @@ from her2bayes.evidence.patients.aggregate import reading_names, rows_by, stratu
 from her2bayes.evidence.patients.cohort import ENDS
 from her2bayes.evidence.patients.follow_up import FollowUp, factor_name
 from her2bayes.evidence.patients.patients import Patients, Wanted, follow_up
-from her2bayes.evidence.patients.survival_cells import cut_points, exit_counts, survival_cells
+from her2bayes.evidence.patients.survival_cells import (
+    cut_points,
+    exit_counts,
+    survival_cells,
+    time_counts,
+)
 from her2bayes.evidence.read_table import TextTable
 
 READING = {"primary": "reading_of_primary", "recurrence": "reading_of_recurrence"}
@@ -43,10 +48,24 @@ By = Mapping[str, Sequence[str] | None]
 
 
 @dataclass(frozen=True)
+class Followed:
+    """What is known of the follow-up: as ``FollowUp``, without its rows."""
+
+    endpoint: str
+    factors: Mapping[str, tuple[str, ...]]
+    causes: tuple[str, ...]
+    events: int
+    last_time: float
+    has_entry: bool
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Counted:
     """Counts of a cohort for the joint model, and who is in none of them.
 
-    ``by`` are the factors of strata and hazards; ``pairs_only`` patients gave their readings and no
+    ``by`` are the factors of strata and hazards; ``by_read`` are TimeCounts of patients whose
+    recurrence was read as one class (``read``); ``pairs_only`` patients gave their readings and no
     follow-up; ``left_out`` counts patients by reason.
     """
 
@@ -54,10 +73,10 @@ class Counted:
     classes: tuple[str, ...]
     by: tuple[str, ...]
     data: Mapping[str, xr.Dataset]
-    follow_up: FollowUp = field(repr=False)
+    followed: Followed
+    by_read: pd.DataFrame = field(repr=False)
     pairs_only: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
-    told: tuple[str, ...] = ()
     digest: str = ""
 
     @property
@@ -75,13 +94,14 @@ def count_patients(
     cuts: str | Sequence[float] = "quantile",
     intervals: int = INTERVALS,
     of_primary: bool = False,
+    reach: float = 0.0,
     more: Mapping[str, Any] | None = None,
 ) -> Counted:
     """Count patients with readings of both tumours and follow-up from recurrence, in two passes.
 
     ``by`` are factors with their levels in order (None: as found); ``assays`` name the column with
-    the assay of each tumour's reading. ``cuts`` and ``intervals`` are those of ``cut_points``; with
-    ``of_primary`` the hazards also depend on the class of the primary. ``more`` are words of
+    the assay of each tumour's reading. ``cuts`` and ``intervals`` are those of ``cut_points``; the
+    last ends at ``reach`` months if that is later; with ``of_primary`` the hazards also depend on the class of the primary. ``more`` are words of
     ``read_follow_up``. Raises ``BadInput`` with every fault.
     """
     _check_ends(patients)
@@ -92,7 +112,7 @@ def count_patients(
     followed = follow_up(known, wanted, factors, **(more or {}))
     columns = {name: name for name in (*READING.values(), *labs)} | short
     everyone, left_out = _everyone(rows_by(known, columns), short, followed)
-    edges = cut_points(followed, cuts, intervals)
+    edges = cut_points(followed, cuts, intervals, reach)
     exits = exit_counts(followed, edges)
     levels = {name: followed.factors[name] for name in short}
     readings = _readings(everyone, levels, patients.classes, tuple(labs))
@@ -101,9 +121,13 @@ def count_patients(
     names = sorted({name for of in labs for name in everyone[of]}) or [ONE_ASSAY]
     assay = xr.Dataset(coords={"assay": names, "her2": list(patients.classes)})
     data = {"cells": cells, "readings": readings, "rows": rows, "assay": assay}
+    facts = Followed(
+        followed.endpoint, {"read": patients.classes, **levels}, followed.causes, followed.events,
+        followed.last_time, followed.has_entry, followed.told,
+    )  # fmt: skip
     return Counted(
-        patients.name, patients.classes, tuple(short), data, followed, pairs_only, left_out,
-        followed.told, patients.digest,
+        patients.name, patients.classes, tuple(short), data, facts,
+        _by_read(followed, patients.classes, tuple(short)), pairs_only, left_out, patients.digest,
     )  # fmt: skip
 
 
@@ -306,6 +330,20 @@ def _places(exits: pd.DataFrame, cells: xr.Dataset, by: tuple[str, ...]) -> dict
     entry = np.maximum(exits["entry"].to_numpy(float), start[0])
     if (entry > start[0]).any() or start[0] > 0:
         found["entry_place"], found["entry_months"] = at(entry, "right")
+    return found
+
+
+def _by_read(
+    followed: FollowUp, classes: tuple[str, ...], by: tuple[str, ...]
+) -> pd.DataFrame:
+    counts = time_counts(followed)
+    grid = counts.attrs["grid"]
+    counts = counts[counts[READING["recurrence"]].isin(classes)]
+    named = pd.Categorical(counts[READING["recurrence"]].astype(str), list(classes))
+    keys = ["read", *by, "entry", "time", "event", "cause"]
+    found = counts.assign(read=named).groupby(keys, as_index=False, observed=True, sort=True)
+    found = found["patients"].sum()
+    found.attrs = {"grid": grid, "factors": ["read", *by], "unit": "months"}
     return found
 
 

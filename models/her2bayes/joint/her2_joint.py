@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from her2bayes.bayes.levels import places
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.survival.parts import informed, parts, term, variable
 from her2bayes.survival.survival import DEFAULT_PRIORS as OF_SURVIVAL
@@ -77,6 +78,7 @@ def build(
     import pymc.dims as pmd
 
     priors = complete(priors, DEFAULT_PRIORS)
+    data = _padded(data)
     readings, assay = data["readings"], data["assay"]
     her2 = [str(name) for name in readings["her2"].values]
     strata = strata_design(readings, _pairs(readings))
@@ -100,6 +102,20 @@ def build(
             same = read_twice(same.rename(OF_PRIMARY), same, c, "agreement_correlation")
             observe_agreement(assay, on_diagonal(same, len(her2)))
     return model
+
+
+def _padded(data: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Data with cells of readings and rows of nobody, which give cohorts alike one shape."""
+    readings, rows = data["readings"], data["rows"]
+    number = rows.sizes["row"]
+    eighth = max(places(number, 16) // 16, 1)
+    more = {"reading_cell": (0, places(readings.sizes["reading_cell"], 32) - readings.sizes["reading_cell"])}
+    texts = [name for name in readings.coords if readings[name].dims == ("reading_cell",)]
+    holds = {name: 1.0 for name in ("holds_primary", "holds_recurrence")}
+    wide = readings.drop_vars(texts).pad(more, constant_values={
+        name: holds.get(str(name), 0) for name in readings.data_vars})  # fmt: skip
+    long = rows.pad({"row": (0, -number % eighth)}, constant_values=0)
+    return {**data, "readings": wide, "rows": long}
 
 
 def _log_hazard(
@@ -144,9 +160,7 @@ def _observe_patients(data: Mapping[str, xr.Dataset], share: Any, log_hazard: An
     largest = reduce(pmd.math.maximum, _each(log_density, classes))
     inside = (chance * pmd.math.exp(log_density - largest)).sum(classes)
     log_likelihood = (_data("patients", rows) * (largest + pmd.math.log(inside))).sum()
-    pm.CustomDist(
-        "of_patients", log_likelihood.values, logp=_itself, random=_nothing, observed=np.float64(0)
-    )
+    pm.Potential("of_patients", log_likelihood.values)
 
 
 def _cumulative(
@@ -162,20 +176,10 @@ def _cumulative(
 
 
 def _flat(dims: Sequence[str], values: Any) -> Any:
-    """``values`` with all of ``dims`` laid out along one, ``place``."""
+    """``values`` with all of ``dims`` laid out along one, ``hazard``."""
     if len(dims) == 1:
         return values.rename({dims[0]: "hazard"})
     return values.stack({"hazard": list(dims)})
-
-
-def _itself(value: Any, log_likelihood: Any) -> Any:
-    """Log likelihood of patients, where ``value`` is 0."""
-    return log_likelihood + 0.0 * value
-
-
-def _nothing(log_likelihood: Any, rng: Any = None, size: Any = None) -> Any:
-    """The 0 that is observed: patients are not drawn from a sum over them."""
-    return np.zeros(np.shape(log_likelihood) if size is None else size)
 
 
 def _each(values: Any, dims: Sequence[str]) -> list[Any]:
