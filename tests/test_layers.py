@@ -25,7 +25,7 @@ LAYERS = (
     ("calibration", "sensitivity"),
     ("results",),
     ("distribution", "transition", "survival", "rates"),
-    ("cohorts", "synthesis"),
+    ("cohorts", "synthesis", "joint"),
     ("reproduce",),
     ("cli", "flags"),
     ("scripts",),

@@ -1,4 +1,4 @@
-"""The joint model: its graph against NumPy, limits in which it is a model fitted apart, recovery."""
+"""The joint model: its graph against NumPy, limits where it is models fitted apart, recovery."""
 
 from __future__ import annotations
 
@@ -237,10 +237,8 @@ def pairs_of_one() -> Any:
     return Design("her2_joint", "one", {"all": 14}, factor="hr_status")
 
 
-def _by_patient(
-    of: Believed, frame: pd.DataFrame, first: np.ndarray, second: np.ndarray
-) -> float:
-    """Log likelihood, patient by patient and class by class, as the docstring of the model has it."""
+def _by_patient(of: Believed, frame: pd.DataFrame, first: np.ndarray, second: np.ndarray) -> float:
+    """Log likelihood by patient and class, as the docstring of the model has it."""
     months, event = frame["months"].to_numpy(), frame["event"].to_numpy()
     width = np.diff(EDGES)
     spent = np.clip(months[:, None] - EDGES[:-1], 0.0, width)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from xarray.ufuncs import log
 
 from her2bayes.calibration.designs import Design, Draws, Kind, Simulated, Truth, centred, softmax
 from her2bayes.classical.hazard_regression import cox
@@ -201,7 +202,7 @@ def joint_of(design: Design, data: Any, posterior: xr.Dataset) -> Draws:
             rest[f"transition[{name} | {level}]"] = Estimand("transition", name, given)
     found = answers([*right.values(), *ratios.values(), *rest.values()])
     draws: Draws = {name: found[one] for name, one in (right | rest).items()}
-    draws |= {name: np.log(found[one]) for name, one in ratios.items()}
+    draws |= {name: log(found[one]) for name, one in ratios.items()}
     draws |= {"reference": posterior["reference_log_hazard"], "smoothing": posterior["smoothing"],
               "spread": posterior["spread_her2"]}  # fmt: skip
     if "deviation_sd" in posterior and len(design.levels) > 1:
@@ -263,15 +264,19 @@ def recovery(
             values = np.log(drawn[one]) if one.kind == "hazard_ratio" else drawn[one]
             low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
             answer = f"log {one}" if one.kind == "hazard_ratio" else str(one)
-            rows.append({"cohort": cohort, "answer": answer, "truth": true, "median": middle,
-                         "lower": low, "upper": high, "naive": naive[one.kind, one.contrast]})  # fmt: skip
+            rows.append(
+                {"cohort": cohort, "answer": answer, "truth": true, "median": middle,
+                 "lower": low, "upper": high, "naive": naive[one.kind, one.contrast]}
+            )  # fmt: skip
         say(f"{cohort + 1 - first} cohorts")
     return pd.DataFrame(rows)
 
 
 def _naive(frame: pd.DataFrame) -> dict[tuple[str, Contrast | None], float]:
     """Answers that take readings as the truth."""
-    counts = frame.assign(patients=1, cause="", read=pd.Categorical(frame["recurrence"], list(HER2)))
+    counts = frame.assign(
+        patients=1, cause="", read=pd.Categorical(frame["recurrence"], list(HER2))
+    )
     table = cox(counts.rename(columns={"months": "time"}), {"read": HER2[0]}).table
     found: dict[tuple[str, Contrast | None], float] = {
         ("hazard_ratio", Contrast("her2", str(row["level"]), HER2[0])):

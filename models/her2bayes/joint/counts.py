@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
@@ -101,8 +101,9 @@ def count_patients(
 
     ``by`` are factors with their levels in order (None: as found); ``assays`` name the column with
     the assay of each tumour's reading. ``cuts`` and ``intervals`` are those of ``cut_points``; the
-    last ends at ``reach`` months if that is later; with ``of_primary`` the hazards also depend on the class of the primary. ``more`` are words of
-    ``read_follow_up``. Raises ``BadInput`` with every fault.
+    last ends at ``reach`` months if that is later. With ``of_primary`` the hazards also depend on
+    the class of the primary. ``more`` are words of ``read_follow_up``. Raises ``BadInput`` with
+    every fault.
     """
     _check_ends(patients)
     labs = {ASSAY[end]: column for end, column in (assays or {}).items()}
@@ -140,7 +141,7 @@ def _check_ends(patients: Patients) -> None:
 
 
 def _with_readings(patients: Patients, labs: Mapping[str, str]) -> Patients:
-    """Patients with columns of canonical readings and assays; of a mapped cohort those with both."""
+    """Patients with columns of canonical readings and assays; of a mapped cohort its pairs."""
     columns = {READING[end]: patients.her2[end] for end in ENDS}
     names = reading_names(patients, list(columns.values()))
     rows = patients.rows
@@ -209,7 +210,7 @@ def _readings(
     place = {row: k for k, row in enumerate(combinations)}
     strata = [place[row] for row in cells[by].itertuples(index=False, name=None)] if by else 0
     names = sorted({name for of in labs for name in everyone[of]})
-    found = {
+    found: dict[str, Any] = {
         "place": ("reading_cell", np.broadcast_to(strata, len(cells)).astype(np.int64)),
         "patients": ("reading_cell", cells["count"].to_numpy(np.int64)),
     }
@@ -245,11 +246,11 @@ def _cells(
     last = found["last_time"].max([*drop, *READING.values()])
     for end, dim in (("primary", "her2_primary"), ("recurrence", "her2")):
         held = [reading_classes(str(text), classes) for text in found[READING[end]].values]
-        part = np.array([[float(c in one) / len(one) for c in classes] for one in held])
+        shares = np.array([[float(c in one) / len(one) for c in classes] for one in held])
         if dim == "her2_primary" and not of_primary:
             sums = sums.sum(READING[end])
             continue
-        part = xr.DataArray(part, dims=(READING[end], dim), coords={dim: list(classes)})
+        part = xr.DataArray(shares, dims=(READING[end], dim), coords={dim: list(classes)})
         sums = _spread(sums, part, READING[end])
         last = last.expand_dims({dim: list(classes)})
     dims = [*(d for d in ("her2_primary", "her2") if d in sums.dims), *by, "interval"]
@@ -317,7 +318,7 @@ def _places(exits: pd.DataFrame, cells: xr.Dataset, by: tuple[str, ...]) -> dict
     ]
     group = np.ravel_multi_index(codes, size) if by else np.zeros(len(exits), int)
 
-    def at(time: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
+    def at(time: np.ndarray, side: Literal["left", "right"]) -> tuple[np.ndarray, np.ndarray]:
         interval = np.minimum(np.searchsorted(end, time, side=side), len(end) - 1)
         return group * len(end) + interval, time - start[interval]
 
@@ -333,16 +334,14 @@ def _places(exits: pd.DataFrame, cells: xr.Dataset, by: tuple[str, ...]) -> dict
     return found
 
 
-def _by_read(
-    followed: FollowUp, classes: tuple[str, ...], by: tuple[str, ...]
-) -> pd.DataFrame:
+def _by_read(followed: FollowUp, classes: tuple[str, ...], by: tuple[str, ...]) -> pd.DataFrame:
     counts = time_counts(followed)
     grid = counts.attrs["grid"]
     counts = counts[counts[READING["recurrence"]].isin(classes)]
     named = pd.Categorical(counts[READING["recurrence"]].astype(str), list(classes))
     keys = ["read", *by, "entry", "time", "event", "cause"]
-    found = counts.assign(read=named).groupby(keys, as_index=False, observed=True, sort=True)
-    found = found["patients"].sum()
+    grouped = counts.assign(read=named).groupby(keys, as_index=False, observed=True, sort=True)
+    found = grouped.agg({"patients": "sum"})
     found.attrs = {"grid": grid, "factors": ["read", *by], "unit": "months"}
     return found
 

@@ -189,7 +189,9 @@ class Answers:
         matrix = self.group["misclassification"].sel(her2=start, read=end, drop=True)
         if "assay" not in matrix.dims:
             return matrix
-        return matrix.sel(assay=one.conditions.get("assay", matrix["assay"].to_numpy()[0]), drop=True)
+        return matrix.sel(
+            assay=one.conditions.get("assay", matrix["assay"].to_numpy()[0]), drop=True
+        )
 
     def _mixed(self, one: Estimand) -> xr.DataArray:
         """Survival of patients whose true class is one of several."""
@@ -222,7 +224,7 @@ class Answers:
 
     @cached_property
     def _in_the_middle(self) -> tuple[dict[Place, xr.DataArray], dict[Place, xr.DataArray]]:
-        """Survival to the middle of each interval (dim ``time``), and the hazard there, by place."""
+        """Survival to the middle of each interval (``time``), and the hazard there, by place."""
         cells = self.data["cells"]
         middle = (cells["interval_start"] + cells["interval_end"]).to_numpy() / 2
         alive = {place: survival(rates, middle) for place, rates in self._rates.items()}
@@ -279,7 +281,7 @@ class Answers:
         return self._conditions(one, (*one.given, *_levels(one)))
 
     def _conditions(self, one: Estimand, given: Given) -> list[Fault]:
-        allowed = {name: self.classes for name in (*TRUE, *READ)}
+        allowed = dict.fromkeys((*TRUE, *READ), self.classes)
         allowed |= {name: [CHANGED, SAME] for name in CHANGE}
         allowed |= {name: sorted(set(map(str, self.weights[name].to_numpy())))
                     for name in self.factors}  # fmt: skip
@@ -353,13 +355,13 @@ def log_density(group: xr.Dataset, data: Mapping[str, xr.Dataset]) -> np.ndarray
     share = _cell_shares(of)
     classes = [dim for dim in TRUE if dim in cells["rows"].dims]
     share = share.sum([dim for dim in TRUE if dim not in classes])
-    share = share.transpose("chain", "draw", "reading_cell", *classes).to_numpy()
-    chance = share.reshape(-1, readings.sizes["reading_cell"], int(np.prod(share.shape[3:])))
+    values = share.transpose("chain", "draw", "reading_cell", *classes).to_numpy()
+    chance = values.reshape(-1, readings.sizes["reading_cell"], int(np.prod(values.shape[3:])))
     lead = [dim for dim in ("cause",) if dim in cells["events"].dims]
     places = [str(dim) for dim in cells["person_months"].dims if dim not in classes]
-    every = log_hazard(group, cells) + xr.zeros_like(cells["events"], dtype=float)
-    every = every.transpose("chain", "draw", *classes, *lead, *places).to_numpy()
-    every = every.reshape(chance.shape[0], chance.shape[2], *every.shape[2 + len(classes):])
+    labelled = log_hazard(group, cells) + xr.zeros_like(cells["events"], dtype=float)
+    every = labelled.transpose("chain", "draw", *classes, *lead, *places).to_numpy()
+    every = every.reshape(chance.shape[0], chance.shape[2], *every.shape[2 + len(classes) :])
     rate = np.exp(every).sum(axis=2) if lead else np.exp(every)
     width = (cells["interval_end"] - cells["interval_start"]).to_numpy()
     until = np.cumsum(rate * width, axis=-1) - rate * width
@@ -386,10 +388,16 @@ def _cell_shares(of: Answers) -> xr.DataArray:
     parts = []
     for cell in range(readings.sizes["reading_cell"]):
         one = readings.isel(reading_cell=cell)
-        both = [matrix.isel(assay=int(one[f"assay_{end}"]), drop=True)
-                if "assay" in matrix.dims else matrix for end in ("primary", "recurrence")]  # fmt: skip
-        first, second = (one[f"holds_{end}"].drop_vars(list(one[f"holds_{end}"].coords))
-                         for end in ("primary", "recurrence"))  # fmt: skip
-        read = (read_twice(*both, c) * first * second).sum(READ)
+        once, twice = (
+            matrix.isel(assay=int(one[f"assay_{end}"]), drop=True)
+            if "assay" in matrix.dims
+            else matrix
+            for end in ("primary", "recurrence")
+        )
+        first, second = (
+            one[f"holds_{end}"].drop_vars(list(one[f"holds_{end}"].coords))
+            for end in ("primary", "recurrence")
+        )
+        read = (read_twice(once, twice, c) * first * second).sum(READ)
         parts.append(flow.sel(stratum=strata[int(one["place"])], drop=True) * read)
     return xr.concat(parts, "reading_cell")

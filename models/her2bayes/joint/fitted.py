@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,8 +30,8 @@ from her2bayes.joint.draws import Answers, log_density
 from her2bayes.joint.her2_joint import DEFAULT_PRIORS, build
 from her2bayes.results.fitted import Asked, Figures, Fitted
 from her2bayes.survival.classical import classical_rows
-from her2bayes.survival.doors import cut_scheme, landmark_times
 from her2bayes.survival.doors import Specification as OfSurvival
+from her2bayes.survival.doors import cut_scheme, landmark_times
 from her2bayes.survival.estimates import Answers as SurvivalAnswers
 from her2bayes.survival.estimates import pairs
 from her2bayes.transition.assay import read_rows
@@ -39,8 +40,10 @@ from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_pat
 from her2bayes.transition.draws import Matrix, matrix_rows
 
 if TYPE_CHECKING:
+    from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
+    from her2bayes.sensitivity.target import Target
 
 Say = Callable[[str], None]
 TARGET_ACCEPT = 0.95
@@ -90,16 +93,17 @@ def fit_joint(
         hazards. ``map`` reads a study folder; patients with tissue of both tumours are taken.
     The assay
         ``assay`` names the column with the laboratory or era of a reading, one for both tumours or
-        one for each: each assay has errors of its own. ``agreement`` holds tables of two readings of
-        the same tumours by name (rows first, columns second reading). ``misclassification`` (her2,
-        read) takes the errors as known; ``error_correlation`` is the share of patients in whom both
-        readings err together. ``priors`` named ``reads_<class>`` say what is believed of the assay.
+        one for each: each assay has errors of its own. ``agreement`` holds tables of two readings
+        of the same tumours by name (rows first, columns second reading). ``misclassification``
+        (her2, read) takes the errors as known; ``error_correlation`` is the share of patients in
+        whom both readings err together. ``priors`` named ``reads_<class>`` say what is believed of
+        the assay.
     Survival
         ``hazards_by_primary``: hazards depend on the true class of the primary too. ``cuts`` as in
         ``fit_survival``, equal events in 10 intervals by default.
 
-    ``quick`` draws less; ``store`` is a folder that keeps fits; ``say`` is told of each step. Raises
-    ``BadInput`` with every fault before the first draw. Equations: ``joint.her2_joint``.
+    ``quick`` draws less; ``store`` is a folder that keeps fits; ``say`` is told of each step.
+    Raises ``BadInput`` with every fault before the first draw. Equations: ``joint.her2_joint``.
 
     With ``progress`` stderr says what is being waited for.
 
@@ -110,7 +114,7 @@ def fit_joint(
     scheme, intervals = cut_scheme(cuts)
     wanted = Wanted(time, event, entry, cause, False, time_unit, event_code)
     censored = (censored_code,) if isinstance(censored_code, str) else tuple(censored_code)
-    more = {"nonpositive": nonpositive}
+    more: dict[str, Any] = {"nonpositive": nonpositive}
     more |= {"censored_codes": tuple(filter(None, censored))} if any(censored) else {}
     counted = count_patients(
         patients, wanted, _by(by), assays=_assays(assay), cuts=scheme, intervals=intervals,
@@ -148,7 +152,11 @@ def _by(by: Any) -> By:
 def _assays(assay: str | Mapping[str, str]) -> dict[str, str]:
     if not assay:
         return {}
-    return dict(assay) if isinstance(assay, Mapping) else dict.fromkeys(("primary", "recurrence"), assay)
+    return (
+        dict(assay)
+        if isinstance(assay, Mapping)
+        else dict.fromkeys(("primary", "recurrence"), assay)
+    )
 
 
 def _with_beliefs(
@@ -158,11 +166,15 @@ def _with_beliefs(
     classes = list(counted.classes)
     found: dict[str, Any] = {}
     faults = []
-    tables = {name: np.asarray(table) for name, table in agreement.items()}
-    for name, table in {**tables, **({} if fixed is None else {"misclassification": np.asarray(fixed)})}.items():
+    tables = {name: _ordered(table, classes) for name, table in agreement.items()}
+    matrix = {} if fixed is None else {"misclassification": np.asarray(fixed, float)}
+    allowed = f"rows and columns {', '.join(classes)}, numbers from 0"
+    for name, table in (tables | matrix).items():
         if table.shape != (len(classes),) * 2 or (table < 0).any():
-            faults.append(Fault(f"table '{name}' does not fit", value=str(table.shape),
-                                allowed=f"rows and columns {', '.join(classes)}, numbers from 0"))  # fmt: skip
+            problem = f"table '{name}' does not fit"
+            faults.append(Fault(problem, value=str(table.shape), allowed=allowed))
+    if not faults and matrix:
+        faults += _impossible(matrix["misclassification"], tables, counted)
     if correlation is not None and not 0 <= correlation <= 1:
         faults.append(Fault("a share of errors made together", value=correlation, allowed="0 to 1"))
     raise_if(faults)
@@ -178,6 +190,49 @@ def _with_beliefs(
     if correlation is not None:
         found["error_correlation"] = float(correlation)
     return with_assay(counted, **found) if found else counted
+
+
+def _impossible(
+    reads: np.ndarray, tables: Mapping[str, np.ndarray], counted: Counted
+) -> list[Fault]:
+    """Faults of readings that cannot be under errors taken as known."""
+    remedy = "allow for the error, or leave the errors to the model"
+    together = np.einsum("ta,tb->ab", reads, reads)
+    faults = [
+        Fault(f"table '{name}' cannot be under these errors: two readings never seen together",
+              value=int(table[together == 0].sum()), remedy=remedy)
+        for name, table in tables.items() if table[together == 0].any()
+    ]  # fmt: skip
+    of = counted.data["readings"]
+    for name in ("holds_primary", "holds_recurrence"):
+        never = (reads @ of[name].to_numpy().T).sum(axis=0) == 0
+        if (never & (of["patients"].to_numpy() > 0)).any():
+            faults.append(Fault("a class is read that no true class is read as", remedy=remedy))
+    return faults
+
+
+def _ordered(table: Any, classes: list[str]) -> np.ndarray:
+    """A table of two readings as counts; with labels, in the order of the classes."""
+    labelled = isinstance(table, pd.DataFrame) and {*table.index} == {*table.columns} == {*classes}
+    return np.asarray(table.loc[classes, classes] if labelled else table)
+
+
+def read_agreement(file: Path) -> pd.DataFrame:
+    """Table of two readings of the same tumours: first column the first reading's class, one row
+    and one column a class. Raises ``BadInput`` for cells that are no counts.
+    """
+    from her2bayes.evidence.read_table import read_table
+
+    table = read_table(file)
+    frame = table.frame.set_index(table.frame.columns[0])
+    number = frame.apply(pd.to_numeric, errors="coerce")
+    wrong = ~((number >= 0) & (number % 1 == 0))
+    raise_if(
+        [Fault("not a number of tumours", table.path, table.row(int(k)), str(frame.columns[c]),
+               frame.iloc[k, c], "a whole number from 0")
+         for k, c in zip(*np.nonzero(wrong.to_numpy()), strict=True)]
+    )  # fmt: skip
+    return number.astype(int)
 
 
 def _checked_priors(counted: Counted, priors: Mapping[str, Prior] | None) -> dict[str, Prior]:
@@ -260,22 +315,18 @@ class JointFit(Fitted):
     def asked(self) -> Iterator[tuple[Estimand, str]]:
         """Rows of estimates that are of this family's own kinds, each with its note."""
         of, end = self.counted, self.counted.followed.endpoint
-        for start in of.classes:
-            for read in of.classes:
-                for name in self._assays:
-                    yield Estimand("read_as", f"{start} -> {read}", name), ""
+        for start, read, at in product(of.classes, of.classes, self._assays):
+            yield Estimand("read_as", f"{start} -> {read}", at), ""
         strata: list[tuple[tuple[str, str], ...]] = [()]
         strata += [((name, level),) for name in of.by for level in of.followed.factors[name]]
         for given in strata:
             yield Estimand("read_discordance", "", given), ""
             yield Estimand("true_discordance", "her2", given), ""
             yield Estimand("unchanged_given_observed_change", "her2", given), ""
-        for first in of.classes:
-            for second in of.classes:
-                read = (("read", second), ("read_primary", first))
-                for name in of.classes:
-                    yield Estimand("true_class", f"her2={name}", read), ""
-                yield Estimand("true_class", "change", read), ""
+        for first, second in product(of.classes, of.classes):
+            given = (("read", second), ("read_primary", first))
+            for outcome in (*(f"her2={name}" for name in of.classes), "change"):
+                yield Estimand("true_class", outcome, given), ""
         if of.followed.causes:
             return
         for a, b in pairs(of.classes, of.classes[0]):
@@ -397,18 +448,24 @@ class JointFit(Fitted):
     def identified(self) -> pd.DataFrame:
         """What tells error from change: accuracy and true discordance, prior, pairs alone, all.
 
-        One row a source of evidence; ``contraction`` is that of the mean accuracy against the prior.
+        One row a source of evidence; ``contraction`` is that of the mean accuracy against its
+        prior.
         """
         pairs_only = self.under(counted=without_follow_up(self.counted))
         rows = []
-        for name, fit, group in (("prior", self, "prior"), ("readings alone", pairs_only, "posterior"),
-                                 ("readings and survival", self, "posterior")):  # fmt: skip
+        for name, fit, group in (
+            ("prior", self, "prior"),
+            ("readings alone", pairs_only, "posterior"),
+            ("readings and survival", self, "posterior"),
+        ):
             rows.append({"evidence": name, **_answers(fit, group)})
         return pd.DataFrame(rows)
 
     def checked(self) -> JointFit:
         """The same with ``refitted``: other assays, and what tells error from change."""
-        return replace(self, refitted={"assays": self.over_assays(), "identified": self.identified()})
+        return replace(
+            self, refitted={"assays": self.over_assays(), "identified": self.identified()}
+        )
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
@@ -416,14 +473,18 @@ class JointFit(Fitted):
         return dict(self.refitted)
 
     @cached_property
-    def tree(self) -> xr.DataTree:  # type: ignore[override]
+    def tree(self) -> xr.DataTree:
         """Draws as ArviZ takes them; ``log_likelihood`` is that of all patients, one number."""
         found = self.fit.tree.copy()
         total = self.log_density @ self.counted.data["rows"]["patients"].to_numpy()
         posterior = self.fit.posterior
         shape = (posterior.sizes["chain"], posterior.sizes["draw"])
         patients = xr.DataArray(total.reshape(shape), dims=("chain", "draw"))
-        kept = found["log_likelihood"].to_dataset() if "log_likelihood" in found.children else xr.Dataset()
+        kept = (
+            found["log_likelihood"].to_dataset()
+            if "log_likelihood" in found.children
+            else xr.Dataset()
+        )
         found["log_likelihood"] = xr.DataTree(kept.assign(patients=patients))
         return found
 
@@ -439,6 +500,12 @@ class JointFit(Fitted):
         if "assays" not in self.refitted:
             made.pop("assays")
         return Figures(made)
+
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """What a sensitivity analysis of conclusions on this cohort asks."""
+        from her2bayes.joint.sensitivity import target
+
+        return [target(self.counted, self.used, self.posterior, conclusions)]
 
     def section(self) -> Section:
         """This analysis as a section of a report."""
@@ -487,13 +554,12 @@ class JointFit(Fitted):
         """Make the object of a ``packed`` tree; nothing is sampled."""
         said = json.loads(tree.attrs["joint"])
         data = {name: _plain(node.to_dataset()) for name, node in tree["data"].children.items()}
-        facts = {n: tuple(v) if isinstance(v, list) else v for n, v in said["followed"].items()}
-        facts["factors"] = {n: tuple(v) for n, v in facts["factors"].items()}
+        facts = _tuples(said["followed"])
         rows = tree["by_read"].to_dataset().to_dataframe()
         for name, levels in facts["factors"].items():
             rows[name] = pd.Categorical(rows[name], list(levels))
         rows.attrs = said["grid"]
-        plain = {n: tuple(v) if isinstance(v, list) else v for n, v in said["counted"].items()}
+        plain = _tuples(said["counted"])
         counted = Counted(**plain, data=data, followed=Followed(**facts), by_read=rows)
         fit = Fit(
             xr.DataTree.from_dict({n: one.to_dataset() for n, one in tree["fit"].children.items()}),
@@ -510,6 +576,17 @@ class JointFit(Fitted):
 NUMBERS = ("entry", "time", "event", "patients")
 PLAIN = ("name", "classes", "by", "pairs_only", "left_out", "digest")
 """Fields of ``Counted`` that are text and numbers."""
+
+
+def _tuples(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of JSON as the tuples they were."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(one) for name, one in value.items()}
+        return tuple(plain(one) for one in value) if isinstance(value, list) else value
+
+    return {name: plain(value) for name, value in said.items()}
 
 
 def _plain(data: xr.Dataset) -> xr.Dataset:
@@ -536,8 +613,10 @@ def _answers(fit: JointFit, group: str = "posterior") -> dict[str, float]:
     diagonal = [Estimand("read_as", f"{name} -> {name}") for name in fit.classes]
     asked = {"true_discordance": Estimand("true_discordance", "her2")}
     if not fit.counted.followed.causes:
-        asked |= {f"hazard_ratio {a} vs {b}": Estimand("hazard_ratio", end, (), Contrast("her2", a, b))
-                  for a, b in pairs(fit.classes, fit.classes[0])}  # fmt: skip
+        asked |= {
+            f"hazard_ratio {a} vs {b}": Estimand("hazard_ratio", end, (), Contrast("her2", a, b))
+            for a, b in pairs(fit.classes, fit.classes[0])
+        }
     draws = fit.drawn([*diagonal, *asked.values()], group)
     right = sum((draws[one] for one in diagonal[1:]), start=draws[diagonal[0]]) / len(diagonal)
     before = fit.drawn(diagonal, "prior")

@@ -75,7 +75,6 @@ def build(
     default prior; ``options`` are those of ``survival.parts``. Raises ``BadInput``.
     """
     import pymc as pm
-    import pymc.dims as pmd
 
     priors = complete(priors, DEFAULT_PRIORS)
     data = _padded(data)
@@ -109,18 +108,21 @@ def _padded(data: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     readings, rows = data["readings"], data["rows"]
     number = rows.sizes["row"]
     eighth = max(places(number, 16) // 16, 1)
-    more = {"reading_cell": (0, places(readings.sizes["reading_cell"], 32) - readings.sizes["reading_cell"])}
+    more = {
+        "reading_cell": (
+            0,
+            places(readings.sizes["reading_cell"], 32) - readings.sizes["reading_cell"],
+        )
+    }
     texts = [name for name in readings.coords if readings[name].dims == ("reading_cell",)]
-    holds = {name: 1.0 for name in ("holds_primary", "holds_recurrence")}
+    holds = dict.fromkeys(("holds_primary", "holds_recurrence"), 1.0)
     wide = readings.drop_vars(texts).pad(more, constant_values={
         name: holds.get(str(name), 0) for name in readings.data_vars})  # fmt: skip
     long = rows.pad({"row": (0, -number % eighth)}, constant_values=0)
     return {**data, "readings": wide, "rows": long}
 
 
-def _log_hazard(
-    cells: xr.Dataset, priors: Mapping[str, Prior], options: Mapping[str, Any]
-) -> Any:
+def _log_hazard(cells: xr.Dataset, priors: Mapping[str, Prior], options: Mapping[str, Any]) -> Any:
     """Log hazard of every cell of true classes, factors and intervals."""
     import pymc.dims as pmd
 
@@ -146,7 +148,7 @@ def _observe_patients(data: Mapping[str, xr.Dataset], share: Any, log_hazard: An
     classes = [dim for dim in CLASSES if dim in cells["events"].dims]
     share = share.sum([dim for dim in CLASSES if dim not in classes])
     lead = [dim for dim in cells["events"].dims if dim == "cause"]
-    group = [d for d in cells["person_months"].dims if d not in classes]
+    group = [str(d) for d in cells["person_months"].dims if d not in classes]
     at_exit = _data("event", rows) * _at(_flat([*lead, *group], log_hazard), "event_place", rows)
     hazard = pmd.math.exp(log_hazard)
     hazard = hazard.sum("cause") if lead else hazard
@@ -163,9 +165,7 @@ def _observe_patients(data: Mapping[str, xr.Dataset], share: Any, log_hazard: An
     pm.Potential("of_patients", log_likelihood.values)
 
 
-def _cumulative(
-    end: str, hazard: Any, before: Any, group: Sequence[str], rows: xr.Dataset
-) -> Any:
+def _cumulative(end: str, hazard: Any, before: Any, group: Sequence[str], rows: xr.Dataset) -> Any:
     """Cumulative hazard (row, classes) at the exit or entry of each row.
 
     ``before`` (interval, later): months spent in an interval by the start of a later one.

@@ -65,12 +65,18 @@ def cohort_section(counted: Counted) -> Section:
     )
     text = tuple(f"{line.strip()[:1].upper()}{line.strip()[1:]}." for line in cohort_lines(counted))
     caption = "Patients by class as read; a set of classes is a reading that leaves them open."
-    return Section("cohort", "Cohort", text, tables=(Table("Readings", table.reset_index(), caption),))
+    return Section(
+        "cohort", "Cohort", text, tables=(Table("Readings", table.reset_index(), caption),)
+    )
 
 
 def lines(of: JointFit) -> Iterator[str]:
     """The answer in lines for a terminal."""
-    chosen = ("read_discordance[]", "true_discordance[her2]", "unchanged_given_observed_change[her2]")
+    chosen = (
+        "read_discordance[]",
+        "true_discordance[her2]",
+        "unchanged_given_observed_change[her2]",
+    )
     table = of.estimates().set_index("estimand")
     ratios = [name for name in table.index if name.startswith(("hazard_ratio[", "dilution["))
               and "; hr_" not in name]  # fmt: skip
@@ -80,9 +86,10 @@ def lines(of: JointFit) -> Iterator[str]:
     yield _decides(of)
 
 
-def _three(row: pd.Series) -> str:
-    ends = (row[f"posterior_{end}"] for end in ("median", "lower", "upper"))
-    return interval(*ends, unit=row["unit"]) + (f" {row['unit']}" if row["unit"] else "")
+def _three(row: Any) -> str:
+    median, low, high = (row[f"posterior_{end}"] for end in ("median", "lower", "upper"))
+    unit = str(row["unit"])
+    return interval(median, low, high, unit=unit) + (f" {unit}" if unit else "")
 
 
 def _decides(of: JointFit) -> str:
@@ -90,7 +97,8 @@ def _decides(of: JointFit) -> str:
     if "misclassification" in of.counted.data["assay"]:
         return "The errors of the assay are taken as known."
     table = of.estimates().set_index("estimand")
-    known, believed = [], []
+    known: list[str] = []
+    believed: list[str] = []
     for name in of.classes:
         rows = [key for key in table.index if key.startswith(f"read_as[{name} -> {name}")]
         (known if table.loc[rows, "contraction"].min() >= ENOUGH else believed).append(name)
@@ -102,7 +110,8 @@ def _decides(of: JointFit) -> str:
             "said of true change from there."
         )
     if known:
-        said.append(f"The data say how well {' and '.join(known)} {'is' if len(known) == 1 else 'are'} read.")
+        verb = "is" if len(known) == 1 else "are"
+        said.append(f"The data say how well {' and '.join(known)} {verb} read.")
     return " ".join(said)
 
 
@@ -178,7 +187,11 @@ def _paragraphs(of: JointFit) -> Iterator[str]:
         "less. What tells them apart is the prior of the assay, tables of two readings of one "
         f"tumour, and survival where it differs between true classes. {NON_DIFFERENTIAL} "
         "Transitions and shares are those of patients under observation"
-        + (", taken to be the same whenever they entered." if of.counted.followed.has_entry else ".")
+        + (
+            ", taken to be the same whenever they entered."
+            if of.counted.followed.has_entry
+            else "."
+        )
     )
 
 
@@ -240,8 +253,7 @@ def _assay_lines(of: JointFit) -> list[flows.Line]:
     table = table[table["estimand"].str.startswith("read_as[")]
     found = []
     for row in table.to_dict("records"):
-        ends = {group: tuple(float(row[f"{group}_{e}"]) for e in ("median", "lower", "upper"))
-                for group in ("prior", "posterior")}  # fmt: skip
+        ends = {group: _ends(row, group) for group in ("prior", "posterior")}
         name = row["estimand"].removeprefix("read_as[").rstrip("]").replace("->", "read as")
         found.append(flows.Line(name, ends, number(row["contraction"], 2)))
     return found
@@ -256,7 +268,12 @@ def draw_assay(of: JointFit) -> Drawing:
 def draw_assays(of: JointFit) -> Drawing:
     """True discordance by the accuracy of an assay taken as known."""
     table = of.refitted["assays"].sort_values("accuracy")
-    true = 100 * table[["true_discordance", "true_discordance lower", "true_discordance upper"]].to_numpy().T
+    true = (
+        100
+        * table[["true_discordance", "true_discordance lower", "true_discordance upper"]]
+        .to_numpy()
+        .T
+    )
     seen = of.drawn([Estimand("read_discordance")])[Estimand("read_discordance")]
     low, middle, high = 100 * np.quantile(seen, [0.025, 0.5, 0.975])
     flat = np.repeat(np.array([[middle], [low], [high]]), len(table), axis=1)
@@ -350,8 +367,13 @@ def _main_rows(of: JointFit) -> pd.DataFrame:
 
 
 def _prior(row: Mapping[Any, Any]) -> str:
-    ends = (row[f"prior_{end}"] for end in ("median", "lower", "upper"))
-    return interval(*ends, unit=row["unit"])
+    return interval(*_ends(row, "prior"), unit=str(row["unit"]))
+
+
+def _ends(row: Mapping[Any, Any], group: str) -> tuple[float, float, float]:
+    """Median, lower and upper end."""
+    return (float(row[f"{group}_median"]), float(row[f"{group}_lower"]),
+            float(row[f"{group}_upper"]))  # fmt: skip
 
 
 def _given_readings(of: JointFit) -> pd.DataFrame:
@@ -362,7 +384,9 @@ def _given_readings(of: JointFit) -> pd.DataFrame:
             given = (("read", second), ("read_primary", first))
             row = {"Primary read as": first, "Recurrence read as": second}
             for name in of.classes:
-                row[f"truly {name}"] = _three(table.loc[str(Estimand("true_class", f"her2={name}", given))])
+                row[f"truly {name}"] = _three(
+                    table.loc[str(Estimand("true_class", f"her2={name}", given))]
+                )
             row["truly changed"] = _three(table.loc[str(Estimand("true_class", "change", given))])
             rows.append(row)
     return pd.DataFrame(rows)

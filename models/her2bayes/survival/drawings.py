@@ -103,6 +103,7 @@ def _known(of: Analysis, factor: str) -> str:
 
 
 def ticks_between(last: float, first: float = 0.0) -> list[float]:
+    """Months to write under an axis from ``first`` to ``last``: at most eight or nine."""
     for step in (3, 6, 12, 24, 36, 60, 120):
         if (last - first) / step <= 8:
             break

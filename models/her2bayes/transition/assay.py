@@ -175,9 +175,7 @@ def uncertain_reads(concentration: np.ndarray, lead: tuple[str, ...] = ()) -> An
     accuracy = pmd.math.as_xtensor(accuracy, dims=dims)
     split = xr.DataArray(wrong, dims=(*dims, "error"))
     wrong_by_class = pmd.Data("wrong_by_class", split)
-    error = pmd.Dirichlet(
-        "error_split", a=wrong_by_class, core_dims="error", dims=(*dims, "error")
-    )
+    error = pmd.Dirichlet("error_split", a=wrong_by_class, core_dims="error", dims=(*dims, "error"))
     place = np.zeros((k, k - 1, k))  # error number e of class t is the class place[t, e, .]
     for t in range(k):
         place[t, np.arange(k - 1), [o for o in range(k) if o != t]] = 1.0

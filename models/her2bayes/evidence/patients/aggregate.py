@@ -349,7 +349,7 @@ def reading_names(patients: Patients, columns: Sequence[str]) -> dict[str, dict[
 
 
 def rows_by(patients: Patients, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Rows counted by the texts of ``columns`` (name -> column), missing as empty, and ``count``."""
+    """Rows counted by the texts of ``columns`` (name -> column), missing as empty: ``count``."""
     return _cells(patients, columns)
 
 
