@@ -11,10 +11,15 @@ import pytest
 
 import her2bayes as hb
 from her2bayes.errors import BadInput
+from her2bayes.estimand import parse
+from her2bayes.evidence.printed.tables import Conclusion
 from her2bayes.evidence.simulate import HER2
+from her2bayes.inference.fit import refit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.joint.calibration import RECOVERED, patients_of
 from her2bayes.joint.fitted import JointFit, read_agreement
+from her2bayes.joint.sensitivity import quantities, specification
+from her2bayes.sensitivity.target import BASE, one_at_a_time
 
 TWO = {"primary": "primary", "recurrence": "recurrence"}
 SAMPLING = Sampling(draws=400, tune=400, chains=2)
@@ -126,11 +131,33 @@ def test_other_assays_and_other_evidence(fit: JointFit) -> None:
     assert known["readings and survival"] > 0.3
 
 
-@pytest.mark.slow
 def test_conclusions_are_asked_under_other_beliefs(fit: JointFit) -> None:
-    found = fit.sensitivity(["true_discordance[her2] < 0.5"], quick=True, workers=1)
-    table = found.scenarios
-    assert {"knowledge of the assay", "errors made together"} <= set(table["axis"])
+    (target,) = fit.targets([conclusion("true_discordance[her2] < 0.5")])
+    asked = {str(of): of for of in one_at_a_time(target.axes)}
+    assert len(asked) == 8
+    less = specification(target, asked["knowledge of the assay 0.25"])
+    row = np.asarray(less.priors["reads_low"]["a"]) / np.asarray(fit.used["reads_low"]["a"])
+    assert row == pytest.approx(0.25)
+    together = specification(target, asked["errors made together 0.5"])
+    assert float(together.data["assay"]["error_correlation"]) == 0.5
+    wide = specification(target, asked["prior scale of log hazard ratios 2"])
+    assert wide.priors["spread"]["sigma"] == 2 * fit.used["spread"]["sigma"]
+    values = [
+        quantities(target, of, refit(specification(target, of), SAMPLING).posterior)
+        for of in (BASE, asked["errors made together 0.5"])
+    ]
+    name = "true_discordance[her2]"
+    apart, joined = (float(one[name].mean()) for one in values)
+    assert apart == pytest.approx(float(fit.draws(name).mean()), abs=0.03)
+    assert joined > apart + 0.01  # errors made together look like no change
+    assert len(fit.targets([conclusion("dilution[months ; her2: low vs zero] < 1")])) == 1
+    with pytest.raises(BadInput, match="needs a time"):
+        fit.targets([conclusion("survival[months | read=low] > 0.5")])
+
+
+def conclusion(text: str) -> Conclusion:
+    estimand, sign, value = text.rsplit(" ", 2)
+    return Conclusion(text, parse(estimand), sign, float(value))
 
 
 def test_laboratories_have_errors_of_their_own() -> None:
