@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,10 +23,57 @@ from her2bayes.transition import figures as flows
 from her2bayes.transition.section import svg
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.figure import Figure as Drawing
 
+    from her2bayes.inference.fit import Fit
     from her2bayes.joint.counts import Counted
-    from her2bayes.joint.fitted import JointFit
+    from her2bayes.survival.estimates import Answers
+    from her2bayes.transition.draws import Matrix
+
+
+class Fitted(Protocol):
+    """What a report reads of a fitted joint model."""
+
+    @property
+    def counted(self) -> Counted:
+        """Counts of the cohort."""
+
+    @property
+    def fit(self) -> Fit:
+        """The one fit."""
+
+    @property
+    def refitted(self) -> Mapping[str, pd.DataFrame]:
+        """Answers under other assays and other evidence, where they were asked for."""
+
+    @property
+    def classes(self) -> list[str]:
+        """HER2 classes in order."""
+
+    @property
+    def survival(self) -> Answers:
+        """Survival by true class."""
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        """Transitions of true classes, of all patients first."""
+
+    @property
+    def log_density(self) -> np.ndarray:
+        """Log density of each row of patients in each draw."""
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws of estimands."""
+
+    def estimates(self) -> pd.DataFrame:
+        """Rows of the report."""
+
+    def classical(self) -> pd.DataFrame:
+        """The classical side, by class as read."""
+
 
 ENOUGH = 0.5
 """Contraction of the assay's accuracy below which the prior, not the data, decides it."""
@@ -70,7 +117,7 @@ def cohort_section(counted: Counted) -> Section:
     )
 
 
-def lines(of: JointFit) -> Iterator[str]:
+def lines(of: Fitted) -> Iterator[str]:
     """The answer in lines for a terminal."""
     chosen = (
         "read_discordance[]",
@@ -92,7 +139,7 @@ def _three(row: Any) -> str:
     return interval(median, low, high, unit=unit) + (f" {unit}" if unit else "")
 
 
-def _decides(of: JointFit) -> str:
+def _decides(of: Fitted) -> str:
     """Whether the data or the prior say how well a class is read."""
     if "misclassification" in of.counted.data["assay"]:
         return "The errors of the assay are taken as known."
@@ -115,7 +162,7 @@ def _decides(of: JointFit) -> str:
     return " ".join(said)
 
 
-def section(of: JointFit) -> Section:
+def section(of: Fitted) -> Section:
     """Report the joint model."""
     end = endpoint_name(of.counted.followed.endpoint)
     return Section(
@@ -129,7 +176,7 @@ def section(of: JointFit) -> Section:
     )
 
 
-def judged(of: JointFit) -> Judged:
+def judged(of: Fitted) -> Judged:
     """Each patient left out, given the others; what is reported under scaled priors."""
     every = max(1, of.fit.posterior["draw"].size * of.fit.posterior["chain"].size // 1000)
     rows = of.log_density[::every]
@@ -143,7 +190,7 @@ def judged(of: JointFit) -> Judged:
     return Judged({str(one): draws for one, draws in found.items()}, names, scores, unit)
 
 
-def _ratios(of: JointFit) -> list[Estimand]:
+def _ratios(of: Fitted) -> list[Estimand]:
     """Hazard ratios between true classes."""
     if of.counted.followed.causes:
         return []
@@ -152,7 +199,7 @@ def _ratios(of: JointFit) -> list[Estimand]:
             for a, b in pairs(of.classes, of.classes[0])]  # fmt: skip
 
 
-def _paragraphs(of: JointFit) -> Iterator[str]:
+def _paragraphs(of: Fitted) -> Iterator[str]:
     table = of.estimates().set_index("estimand")
 
     def said(name: str) -> str:
@@ -195,7 +242,7 @@ def _paragraphs(of: JointFit) -> Iterator[str]:
     )
 
 
-def _cox(of: JointFit, a: str, b: str) -> str:
+def _cox(of: Fitted, a: str, b: str) -> str:
     """Cox's hazard ratio by class as read."""
     name = f"hazard_ratio[{of.counted.followed.endpoint} ; read: {a} vs {b}]"
     rows = of.classical()
@@ -206,17 +253,17 @@ def _cox(of: JointFit, a: str, b: str) -> str:
     return interval(row["reproduced"], row["reproduced_lower"], row["reproduced_upper"], 2)
 
 
-def draw_survival(of: JointFit) -> Drawing:
+def draw_survival(of: Fitted) -> Drawing:
     """Survival by true class with 95 % bands, over Kaplan–Meier by class as read."""
     head = "Band: true class, 95 % CrI; step: Kaplan–Meier by class as read; dotted: extrapolated"
     return curves.draw_survival(_curves(of), _ticks(of), of.counted.followed.endpoint, head)
 
 
-def _ticks(of: JointFit) -> list[float]:
+def _ticks(of: Fitted) -> list[float]:
     return ticks_between(of.counted.followed.last_time, float(of.survival.grid[0]))
 
 
-def _curves(of: JointFit) -> list[Curve]:
+def _curves(of: Fitted) -> list[Curve]:
     counts, grid, ticks = of.counted.by_read, of.survival.grid, _ticks(of)
     labels, steps = km.label(counts, ["read"]), km.curve(counts, ["read"])
     found = []
@@ -236,19 +283,19 @@ def _curves(of: JointFit) -> list[Curve]:
     return found
 
 
-def draw_transitions(of: JointFit) -> Drawing:
+def draw_transitions(of: Fitted) -> Drawing:
     """True classes flowing from primary to recurrence."""
     return flows.alluvial(flows.flow_square(of.matrices[0]), of.counted.patients)
 
 
-def draw_read(of: JointFit) -> Drawing:
+def draw_read(of: Fitted) -> Drawing:
     """Classes as read flowing from primary to recurrence, as the model expects them."""
     read = of.matrices[0].posterior.readings["observed_flow"]
     read = read.rename(read_primary="her2_primary", read="her2")
     return flows.alluvial(flows.square(read, ""), of.counted.patients)
 
 
-def _assay_lines(of: JointFit) -> list[flows.Line]:
+def _assay_lines(of: Fitted) -> list[flows.Line]:
     table = of.estimates()
     table = table[table["estimand"].str.startswith("read_as[")]
     found = []
@@ -259,13 +306,13 @@ def _assay_lines(of: JointFit) -> list[flows.Line]:
     return found
 
 
-def draw_assay(of: JointFit) -> Drawing:
+def draw_assay(of: Fitted) -> Drawing:
     """Probability that each true class is read as each class, prior and posterior."""
     return flows.intervals(_assay_lines(of), label="% of the true class", remark="contraction",
                            legend=True)  # fmt: skip
 
 
-def draw_assays(of: JointFit) -> Drawing:
+def draw_assays(of: Fitted) -> Drawing:
     """True discordance by the accuracy of an assay taken as known."""
     table = of.refitted["assays"].sort_values("accuracy")
     true = (
@@ -291,7 +338,7 @@ DRAWINGS = {
 """Figures of a fit by name."""
 
 
-def _figures(of: JointFit) -> Iterator[Figure]:
+def _figures(of: Fitted) -> Iterator[Figure]:
     who = f"{of.counted.name}, {count(of.counted.patients, 'patient')}"
     end = of.counted.followed.endpoint
     said = ("true class, 95 % CrI", "Kaplan–Meier by class as read", "extrapolated")
@@ -325,7 +372,7 @@ def _figures(of: JointFit) -> Iterator[Figure]:
         )  # fmt: skip
 
 
-def _tables(of: JointFit) -> Iterator[Table]:
+def _tables(of: Fitted) -> Iterator[Table]:
     yield Table(
         "True class and class as read", _main_rows(of),
         "Posterior and prior median with 95 % CrI. Hazard ratios between true classes are those of "
@@ -349,7 +396,7 @@ def _tables(of: JointFit) -> Iterator[Table]:
         )  # fmt: skip
 
 
-def _main_rows(of: JointFit) -> pd.DataFrame:
+def _main_rows(of: Fitted) -> pd.DataFrame:
     kinds = ("read_discordance", "true_discordance", "unchanged_given_observed_change",
              "hazard_ratio", "dilution", "rmst")  # fmt: skip
     table = of.estimates()
@@ -376,7 +423,7 @@ def _ends(row: Mapping[Any, Any], group: str) -> tuple[float, float, float]:
             float(row[f"{group}_upper"]))  # fmt: skip
 
 
-def _given_readings(of: JointFit) -> pd.DataFrame:
+def _given_readings(of: Fitted) -> pd.DataFrame:
     table = of.estimates().set_index("estimand")
     rows = []
     for first in of.classes:
