@@ -21,7 +21,7 @@ ORDER = {
     "Sources": ("load_study", "studies", "read_patients", "read_counts", "read_curve"),
     "Fits": (
         "fit_distribution", "fit_transitions", "fit_survival", "fit_response",
-        "fit_adverse_events", "reconstruct",
+        "fit_adverse_events", "fit_joint", "reconstruct", "synthesise",
     ),
     "What is made of them": (
         "audit", "compare", "sensitivity", "calibrate", "report", "load_fit",

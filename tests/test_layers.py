@@ -25,7 +25,7 @@ LAYERS = (
     ("calibration", "sensitivity"),
     ("results",),
     ("distribution", "transition", "survival", "rates"),
-    ("cohorts", "synthesis"),
+    ("cohorts", "synthesis", "joint"),
     ("reproduce",),
     ("cli", "flags"),
     ("scripts",),
@@ -105,7 +105,8 @@ def forbidden(area: str, name: str, target: tuple[str, ...], models: set[str]) -
         return "only scripts import 'cli'"
     if area in FAMILIES and target[0] in FAMILIES and area != target[0]:
         return f"the family '{area}' imports the family '{target[0]}'"
-    if name in models and models.intersection(target[1:]):
+    above = area not in FAMILIES and target[0] in FAMILIES  # a model made of the families'
+    if name in models and models.intersection(target[1:]) and not above:
         return f"the model '{area}/{name}.py' imports the model '{target[-1]}'"
     return None
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "her2bayes"
-MOST_MODULES = 240
+MOST_MODULES = 248
 MOST_IN_A_FOLDER = 25
 MOST_POSITIONAL = 6
 MOST_LONG = 12  # functions above it

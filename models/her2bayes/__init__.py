@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import load_study as load_study
     from her2bayes.evidence.printed.study import studies as studies
     from her2bayes.inference.sampling import Sampling as Sampling
+    from her2bayes.joint.fitted import fit_joint as fit_joint
     from her2bayes.rates.fitted import fit_adverse_events as fit_adverse_events
     from her2bayes.rates.fitted import fit_response as fit_response
     from her2bayes.reproduce.build import report as report
@@ -52,6 +53,7 @@ _PUBLIC = {
     "fit_response": "rates.fitted",
     "fit_adverse_events": "rates.fitted",
     "fit_transitions": "transition.fitted",
+    "fit_joint": "joint.fitted",
     "load_fit": "results.fitted",
     "report": "reproduce.build",
     "sensitivity": "reproduce.sensitivity",

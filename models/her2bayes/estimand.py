@@ -51,6 +51,7 @@ FITTED_BY: Mapping[str, str] = {
     "rates": "fit_response or fit_adverse_events",
     "cohorts": "reconstruct",
     "synthesis": "synthesise",
+    "joint": "fit_joint",
 }
 """Family -> the public functions whose fits it answers for."""
 
@@ -86,6 +87,9 @@ _KINDS = {
     "unchanged_given_observed_change": _share(
         "probability of no true change where the readings differ"
     ),
+    "read_discordance": _share("probability that the two readings differ"),
+    "read_as": _share("probability that a true class is read as a class"),
+    "true_class": _share("probability of a true class, or of a true change, given both readings"),
     "gain": _share("probability of gaining a class"),
     "loss": _share("probability of losing a class"),
     "number_to_rebiopsy": _positive(
@@ -108,6 +112,7 @@ _KINDS = {
     "cumulative_hazard": _positive("cumulative hazard", timed=True),
     "hazard_ratio": _positive("ratio of hazards", timed=True),
     "hazard_ratio_ratio": _positive("ratio of the hazard ratios in two groups"),
+    "dilution": Kind("log hazard ratio by class as read, divided by that by true class"),
     "rmst": Kind("restricted mean survival time", OWN, limits=(0.0, math.inf), timed=True),
     "rmst_difference": Kind("difference of restricted mean survival times", OWN, timed=True),
     "rmst_ratio": _positive("ratio of restricted mean survival times", timed=True),
@@ -138,6 +143,11 @@ _ANSWERS = {
     "cohorts": "survival survival_difference rmst rmst_difference hazard_ratio hazard_ratio_ratio",
     "synthesis": "share share_difference share_ratio transition flow flow_difference discordance "
     "gain loss number_to_rebiopsy hazard_ratio median rmst_ratio heterogeneity",
+    "joint": "transition flow flow_difference discordance discordance_difference gain loss "
+    "agreement true_discordance unchanged_given_observed_change number_to_rebiopsy "
+    "read_discordance read_as true_class survival survival_difference cumulative_incidence hazard "
+    "cumulative_hazard hazard_ratio hazard_ratio_ratio dilution median median_difference rmst "
+    "rmst_difference rmst_ratio not_reached ordering heterogeneity",
 }
 
 KINDS: Mapping[str, Kind] = {

@@ -8,6 +8,7 @@ the same structure.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -248,13 +249,16 @@ def _prior(known: Shared) -> Batch | None:
 def _prior_one_by_one(model: Any, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
     import pymc as pm
 
-    tree = pm.sample_prior_predictive(
-        _PRIOR_DRAWS,
-        model=model,
-        random_seed=seed,
-        var_names=[v.name for v in [*model.basic_RVs, *model.deterministics]],
-        compile_kwargs={"mode": "FAST_COMPILE"},
-    )
+    with warnings.catch_warnings():
+        # a Potential here is a likelihood, hence no part of the prior
+        warnings.filterwarnings("ignore", "The effect of Potentials")
+        tree = pm.sample_prior_predictive(
+            _PRIOR_DRAWS,
+            model=model,
+            random_seed=seed,
+            var_names=[v.name for v in [*model.basic_RVs, *model.deterministics]],
+            compile_kwargs={"mode": "FAST_COMPILE"},
+        )
     groups = [
         tree[name].to_dataset() if name in tree.children else xr.Dataset()
         for name in ("prior", "prior_predictive")

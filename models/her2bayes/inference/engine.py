@@ -332,6 +332,8 @@ def _density(model: Any, values: list[Any], shapes: list[list[int]]) -> tuple[An
     from pytensor.graph import clone_replace, rewrite_graph
 
     rewrites = ["canonicalize", "stabilize"]
+    if model.potentials:  # of labelled arrays, whose sums have no gradient
+        rewrites.insert(0, "lower_xtensor")
     if not model.check_bounds:
         rewrites.append("local_remove_check_parameter")
     logp = rewrite_graph(model.logp(), include=rewrites)

@@ -109,7 +109,8 @@ ARVIZ = ("autocorr", "energy", "ess", "ess_evolution", "forest", "mcse", "pair",
          "rank", "rank_dist", "trace", "trace_dist")  # fmt: skip
 """Plots of draws that need no more than a fit's own tree."""
 
-ROOMS = ("distribution", "transition", "survival", "rates", "cohorts", "synthesis")
+ROOMS = ("distribution", "transition", "survival", "rates", "cohorts", "synthesis",
+         "joint")  # fmt: skip
 ATTRIBUTE = "her2bayes"
 IDENTITY = ("model", "package", "source", "engine", "data", "priors", "options", "sampling",
             "versions", "flags")  # fmt: skip

@@ -55,6 +55,7 @@ _FAMILIES = {
     "survival": "survival",
     "rates": "rates of response and of adverse events",
     "printed": "hazard ratios",
+    "joint": "true classes and survival by them",
 }
 
 

@@ -7,7 +7,7 @@ list beside it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,6 @@ from her2bayes.classical import survival as km
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.survival.draws import Given
 from her2bayes.survival.estimates import given_of, pairs
-
-if TYPE_CHECKING:
-    from her2bayes.evidence.patients.follow_up import FollowUp
 
 COLUMNS = (
     "estimand", "statistic", "reproduced", "reproduced_lower", "reproduced_upper", "reproduced_p",
@@ -35,9 +32,25 @@ MOST_PATIENTS = 200_000  # the residuals of proportional hazards need one row a 
 Row = dict[str, Any]
 
 
+class Followed(Protocol):
+    """What is read of a follow-up beside its counts."""
+
+    @property
+    def endpoint(self) -> str:
+        """Name of the outcome."""
+
+    @property
+    def factors(self) -> Mapping[str, tuple[str, ...]]:
+        """Levels of each factor."""
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Competing causes; empty with one kind of event."""
+
+
 def classical_rows(
     counts: pd.DataFrame,
-    follow_up: FollowUp,
+    follow_up: Followed,
     factors: Sequence[str],
     reference: Mapping[str, str],
     horizon: float,
@@ -208,7 +221,7 @@ def _result(
 
 def variants(
     counts: pd.DataFrame,
-    follow_up: FollowUp,
+    follow_up: Followed,
     factors: Sequence[str],
     reference: Mapping[str, str],
     times: Sequence[float],

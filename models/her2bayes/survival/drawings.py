@@ -102,7 +102,8 @@ def _known(of: Analysis, factor: str) -> str:
     return factor
 
 
-def _ticks(last: float, first: float = 0.0) -> list[float]:
+def ticks_between(last: float, first: float = 0.0) -> list[float]:
+    """Months to write under an axis from ``first`` to ``last``: at most eight or nine."""
     for step in (3, 6, 12, 24, 36, 60, 120):
         if (last - first) / step <= 8:
             break
@@ -110,7 +111,7 @@ def _ticks(last: float, first: float = 0.0) -> list[float]:
 
 
 def _ticks_of(of: Analysis) -> list[float]:
-    return _ticks(of.follow_up.last_time, float(of.grid[0]))
+    return ticks_between(of.follow_up.last_time, float(of.grid[0]))
 
 
 def band(draws: xr.DataArray, months: np.ndarray) -> Band:

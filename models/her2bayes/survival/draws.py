@@ -155,9 +155,10 @@ def levels_of(cells: xr.Dataset, factor: str) -> tuple[str, ...]:
     """Levels of a factor that have patients, in their order; ("all",) for no factor."""
     if not factor:
         return ("all",)
-    found = dict.fromkeys(str(v) for v in cells[factor].to_numpy())
-    rows = cells["rows"]
-    return tuple(v for v in found if int(rows.where(cells[factor].astype(str) == v, 0).sum()))
+    (dim,), rows = cells[factor].dims, cells["rows"]
+    number = rows.sum([d for d in rows.dims if d != dim]).to_numpy()
+    names = np.array([str(v) for v in cells[factor].to_numpy()])
+    return tuple(v for v in dict.fromkeys(names.tolist()) if number[names == v].sum() > 0)
 
 
 def last_time(cells: xr.Dataset, given: Given) -> float:
@@ -209,7 +210,7 @@ def faults(one: Estimand, cells: xr.Dataset, posterior: xr.Dataset) -> list[Faul
     if not problems and one.kind == "heterogeneity" and _scale(one) not in posterior:
         known = [n for n in posterior.data_vars if str(n).startswith(SPREADS)]
         problems.append((f"no {_scale(one)} is learned; there is {', '.join(map(str, known))}", ""))
-    allowed = answered(cells, posterior)
+    allowed = answered(cells, posterior) if problems else ""
     return [
         Fault(f"the survival model does not answer it: {problem}", value=str(one), allowed=allowed,
               remedy=remedy or None)

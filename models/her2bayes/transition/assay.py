@@ -88,7 +88,8 @@ def build(
     with pm.Model(coords=labels, check_bounds=False) as model:
         flow = primary_shares(priors) * logistic_rows(strata, her2, priors)
         matrix = fixed_reads(data) if concentration is None else uncertain_reads(concentration)
-        reads_of = read_twice(matrix, k, data.get("error_correlation"), "error_correlation")
+        first = matrix.rename(OF_PRIMARY)
+        reads_of = read_twice(first, matrix, data.get("error_correlation"), "error_correlation")
         observed = (flow * reads_of).sum(("her2_primary", "her2")).transpose(*dims)
         observed = pmd.Deterministic("observed_flow", observed)
         same = on_diagonal(reads_of, k)
@@ -97,7 +98,7 @@ def build(
         observe_pairs(readings, strata["stratum"].values, observed)
         if "agreement" in data:
             c = data.get("agreement_correlation")
-            same = on_diagonal(read_twice(matrix, k, c, "agreement_correlation"), k)
+            same = on_diagonal(read_twice(first, matrix, c, "agreement_correlation"), k)
             observe_agreement(data, same)
     return model
 
@@ -158,22 +159,23 @@ def fixed_reads(data: xr.Dataset) -> Any:
     return pmd.Deterministic("misclassification", pmd.Data("fixed_misclassification", bare))
 
 
-def uncertain_reads(concentration: np.ndarray) -> Any:
-    """Misclassification matrix (her2, read): Dirichlet rows with the diagonal above one half."""
+def uncertain_reads(concentration: np.ndarray, lead: tuple[str, ...] = ()) -> Any:
+    """Misclassification matrix (her2, read): Dirichlet rows with the diagonal above one half.
+
+    ``concentration`` and the matrix may have the dims ``lead`` before these two.
+    """
     import pymc as pm
     import pymc.dims as pmd
 
-    k = len(concentration)
-    right = np.diag(concentration)
-    wrong = concentration[~np.eye(k, dtype=bool)].reshape(k, k - 1)
-    beta = pm.Beta.dist(pm.Data("right", right), pm.Data("wrong", wrong.sum(axis=1)))
-    accuracy = pm.Truncated("accuracy", beta, lower=0.5, upper=1.0, dims="her2")
-    accuracy = pmd.math.as_xtensor(accuracy, dims=("her2",))
-    split = xr.DataArray(wrong, dims=("her2", "error"))
+    k, dims = concentration.shape[-1], (*lead, "her2")
+    right = np.diagonal(concentration, axis1=-2, axis2=-1)
+    wrong = concentration[..., ~np.eye(k, dtype=bool)].reshape(*right.shape, k - 1)
+    beta = pm.Beta.dist(pm.Data("right", right), pm.Data("wrong", wrong.sum(axis=-1)))
+    accuracy = pm.Truncated("accuracy", beta, lower=0.5, upper=1.0, dims=dims)
+    accuracy = pmd.math.as_xtensor(accuracy, dims=dims)
+    split = xr.DataArray(wrong, dims=(*dims, "error"))
     wrong_by_class = pmd.Data("wrong_by_class", split)
-    error = pmd.Dirichlet(
-        "error_split", a=wrong_by_class, core_dims="error", dims=("her2", "error")
-    )
+    error = pmd.Dirichlet("error_split", a=wrong_by_class, core_dims="error", dims=(*dims, "error"))
     place = np.zeros((k, k - 1, k))  # error number e of class t is the class place[t, e, .]
     for t in range(k):
         place[t, np.arange(k - 1), [o for o in range(k) if o != t]] = 1.0
@@ -181,29 +183,36 @@ def uncertain_reads(concentration: np.ndarray) -> Any:
     identity = pmd.math.as_xtensor(np.eye(k), dims=("her2", "read"))
     wrong_reads = (error * place).sum("error")
     matrix = accuracy * identity + (1.0 - accuracy) * wrong_reads
-    return pmd.Deterministic("misclassification", matrix.transpose("her2", "read"))
+    return pmd.Deterministic("misclassification", matrix.transpose(*dims, "read"))
 
 
-def read_twice(matrix: Any, k: int, correlation: Any, name: str) -> Any:
+OF_PRIMARY = {"her2": "her2_primary", "read": "read_primary"}
+"""Dims of the misclassification of the recurrence -> of the primary tumour."""
+
+
+def read_twice(first: Any, second: Any, correlation: Any, name: str) -> Any:
     """Probability of two readings given two true classes (her2_primary, her2, read_primary, read).
 
-    ``correlation`` is c, kept as data variable ``name``; None leaves its term out of the graph.
+    ``first`` (her2_primary, read_primary) and ``second`` (her2, read) are the misclassification of
+    the two samples, with further dims where they have some. ``correlation`` is c, kept as data
+    variable ``name``; None leaves its term out of the graph.
     """
+    import pymc as pm
     import pymc.dims as pmd
 
     from her2bayes.bayes.crossing import number
 
-    first = matrix.rename({"her2": "her2_primary", "read": "read_primary"})
-    apart = first * matrix
+    apart = first * second
     if correlation is None:
         return apart
+    k = len(pm.modelcontext(None).coords["read"])
     c = number(name, float(correlation))
     up_to = np.triu(np.ones((k, k)))  # sums a row up to and including each class
     tops = [
         (row * pmd.math.as_xtensor(up_to, dims=(dim, "up_to"))).sum(dim).rename({"up_to": dim})
-        for row, dim in ((first, "read_primary"), (matrix, "read"))
+        for row, dim in ((first, "read_primary"), (second, "read"))
     ]
-    bottom = pmd.math.maximum(tops[0] - first, tops[1] - matrix)
+    bottom = pmd.math.maximum(tops[0] - first, tops[1] - second)
     together = pmd.math.maximum(pmd.math.minimum(*tops) - bottom, 0.0)
     return (1.0 - c) * apart + c * together
 

@@ -191,7 +191,7 @@ class _Asked:
             return [not_answered(asked, "transition", self._examples())]
         if asked.kind == "discordance_difference" and not (asked.contrast and asked.contrast.a):
             return [Fault("no levels to compare", value=text, allowed="[; factor: a vs b]")]
-        if any(given not in self.of for given in _strata(asked)):
+        if any(given not in self.of for given in strata_of(asked)):
             return [Fault("no such stratum was fitted", value=text, allowed=self._named())]
         if asked.kind == "unchanged_given_observed_change":
             known = len(self.of[asked.given].readings)
@@ -218,7 +218,12 @@ class _Asked:
         return "; ".join(name or "all patients" for name in names)
 
 
-def _strata(asked: Estimand) -> list[Given]:
+def faults(of: Levels, asked: Estimand) -> list[Fault]:
+    """Why an estimand has no answer from these rows."""
+    return _Asked(of, False).faults(asked)
+
+
+def strata_of(asked: Estimand) -> list[Given]:
     """Conditions of the strata that an estimand speaks of."""
     if asked.contrast is not None and asked.contrast.a:
         ends = (asked.contrast.a, asked.contrast.b)
@@ -244,7 +249,7 @@ def _transition(of: _Asked, asked: Estimand) -> xr.DataArray:
 
 
 def _flow(of: _Asked, asked: Estimand) -> xr.DataArray:
-    (given,) = _strata(asked)
+    (given,) = strata_of(asked)
     flow = of.flow(given)
     total = sum(
         (flow.sel(her2_primary=start, her2=end, drop=True) for start, end in _cells(asked)),
@@ -264,7 +269,7 @@ def _discordance(of: _Asked, asked: Estimand) -> xr.DataArray:
 
 
 def _discordance_difference(of: _Asked, asked: Estimand) -> xr.DataArray:
-    a, b = (discordance(of.flow(given)) for given in _strata(asked))
+    a, b = (discordance(of.flow(given)) for given in strata_of(asked))
     return a - b
 
 

@@ -315,18 +315,42 @@ def _readings(
     """Cells with canonical names of readings, and how many patients have no tissue."""
     faults = []
     for short, column in columns.items():
-        named = {}
-        for text in dict.fromkeys(cells[short]):
-            if not text:
-                named[text] = UNKNOWN if missing_is_unknown else ""
-                continue
-            named[text] = reading_of(text, classes)
-            if not named[text]:
-                faults.append(_no_reading(patients, column, text, classes))
+        named, wrong = _named(patients, column, cells[short], classes)
+        faults += wrong
+        named[""] = UNKNOWN if missing_is_unknown else ""
         cells = cells.assign(**{short: cells[short].map(named)})
     raise_if(sorted(faults, key=lambda fault: fault.row or 0))
     sampled = (cells[list(columns)] != "").all(axis=1)
     return cells[sampled], int(cells.loc[~sampled, "count"].sum())
+
+
+def _named(
+    patients: Patients, column: str, texts: Iterable[str], classes: tuple[str, ...]
+) -> tuple[dict[str, str], list[Fault]]:
+    """Canonical name of the reading that each text is, and faults of those that are none."""
+    named = {text: reading_of(text, classes) for text in dict.fromkeys(texts) if text}
+    wrong = [text for text, name in named.items() if not name]
+    return named, [_no_reading(patients, column, text, classes) for text in wrong]
+
+
+def reading_names(patients: Patients, columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Canonical name of the reading that each text of the columns is, by column.
+
+    Raises ``BadInput`` for columns that do not exist and texts that are no reading, all together.
+    """
+    _check_columns(patients, columns)
+    found, faults = {}, []
+    for column in columns:
+        texts = _cells(patients, {_READ: column})[_READ]
+        found[column], wrong = _named(patients, column, texts, patients.classes)
+        faults += wrong
+    raise_if(sorted(faults, key=lambda fault: fault.row or 0))
+    return found
+
+
+def rows_by(patients: Patients, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Rows counted by the texts of ``columns`` (name -> column), missing as empty: ``count``."""
+    return _cells(patients, columns)
 
 
 def reading_of(text: str, classes: tuple[str, ...]) -> str:

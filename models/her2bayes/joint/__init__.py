@@ -1,0 +1,1 @@
+"""True HER2 status behind fallible readings: assay, transition and survival in one model."""
