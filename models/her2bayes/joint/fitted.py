@@ -19,6 +19,7 @@ from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.evidence.patients.patients import Wanted, read_patients
 from her2bayes.evidence.patients.survival_cells import horizon
+from her2bayes.inference.convergence import verdict
 from her2bayes.inference.estimates import contraction, estimate, estimates_table
 from her2bayes.inference.fit import Fit, Specification
 from her2bayes.inference.progress import told
@@ -28,6 +29,7 @@ from her2bayes.joint import section as page
 from her2bayes.joint.counts import By, Counted, Followed, count_patients, with_assay
 from her2bayes.joint.draws import Answers, log_density
 from her2bayes.joint.her2_joint import DEFAULT_PRIORS, build
+from her2bayes.page.fit_card import worst
 from her2bayes.results.fitted import Asked, Figures, Fitted
 from her2bayes.survival.classical import classical_rows
 from her2bayes.survival.doors import Specification as OfSurvival
@@ -426,23 +428,35 @@ class JointFit(Fitted):
         )  # fmt: skip
 
     def under(self, **changes: Any) -> JointFit:
-        """The same analysis with other ``priors``, ``data`` or entries of the ``assay``."""
+        """The same analysis under other ``priors``, ``counted`` patients or entries of the assay.
+
+        ``sampling`` is that of this fit where none is given.
+        """
         used = {**self.used, **changes.pop("priors", {})}
         counted = changes.pop("counted", self.counted)
+        sampling = changes.pop("sampling", self.sampling)
         counted = with_assay(counted, **changes) if changes else counted
-        return _fitted(counted, used, self.sampling, self.store, self.times)
+        return _fitted(counted, used, sampling, self.store, self.times)
+
+    @property
+    def _shorter(self) -> Sampling:
+        """Chains of a quick run: enough for a table of medians and limits."""
+        return longer(Settings(self.sampling.seed, True, TARGET_ACCEPT).sampling)
 
     def over_assays(self, scales: Sequence[float] = SCALES) -> pd.DataFrame:
         """The answers under assays known almost exactly: default error rates times each scale.
 
-        Columns ``scale``, ``accuracy``, true discordance, hazard ratios by true class with limits.
+        Columns ``scale``, ``accuracy``, true discordance, hazard ratios by true class with limits,
+        ``convergence``. Chains are those of a quick run.
         """
         believed = {name: one for name, one in self.used.items() if name.startswith("reads_")}
         rows = []
         for scale in scales:
             reads = scaled_reads(self.classes, scale, KNOWN, believed)
             rows_of = {f"reads_{name}": prior("Dirichlet", a=row) for name, row in reads.items()}
-            rows.append({"scale": scale, **_answers(self.under(priors=rows_of))})
+            rows.append(
+                {"scale": scale, **_answers(self.under(priors=rows_of, sampling=self._shorter))}
+            )
         return pd.DataFrame(rows)
 
     def identified(self) -> pd.DataFrame:
@@ -451,7 +465,8 @@ class JointFit(Fitted):
         One row a source of evidence; ``contraction`` is that of the mean accuracy against its
         prior.
         """
-        pairs_only = self.under(counted=without_follow_up(self.counted))
+        without = without_follow_up(self.counted)
+        pairs_only = self.under(counted=without, sampling=self._shorter)
         rows = []
         for name, fit, group in (
             ("prior", self, "prior"),
@@ -607,7 +622,7 @@ def without_follow_up(counted: Counted) -> Counted:
     return replace(counted, data={**counted.data, "rows": rows})
 
 
-def _answers(fit: JointFit, group: str = "posterior") -> dict[str, float]:
+def _answers(fit: JointFit, group: str = "posterior") -> dict[str, Any]:
     """Mean accuracy, true discordance and log hazard ratios with 95 % limits, one column each."""
     end = fit.counted.followed.endpoint
     diagonal = [Estimand("read_as", f"{name} -> {name}") for name in fit.classes]
@@ -621,8 +636,13 @@ def _answers(fit: JointFit, group: str = "posterior") -> dict[str, float]:
     right = sum((draws[one] for one in diagonal[1:]), start=draws[diagonal[0]]) / len(diagonal)
     before = fit.drawn(diagonal, "prior")
     was = sum((before[one] for one in diagonal[1:]), start=before[diagonal[0]]) / len(diagonal)
-    row = {"accuracy": float(right.median()), "contraction": contraction("share", right, was)}
+    row: dict[str, Any] = {
+        "accuracy": float(right.median()),
+        "contraction": contraction("share", right, was),
+    }
     for name, one in asked.items():
         low, middle, high = np.quantile(draws[one], [0.025, 0.5, 0.975])
         row |= {name: middle, f"{name} lower": low, f"{name} upper": high}
+    said = [str(verdict(one, fit.fit.diagnostics)) for one in draws.values()]
+    row["convergence"] = worst(said) if group == "posterior" else ""
     return row
