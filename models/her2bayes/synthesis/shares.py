@@ -8,7 +8,7 @@ heterogeneity[her2=low ; study]                 spread of its log odds between s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -87,7 +87,7 @@ class SharesFit(OfRows):
         """Draws of a group, with ``off`` and ``off_slope``: a new study's deviations."""
         if group not in self._kept:
             data = self.fit.posterior if group == "posterior" else self.fit.prior
-            self._kept[group] = data.assign(_new(data, self.sampling.seed))
+            self._kept[group] = data.assign(deviations(data, self.sampling.seed))
         return self._kept[group]
 
     def _share(self, group: str, study: str, level: str, setting: str) -> xr.DataArray:
@@ -110,12 +110,7 @@ class SharesFit(OfRows):
             z = z + _along(draws["within"], x)
             if study == NEW:
                 z = z + _along(draws["off_slope"], x)
-        labels = {"her2": self.classes, "axis": z["axis"].values}
-        logits = (xr.DataArray(axes_of(len(self.classes)), labels, ("her2", "axis")) * z).sum(
-            "axis"
-        )
-        odds = xr.DataArray(np.exp(logits - logits.max("her2")))
-        return (odds / odds.sum("her2")).transpose("chain", "draw", "her2")
+        return shares_at(z, self.classes)
 
     def drawn(
         self, asked: list[Estimand], group: str = "posterior"
@@ -343,6 +338,14 @@ def _as_fit(one: Any, like: Fit) -> Fit:
     return Fit(tree, like.provenance)
 
 
+def shares_at(z: xr.DataArray, classes: Sequence[str]) -> xr.DataArray:
+    """Shares (chain, draw, her2) at coordinates ``z`` (chain, draw, axis) of the logits."""
+    labels = {"her2": list(classes), "axis": z["axis"].values}
+    logits = (xr.DataArray(axes_of(len(classes)), labels, ("her2", "axis")) * z).sum("axis")
+    odds = xr.DataArray(np.exp(logits - logits.max("her2")))
+    return (odds / odds.sum("her2")).transpose("chain", "draw", "her2")
+
+
 def _along(effects: xr.DataArray, x: np.ndarray) -> xr.DataArray:
     """Sum over terms of effects (chain, draw, term, axis) times ``x`` (term)."""
     term = next(str(d) for d in effects.dims if d not in ("chain", "draw", "axis"))
@@ -365,7 +368,7 @@ def _root(draws: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(root, dims=("chain", "draw", "to", "axis"))
 
 
-def _new(draws: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
+def deviations(draws: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
     """Deviations of one new study, of what a moderator does there, and of its one centre."""
     rng = np.random.default_rng([seed, 3])
     sd = draws["study_sd"].transpose("chain", "draw", "axis")
