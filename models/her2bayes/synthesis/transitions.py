@@ -40,7 +40,7 @@ from her2bayes.synthesis.section import (
     wholes,
 )
 from her2bayes.synthesis.study_transitions import log_odds_of, new_stratum, rows_at
-from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
+from her2bayes.transition.decision import MISSING_TILTS, THRESHOLDS, TILTS, decisions, next_patient
 from her2bayes.transition.draws import Given, Rows, draws
 from her2bayes.transition.rows import strata_design
 
@@ -176,17 +176,20 @@ class StudyTransitionsFit(Synthesis):
 
     def decisions(
         self, study: str = NEW, *, thresholds: Sequence[float] = THRESHOLDS,
-        tilts: Sequence[float] = TILTS, **where: str,
+        tilts: Sequence[float] = TILTS, missing: float = 0.0,
+        missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
     ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
 
         In a new study by default; ``where`` gives the level of the factor within studies. See
-        ``transition.decision`` for the columns and what ``tilts`` are.
+        ``transition.decision`` for the columns and what ``tilts`` (of who was re-biopsied) and
+        ``missing_tilts`` (of a share ``missing`` without a second reading) are.
         """
         if self.about.within and not where:
             where = {self.about.within: self.levels[0]}
         return decisions(self, self.classes, {STUDY: study, **where}, thresholds=thresholds,
-                         tilts=tilts)  # fmt: skip
+                         tilts=tilts, missing=missing,
+                         missing_tilts=missing_tilts)  # fmt: skip
 
     def next_patient(self, primary: str, study: str = NEW, **where: str) -> pd.DataFrame:
         """Class at recurrence of one new patient: probability of each, and how well it is known."""
