@@ -89,7 +89,10 @@ def test_a_fit_of_ones_own_patients_is_a_study_too() -> None:
     ratio = float(table.loc["hazard_ratio[os ; her2: low vs zero]", "reproduced"])
     found = hb.synthesise({"tan2022": "tan2022", "mine": fit}, ASKED)
     assert isinstance(found, EffectsFit)
-    assert float(found.data["estimate"].sel(row="mine")) == pytest.approx(np.log(ratio))
+    assert float(found.data["estimate"].sel(row="mine")) == pytest.approx(
+        np.log(ratio),
+        abs=0.01,  # Cox's, of which 40 intervals are an approximation
+    )
 
 
 def test_influence_is_the_others_predictive(effects: EffectsFit) -> None:
