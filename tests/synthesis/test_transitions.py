@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -182,3 +184,14 @@ def test_a_conclusion_where_patients_are_missing(transitions: StudyTransitionsFi
     assert there["median"].iloc[0] == pytest.approx(limit, abs=1e-6)
     with pytest.raises(BadInput, match="number of missing patients"):
         transitions.if_missing(f"{asked} > 0.2", 300, 200)
+
+
+def test_without_a_study_its_facts_say_nothing(transitions: StudyTransitionsFit) -> None:
+    """Shi prints sums of its table: left out, its rows are those of a new study."""
+    short = replace(transitions, sampling=Sampling(chains=4, draws=500, tune=500))
+    less = short.omitting(["shi2023"])
+    asked = "transition[low -> low | study={}]"
+    before, after = (float(one.draws(asked.format("shi2023")).std()) for one in (short, less))
+    new = float(less.draws(asked.format("new")).std())
+    assert before < 0.6 * after
+    assert after == pytest.approx(new, rel=0.15)

@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from her2bayes.bayes.prior import Prior, prior
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, is_percent, parse
 from her2bayes.inference.estimates import FitLike, estimate, estimates_table
-from her2bayes.inference.fit import Fit
+from her2bayes.inference.fit import Fit, Refit
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.page.numbers import interval
 from her2bayes.page.report import Part, slug
@@ -38,7 +38,14 @@ from her2bayes.page.section import Section, Table
 from her2bayes.results.fitted import Asked, Fitted
 from her2bayes.synthesis.cells import levels_of, settings_of, studies_of
 
+if TYPE_CHECKING:
+    from her2bayes.evidence.printed.tables import Conclusion
+    from her2bayes.sensitivity.target import Target
+
 STUDY = "study"
+REFITTED = "refitted"
+"""Key of what the chains of a refit say of themselves, in its provenance."""
+
 AVERAGE, NEW = "average", "new"
 """Levels of the condition ``study``: the middle of the studies, and one that is not among them."""
 
@@ -154,6 +161,24 @@ class Synthesis(Fitted):
     def under(self, priors: Mapping[str, Prior]) -> Self:
         """The same analysis under other priors."""
 
+    @abstractmethod
+    def omitting(self, names: Sequence[str]) -> Self:
+        """The same analysis without what these studies say; they keep their places."""
+
+    def coverage(self) -> pd.DataFrame:
+        """How many observed numbers lie in what the other studies predict of them.
+
+        One row for 50 % and 95 % predictive intervals: ``predictions``, ``covered``, ``share`` in
+        percent, and ``studies`` that were left out. Numbers of one study are not independent.
+        """
+        return covered(self.refitted["influence"] if self.refitted else self.influence())
+
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """What a sensitivity analysis asks: studies left out, settings apart, priors of spreads."""
+        from her2bayes.synthesis.fitted import target_of
+
+        return [target_of(self, conclusions)]
+
     def prior_sensitivity(self) -> pd.DataFrame:
         """Average and new study where the spread between studies has another prior.
 
@@ -178,6 +203,7 @@ class Synthesis(Fitted):
     def checked(self) -> Self:
         """The same with ``refitted``: each study left out, and the prior of the spread varied."""
         found = {"influence": self.influence(), "prior_sensitivity": self.prior_sensitivity()}
+        found["coverage"] = covered(found["influence"])
         return replace(self, refitted=found)
 
     def judged(self, draws: xr.DataArray) -> FitLike:
@@ -236,6 +262,8 @@ class Synthesis(Fitted):
                 median, low, high = (row[f"posterior_{e}"] for e in ("median", "lower", "upper"))
                 text = interval(median, low, high, unit=row["unit"])
                 yield f"{row['estimand']} {text} {row['unit']}".rstrip()
+        if self.refitted:
+            yield coverage_text(self.coverage())
 
     def assurance(
         self, statement: str, sizes: Sequence[int] = SIZES, *, first: float = 0.5
@@ -357,6 +385,36 @@ def place(asked: Estimand) -> tuple[str, dict[str, str]]:
 def at(asked: Estimand, study: str, **levels: str) -> Estimand:
     """The same quantity in a study, at these levels (empty ones are left out)."""
     return asked.where(**{STUDY: study}, **{k: v for k, v in levels.items() if v})
+
+
+def as_fit(one: Refit, like: Fit) -> Fit:
+    """A refit in the place of a fit, with what its chains say of themselves."""
+    tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
+    return Fit(tree, {**like.provenance, REFITTED: asdict(one.diagnostics)})
+
+
+def covered(influence: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``Synthesis.coverage`` of an ``influence`` table."""
+    p = influence["p"].to_numpy(float) if len(influence) else np.zeros(0)
+    studies = int(influence["study"].nunique()) if len(influence) else 0
+    rows = []
+    for level in (50, 95):
+        inside = int((p >= 1 - level / 100).sum())
+        rows.append({"interval": level, "predictions": len(p), "covered": inside,
+                     "share": 100 * inside / len(p) if len(p) else np.nan,
+                     "studies": studies})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def coverage_text(table: pd.DataFrame) -> str:
+    """Coverage of left-out studies as a sentence."""
+    if not table["predictions"].iloc[0]:
+        return "No study left out prints a number that the others predict."
+    held = " and ".join(
+        f"{row['interval']} % intervals {row['covered']} of {row['predictions']} numbers"
+        for row in table.to_dict("records")
+    )
+    return f"Each of {table['studies'].iloc[0]} studies predicted by the others: {held}."
 
 
 def tail(draws: np.ndarray, observed: float) -> float:

@@ -502,6 +502,11 @@ class EffectsFit(OfRows):
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
+    def omitting(self, names: Sequence[str]) -> EffectsFit:
+        """The same analysis without these studies, whose effects are predicted."""
+        kept = np.flatnonzero(~np.isin(self.data["study"].values, list(names)))
+        return _computed(self.data, self.about, self.used, self.sampling, kept)
+
     def under(self, priors: Mapping[str, Prior]) -> EffectsFit:
         """The same analysis under other priors."""
         return _computed(self.data, self.about, priors, self.sampling)
@@ -549,10 +554,11 @@ def fit_effects(
 
 
 def _computed(
-    data: xr.Dataset, about: About, priors: Mapping[str, Prior], sampling: Sampling
-) -> EffectsFit:
+    data: xr.Dataset, about: About, priors: Mapping[str, Prior], sampling: Sampling,
+    rows: np.ndarray | None = None,
+) -> EffectsFit:  # fmt: skip
     model = RandomEffects.of(data, priors)
-    tree = model.tree(sampling.chains, sampling.draws, sampling.seed)
+    tree = model.tree(sampling.chains, sampling.draws, sampling.seed, rows)
     named = ExactFit("random_effects", _inputs(data, model.priors, sampling))
     provenance = {"fit_id": named.fit_id, "model": named.model, **named.inputs}
     needed = ["centre", *model.spreads, *(["moderator"] if data.sizes["term"] > 1 else [])]

@@ -343,9 +343,11 @@ class RandomEffects:
             "new": new,
         }
 
-    def tree(self, chains: int, length: int, seed: int) -> xr.DataTree:
-        """Draws as a sampler's: posterior, prior, log_likelihood, posterior_predictive, ..."""
-        made = {"posterior": self.draws(chains * length, seed),
+    def tree(
+        self, chains: int, length: int, seed: int, rows: np.ndarray | None = None
+    ) -> xr.DataTree:
+        """Draws as a sampler's (of ``rows``): posterior, prior, log_likelihood, ..."""
+        made = {"posterior": self.draws(chains * length, seed, rows),
                 "prior": self.draws(chains * length, seed, prior=True)}  # fmt: skip
         groups = {name: self._labelled(draws, chains, length) for name, draws in made.items()}
         effect = groups["posterior"]["effect"]

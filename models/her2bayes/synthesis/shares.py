@@ -9,7 +9,7 @@ heterogeneity[her2=low ; study]                 spread of its log odds between s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Self
@@ -31,7 +31,7 @@ from her2bayes.page.numbers import interval, p_value
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.results.fitted import Figures
 from her2bayes.synthesis import study_shares
-from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, OfRows, at, tail
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, OfRows, as_fit, at, tail
 from her2bayes.synthesis.cells import (
     at_average,
     axes_of,
@@ -304,20 +304,22 @@ class SharesFit(OfRows):
         Each study keeps its place in the model with no patients, so that nothing is compiled again.
         """
         rows = []
-        sampling = self.sampling
         for study in self.names:
-            kept = without(design(self.cells), study)
-            spec = ModelOf(study_shares.build, kept, self.used, prior_key=self.fit_id)
-            one = refit(spec, sampling)
-            less = SharesFit.made({"cells": self.cells}, self.about,
-                                  _as_fit(one, self.fit), sampling, self.used)  # fmt: skip
-            rows += list(self._influence_rows(study, less))
+            rows += list(self._influence_rows(study, self.omitting([study])))
         return pd.DataFrame(rows)
+
+    def omitting(self, names: Sequence[str]) -> SharesFit:
+        """The same without the patients of these studies; nothing is compiled again."""
+        kept = design(self.cells)
+        for study in names:
+            kept = without(kept, study)
+        spec = ModelOf(study_shares.build, kept, self.used, prior_key=self.fit_id)
+        return replace(self, fit=as_fit(refit(spec, self.sampling), self.fit), refitted={})
 
     def under(self, priors: Mapping[str, Prior]) -> SharesFit:
         """The same analysis under other priors."""
         one = refit(ModelOf(study_shares.build, design(self.cells), priors), self.sampling)
-        return SharesFit(self.about, _as_fit(one, self.fit), self.sampling, priors, self.cells)
+        return replace(self, fit=as_fit(one, self.fit), used=priors, refitted={})
 
     def _influence_rows(self, study: str, less: SharesFit) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(self.sampling.seed)
@@ -362,11 +364,6 @@ class SharesFit(OfRows):
         said = {"between": list(about.between), "within": about.within,
                 "left_out": dict(about.left_out)}  # fmt: skip
         return cls(about, fit, sampling, used, contract["cells"].assign_attrs(said))
-
-
-def _as_fit(one: Any, like: Fit) -> Fit:
-    tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
-    return Fit(tree, like.provenance)
 
 
 def shares_at(z: xr.DataArray, classes: Sequence[str]) -> xr.DataArray:
