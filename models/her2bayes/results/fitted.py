@@ -382,7 +382,7 @@ class Fitted(ABC):
         ``missing`` of ``of`` patients have no reading. One row for each of ``tilts``, the odds of
         the class among them as a multiple of the odds among the others: 1 is missing at random, 0
         that none of them has it, infinity that all have. Columns: the share among all patients
-        with its 95 % interval, probability and stance of the conclusion, and ``tipping_tilt``, at
+        with its 95 % CrI, probability and stance of the conclusion, and ``tipping_tilt``, at
         which it changes in the median (NaN: at none).
 
         >>> fit.if_missing("share[her2=low] > 0.45", 29, 247)  # doctest: +SKIP

@@ -224,7 +224,7 @@ FAMILIES = {
     "survival": "her2bayes.survival.sensitivity",
     "rates": "her2bayes.rates.sensitivity",
     "printed": "her2bayes.cohorts.sensitivity",
-    "synthesis": "her2bayes.synthesis.fitted",
+    "synthesis": "her2bayes.synthesis.base",
 }
 """Module that knows the axes of a family's models, by the family's name."""
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -29,6 +29,7 @@ from scipy import stats
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, is_percent, parse
+from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.estimates import FitLike, estimate, estimates_table
 from her2bayes.inference.fit import Fit, Refit
 from her2bayes.inference.sampling import Sampling, Settings
@@ -36,13 +37,29 @@ from her2bayes.page.numbers import interval
 from her2bayes.page.report import Part, slug
 from her2bayes.page.section import Section, Table
 from her2bayes.results.fitted import Asked, Fitted
+from her2bayes.sensitivity.target import (
+    DATA,
+    EXACT,
+    PRIOR,
+    REFIT,
+    Axis,
+    Drawn,
+    Scenario,
+    Target,
+    impossible,
+)
 from her2bayes.synthesis.cells import levels_of, settings_of, studies_of
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.tables import Conclusion
-    from her2bayes.sensitivity.target import Target
+    from her2bayes.inference.store import Store
 
 STUDY = "study"
+# choices of a sensitivity analysis
+SPREAD, OUT, APART = "prior scale of the spread between studies", "left out", "settings"
+SCALES = (0.5, 2.0, 4.0)
+NOBODY, ALL = "nobody", "all"
+
 REFITTED = "refitted"
 """Key of what the chains of a refit say of themselves, in its provenance."""
 
@@ -175,8 +192,6 @@ class Synthesis(Fitted):
 
     def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
         """What a sensitivity analysis asks: studies left out, settings apart, priors of spreads."""
-        from her2bayes.synthesis.fitted import target_of
-
         return [target_of(self, conclusions)]
 
     def prior_sensitivity(self) -> pd.DataFrame:
@@ -485,3 +500,65 @@ def _of_log(
     error = known**-0.5
     z = (np.log(truth) - np.log(limit)) / error
     return np.asarray(stats.norm.cdf((z if above else -z) - stats.norm.ppf(HOLDS)))
+
+
+def target_of(fit: Synthesis, conclusions: Sequence[Conclusion]) -> Target:
+    """Conclusions on a synthesis, and its choices; ``BadInput`` for what it does not answer."""
+    fit.drawn([one.estimand for one in conclusions], "posterior")
+    studies = tuple(fit.about.studies)
+    axes = [Axis(SPREAD, PRIOR, 1.0, SCALES, "times the scale of the half-normal prior")]
+    if len(studies) > 2:
+        axes.append(Axis(OUT, DATA, NOBODY, studies, "a study without its data"))
+    settings = {str(said.get("setting", "")) for said in fit.about.studies.values()} - {""}
+    several = tuple(
+        name for name in sorted(settings) if 1 < len(_of_setting(fit, name)) < len(studies)
+    )
+    if several:
+        axes.append(Axis(APART, DATA, ALL, several, "studies of one setting only"))
+    return Target("synthesis", fit.title, tuple(conclusions), tuple(axes), {"fit": fit},
+                  closed_form=True)  # fmt: skip
+
+
+def _of_setting(fit: Synthesis, setting: str) -> list[str]:
+    return [name for name, said in fit.about.studies.items() if said.get("setting") == setting]
+
+
+def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """The synthesis as it is reported."""
+    return _drawn(target, target.data["fit"])
+
+
+def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
+    """A scenario, with the settings of the reported fit; a study left out has no answer."""
+    fit: Synthesis = target.data["fit"]
+    out = {str(of.get(OUT, NOBODY))} & set(fit.about.studies)
+    if (setting := str(of.get(APART, ALL))) != ALL:
+        out |= set(fit.about.studies) - set(_of_setting(fit, setting))
+    if len(fit.about.studies) - len(out) < 2:
+        return impossible(fit.fit.model, "fewer than two studies are left")
+    scale = float(of.get(SPREAD, 1.0))
+    if scale != 1.0:
+        name = next(name for name in SPREADS if name in fit.used)
+        priors = {**fit.used, name: fit.used[name].scaled(scale)}
+        # a spread of the prior alone is a refit as well; both together are one
+        fit = replace(fit, used=priors) if out else fit.under(priors)
+    if out:
+        fit = fit.omitting(sorted(out))
+    return _drawn(target, fit, out)
+
+
+def _drawn(target: Target, fit: Synthesis, out: Collection[str] = ()) -> Drawn:
+    asked = dict.fromkeys(one.estimand for one in target.conclusions)
+    kept = [one for one in asked if one.conditions.get(STUDY) not in out]
+    after, before = (fit.drawn(kept, group) for group in ("posterior", "prior"))
+    said = fit.fit.provenance.get(REFITTED)
+    found = Diagnostics(**said) if said else Diagnostics(*_length(fit), 0, float("inf"))
+    if not said and "sampling" in fit.fit.provenance:
+        found = fit.fit.diagnostics
+    draws = {str(one): (after[one], before[one]) for one in kept}
+    method = EXACT if "sampling" not in fit.fit.provenance else REFIT
+    return Drawn(fit.fit.model, method, draws, found, fit_id=fit.fit_id)
+
+
+def _length(fit: Synthesis) -> tuple[int, int]:
+    return fit.sampling.chains, fit.sampling.draws

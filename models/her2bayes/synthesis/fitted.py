@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,12 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
-from her2bayes.evidence.printed.tables import Conclusion
-from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.fit import fit
 from her2bayes.inference.progress import told
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
-from her2bayes.sensitivity.target import (
-    DATA,
-    EXACT,
-    PRIOR,
-    REFIT,
-    Axis,
-    Drawn,
-    Scenario,
-    Target,
-    impossible,
-)
 from her2bayes.synthesis import study_shares, study_transitions
-from her2bayes.synthesis.base import REFITTED, SPREADS, STUDY, About, Synthesis
+from her2bayes.synthesis.base import About, Synthesis
 from her2bayes.synthesis.cells import design, studies_of
 from her2bayes.synthesis.effects import TAKEN, effect_rows, fit_effects
 from her2bayes.synthesis.pairs import study_pairs
@@ -44,11 +31,6 @@ SHARES, TRANSITIONS = "share", "transition"
 MANY = 300
 """Logits of rows above which no correlations are learned while adapting: that costs more than it
 gives, four times the time for forty studies of 25 centres."""
-
-# choices of a sensitivity analysis
-SPREAD, OUT, APART = "prior scale of the spread between studies", "left out", "settings"
-SCALES = (0.5, 2.0, 4.0)
-NOBODY, ALL = "nobody", "all"
 
 
 @told
@@ -193,65 +175,3 @@ def _transitions(
     about = About("Change of HER2 class" + (f", {kind}" if kind else ""), said, found.left_out,
                   found.within, pairs=kind)  # fmt: skip
     return StudyTransitionsFit(about, done, sampling, used, found.data)
-
-
-def target_of(fit: Synthesis, conclusions: Sequence[Conclusion]) -> Target:
-    """Conclusions on a synthesis, and its choices; ``BadInput`` for what it does not answer."""
-    fit.drawn([one.estimand for one in conclusions], "posterior")
-    studies = tuple(fit.about.studies)
-    axes = [Axis(SPREAD, PRIOR, 1.0, SCALES, "times the scale of the half-normal prior")]
-    if len(studies) > 2:
-        axes.append(Axis(OUT, DATA, NOBODY, studies, "a study without its data"))
-    settings = {str(said.get("setting", "")) for said in fit.about.studies.values()} - {""}
-    several = tuple(
-        name for name in sorted(settings) if 1 < len(_of_setting(fit, name)) < len(studies)
-    )
-    if several:
-        axes.append(Axis(APART, DATA, ALL, several, "studies of one setting only"))
-    return Target("synthesis", fit.title, tuple(conclusions), tuple(axes), {"fit": fit},
-                  closed_form=True)  # fmt: skip
-
-
-def _of_setting(fit: Synthesis, setting: str) -> list[str]:
-    return [name for name, said in fit.about.studies.items() if said.get("setting") == setting]
-
-
-def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
-    """The synthesis as it is reported."""
-    return _drawn(target, target.data["fit"])
-
-
-def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
-    """A scenario, with the settings of the reported fit; a study left out has no answer."""
-    fit: Synthesis = target.data["fit"]
-    out = {str(of.get(OUT, NOBODY))} & set(fit.about.studies)
-    if (setting := str(of.get(APART, ALL))) != ALL:
-        out |= set(fit.about.studies) - set(_of_setting(fit, setting))
-    if len(fit.about.studies) - len(out) < 2:
-        return impossible(fit.fit.model, "fewer than two studies are left")
-    scale = float(of.get(SPREAD, 1.0))
-    if scale != 1.0:
-        name = next(name for name in SPREADS if name in fit.used)
-        priors = {**fit.used, name: fit.used[name].scaled(scale)}
-        # a spread of the prior alone is a refit as well; both together are one
-        fit = replace(fit, used=priors) if out else fit.under(priors)
-    if out:
-        fit = fit.omitting(sorted(out))
-    return _drawn(target, fit, out)
-
-
-def _drawn(target: Target, fit: Synthesis, out: Collection[str] = ()) -> Drawn:
-    asked = dict.fromkeys(one.estimand for one in target.conclusions)
-    kept = [one for one in asked if one.conditions.get(STUDY) not in out]
-    after, before = (fit.drawn(kept, group) for group in ("posterior", "prior"))
-    said = fit.fit.provenance.get(REFITTED)
-    found = Diagnostics(**said) if said else Diagnostics(*_length(fit), 0, float("inf"))
-    if not said and "sampling" in fit.fit.provenance:
-        found = fit.fit.diagnostics
-    draws = {str(one): (after[one], before[one]) for one in kept}
-    method = EXACT if "sampling" not in fit.fit.provenance else REFIT
-    return Drawn(fit.fit.model, method, draws, found, fit_id=fit.fit_id)
-
-
-def _length(fit: Synthesis) -> tuple[int, int]:
-    return fit.sampling.chains, fit.sampling.draws

@@ -274,9 +274,10 @@ class SharesFit(OfRows):
 
         An external check: nothing of it is in the likelihood. One row a study and class, in
         percent: ``inside`` is the share of centres predicted within the printed range; ``lowest``
-        and ``highest`` of all its centres as predicted (median, 95 % interval) with the two-sided
-        predictive ``p`` of the printed ones. These need the number of centres, printed or given
-        here (``{"nielsen2023": 13}``), and allow for the patients of a centre of average size.
+        and ``highest`` of all its centres as predicted (median, 95 % predictive interval),
+        with two-sided predictive ``p`` of the printed ones. These need the number of centres,
+        printed or given here (``{"nielsen2023": 13}``), and allow for the patients of a centre of
+        average size.
         Where the studies print centres they vary within a new study by the spread learned of
         them; where none does each centre is taken as a new study (``how``). A fit by a factor
         within studies says nothing of all patients of a centre and has no row.
@@ -511,7 +512,7 @@ def _range_table(fit: SharesFit) -> tuple[Table, ...]:
     })  # fmt: skip
     note = (
         "An external check: these ranges are not in the likelihood. Predictive medians with 95 % "
-        f"intervals and two-sided P; {frame['how'].iloc[0]}."
+        f"predictive intervals and two-sided P; {frame['how'].iloc[0]}."
     )
     return (Table("Ranges over centres that are printed without counts", shown, note),)
 
