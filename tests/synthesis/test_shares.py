@@ -150,3 +150,58 @@ def test_it_is_saved_and_read(shares: SharesFit, tmp_path) -> None:
     asked = "share[her2=low | level=positive, study=new]"
     np.testing.assert_array_equal(again.draws(asked), shares.draws(asked))
     pd.testing.assert_frame_equal(again.studies, shares.studies)
+
+
+def test_ranges_over_centres_are_order_statistics() -> None:
+    """No spread at all: the least of 25 binomials of 456 patients, in closed form."""
+    table = pd.DataFrame(
+        [(s, name, n) for s in "ab" for name, n in
+         (("zero", 400_000), ("low", 430_000), ("positive", 170_000))],
+        columns=["study", "her2", "n"],
+    )  # fmt: skip
+    small = {name: prior("HalfNormal", sigma=1e-6) for name in ("study_sd", "centre_sd")}
+    fit = hb.synthesise(table, priors=small, sampling=Sampling(chains=2, draws=2000, tune=500))
+    assert isinstance(fit, SharesFit)
+    row = fit.ranges().set_index(["study", "her2"]).loc[("kim2024", "low")]
+    assert (row["printed_lower"], row["printed_upper"]) == (10.5, 69.1)  # external.csv
+    assert row["centres"] == 25
+    patients = 11416 // 25
+    law = stats.binom(patients, 0.43)
+    y = np.arange(patients + 1)
+    least = 1 - law.sf(y) ** 25  # P(least of 25 <= y)
+    for p, name in ((0.025, "lowest_lower"), (0.5, "lowest"), (0.975, "lowest_upper")):
+        right = 100 * y[np.searchsorted(least, p)] / patients
+        assert row[name] == pytest.approx(right, abs=100 / patients + 0.1), name
+    assert row["inside"] == 100
+    assert row["p_lowest"] == 0
+    other = fit.ranges().set_index(["study", "her2"]).loc[("nielsen2023", "low")]
+    assert np.isnan(other["centres"])
+    assert other["inside"] == 0  # 46.3 to 71.8 %
+    known = fit.ranges({"nielsen2023": 13}).set_index(["study", "her2"])
+    assert known.loc[("nielsen2023", "low"), "p_lowest"] == pytest.approx(0, abs=0.01)
+    assert any("kim2024, HER2-low: 10.5 to 69.1 % over 25 centres" in line for line in fit.told())
+    assert "centre_ranges" in fit.tables
+    titles = [one.title for one in fit.section().tables]
+    assert "Ranges over centres that are printed without counts" in titles
+
+
+def test_centres_of_one_study_share_its_deviation() -> None:
+    """A study that prints centres: their range is narrower than that of as many studies."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for study, base in (("a", 0.2), ("b", 0.5), ("c", 0.7)):
+        for centre in "uvwxyz":
+            low = rng.binomial(400, base)
+            rows += [(study, centre, "low", low), (study, centre, "zero", 400 - low)]
+    table = pd.DataFrame(rows, columns=["study", "centre", "her2", "n"])
+    quick = Sampling(chains=2, draws=500, tune=500)
+    with_centres = hb.synthesise(table, sampling=quick)
+    added = table.groupby(["study", "her2"], as_index=False)["n"].sum()
+    without = hb.synthesise(added, sampling=quick)
+    assert isinstance(with_centres, SharesFit)
+    assert isinstance(without, SharesFit)
+    width = []
+    for fit in (with_centres, without):
+        row = fit.ranges().set_index(["study", "her2"]).loc[("kim2024", "low")]
+        width.append(row["highest"] - row["lowest"])
+    assert width[0] < 0.5 * width[1]

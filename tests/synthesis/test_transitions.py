@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,3 +144,54 @@ def test_it_is_saved_and_read(transitions: StudyTransitionsFit, tmp_path) -> Non
     asked = "transition[zero -> low | study=new]"
     np.testing.assert_array_equal(again.draws(asked), transitions.draws(asked))
     pd.testing.assert_frame_equal(again.studies, transitions.studies)
+
+
+def test_missing_not_at_random_tilts_the_missing_only(transitions: StudyTransitionsFit) -> None:
+    """29 of 247 without a second reading: a mixture of two groups, by hand."""
+    m, limit = 29 / 247, 0.2
+    p = sum(transitions.draws(f"transition[zero -> {end} | study=new]").values.ravel()
+            for end in ("low", "positive"))  # fmt: skip
+    table = transitions.decisions(thresholds=(limit,), tilts=(1.0, 2.0), missing=m,
+                                  missing_tilts=(1.0, 3.0))  # fmt: skip
+    zero = table[table["primary"] == "zero"].set_index(["tilt", "missing_tilt"])
+    alone = transitions.decisions(thresholds=(limit,), tilts=(1.0, 2.0)).set_index("primary")
+    assert zero.loc[(2.0, 1.0), "per_100"] == pytest.approx(alone.loc["zero", "per_100"].iloc[1])
+    odds = 3 * p / (1 - p)
+    mixed = (1 - m) * p + m * odds / (1 + odds)
+    assert zero.loc[(1.0, 3.0), "per_100"] == pytest.approx(100 * np.median(mixed))
+    assert zero.loc[(1.0, 3.0), "p_worth_it"] == pytest.approx((mixed > limit).mean())
+    assert np.isnan(zero.loc[(1.0, 1.0), "tipping_missing_tilt"])  # 12 % cannot undo 40 %
+    seen = float(np.median(p))
+    half = transitions.decisions(thresholds=(0.8 * seen,), tilts=(1.0,), missing=0.5)
+    at = half["tipping_missing_tilt"].iloc[0]
+    again = transitions.decisions(thresholds=(0.8 * seen,), tilts=(1.0,), missing=0.5,
+                                  missing_tilts=(at,))  # fmt: skip
+    assert again["net_benefit"].iloc[0] == pytest.approx(0.0, abs=0.02)
+    with pytest.raises(BadInput, match="not a share of patients"):
+        transitions.decisions(missing=29)
+
+
+def test_a_conclusion_where_patients_are_missing(transitions: StudyTransitionsFit) -> None:
+    asked = "transition[zero -> low | study=new]"
+    p = transitions.draws(asked).values.ravel()
+    limit = round(float(np.median(p)) * 0.9, 3)
+    table = transitions.if_missing(f"{asked} > {limit}", 50, 200).set_index("tilt")
+    assert table.loc[1.0, "probability"] == pytest.approx((p > limit).mean())
+    assert table.loc[0.0, "median"] == pytest.approx(0.75 * np.median(p))
+    assert table.loc[np.inf, "median"] == pytest.approx(0.25 + 0.75 * np.median(p))
+    at = table["tipping_tilt"].iloc[0]
+    there = transitions.if_missing(f"{asked} > {limit}", 50, 200, tilts=(at,))
+    assert there["median"].iloc[0] == pytest.approx(limit, abs=1e-6)
+    with pytest.raises(BadInput, match="number of missing patients"):
+        transitions.if_missing(f"{asked} > 0.2", 300, 200)
+
+
+def test_without_a_study_its_facts_say_nothing(transitions: StudyTransitionsFit) -> None:
+    """Shi prints sums of its table: left out, its rows are those of a new study."""
+    short = replace(transitions, sampling=Sampling(chains=4, draws=500, tune=500))
+    less = short.omitting(["shi2023"])
+    asked = "transition[low -> low | study={}]"
+    before, after = (float(one.draws(asked.format("shi2023")).std()) for one in (short, less))
+    new = float(less.draws(asked.format("new")).std())
+    assert before < 0.6 * after
+    assert after == pytest.approx(new, rel=0.15)

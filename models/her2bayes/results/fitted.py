@@ -374,6 +374,30 @@ class Fitted(ABC):
 
         return answer(about_fit(self, conclusions), **choices)
 
+    def if_missing(
+        self, conclusion: str, missing: int, of: int, *, tilts: Sequence[float] = (),
+        holds: float = 0.975,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Would a conclusion on a share stand if patients were missing not at random?
+
+        ``missing`` of ``of`` patients have no reading. One row for each of ``tilts``, the odds of
+        the class among them as a multiple of the odds among the others: 1 is missing at random, 0
+        that none of them has it, infinity that all have. Columns: the share among all patients
+        with its 95 % CrI, probability and stance of the conclusion, and ``tipping_tilt``, at
+        which it changes in the median (NaN: at none).
+
+        >>> fit.if_missing("share[her2=low] > 0.45", 29, 247)  # doctest: +SKIP
+        """
+        from her2bayes.errors import raise_if
+        from her2bayes.evidence.printed.tables import read_conclusion
+        from her2bayes.sensitivity.summary import MISSING_TILTS, Limits, if_missing
+
+        read, faults = read_conclusion(conclusion, None)
+        raise_if(faults)
+        assert read is not None  # without one there is a fault
+        drawn = self.draws(str(read.estimand))
+        return if_missing(read, drawn, missing, of, tilts or MISSING_TILTS, Limits(holds))
+
     @abstractmethod
     def packed(self) -> xr.DataTree:
         """Everything needed to make this object again: fits, contracts, settings as attributes."""

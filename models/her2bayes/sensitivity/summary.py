@@ -133,6 +133,64 @@ def _summed(conclusion: Conclusion, rows: pd.DataFrame, limits: Limits) -> dict[
     return {**said, "sentence": _sentence(said, broken, limits), "note": conclusion.note}
 
 
+MISSING_TILTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, np.inf)
+"""Odds among the missing as a multiple of the others'; 0 and infinity: none, all of them."""
+
+
+def tilted(share: Any, tilt: float) -> Any:
+    """Share whose odds are ``tilt`` times those of ``share``."""
+    if np.isinf(tilt):
+        return np.ones_like(share)
+    return tilt * share / (1 - share + tilt * share)
+
+
+def with_missing(share: Any, missing: float, tilt: float) -> Any:
+    """Share among all where a share ``missing`` of them has odds ``tilt`` times the others'."""
+    return (1 - missing) * share + missing * tilted(share, tilt)
+
+
+def tipping_missing(share: float, missing: float, limit: float) -> float:
+    """Tilt of the missing at which the share among all is ``limit``; NaN where there is none."""
+    needed = (limit - (1 - missing) * share) / missing
+    if not (0 < needed < 1 and 0 < share < 1):
+        return float("nan")
+    return needed / (1 - needed) * (1 - share) / share
+
+
+def if_missing(
+    conclusion: Conclusion, draws: Any, missing: int, patients: int, tilts: Sequence[float],
+    limits: Limits,
+) -> pd.DataFrame:  # fmt: skip
+    """One row a tilt: the share among all patients, whether a conclusion on it holds.
+
+    ``draws`` are those of the share among patients of whom it is known, ``tipping_tilt`` the tilt
+    at which the conclusion stops (or starts) to be true in the median.
+    """
+    values = np.asarray(draws).ravel()
+    share, wrong = missing / patients if patients else np.nan, []
+    if not 0 < missing < patients:
+        remedy = "missing, and of how many patients in all: 29, 247"
+        wrong.append(Fault("not a number of missing patients", value=missing,
+                           allowed=f"1 to {patients - 1}", remedy=remedy))  # fmt: skip
+    if values.min() < 0 or values.max() > 1 or conclusion.estimand.contrast is not None:
+        remedy = "ask it of a share of patients"
+        wrong.append(Fault("missing patients change no such quantity here", None, None,
+                           "conclusion", str(conclusion), remedy=remedy))  # fmt: skip
+    wrong += [Fault("below 0", column="tilts", value=t) for t in tilts if not t >= 0]
+    raise_if(wrong)
+    tip = tipping_missing(float(np.median(values)), share, conclusion.number)
+    rows = []
+    for tilt in tilts:
+        seen = with_missing(values, share, tilt)
+        low, middle, high = np.quantile(seen, [0.025, 0.5, 0.975])
+        p = float(np.mean(conclusion.holds(seen)))
+        rows.append({"statement": str(conclusion), "missing": missing, "of": patients,
+                     "tilt": tilt, "median": middle, "lower": low, "upper": high,
+                     "probability": p, "stance": limits.stance(p),
+                     "tipping_tilt": tip})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def _verdict(known: int, broken: int) -> str:
     if known < 2:  # the reported analysis is one of them
         return NOT_VARIED

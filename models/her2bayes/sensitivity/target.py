@@ -224,6 +224,7 @@ FAMILIES = {
     "survival": "her2bayes.survival.sensitivity",
     "rates": "her2bayes.rates.sensitivity",
     "printed": "her2bayes.cohorts.sensitivity",
+    "synthesis": "her2bayes.synthesis.base",
     "joint": "her2bayes.joint.sensitivity",
 }
 """Module that knows the axes of a family's models, by the family's name."""

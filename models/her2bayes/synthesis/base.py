@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -29,16 +29,40 @@ from scipy import stats
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, is_percent, parse
+from her2bayes.inference.convergence import Diagnostics
 from her2bayes.inference.estimates import FitLike, estimate, estimates_table
-from her2bayes.inference.fit import Fit
+from her2bayes.inference.fit import Fit, Refit
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.page.numbers import interval
 from her2bayes.page.report import Part, slug
 from her2bayes.page.section import Section, Table
 from her2bayes.results.fitted import Asked, Fitted
+from her2bayes.sensitivity.target import (
+    DATA,
+    EXACT,
+    PRIOR,
+    REFIT,
+    Axis,
+    Drawn,
+    Scenario,
+    Target,
+    impossible,
+)
 from her2bayes.synthesis.cells import levels_of, settings_of, studies_of
 
+if TYPE_CHECKING:
+    from her2bayes.evidence.printed.tables import Conclusion
+    from her2bayes.inference.store import Store
+
 STUDY = "study"
+# choices of a sensitivity analysis
+SPREAD, OUT, APART = "prior scale of the spread between studies", "left out", "settings"
+SCALES = (0.5, 2.0, 4.0)
+NOBODY, ALL = "nobody", "all"
+
+REFITTED = "refitted"
+"""Key of what the chains of a refit say of themselves, in its provenance."""
+
 AVERAGE, NEW = "average", "new"
 """Levels of the condition ``study``: the middle of the studies, and one that is not among them."""
 
@@ -154,6 +178,22 @@ class Synthesis(Fitted):
     def under(self, priors: Mapping[str, Prior]) -> Self:
         """The same analysis under other priors."""
 
+    @abstractmethod
+    def omitting(self, names: Sequence[str]) -> Self:
+        """The same analysis without what these studies say; they keep their places."""
+
+    def coverage(self) -> pd.DataFrame:
+        """How many observed numbers lie in what the other studies predict of them.
+
+        One row for 50 % and 95 % predictive intervals: ``predictions``, ``covered``, ``share`` in
+        percent, and ``studies`` that were left out. Numbers of one study are not independent.
+        """
+        return covered(self.refitted["influence"] if self.refitted else self.influence())
+
+    def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
+        """What a sensitivity analysis asks: studies left out, settings apart, priors of spreads."""
+        return [target_of(self, conclusions)]
+
     def prior_sensitivity(self) -> pd.DataFrame:
         """Average and new study where the spread between studies has another prior.
 
@@ -178,6 +218,7 @@ class Synthesis(Fitted):
     def checked(self) -> Self:
         """The same with ``refitted``: each study left out, and the prior of the spread varied."""
         found = {"influence": self.influence(), "prior_sensitivity": self.prior_sensitivity()}
+        found["coverage"] = covered(found["influence"])
         return replace(self, refitted=found)
 
     def judged(self, draws: xr.DataArray) -> FitLike:
@@ -236,6 +277,8 @@ class Synthesis(Fitted):
                 median, low, high = (row[f"posterior_{e}"] for e in ("median", "lower", "upper"))
                 text = interval(median, low, high, unit=row["unit"])
                 yield f"{row['estimand']} {text} {row['unit']}".rstrip()
+        if self.refitted:
+            yield coverage_text(self.coverage())
 
     def assurance(
         self, statement: str, sizes: Sequence[int] = SIZES, *, first: float = 0.5
@@ -359,6 +402,36 @@ def at(asked: Estimand, study: str, **levels: str) -> Estimand:
     return asked.where(**{STUDY: study}, **{k: v for k, v in levels.items() if v})
 
 
+def as_fit(one: Refit, like: Fit) -> Fit:
+    """A refit in the place of a fit, with what its chains say of themselves."""
+    tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
+    return Fit(tree, {**like.provenance, REFITTED: asdict(one.diagnostics)})
+
+
+def covered(influence: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``Synthesis.coverage`` of an ``influence`` table."""
+    p = influence["p"].to_numpy(float) if len(influence) else np.zeros(0)
+    studies = int(influence["study"].nunique()) if len(influence) else 0
+    rows = []
+    for level in (50, 95):
+        inside = int((p >= 1 - level / 100).sum())
+        rows.append({"interval": level, "predictions": len(p), "covered": inside,
+                     "share": 100 * inside / len(p) if len(p) else np.nan,
+                     "studies": studies})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def coverage_text(table: pd.DataFrame) -> str:
+    """Coverage of left-out studies as a sentence."""
+    if not table["predictions"].iloc[0]:
+        return "No study left out prints a number that the others predict."
+    held = " and ".join(
+        f"{row['interval']} % intervals {row['covered']} of {row['predictions']} numbers"
+        for row in table.to_dict("records")
+    )
+    return f"Each of {table['studies'].iloc[0]} studies predicted by the others: {held}."
+
+
 def tail(draws: np.ndarray, observed: float) -> float:
     """Two-sided predictive P of an observed value among draws of what would be observed."""
     below = (np.sum(draws < observed) + 0.5 * np.sum(draws == observed)) / len(draws)
@@ -427,3 +500,65 @@ def _of_log(
     error = known**-0.5
     z = (np.log(truth) - np.log(limit)) / error
     return np.asarray(stats.norm.cdf((z if above else -z) - stats.norm.ppf(HOLDS)))
+
+
+def target_of(fit: Synthesis, conclusions: Sequence[Conclusion]) -> Target:
+    """Conclusions on a synthesis, and its choices; ``BadInput`` for what it does not answer."""
+    fit.drawn([one.estimand for one in conclusions], "posterior")
+    studies = tuple(fit.about.studies)
+    axes = [Axis(SPREAD, PRIOR, 1.0, SCALES, "times the scale of the half-normal prior")]
+    if len(studies) > 2:
+        axes.append(Axis(OUT, DATA, NOBODY, studies, "a study without its data"))
+    settings = {str(said.get("setting", "")) for said in fit.about.studies.values()} - {""}
+    several = tuple(
+        name for name in sorted(settings) if 1 < len(_of_setting(fit, name)) < len(studies)
+    )
+    if several:
+        axes.append(Axis(APART, DATA, ALL, several, "studies of one setting only"))
+    return Target("synthesis", fit.title, tuple(conclusions), tuple(axes), {"fit": fit},
+                  closed_form=True)  # fmt: skip
+
+
+def _of_setting(fit: Synthesis, setting: str) -> list[str]:
+    return [name for name, said in fit.about.studies.items() if said.get("setting") == setting]
+
+
+def baseline(target: Target, sampling: Sampling, store: Store | None) -> Drawn:
+    """The synthesis as it is reported."""
+    return _drawn(target, target.data["fit"])
+
+
+def drawn(target: Target, of: Scenario, sampling: Sampling) -> Drawn:
+    """A scenario, with the settings of the reported fit; a study left out has no answer."""
+    fit: Synthesis = target.data["fit"]
+    out = {str(of.get(OUT, NOBODY))} & set(fit.about.studies)
+    if (setting := str(of.get(APART, ALL))) != ALL:
+        out |= set(fit.about.studies) - set(_of_setting(fit, setting))
+    if len(fit.about.studies) - len(out) < 2:
+        return impossible(fit.fit.model, "fewer than two studies are left")
+    scale = float(of.get(SPREAD, 1.0))
+    if scale != 1.0:
+        name = next(name for name in SPREADS if name in fit.used)
+        priors = {**fit.used, name: fit.used[name].scaled(scale)}
+        # a spread of the prior alone is a refit as well; both together are one
+        fit = replace(fit, used=priors) if out else fit.under(priors)
+    if out:
+        fit = fit.omitting(sorted(out))
+    return _drawn(target, fit, out)
+
+
+def _drawn(target: Target, fit: Synthesis, out: Collection[str] = ()) -> Drawn:
+    asked = dict.fromkeys(one.estimand for one in target.conclusions)
+    kept = [one for one in asked if one.conditions.get(STUDY) not in out]
+    after, before = (fit.drawn(kept, group) for group in ("posterior", "prior"))
+    said = fit.fit.provenance.get(REFITTED)
+    found = Diagnostics(**said) if said else Diagnostics(*_length(fit), 0, float("inf"))
+    if not said and "sampling" in fit.fit.provenance:
+        found = fit.fit.diagnostics
+    draws = {str(one): (after[one], before[one]) for one in kept}
+    method = EXACT if "sampling" not in fit.fit.provenance else REFIT
+    return Drawn(fit.fit.model, method, draws, found, fit_id=fit.fit_id)
+
+
+def _length(fit: Synthesis) -> tuple[int, int]:
+    return fit.sampling.chains, fit.sampling.draws

@@ -35,7 +35,7 @@ def design(cells: xr.Dataset) -> xr.Dataset:
     data: dict[str, Any] = {
         "basis": (("her2", "axis"), axes_of(k)),
         "study_of": ("row", look.study_of),
-        "information": ("study", np.bincount(look.study_of, look.known, len(names))),
+        "information": (("study", "axis"), _added(look.study_of, look.known, len(names))),
         "seen": (("study", "axis"), seen),
         **_observed(cells),
         **_between(cells, names),
@@ -122,7 +122,7 @@ def _between(cells: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
 
 
 class _Look:
-    """First look at each row: logits along the axes, patients, information on each axis."""
+    """First look at each row: logits along the axes, Fisher information on each (row, axis)."""
 
     def __init__(self, cells: xr.Dataset, axes: np.ndarray) -> None:
         names = studies_of(cells)
@@ -138,13 +138,29 @@ class _Look:
         covered = (cells["printed"].values @ holds) > 0
         share = np.where(covered, split, split.sum(1, keepdims=True) * pooled) + 0.5 * pooled
         self.logits = np.log(share / share.sum(1, keepdims=True)) @ axes
-        each = (1 - np.square(pooled).sum()) / (len(axes) - 1)
-        self.known = each * counts.sum(1)
+        row, n, _, inside, rest = (
+            np.array(column) for column in zip(*_binomials(cells), strict=True)
+        )
+        at = (share / share.sum(1, keepdims=True))[row]
+        first, second = (at * part for part in (inside, rest))
+        q = np.clip(first.sum(1) / second.sum(1), 1e-6, 1 - 1e-6)[:, None]
+        moves = _mean(first, axes) - _mean(second, axes)  # of log q along each axis
+        self.known = _added(row, n[:, None] * moves**2 * q / (1 - q), len(counts))
+
+
+def _mean(weight: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return np.asarray(weight @ axes / weight.sum(1, keepdims=True))
+
+
+def _added(of: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """Rows of ``values`` added up by their number ``of``."""
+    found = np.zeros((size, values.shape[1]))
+    np.add.at(found, of, values)
+    return found
 
 
 def _observed(cells: xr.Dataset) -> dict[str, Any]:
-    found = list(_binomials(cells))
-    row, n, y, inside, rest = (np.array(column) for column in zip(*found, strict=True))
+    row, n, y, inside, rest = (np.array(column) for column in zip(*_binomials(cells), strict=True))
     return {
         "row_of": ("entry", row), "n": ("entry", n), "y": ("entry", y),
         "inside": (("entry", "her2"), inside.astype(float)),
@@ -190,16 +206,17 @@ def _within(cells: xr.Dataset, look: _Look) -> dict[str, Any]:
     seen, known = [], []
     for s in studies:
         rows = look.study_of == s
-        weight = look.known[rows]
-        middle = weight @ x[rows] / weight.sum()
-        known.append(weight @ np.square(x[rows] - middle) + 1e-9)
+        weight = look.known[rows] + 1e-9
+        middle = weight.T @ x[rows] / weight.sum(0)[:, None]  # axis, term
+        away = np.square(x[rows][:, :, None] - middle.T)
+        known.append((weight[:, None, :] * away).sum(0) + 1e-9)
         centred = look.logits[rows] - look.logits[rows].mean(0)
         seen.append(np.linalg.lstsq(x[rows] - x[rows].mean(0), centred, rcond=None)[0])
     at = np.searchsorted(studies, look.study_of).clip(0, len(studies) - 1)
     return {
         "contrast": (("row", "within_term"), x),
         "slope_of": ("row", at),
-        "slope_information": (("slope_study", "within_term"), np.array(known)),
+        "slope_information": (("slope_study", "within_term", "axis"), np.array(known)),
         "slope_seen": (("slope_study", "within_term", "axis"), np.array(seen)),
     }
 
@@ -215,5 +232,7 @@ def _centres(cells: xr.Dataset, look: _Look) -> dict[str, Any]:
     has = np.array([float(pair is not None) for pair in named])
     return {
         "centre_of": ("row", at), "has_centre": ("row", has),
-        "centre_information": ("centre", np.bincount(at, look.known * has, len(known))),
+        "centre_information": (
+            ("centre", "axis"), _added(at, look.known * has[:, None], len(known))
+        ),
     }  # fmt: skip

@@ -1,6 +1,9 @@
 """Effects that studies print, as estimates with standard errors on the log scale.
 
 A hazard ratio has its standard error from its interval, or from its exact P where none is printed.
+A cohort of one's own patients enters by the likelihood of its events (``random_effects.Cohort``):
+adjusted where a ``reading`` is asked for, with baseline hazards of their own in every level of the
+other factors, else with these added up.
 A median has it from its interval, or, with events and no interval, that of an exponential: one over
 the square root of the events. Ratios printed the other way round are turned. Rows of another
 reading (adjusted, say) are never mixed with the one that is asked for.
@@ -39,7 +42,7 @@ from her2bayes.synthesis.cells import (
     levels_of,
 )
 from her2bayes.synthesis.pooling import Pooled, egger, pooled
-from her2bayes.synthesis.random_effects import OF_TIMES, RandomEffects
+from her2bayes.synthesis.random_effects import OF_TIMES, POINTS, Cohort, RandomEffects
 from her2bayes.synthesis.section import (
     KEY,
     forest,
@@ -73,6 +76,7 @@ class Printed:
     p: float
     locator: str
     events: float = float("nan")
+    cohort: Cohort | None = None
 
 
 def effect_rows(
@@ -104,7 +108,31 @@ def effect_rows(
         {"between": list(between), "within": within, "left_out": left.why,
          "estimand": str(estimand), "reading": reading},
     )  # fmt: skip
-    return with_design(data)
+    return with_cohorts(with_design(data), [row["cohort"] for row in rows])
+
+
+def with_cohorts(data: xr.Dataset, cohorts: Sequence[Cohort | None]) -> xr.Dataset:
+    """Add likelihoods of cohorts as normals: ``at``, ``log_weight`` (row, point), ``width`` (row).
+
+    Nothing where there is no cohort, or where a moderator or several rows of a study ask for the
+    normal approximation, which ``how`` then says.
+    """
+    if all(one is None for one in cohorts):
+        return data
+    if data.sizes["term"] > 1 or len(set(data["study"].values)) < data.sizes["row"]:
+        how = [f"{text}{', as a normal' if one else ''}"
+               for text, one in zip(data["how"].values, cohorts, strict=True)]  # fmt: skip
+        return data.assign_coords(how=("row", how))
+    shape = data.sizes["row"], POINTS
+    at, weight = np.zeros(shape), np.full(shape, -1e9)
+    at[:, 0], weight[:, 0] = data["estimate"].values, 0.0
+    width = data["error"].values.copy()
+    for row, cohort in enumerate(cohorts):
+        if cohort is not None:
+            at[row], weight[row], width[row] = cohort.normals()
+    return data.assign(
+        at=(("row", "point"), at), log_weight=(("row", "point"), weight), width=("row", width)
+    )
 
 
 def with_design(data: xr.Dataset) -> xr.Dataset:
@@ -132,13 +160,15 @@ def _rows(
     reasons = []
     for level, printed in known.items():
         found = _error(printed, estimand)
+        if printed.cohort is not None:
+            found = printed.p, printed.locator
         if isinstance(found, str):
             reasons.append(found)
             continue
         error, how = found
         yield {
             "study": one.name, "level": level, "estimate": float(np.log(printed.value)),
-            "error": error, "how": how, "locator": printed.locator,
+            "error": error, "how": how, "locator": printed.locator, "cohort": printed.cohort,
         }  # fmt: skip
     if len(reasons) == len(known):
         left.out(one, reasons[0])
@@ -164,6 +194,9 @@ def _error(printed: Printed, estimand: Estimand) -> tuple[float, str] | str:
 
 def _printed(one: Source, within: str, estimand: Estimand, reading: str) -> dict[str, Printed]:
     """What a study has of an estimand, by level of the factor within studies."""
+    cells = _cells_of(one.patients)
+    if cells is not None and estimand.kind == "hazard_ratio":
+        return _cohorts(one, cells, within, estimand, reading)
     if isinstance(one.patients, Fitted):
         return _fitted(one.patients, within, estimand)
     if one.study is None:
@@ -203,6 +236,60 @@ def _fitted(fit: Fitted, within: str, estimand: Estimand) -> dict[str, Printed]:
         value, low, high = map(float, values)
         found[level] = Printed(value, low, high, float("nan"), "patients")
     return found
+
+
+def _cells_of(patients: Any) -> xr.Dataset | None:
+    """SurvivalCells of a fit or as they are; None for other patients, and for competing causes."""
+    found = getattr(patients, "cells", None) if isinstance(patients, Fitted) else patients
+    if not isinstance(found, xr.Dataset) or "cause" in found.dims:
+        return None
+    return found if {"events", "person_months"} <= set(found) else None
+
+
+def _cohorts(
+    one: Source, cells: xr.Dataset, within: str, estimand: Estimand, reading: str
+) -> dict[str, Printed]:
+    """Events and person-months of the two groups, by level of the factor within studies."""
+    contrast, given = estimand.contrast, estimand.conditions
+    endpoint = str(cells.attrs.get("endpoint", estimand.outcome))
+    factors = [str(dim) for dim in cells.dims if dim != "interval"]
+    known = {name: [str(v) for v in cells[name].values] for name in factors}
+    if contrast is None or endpoint != estimand.outcome or contrast.factor not in known:
+        return {}
+    groups = [contrast.a, contrast.b]
+    asked = [(contrast.factor, name) for name in groups] + list(given.items())
+    if any(level not in known.get(factor, ()) for factor, level in asked):
+        return {}
+    if within and within not in known:
+        return {}
+    found: dict[str, Printed] = {}
+    for level in known[within] if within else [""]:
+        at = {**given, **({within: level} if within else {})}
+        here = cells[["events", "person_months"]].sel({**at, contrast.factor: groups})
+        rest = [name for name in factors if name not in (*at, contrast.factor)]
+        if reading and not rest:
+            return {}  # nothing to adjust for
+        here = here if reading else here.sum(rest)
+        flat = [here[name].transpose(..., contrast.factor).values.reshape(-1, 2)
+                for name in ("events", "person_months")]  # fmt: skip
+        made = Cohort(*flat)
+        if made.events.sum():
+            found[level] = _of_cohort(made)
+    return found
+
+
+def _of_cohort(cohort: Cohort) -> Printed:
+    events = "/".join(f"{n:g}" for n in cohort.events.sum(0))
+    said = f"likelihood of its {events} events by interval"
+    known = cohort.estimate()
+    if known is None:  # a group without events: half of one is added to be shown, not to be fitted
+        share = cohort.months.sum(0) / cohort.months.sum()
+        known = Cohort(np.vstack([cohort.events, 0.5 * np.ones(2)]),
+                       np.vstack([cohort.months, share])).estimate()  # fmt: skip
+        said += "; shown with half an event added"
+    assert known is not None
+    value, low, high = (float(np.exp(known[0] + z * known[1])) for z in (0, -Z, Z))
+    return Printed(value, low, high, known[1], said, cohort=cohort)
 
 
 def _level(asked: Estimand, wanted: Estimand, within: str) -> str | None:
@@ -415,6 +502,11 @@ class EffectsFit(OfRows):
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
+    def omitting(self, names: Sequence[str]) -> EffectsFit:
+        """The same analysis without these studies, whose effects are predicted."""
+        kept = np.flatnonzero(~np.isin(self.data["study"].values, list(names)))
+        return _computed(self.data, self.about, self.used, self.sampling, kept)
+
     def under(self, priors: Mapping[str, Prior]) -> EffectsFit:
         """The same analysis under other priors."""
         return _computed(self.data, self.about, priors, self.sampling)
@@ -462,10 +554,11 @@ def fit_effects(
 
 
 def _computed(
-    data: xr.Dataset, about: About, priors: Mapping[str, Prior], sampling: Sampling
-) -> EffectsFit:
+    data: xr.Dataset, about: About, priors: Mapping[str, Prior], sampling: Sampling,
+    rows: np.ndarray | None = None,
+) -> EffectsFit:  # fmt: skip
     model = RandomEffects.of(data, priors)
-    tree = model.tree(sampling.chains, sampling.draws, sampling.seed)
+    tree = model.tree(sampling.chains, sampling.draws, sampling.seed, rows)
     named = ExactFit("random_effects", _inputs(data, model.priors, sampling))
     provenance = {"fit_id": named.fit_id, "model": named.model, **named.inputs}
     needed = ["centre", *model.spreads, *(["moderator"] if data.sizes["term"] > 1 else [])]
@@ -479,6 +572,7 @@ def _inputs(data: xr.Dataset, priors: Mapping[str, Prior], sampling: Sampling) -
         "studies": data["study"].values.tolist(), "design": data["design"].values.tolist(),
         "priors": {name: str(one) for name, one in priors.items()}, "seed": sampling.seed,
         "draws": sampling.chains * sampling.draws,
+        **({"cohorts": data["log_weight"].values.tolist()} if "at" in data else {}),
     }  # fmt: skip
 
 

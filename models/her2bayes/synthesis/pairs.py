@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from her2bayes.bayes.levels import places
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.printed.study import Study
 from her2bayes.evidence.printed.vocabulary import PRIMARY, STATUS
@@ -110,7 +111,7 @@ def study_pairs(
     classes = common_classes(one for cells in found for one in cells.sets)
     found = _expressible(found, classes, left)
     left.enough((cells.study for cells in found), "transitions")
-    data = _data(found, classes, within)
+    data = strata_of(found, classes, within)
     size = dict[str, int]()
     for cells, n in zip(found, data["strata"]["size"].values, strict=True):
         size[cells.study] = size.get(cells.study, 0) + int(n)
@@ -255,9 +256,10 @@ def _expressible(found: Sequence[Cells], classes: Mapping[str, Atoms], left: Lef
     return kept
 
 
-def _data(
-    found: Sequence[Cells], classes: Mapping[str, Atoms], within: str
+def strata_of(
+    found: Sequence[Cells], classes: Mapping[str, Atoms], within: str = ""
 ) -> dict[str, xr.Dataset]:
+    """Data of ``study_transitions.build`` of the cells of each stratum, in common classes."""
     names = [" ".join(filter(None, (cells.study, cells.level))) for cells in found]
     factors = [STUDY, *([within] if within else [])]
     tables = [
@@ -272,7 +274,7 @@ def _data(
         size = [next(of) if cells.table is not None else n
                 for n, cells in zip(size, found, strict=True)]  # fmt: skip
         latent = [name for name, cells in zip(names, found, strict=True) if cells.table is not None]
-        listed = listed.assign_coords(stratum=latent)
+        listed = _padded(listed.assign_coords(stratum=latent))
     coords: dict[str, Any] = {"stratum": names, "her2": list(classes)}
     coords[STUDY] = ("stratum", [cells.study for cells in found])
     if within:
@@ -288,6 +290,16 @@ def _data(
              "rest": (("entry", "read_pair"), rest.astype(float))}
         )  # fmt: skip
     return data | ({"tables": listed} if listed is not None else {})
+
+
+def _padded(listed: xr.Dataset) -> xr.Dataset:
+    """Listed tables and as many without weight as give nearly all studies one compiled model."""
+    here = listed.sizes["candidate"]
+    filled = listed.assign_coords(candidate=np.arange(here)).reindex(
+        candidate=np.arange(places(here, least=64)),
+        fill_value={"tables": 0, "coefficient": -1e9, "block": int(listed["block"].values[0])},
+    )
+    return filled.drop_vars("candidate")
 
 
 def _binomials(

@@ -13,7 +13,7 @@ from her2bayes.estimand import Estimand
 from her2bayes.page import style
 from her2bayes.page.numbers import interval, p_value
 from her2bayes.page.section import Table
-from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, Synthesis, at
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, Synthesis, at, coverage_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -150,7 +150,9 @@ def conflicts(influence: pd.DataFrame) -> Iterator[str]:
 
 def refitted(fit: Synthesis) -> tuple[str, ...]:
     """Sentences on studies left out, where that was asked for."""
-    return tuple(conflicts(fit.refitted["influence"])) if fit.refitted else ()
+    if not fit.refitted:
+        return ()
+    return (*conflicts(fit.refitted["influence"]), coverage_text(fit.coverage()))
 
 
 def refitted_tables(fit: Synthesis, unit: str) -> tuple[Table, ...]:

@@ -8,8 +8,8 @@ heterogeneity[her2=low ; study]                 spread of its log odds between s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Self
@@ -27,10 +27,11 @@ from her2bayes.inference.fit import Fit, refit
 from her2bayes.inference.fit import Specification as ModelOf
 from her2bayes.inference.sampling import Sampling
 from her2bayes.page.fit_card import fit_card
-from her2bayes.page.section import Figure, Section
+from her2bayes.page.numbers import interval, p_value
+from her2bayes.page.section import Figure, Section, Table
 from her2bayes.results.fitted import Figures
 from her2bayes.synthesis import study_shares
-from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, OfRows, at, tail
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, OfRows, as_fit, at, tail
 from her2bayes.synthesis.cells import (
     at_average,
     axes_of,
@@ -51,6 +52,7 @@ from her2bayes.synthesis.section import (
     svg,
     wholes,
 )
+from her2bayes.synthesis.studies import atoms, centre_ranges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -87,7 +89,7 @@ class SharesFit(OfRows):
         """Draws of a group, with ``off`` and ``off_slope``: a new study's deviations."""
         if group not in self._kept:
             data = self.fit.posterior if group == "posterior" else self.fit.prior
-            self._kept[group] = data.assign(_new(data, self.sampling.seed))
+            self._kept[group] = data.assign(deviations(data, self.sampling.seed))
         return self._kept[group]
 
     def _share(self, group: str, study: str, level: str, setting: str) -> xr.DataArray:
@@ -110,12 +112,7 @@ class SharesFit(OfRows):
             z = z + _along(draws["within"], x)
             if study == NEW:
                 z = z + _along(draws["off_slope"], x)
-        labels = {"her2": self.classes, "axis": z["axis"].values}
-        logits = (xr.DataArray(axes_of(len(self.classes)), labels, ("her2", "axis")) * z).sum(
-            "axis"
-        )
-        odds = xr.DataArray(np.exp(logits - logits.max("her2")))
-        return (odds / odds.sum("her2")).transpose("chain", "draw", "her2")
+        return shares_at(z, self.classes)
 
     def drawn(
         self, asked: list[Estimand], group: str = "posterior"
@@ -272,26 +269,58 @@ class SharesFit(OfRows):
                 errors = np.sqrt(1 / some + 1 / rest)
                 yield str(level), str(name), pooled(np.log(some / rest), errors)[-1]
 
+    def ranges(self, centres: Mapping[str, int] | None = None) -> pd.DataFrame:
+        """Printed ranges over centres of studies that print no counts, beside what is predicted.
+
+        An external check: nothing of it is in the likelihood. One row a study and class, in
+        percent: ``inside`` is the share of centres predicted within the printed range; ``lowest``
+        and ``highest`` of all its centres as predicted (median, 95 % predictive interval),
+        with two-sided predictive ``p`` of the printed ones. These need the number of centres,
+        printed or given here (``{"nielsen2023": 13}``), and allow for the patients of a centre of
+        average size.
+        Where the studies print centres they vary within a new study by the spread learned of
+        them; where none does each centre is taken as a new study (``how``). A fit by a factor
+        within studies says nothing of all patients of a centre and has no row.
+        """
+        return pd.DataFrame(_range_rows(self, centres or {}), columns=RANGES)
+
+    @cached_property
+    def _ranges(self) -> pd.DataFrame:
+        return self.ranges()
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """Studies, each predicted by the others, and ranges over centres where there are any."""
+        found = {} if self._ranges.empty else {"centre_ranges": self._ranges}
+        return {**super().tables, **found}
+
+    def told(self) -> Iterator[str]:
+        """Lines on the average and a new study, then on ranges over centres."""
+        yield from super().told()
+        yield from _on_ranges(self)
+
     def influence(self) -> pd.DataFrame:
         """Refit without each study's counts: its shares predicted, P, and the average without it.
 
         Each study keeps its place in the model with no patients, so that nothing is compiled again.
         """
         rows = []
-        sampling = self.sampling
         for study in self.names:
-            kept = without(design(self.cells), study)
-            spec = ModelOf(study_shares.build, kept, self.used, prior_key=self.fit_id)
-            one = refit(spec, sampling)
-            less = SharesFit.made({"cells": self.cells}, self.about,
-                                  _as_fit(one, self.fit), sampling, self.used)  # fmt: skip
-            rows += list(self._influence_rows(study, less))
+            rows += list(self._influence_rows(study, self.omitting([study])))
         return pd.DataFrame(rows)
+
+    def omitting(self, names: Sequence[str]) -> SharesFit:
+        """The same without the patients of these studies; nothing is compiled again."""
+        kept = design(self.cells)
+        for study in names:
+            kept = without(kept, study)
+        spec = ModelOf(study_shares.build, kept, self.used, prior_key=self.fit_id)
+        return replace(self, fit=as_fit(refit(spec, self.sampling), self.fit), refitted={})
 
     def under(self, priors: Mapping[str, Prior]) -> SharesFit:
         """The same analysis under other priors."""
         one = refit(ModelOf(study_shares.build, design(self.cells), priors), self.sampling)
-        return SharesFit(self.about, _as_fit(one, self.fit), self.sampling, priors, self.cells)
+        return replace(self, fit=as_fit(one, self.fit), used=priors, refitted={})
 
     def _influence_rows(self, study: str, less: SharesFit) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(self.sampling.seed)
@@ -338,9 +367,12 @@ class SharesFit(OfRows):
         return cls(about, fit, sampling, used, contract["cells"].assign_attrs(said))
 
 
-def _as_fit(one: Any, like: Fit) -> Fit:
-    tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
-    return Fit(tree, like.provenance)
+def shares_at(z: xr.DataArray, classes: Sequence[str]) -> xr.DataArray:
+    """Shares (chain, draw, her2) at coordinates ``z`` (chain, draw, axis) of the logits."""
+    labels = {"her2": list(classes), "axis": z["axis"].values}
+    logits = (xr.DataArray(axes_of(len(classes)), labels, ("her2", "axis")) * z).sum("axis")
+    odds = xr.DataArray(np.exp(logits - logits.max("her2")))
+    return (odds / odds.sum("her2")).transpose("chain", "draw", ..., "her2")
 
 
 def _along(effects: xr.DataArray, x: np.ndarray) -> xr.DataArray:
@@ -365,7 +397,7 @@ def _root(draws: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(root, dims=("chain", "draw", "to", "axis"))
 
 
-def _new(draws: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
+def deviations(draws: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
     """Deviations of one new study, of what a moderator does there, and of its one centre."""
     rng = np.random.default_rng([seed, 3])
     sd = draws["study_sd"].transpose("chain", "draw", "axis")
@@ -381,6 +413,108 @@ def _new(draws: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
         noise = within.copy(data=rng.standard_normal(within.shape))
         found["off_slope"] = noise * draws["slope_sd"]
     return found
+
+
+RANGES = ("study", "her2", "centres", "printed_lower", "printed_upper", "inside", "lowest",
+          "lowest_lower", "lowest_upper", "p_lowest", "highest", "highest_lower", "highest_upper",
+          "p_highest", "how")  # fmt: skip
+
+
+def _range_rows(fit: SharesFit, said: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    if fit.about.within:
+        return
+    draws = fit._group("posterior")
+    kept = dict[tuple[str, int], xr.DataArray]()
+    for row in centre_ranges(fit.names):
+        number = said.get(row["study"], row["centres"])
+        setting = row["setting"] if "setting" in fit.about.between else ""
+        own = [name for name in fit.classes if atoms(None, name) <= row["members"]]
+        held = frozenset[str]().union(*(atoms(None, name) for name in own))
+        if held != row["members"] or (setting or fit.settings_asked[0]) not in fit.settings_asked:
+            continue  # the classes of the fit do not add up to this one; a setting it has not
+        if not setting and "setting" in fit.about.between:
+            continue
+        place = (setting, number or 1)
+        if place not in kept:
+            z = draws["mu"]
+            if "beta" in draws:
+                z = z + _along(draws["beta"], at_average(fit.cells, setting))
+            kept[place] = shares_at(z + _of_centres(draws, number or 1, fit.sampling.seed),
+                                    fit.classes)  # fmt: skip
+        share = kept[place].sel(her2=own).sum("her2").values.reshape(-1, number or 1)
+        low, high = row["lower"], row["upper"]
+        inside = 100 * float(((100 * share >= low) & (100 * share <= high)).mean())
+        how = "centres of a new study" if "centre_sd" in draws else "each centre as a new study"
+        found = {"study": row["study"], "her2": row["her2"], "centres": number or np.nan,
+                 "printed_lower": low, "printed_upper": high, "inside": inside,
+                 "how": how}  # fmt: skip
+        if number:
+            of = max(1, row["patients"] // number)
+            seen = np.random.default_rng([fit.sampling.seed, 11]).binomial(of, share) / of
+            for end, values, printed in (
+                ("lowest", seen.min(1), low),
+                ("highest", seen.max(1), high),
+            ):
+                a, middle, b = 100 * np.quantile(values, [0.025, 0.5, 0.975])
+                found |= {end: middle, f"{end}_lower": a, f"{end}_upper": b,
+                          f"p_{end}": tail(100 * values, printed)}  # fmt: skip
+        yield found
+
+
+def _of_centres(draws: xr.Dataset, number: int, seed: int) -> xr.DataArray:
+    """Deviations (chain, draw, centre, axis) of the centres of one new study."""
+    rng = np.random.default_rng([seed, 13])
+    root = _root(draws).values
+    shape = (*root.shape[:2], number, root.shape[-1])
+    normal = rng.standard_normal(shape)
+    if "centre_sd" in draws:
+        normal[:] = normal[:, :, :1]  # one study
+    off = np.einsum("cdta,cdma->cdmt", root, normal)
+    if "centre_sd" in draws:
+        sd = draws["centre_sd"].transpose("chain", "draw", "axis").values
+        off = off + sd[:, :, None] * rng.standard_normal(shape)
+    return xr.DataArray(off, {"axis": draws["axis"].values}, ("chain", "draw", "centre", "axis"))
+
+
+def _on_ranges(fit: SharesFit) -> Iterator[str]:
+    """Sentences on printed ranges over centres."""
+    for row in fit._ranges.to_dict("records"):
+        printed = f"{row['printed_lower']:.1f} to {row['printed_upper']:.1f} %"
+        text = f"{row['study']}, HER2-{row['her2']}: {printed} over "
+        if np.isnan(row["centres"]):
+            yield (f"{text}centres (their number is not printed), where {row['inside']:.0f} % of "
+                   "centres are predicted")  # fmt: skip
+            continue
+        ends = "; ".join(
+            f"{end} predicted "
+            + interval(row[end], row[f"{end}_lower"], row[f"{end}_upper"], unit="%")
+            + f" % (predictive P {p_value(row[f'p_{end}'])})"
+            for end in ("lowest", "highest")
+        )
+        yield f"{text}{row['centres']:.0f} centres; {ends}"
+
+
+def _range_table(fit: SharesFit) -> tuple[Table, ...]:
+    frame = fit._ranges
+    if frame.empty:
+        return ()
+    number = frame["centres"].map(lambda n: "not printed" if np.isnan(n) else f"{n:.0f}")
+    shown = pd.DataFrame({
+        "Study": frame["study"], "HER2": frame["her2"], "Centres": number,
+        "Printed range, %": [f"{a:.1f}–{b:.1f}" for a, b in
+                             zip(frame["printed_lower"], frame["printed_upper"], strict=True)],
+        "Centres predicted inside, %": frame["inside"].map("{:.0f}".format),
+        **{f"{end.capitalize()} predicted, %": [
+            "" if np.isnan(row[end]) else
+            interval(row[end], row[f"{end}_lower"], row[f"{end}_upper"], unit="%")
+            + f", P {p_value(row[f'p_{end}'])}" for row in frame.to_dict("records")]
+           for end in ("lowest", "highest")},
+    })  # fmt: skip
+    note = (
+        "An external check: these ranges are not in the likelihood. Predictive medians with 95 % "
+        f"predictive intervals and two-sided P; {frame['how'].iloc[0]}."
+    )
+    return (Table("Ranges over centres that are printed without counts", shown, note),)
 
 
 def shares_forest(fit: SharesFit, her2: str) -> Canvas:
@@ -422,6 +556,6 @@ def _section(fit: SharesFit) -> Section:
         id="synthesis", title=f"HER2 status in {len(fit.names)} studies",
         paragraphs=(f"{first}.", second, *refitted(fit)),
         figures=(middle, *(f for f in figures if f is not middle)),
-        tables=(answers(fit), *refitted_tables(fit, ", %")),
+        tables=(answers(fit), *_range_table(fit), *refitted_tables(fit, ", %")),
         fits=(fit_card(fit.fit, fit.title, fit.estimates()),),
     )  # fmt: skip

@@ -22,6 +22,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
+from her2bayes.estimand import parse
 from her2bayes.evidence.printed.design import CLASSES, DESIGN, SETTINGS
 from her2bayes.evidence.printed.study import Study, load_study, published_folder
 from her2bayes.evidence.printed.vocabulary import STATUS
@@ -34,6 +35,9 @@ OF_STUDIES = ("setting", "year")
 
 DECADE = 10.0
 """Years of one unit of the moderator ``year``."""
+
+OVER_CENTRES = "its centres, lowest to highest"
+"""``population`` of a row of external.csv: a range of shares over the study's own centres."""
 
 FINEST = ("null", "ultralow", "low", "positive")
 
@@ -260,6 +264,29 @@ def _status_rows(
             continue  # unknown levels and unions of levels
         place = {"centre": level, "level": ""} if by == centre and by else {"level": level}
         yield {"study": one.name, "counts": counts, **place}
+
+
+def centre_ranges(known: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Ranges of shares over centres that the library prints without counts, of studies not known.
+
+    ``members`` are the finest classes, ``centres`` and ``patients`` their number (0: not printed).
+    """
+    for file in sorted(published_folder().glob("*/external.csv")):
+        if file.parent.name in set(known) or OVER_CENTRES not in file.read_text("utf-8"):
+            continue
+        study = load_study(file.parent)
+        table = study.external
+        for row in table[table["population"] == OVER_CENTRES].to_dict("records"):
+            asked = parse(str(row["estimand"]))
+            name = asked.outcome.removeprefix("her2=")
+            if asked.kind == "share" and not asked.given:
+                yield {
+                    "study": study.id, "setting": str(study.meta.get("setting", "")), "her2": name,
+                    "members": atoms(study.factors[STATUS], name),
+                    "centres": int(study.meta.get("centres", 0)),
+                    "patients": int(study.meta["patients"]),
+                    "lower": float(row["lower_number"]), "upper": float(row["upper_number"]),
+                }  # fmt: skip
 
 
 def _patient_rows(one: Source, within: str, centre: str, end: str) -> Iterator[dict[str, Any]]:

@@ -99,33 +99,35 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.Mod
             if data[name].size
         }
         study_sd = pmd.HalfNormal("study_sd", scale["study_sd"], dims="axis")
-        known, seen = _jointly(given["information"], given["seen"], study_sd, "study")
-        mu = pmd.Deterministic("mu", _effect("mu", "axis", 0.0, scale["mu"], known, seen))
-        mean = mu
         if "between" in given:
             beta = pmd.Normal("beta", 0.0, scale["moderator"], dims=("between_term", "axis"))
-            mean = mu + (given["between"] * beta).sum("between_term")
+            moved = (given["between"] * beta).sum("between_term")
         slopes = _slopes(given, scale, axes) if "contrast" in given else {}
         centres = {}
         if "centre_of" in given:
             centre_sd = pmd.HalfNormal("centre_sd", scale["centre_sd"], dims="axis")
             known = given["centre_information"]
             centres = {
-                name: _effect(f"centre_{name}", "centre", 0.0, centre_sd.isel(axis=c), known)
+                name: _effect(
+                    f"centre_{name}", "centre", 0.0, centre_sd.isel(axis=c), known.isel(axis=c)
+                )
                 for c, name in enumerate(axes)
             }
-        z, studies, off = [], [], list[Any]()
+        z, studies, off, mu = [], [], list[Any](), []
         for c, name in enumerate(axes):
-            centre_of_study = mean.isel(axis=c)
+            spread, known, seen = (
+                one.isel(axis=c) for one in (study_sd, given["information"], given["seen"])
+            )
+            shift = moved.isel(axis=c) if "between" in given else 0.0
+            leant = shift
             if c:
                 lean = pmd.Normal(f"lean_{name}", 0.0, scale["lean"], dims=f"before_{name}")
                 for j, one in enumerate(off):
-                    centre_of_study = centre_of_study + lean.isel({f"before_{name}": j}) * one
-            effect = _effect(
-                f"study_{name}", "study", centre_of_study, study_sd.isel(axis=c),
-                given["information"], given["seen"].isel(axis=c),
-            )  # fmt: skip
-            off.append(effect - mean.isel(axis=c))
+                    leant = leant + lean.isel({f"before_{name}": j}) * one
+            jointly = _jointly(known, seen - leant, spread, "study")
+            mu.append(_effect(f"mu_{name}", (), 0.0, scale["mu"], *jointly))
+            effect = _effect(f"study_{name}", "study", mu[-1] + leant, spread, known, seen)
+            off.append(effect - mu[-1] - shift)
             studies.append(effect)
             at = effect.isel(study=given["study_of"])
             if name in slopes:
@@ -134,6 +136,7 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> pm.Mod
             if name in centres:
                 at = at + centres[name].isel(centre=given["centre_of"]) * given["has_centre"]
             z.append(at)
+        pmd.Deterministic("mu", pmd.concat(mu, dim="axis"))
         pmd.Deterministic("at_study", pmd.concat(studies, dim="axis").transpose("study", "axis"))
         basis = given["basis"]
         logits = sum(basis.isel(axis=c) * one for c, one in enumerate(z))
@@ -179,6 +182,6 @@ def _slopes(given: Mapping[str, Any], scale: Mapping[str, Any], axes: list[str])
     within = pmd.Deterministic("within", within.transpose("within_term", "axis"))
     return {
         name: _effect(f"slope_{name}", ("slope_study", "within_term"), within.isel(axis=c),
-                      slope_sd.isel(axis=c), known, given["slope_seen"].isel(axis=c))
+                      slope_sd.isel(axis=c), known.isel(axis=c), given["slope_seen"].isel(axis=c))
         for c, name in enumerate(axes)
     }  # fmt: skip

@@ -27,7 +27,7 @@ from her2bayes.page.fit_card import fit_card
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.results.fitted import Figures
 from her2bayes.synthesis import study_transitions
-from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, at, tail
+from her2bayes.synthesis.base import AVERAGE, NEW, STUDY, About, Synthesis, as_fit, at, tail
 from her2bayes.synthesis.section import (
     KEY,
     answers,
@@ -40,7 +40,7 @@ from her2bayes.synthesis.section import (
     wholes,
 )
 from her2bayes.synthesis.study_transitions import log_odds_of, new_stratum, rows_at
-from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
+from her2bayes.transition.decision import MISSING_TILTS, THRESHOLDS, TILTS, decisions, next_patient
 from her2bayes.transition.draws import Given, Rows, draws
 from her2bayes.transition.rows import strata_design
 
@@ -176,17 +176,20 @@ class StudyTransitionsFit(Synthesis):
 
     def decisions(
         self, study: str = NEW, *, thresholds: Sequence[float] = THRESHOLDS,
-        tilts: Sequence[float] = TILTS, **where: str,
+        tilts: Sequence[float] = TILTS, missing: float = 0.0,
+        missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
     ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
 
         In a new study by default; ``where`` gives the level of the factor within studies. See
-        ``transition.decision`` for the columns and what ``tilts`` are.
+        ``transition.decision`` for the columns and what ``tilts`` (of who was re-biopsied) and
+        ``missing_tilts`` (of a share ``missing`` without a second reading) are.
         """
         if self.about.within and not where:
             where = {self.about.within: self.levels[0]}
         return decisions(self, self.classes, {STUDY: study, **where}, thresholds=thresholds,
-                         tilts=tilts)  # fmt: skip
+                         tilts=tilts, missing=missing,
+                         missing_tilts=missing_tilts)  # fmt: skip
 
     def next_patient(self, primary: str, study: str = NEW, **where: str) -> pd.DataFrame:
         """Class at recurrence of one new patient: probability of each, and how well it is known."""
@@ -242,14 +245,10 @@ class StudyTransitionsFit(Synthesis):
             counted = self._counted[self._counted["stratum"].isin(names)]
             if counted.empty:
                 continue
-            spec = ModelOf(study_transitions.build, self._without(study), self.used,
-                           prior_key=self.fit_id)  # fmt: skip
-            one = refit(spec, self.sampling)
-            tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
-            less = replace(self, fit=Fit(tree, self.fit.provenance))
+            less = self.omitting([study])
             rng = np.random.default_rng(self.sampling.seed)
             for _, cell in counted[counted["start"] != counted["end"]].iterrows():
-                share = one.posterior["transition"].sel(
+                share = less.fit.posterior["transition"].sel(
                     stratum=cell["stratum"], her2_primary=cell["start"], her2=cell["end"]
                 ).values.ravel()  # fmt: skip
                 seen = rng.binomial(int(cell["patients"]), share) / cell["patients"]
@@ -270,17 +269,28 @@ class StudyTransitionsFit(Synthesis):
     def under(self, priors: Mapping[str, Prior]) -> StudyTransitionsFit:
         """The same analysis under other priors."""
         one = refit(ModelOf(study_transitions.build, dict(self.data), priors), self.sampling)
-        tree = xr.DataTree.from_dict({"posterior": one.posterior, "prior": one.prior})
-        return replace(self, fit=Fit(tree, self.fit.provenance), used=priors)
+        return replace(self, fit=as_fit(one, self.fit), used=priors, refitted={})
 
-    def _without(self, study: str) -> dict[str, xr.Dataset]:
+    def omitting(self, names: Sequence[str]) -> StudyTransitionsFit:
+        """The same without the pairs of these studies and what they print of their tables."""
         data = dict(self.data)
-        places = np.flatnonzero(self.strata[STUDY].values == study)
-        gone = np.isin(data["pairs"]["at"].values, places)
-        data["pairs"] = data["pairs"].assign(
-            n=data["pairs"]["n"] * ~gone, y=data["pairs"]["y"] * ~gone
-        )
-        return data
+        places = np.flatnonzero(np.isin(self.strata[STUDY].values, names))
+        if "pairs" in data:
+            gone = np.isin(data["pairs"]["at"].values, places)
+            data["pairs"] = data["pairs"].assign(
+                n=data["pairs"]["n"] * ~gone, y=data["pairs"]["y"] * ~gone
+            )
+        if "tables" in data:
+            strata = self.strata["stratum"].values[places]
+            latent = np.flatnonzero(np.isin(data["tables"]["stratum"].values, strata))
+            gone = np.isin(data["tables"]["block"].values, latent)
+            # tables of nobody, each with weight 1: they agree whatever the rows
+            data["tables"] = data["tables"].assign(
+                tables=data["tables"]["tables"] * ~gone[:, None],
+                coefficient=data["tables"]["coefficient"].where(~gone, 0.0),
+            )
+        spec = ModelOf(study_transitions.build, data, self.used, prior_key=self.fit_id)
+        return replace(self, fit=as_fit(refit(spec, self.sampling), self.fit), refitted={})
 
     @property
     def figures(self) -> Figures:

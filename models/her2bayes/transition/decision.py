@@ -15,11 +15,20 @@ re-biopsied were higher for patients who changed than for those who did not; the
     eligible / (eligible + tilt (1 - eligible))
 
 and the tipping value is the tilt at which re-biopsy of all stops being worth it in the median.
+
+Missing, not at random: a share m of patients has no second reading. ``missing_tilt`` is how many
+times the odds of a change to a higher class are those of patients who have one:
+
+    all = (1 - m) seen + m missing,     odds(missing) = missing_tilt * odds(seen)
+
+Its tipping value is again where re-biopsy stops being worth it in the median; there is none (NaN)
+where not even a change in all, or in none, of the missing would do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Protocol
 
 import numpy as np
@@ -28,12 +37,16 @@ import xarray as xr
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.estimand import Estimand
+from her2bayes.sensitivity.summary import tilted, tipping_missing, with_missing
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3)
 """Probabilities of being newly eligible at which a re-biopsy is worth its burden."""
 
 TILTS = (1.0, 1.5, 2.0)
 """Odds of being re-biopsied, changed against unchanged; 1: at random."""
+
+MISSING_TILTS = (0.5, 1.0, 2.0)
+"""Odds of a change among the missing, as a multiple of the others'; 1: missing at random."""
 
 
 class Answers(Protocol):
@@ -50,19 +63,20 @@ def decisions(
     *,
     thresholds: Sequence[float] = THRESHOLDS,
     tilts: Sequence[float] = TILTS,
+    missing: float = 0.0,
+    missing_tilts: Sequence[float] = MISSING_TILTS,
 ) -> pd.DataFrame:
-    """One row a primary class, tilt and threshold: per 100, number needed, net benefit, its P.
+    """One row a primary class, tilts and threshold: per 100, number needed, net benefit, its P.
 
     ``where`` are the conditions (``{"study": "new"}``, ``{"hr_status": "positive"}``). Intervals
     are 95 % equal-tailed; ``per_100`` counts newly eligible patients of 100 re-biopsied,
     ``lost_per_100`` those whose class falls; ``net_benefit`` is in true positives of 100 patients.
-    Raises ``BadInput`` for thresholds that are no probabilities and tilts that are not above 0.
+    With ``missing``, the share of patients without a second reading, there is a row for each of
+    ``missing_tilts``, and ``tipping_missing_tilt``. Raises ``BadInput`` for thresholds that are no
+    probabilities, tilts that are not above 0, and a share of missing that is none.
     """
-    raise_if(
-        [Fault("not a probability", column="thresholds", value=t, allowed="between 0 and 1")
-         for t in thresholds if not 0 < t < 1]
-        + [Fault("not above 0", column="tilts", value=t) for t in tilts if not t > 0]
-    )  # fmt: skip
+    _check(thresholds, tilts, missing, missing_tilts)
+    others = missing_tilts if missing else (1.0,)
     given = tuple((where or {}).items())
     rows = []
     for place, start in enumerate(classes):
@@ -71,12 +85,14 @@ def decisions(
         row = [found[one].to_numpy().ravel() for one in asked]
         lost = sum(row[:place], np.zeros_like(row[0]))
         seen = sum(row[place + 1 :], np.zeros_like(row[0]))
-        for tilt in tilts:
-            gained = seen / (seen + tilt * (1 - seen))
+        for tilt, other in product(tilts, others):
+            selected = tilted(seen, 1 / tilt)
+            gained = with_missing(selected, missing, other)
             low, mid, high = 100 * np.quantile(gained, [0.025, 0.5, 0.975])
-            base = {"primary": start, "tilt": tilt, "per_100": mid, "per_100_lower": low,
-                    "per_100_upper": high,
-                    "lost_per_100": 100 * float(np.median(lost))}  # fmt: skip
+            base = {"primary": start, "tilt": tilt}
+            base |= {"missing": missing, "missing_tilt": other} if missing else {}
+            base |= {"per_100": mid, "per_100_lower": low, "per_100_upper": high,
+                     "lost_per_100": 100 * float(np.median(lost))}  # fmt: skip
             if place + 1 == len(classes):
                 rows.append({**base, "needed": np.nan})
                 continue
@@ -84,13 +100,32 @@ def decisions(
                 benefit = 100 * (gained - (1 - gained) * threshold / (1 - threshold))
                 middle = float(np.median(seen))
                 odds = middle / (1 - middle) * (1 - threshold) / threshold
+                tips = {"tipping_tilt": odds}
+                if missing:
+                    at = tipping_missing(float(np.median(selected)), missing, threshold)
+                    tips = {"tipping_missing_tilt": at}
                 rows.append({
                     **base, "needed": 100 / mid, "needed_lower": 100 / high,
                     "needed_upper": 100 / low, "threshold": threshold,
                     "net_benefit": float(np.median(benefit)),
-                    "p_worth_it": float((gained > threshold).mean()), "tipping_tilt": odds,
+                    "p_worth_it": float((gained > threshold).mean()), **tips,
                 })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _check(
+    thresholds: Sequence[float], tilts: Sequence[float], missing: float,
+    missing_tilts: Sequence[float],
+) -> None:  # fmt: skip
+    faults = [Fault("not a probability", column="thresholds", value=t, allowed="between 0 and 1")
+              for t in thresholds if not 0 < t < 1]  # fmt: skip
+    named = (("tilts", tilts), ("missing_tilts", missing_tilts))
+    faults += [Fault("not above 0", column=n, value=t) for n, some in named for t in some if t <= 0]
+    if not 0 <= missing < 1:
+        allowed, remedy = "0 or more, below 1", "29 of 247 are 29 / 247"
+        faults.append(Fault("not a share of patients", None, None, "missing", missing, allowed,
+                            remedy))  # fmt: skip
+    raise_if(faults)
 
 
 def next_patient(

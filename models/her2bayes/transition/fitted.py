@@ -32,7 +32,7 @@ from her2bayes.transition import assay, cohort, figures, packed, paper
 from her2bayes.transition.assay import read_rows
 from her2bayes.transition.assay_error import has_prior
 from her2bayes.transition.cohort import By, CohortTransitions, Pairs
-from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
+from her2bayes.transition.decision import MISSING_TILTS, THRESHOLDS, TILTS, decisions, next_patient
 from her2bayes.transition.draws import (
     TRUE_CLASSES,
     Line,
@@ -111,21 +111,24 @@ class FittedTransitions(Fitted):
 
     def decisions(
         self, *, true: bool = False, thresholds: Sequence[float] = THRESHOLDS,
-        tilts: Sequence[float] = TILTS, **where: str,
+        tilts: Sequence[float] = TILTS, missing: float = 0.0,
+        missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
     ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
 
         ``where`` names the stratum (``hr_status="positive"``; all patients without). ``true``: of
         true classes behind fallible readings, where the assay was modelled, and not of readings, in
         which a change may be a misreading. ``tilts`` are how many times the odds of being
-        re-biopsied were higher for patients who changed (1: at random). See
+        re-biopsied were higher for patients who changed (1: at random); ``missing_tilts`` how many
+        times the odds of a change are higher in a share ``missing`` without a second reading. See
         ``transition.decision`` for the columns.
         """
         if true and not self.true_matrices:
             problem = "true classes were not fitted (assay=False, or no prior for these classes)"
             raise BadInput(Fault(problem, column="true", value=True))
         of = _TrueRows(self.true_matrices) if true else self
-        return decisions(of, self.matrices[0].classes, where, thresholds=thresholds, tilts=tilts)
+        return decisions(of, self.matrices[0].classes, where, thresholds=thresholds, tilts=tilts,
+                         missing=missing, missing_tilts=missing_tilts)  # fmt: skip
 
     def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
         """Class at recurrence of one new patient: probability of each, and how well it is known."""
