@@ -274,6 +274,11 @@ pr = "primary_pr"
 [recurrence]
 ihc = "recurrence_ihc"
 ish = "recurrence_ish"
+
+# months from recurrence to death
+[endpoints.os]
+time = "os_months"
+event = "os_event"
 """
 
 

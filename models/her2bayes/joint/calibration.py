@@ -230,9 +230,16 @@ RECOVERY_SAMPLING = Sampling(draws=750, tune=500, chains=2)
 
 
 def recovery(
-    number: int, patients: int = 800, first: int = 0, say: Callable[[str], None] = lambda _: None
+    number: int,
+    patients: int = 800,
+    tumours: int = 500,
+    first: int = 0,
+    say: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Fit ``number`` simulated cohorts: one row a cohort and answer.
+
+    ``tumours`` were read twice: without them the prior of the assay decides about the true
+    discordance, and an interval covers a fixed truth always or never.
 
     Columns ``cohort``, ``answer`` (true discordance, log hazard ratios by true class), ``truth``,
     ``median``, ``lower``, ``upper`` (95 %) and ``naive``: readings taken as the truth, the share
@@ -247,9 +254,11 @@ def recovery(
     ratios = dict(zip(HER2[1:], RECOVERED.log_hazard[0, 1:, 0] - RECOVERED.log_hazard[0, 0, 0],
                       strict=True))  # fmt: skip
     for cohort in range(first, first + number):
-        frame = patients_of(np.random.default_rng(cohort), RECOVERED, {"all": patients})
+        rng = np.random.default_rng(cohort)
+        frame = patients_of(rng, RECOVERED, {"all": patients})
         naive = _naive(frame)
         data = counts_of(frame, "hr_status", ["all"])
+        data["assay"] = data["assay"].assign(twice(rng, RECOVERED, tumours))
         end = str(data["cells"].attrs["endpoint"])
         with engine.compiler_flags():
             found, _, _ = engine.sample(build(data), RECOVERY_SAMPLING, cores=1)
@@ -268,6 +277,16 @@ def recovery(
             )  # fmt: skip
         say(f"{cohort + 1 - first} cohorts")
     return pd.DataFrame(rows)
+
+
+def twice(rng: np.random.Generator, of: Believed, tumours: int) -> dict[str, Any]:
+    """Two readings of each of ``tumours`` of one cohort, as the entry ``agreement`` of the data."""
+    true = rng.choice(len(HER2), tumours, p=of.share[0])
+    table = np.zeros((1, len(HER2), len(HER2)), np.int64)
+    np.add.at(table[0], (_next(rng, of.reads, true), _next(rng, of.reads, true)), 1)
+    dims = ("agreement_study", "first", "second")
+    counts = xr.DataArray(table, dims=dims, coords={"agreement_study": ["read twice"]})
+    return {"agreement": counts, "agreement_assay": ("agreement_study", np.zeros(1, np.int64))}
 
 
 def _naive(frame: pd.DataFrame) -> dict[tuple[str, Contrast | None], float]:
