@@ -64,6 +64,7 @@ def test_readings_dilute_and_a_perfect_assay_does_not(fit: JointFit) -> None:
     read, true = (np.log(fit.draws(ratio.format(by))) for by in ("read", "her2"))
     assert fit.draws(dilution).to_numpy() == pytest.approx((read / true).to_numpy())
     perfect = fitted(patients(), misclassification=np.eye(3))
+    assert perfect.section().fits[0]["power"]  # the likelihood is that of the patients
     assert perfect.draws(dilution).to_numpy() == pytest.approx(1.0, abs=0.02)
     assert float(perfect.draws("read_as[zero -> zero]").min()) == 1.0
     again = perfect.draws(["read_discordance[]", "discordance[]"]).to_dataarray()

@@ -11,6 +11,7 @@ import pandas as pd
 from her2bayes.classical import survival as km
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.survival_cells import at_risk
+from her2bayes.inference.fit import Fit
 from her2bayes.inference.predictive import leave_one_out
 from her2bayes.page.fit_card import HERE, Judged, fit_card
 from her2bayes.page.numbers import count, interval, number, probability
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure as Drawing
 
-    from her2bayes.inference.fit import Fit
     from her2bayes.joint.counts import Counted
     from her2bayes.survival.estimates import Answers
     from her2bayes.transition.draws import Matrix
@@ -42,6 +42,10 @@ class Fitted(Protocol):
     @property
     def fit(self) -> Fit:
         """The one fit."""
+
+    @property
+    def tree(self) -> xr.DataTree:
+        """Its groups, with the likelihood of the patients."""
 
     @property
     def refitted(self) -> Mapping[str, pd.DataFrame]:
@@ -165,13 +169,14 @@ def _decides(of: Fitted) -> str:
 def section(of: Fitted) -> Section:
     """Report the joint model."""
     end = endpoint_name(of.counted.followed.endpoint)
+    whole = Fit(of.tree, of.fit.provenance)  # with the likelihood of the patients
     return Section(
         id="joint",
         title=f"True HER2 status: assay, change and {end} in one model",
         paragraphs=tuple(_paragraphs(of)),
         figures=tuple(_figures(of)),
         tables=tuple(_tables(of)),
-        fits=(fit_card(of.fit, "Joint model", of.estimates(), judged(of)),),
+        fits=(fit_card(whole, "Joint model", of.estimates(), judged(of)),),
         main=("joint-survival", "True class and class as read"),
     )
 
@@ -214,11 +219,10 @@ def _paragraphs(of: Fitted) -> Iterator[str]:
         assert true.contrast is not None
         a, b = true.contrast.a, true.contrast.b
         read = Estimand("hazard_ratio", true.outcome, (), Contrast("read", a, b))
-        dilution = Estimand("dilution", true.outcome, (), true.contrast)
         yield (
             f"{a} vs {b}: hazard ratio {said(str(true))} between true classes, {said(str(read))} "
-            f"between classes as read (Cox by class as read: {_cox(of, a, b)}); the log ratio as "
-            f"read is {said(str(dilution))} of the true one."
+            f"between classes as read (Cox by class as read: {_cox(of, a, b)}); "
+            f"{_diluted(of, true)}."
         )
     error = f"hazard_ratio[{of.counted.followed.endpoint} ; read_change: changed vs same]"
     if error in table.index:
@@ -240,6 +244,16 @@ def _paragraphs(of: Fitted) -> Iterator[str]:
             else "."
         )
     )
+
+
+def _diluted(of: Fitted, true: Estimand) -> str:
+    """How far readings dilute a ratio; of one that may be 1 there is no saying."""
+    table = of.estimates().set_index("estimand")
+    _, low, high = _ends(table.loc[str(true)].to_dict(), "posterior")
+    if low < 1 < high:
+        return "as the true ratio may be 1, how far it is diluted cannot be said"
+    dilution = str(Estimand("dilution", true.outcome, (), true.contrast))
+    return f"the log ratio as read is {_three(table.loc[dilution])} of the true one"
 
 
 def _cox(of: Fitted, a: str, b: str) -> str:
@@ -341,7 +355,7 @@ DRAWINGS = {
 def _figures(of: Fitted) -> Iterator[Figure]:
     who = f"{of.counted.name}, {count(of.counted.patients, 'patient')}"
     end = of.counted.followed.endpoint
-    said = ("true class, 95 % CrI", "Kaplan–Meier by class as read", "extrapolated")
+    said = ("true class, 95 % CrI", "Kaplan–Meier as read", "extrapolated")
     yield Figure(
         "joint-survival", f"{endpoint_name(end)} by true class",
         curves.survival(_curves(of), _ticks(of), end, said),
