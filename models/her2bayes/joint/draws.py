@@ -20,7 +20,7 @@ Those of ``transition`` and of ``survival`` are answered there, of true classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -31,7 +31,7 @@ from scipy.special import logsumexp
 from xarray.ufuncs import exp, log
 
 from her2bayes.errors import Fault, raise_if
-from her2bayes.estimand import Contrast, Estimand, not_answered
+from her2bayes.estimand import Estimand, not_answered
 from her2bayes.survival import draws as of_survival
 from her2bayes.survival.draws import CONTRASTS, months
 from her2bayes.survival.parts import event_weights
@@ -117,14 +117,18 @@ class Answers:
 
     def rows(self, given: Given) -> Rows:
         """Transitions of true classes among the patients of some strata."""
-        share = self.inside(given).sum((*READ, "stratum"))
+        inside = self.inside(given)
+        total = float(inside.isel(chain=0, draw=0).sum())
+        share, read = inside.sum((*READ, "stratum")), inside.sum("stratum")
         primary = share.sum("her2")
-        read = self.inside(given).sum("stratum")
-        total = float(self.inside(given).isel(chain=0, draw=0).sum())
         first, second = TRUE
         same = read.where(read[first] == read[second], 0.0).sum(TRUE) / total
         flows = xr.Dataset({"observed_flow": read.sum(TRUE) / total, "unchanged_flow": same})
         return Rows(share / primary, primary / total, primary / total, flows)
+
+    @cached_property
+    def _everyone(self) -> Rows:
+        return self.rows(())
 
     def inside(self, given: Given) -> xr.DataArray:
         """``joint`` where the conditions hold, 0 elsewhere."""
@@ -174,7 +178,7 @@ class Answers:
             case "read_as":
                 return self._read_as(one)
             case "dilution":
-                ratios = self([replace_kind(one, "hazard_ratio"), _by_reading(one)])
+                ratios = self([replace(one, kind="hazard_ratio"), _by_reading(one)])
                 true, read = ratios.values()
                 return log(read) / log(true)
         return self._mixed(one)
@@ -267,8 +271,8 @@ class Answers:
         family = self._family(one)
         if family == "transition":
             unknown = [fault for given in strata_of(one) for fault in self._conditions(one, given)]
-            everyone = self.rows(())
-            return unknown or of_transition.faults(dict.fromkeys(strata_of(one), everyone), one)
+            rows = dict.fromkeys(strata_of(one), self._everyone)
+            return unknown or of_transition.faults(rows, one)
         if family == "survival":
             return of_survival.faults(one, self.cells, self.group)
         if one.kind in ("survival", "rmst") and one.time is None:
@@ -317,16 +321,10 @@ def _outcome(one: Estimand) -> Given:
     return ((factor, level),)
 
 
-def replace_kind(one: Estimand, kind: str) -> Estimand:
-    """The same estimand of another kind."""
-    return Estimand(kind, one.outcome, one.given, one.contrast, one.time, one.time_unit)
-
-
 def _by_reading(one: Estimand) -> Estimand:
     """Hazard ratio between the readings that a ratio between true classes corresponds to."""
     assert one.contrast is not None  # a fault otherwise
-    contrast = Contrast("read", one.contrast.a, one.contrast.b)
-    return Estimand("hazard_ratio", one.outcome, one.given, contrast)
+    return replace(one, kind="hazard_ratio", contrast=replace(one.contrast, factor="read"))
 
 
 def read_twice(first: xr.DataArray, second: xr.DataArray, c: float) -> xr.DataArray:

@@ -26,11 +26,11 @@ from her2bayes.inference.progress import told
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
 from her2bayes.joint import section as page
-from her2bayes.joint.counts import By, Counted, Followed, count_patients, with_assay
+from her2bayes.joint.counts import Counted, Followed, count_patients, with_assay
 from her2bayes.joint.draws import Answers, log_density
 from her2bayes.joint.her2_joint import DEFAULT_PRIORS, build
 from her2bayes.page.fit_card import worst
-from her2bayes.results.fitted import Asked, Figures, Fitted
+from her2bayes.results.fitted import Asked, Figures, Fitted, tuples
 from her2bayes.survival.classical import classical_rows
 from her2bayes.survival.doors import Specification as OfSurvival
 from her2bayes.survival.doors import cut_scheme, landmark_times
@@ -38,7 +38,14 @@ from her2bayes.survival.estimates import Answers as SurvivalAnswers
 from her2bayes.survival.estimates import pairs
 from her2bayes.transition.assay import read_rows
 from her2bayes.transition.assay_error import SCALES, has_prior, longer, scaled_reads
-from her2bayes.transition.decision import THRESHOLDS, TILTS, decisions, next_patient
+from her2bayes.transition.cohort import By, factors_of
+from her2bayes.transition.decision import (
+    MISSING_TILTS,
+    THRESHOLDS,
+    TILTS,
+    decisions,
+    next_patient,
+)
 from her2bayes.transition.draws import Matrix, matrix_rows
 
 if TYPE_CHECKING:
@@ -58,7 +65,7 @@ def fit_joint(
     *,
     time: str,
     event: str = "",
-    by: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None = None,
+    by: By | None = None,
     her2: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
     map: str = "",  # noqa: A002 (the flag's name)
@@ -119,7 +126,7 @@ def fit_joint(
     more: dict[str, Any] = {"nonpositive": nonpositive}
     more |= {"censored_codes": tuple(filter(None, censored))} if any(censored) else {}
     counted = count_patients(
-        patients, wanted, _by(by), assays=_assays(assay), cuts=scheme, intervals=intervals,
+        patients, wanted, factors_of(by), assays=_assays(assay), cuts=scheme, intervals=intervals,
         of_primary=hazards_by_primary, more=more,
     )  # fmt: skip
     counted = _with_beliefs(counted, agreement or {}, misclassification, error_correlation)
@@ -143,12 +150,6 @@ def _fitted(
     say(f"fitting {counted.patients} patients, {counted.followed.events} events")
     fitted = Specification(build, counted.data, used).fit(settings, store)
     return JointFit(counted, fitted, settings, used, times, store)
-
-
-def _by(by: Any) -> By:
-    if isinstance(by, Mapping):
-        return dict(by)
-    return dict.fromkeys([by] if isinstance(by, str) else by or ())
 
 
 def _assays(assay: str | Mapping[str, str]) -> dict[str, str]:
@@ -404,14 +405,12 @@ class JointFit(Fitted):
                               self.times)  # fmt: skip
 
     def decisions(
-        self,
-        where: Mapping[str, str] | None = None,
-        *,
-        thresholds: Sequence[float] = THRESHOLDS,
-        tilts: Sequence[float] = TILTS,
-    ) -> pd.DataFrame:
+        self, *, thresholds: Sequence[float] = THRESHOLDS, tilts: Sequence[float] = TILTS,
+        missing: float = 0.0, missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
+    ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy, of true classes: see ``transition.decision.decisions``."""
-        return decisions(self, self.classes, where, thresholds=thresholds, tilts=tilts)
+        return decisions(self, self.classes, where, thresholds=thresholds, tilts=tilts,
+                         missing=missing, missing_tilts=missing_tilts)  # fmt: skip
 
     def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
         """True class at recurrence of one new patient whose primary truly is ``primary``."""
@@ -569,12 +568,12 @@ class JointFit(Fitted):
         """Make the object of a ``packed`` tree; nothing is sampled."""
         said = json.loads(tree.attrs["joint"])
         data = {name: _plain(node.to_dataset()) for name, node in tree["data"].children.items()}
-        facts = _tuples(said["followed"])
+        facts = tuples(said["followed"])
         rows = tree["by_read"].to_dataset().to_dataframe()
         for name, levels in facts["factors"].items():
             rows[name] = pd.Categorical(rows[name], list(levels))
         rows.attrs = said["grid"]
-        plain = _tuples(said["counted"])
+        plain = tuples(said["counted"])
         counted = Counted(**plain, data=data, followed=Followed(**facts), by_read=rows)
         fit = Fit(
             xr.DataTree.from_dict({n: one.to_dataset() for n, one in tree["fit"].children.items()}),
@@ -591,17 +590,6 @@ class JointFit(Fitted):
 NUMBERS = ("entry", "time", "event", "patients")
 PLAIN = ("name", "classes", "by", "pairs_only", "left_out", "digest")
 """Fields of ``Counted`` that are text and numbers."""
-
-
-def _tuples(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists of JSON as the tuples they were."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(one) for name, one in value.items()}
-        return tuple(plain(one) for one in value) if isinstance(value, list) else value
-
-    return {name: plain(value) for name, value in said.items()}
 
 
 def _plain(data: xr.Dataset) -> xr.Dataset:

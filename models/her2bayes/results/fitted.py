@@ -139,6 +139,17 @@ def content(fit: Fitted) -> bytes:
     return bytes(tree.to_netcdf(engine="h5netcdf"))
 
 
+def tuples(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of JSON as the tuples they were."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(one) for name, one in value.items()}
+        return tuple(plain(one) for one in value) if isinstance(value, list) else value
+
+    return {name: plain(value) for name, value in said.items()}
+
+
 def tree_digest(tree: xr.DataTree) -> str:
     """Hash the values, labels and attributes of every group."""
     groups: dict[str, Any] = {}

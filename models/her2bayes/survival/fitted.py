@@ -29,7 +29,7 @@ from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store, data_digest
 from her2bayes.page.fit_card import stated_priors
 from her2bayes.page.report import slug
-from her2bayes.results.fitted import Asked, Figures, Fitted
+from her2bayes.results.fitted import Asked, Figures, Fitted, tuples
 from her2bayes.survival import borrowing as choices
 from her2bayes.survival import borrowing_section, comparison, drawings, section
 from her2bayes.survival import comparison as checks
@@ -435,7 +435,7 @@ def unpack(tree: xr.DataTree) -> FittedSurvival:
     cells = cells.assign_attrs(plain)
     known = tree["landmarks"].to_dataset().to_dataframe() if "landmarks" in tree.children else None
     priors = {n: _prior(*written) for n, written in said["priors"].items()}
-    asked = Specification(**_tuples(said["specification"]), priors=priors, landmarks=known)
+    asked = Specification(**tuples(said["specification"]), priors=priors, landmarks=known)
     data: Any = cells
     if known is not None:
         data = {"cells": cells, "landmarks": landmark_counts(known, cells, asked.study)}
@@ -455,7 +455,7 @@ def unpack(tree: xr.DataTree) -> FittedSurvival:
         reference=said["reference"],
         follow_up=follow_up,
         counts=time_counts(follow_up),
-        model=fit.Specification(build, data, priors, _tuples(said["options"])),
+        model=fit.Specification(build, data, priors, tuples(said["options"])),
     )
     return FittedSurvival(analysis, Sampling(**said["sampling"]), said["about"])
 
@@ -474,23 +474,12 @@ def _dataset(frame: pd.DataFrame) -> xr.Dataset:
 
 def _follow_up(rows: pd.DataFrame, said: Mapping[str, Any]) -> FollowUp:
     """Follow-up of counted rows: each stands as often as it has patients."""
-    counted = _tuples(said["follow_up"])
+    counted = tuples(said["follow_up"])
     table = rows.loc[rows.index.repeat(rows["patients"].astype(int))].drop(columns="patients")
     if counted["has_patient"]:
         table = table.assign(patient=table.pop("history").astype(str))
     meaning, count = said["codes"]
     return FollowUp(table=open_table(table).table, codes=Codes(meaning, count), **counted)
-
-
-def _tuples(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists of JSON as the tuples they were."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(one) for name, one in value.items()}
-        return tuple(plain(one) for one in value) if isinstance(value, list) else value
-
-    return {name: plain(value) for name, value in said.items()}
 
 
 def _prior(distribution: str, parameters: Sequence[tuple[str, Any]]) -> Prior:
