@@ -53,6 +53,19 @@ def summary(
     study: Annotated[str, typer.Option(help="Study: its id, or a folder with the evidence.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")],
     endpoint: Annotated[str, typer.Option(help="Endpoint; all of the study by default.")] = "",
+    coords: Annotated[
+        list[str] | None,
+        typer.Option(help="Digitised curve: FILE of all patients, or her2=low=FILE; repeat."),
+    ] = None,
+    at_risk: Annotated[
+        Path | None, typer.Option(help="Numbers at risk: arm, time, n_at_risk; alone they will do.")
+    ] = None,
+    events: Annotated[
+        list[str] | None, typer.Option(help="Printed total of events: her2=low=NUMBER; repeat.")
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option(help="Baseline hazard: equal_intervals, equal_deaths or log_time.")
+    ] = "",
     ensemble: Annotated[int, typer.Option(min=1, help="Number of cohorts.")] = 50,
     reading: Annotated[
         list[str] | None, typer.Option(help="AXIS=VALUE, e.g. follow_up=reverse; repeat.")
@@ -69,6 +82,7 @@ def summary(
 ) -> int | None:
     """Printed numbers of a paper to cohorts of patients that meet every one of them.
 
+    Digitised curves of the same paper join its numbers, or numbers at risk alone.
     Writes, for each endpoint, ENDPOINT_patients.parquet (member, factors, time in months, event),
     ENDPOINT_match.csv (every printed number in every cohort), ENDPOINT_diagnostics.csv (agreement
     of the chains) and ENDPOINT_chains.csv; over all of them estimates.csv and report.html.
@@ -79,11 +93,14 @@ def summary(
 
     log.print("where this version has not run before, it is compiled: two or three minutes")
     readings = dict(_reading(text) for text in reading or [])
+    files = {arm: Path(path) for arm, path in (_last_pair(text, "all") for text in coords or [])}
+    totals = {arm: _whole(text, n) for text in events or [] for arm, n in [_last_pair(text)]}
     loaded = load_study(study)
     with watching() as show, waiting("reconstructing", loaded.id):
         fit = reconstruct(
-            loaded, endpoint=endpoint or None, reading=readings, ensemble=ensemble,
-            sweeps=sweeps, seed=seed, anew=True, keep=keep,
+            loaded, curves=files or None, at_risk=at_risk, events=totals or None,
+            endpoint=endpoint or None, reading=readings, baseline=baseline or None,
+            ensemble=ensemble, sweeps=sweeps, seed=seed, anew=True, keep=keep,
             tell=lambda done, total: show(done, total, "sweeps"),
         )  # fmt: skip
     for part in fit.endpoints:
@@ -107,6 +124,12 @@ def _pair(text: str, unnamed: str | None = None) -> tuple[str, str]:
     if unnamed is None:
         raise BadInput(Fault("not ARM=NUMBER", value=text, allowed="e.g. --events treated=94"))
     return unnamed, text
+
+
+def _last_pair(text: str, unnamed: str | None = None) -> tuple[str, str]:
+    """The same where the name may hold a mark: her2=low=FILE."""
+    name, mark, value = text.rpartition("=")
+    return (name.strip(), value.strip()) if mark else _pair(text, unnamed)
 
 
 def _whole(text: str, number: str) -> int:

@@ -48,6 +48,7 @@ from her2bayes.cohorts.interpretations import (
     is_triplet,
     ledger_rows,
 )
+from her2bayes.cohorts.printed_curves import Curves, curves_of, patients_of, with_curves
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 from her2bayes.transition.facts import cell_mask
@@ -59,9 +60,15 @@ ROUNDING = 1e-9  # relative slack of a rounding cell against floating-point erro
 
 
 def summary(
-    study: Study, endpoint: str | None = None, readings: Mapping[str, str] | None = None
+    study: Study,
+    endpoint: str | None = None,
+    readings: Mapping[str, str] | None = None,
+    factors: Sequence[str] = (),
 ) -> Summary:
-    """All constraints of one endpoint; raises ``BadInput`` where nothing can be reconstructed."""
+    """All printed constraints of one endpoint; ``factors`` are asked for beside those of the rows.
+
+    Raises ``BadInput`` where nothing can be reconstructed.
+    """
     given = choices(study)
     known = endpoints(study)
     endpoint = endpoint or (known[0] if known else "")
@@ -73,7 +80,7 @@ def summary(
     chosen = {**DEFAULTS, **given.get("readings", {}), **(readings or {})}
     check_readings(chosen)
     rows = ledger_rows(study, endpoint)
-    cells = _cells(study, [estimand for _, estimand in rows])
+    cells = _cells(study, [estimand for _, estimand in rows], factors)
     estimator = estimators(study, rows, chosen["hazard_ratio"])
     build = _Builder(study, endpoint, cells, chosen, estimator)
     for row, estimand in rows:
@@ -83,8 +90,10 @@ def summary(
         build.relax(given.get("contradictory", ()))
     facts = facts_of(study, endpoint, cells, chosen["transition"])
     facts += build.implied(given.get("implied", ()))
-    factors = tuple(
-        name for name in (*cells.factors, PAIRED) if name != PAIR[0] and build.compares(name)
+    compared = tuple(
+        name
+        for name in (*cells.factors, PAIRED)
+        if name != PAIR[0] and (name in factors or build.compares(name))
     )
     return Summary(
         study=study.id,
@@ -94,15 +103,15 @@ def summary(
         facts=facts,
         statistics=build.statistics(),
         last=float(given.get("longest") or build.longest()),
-        model_factors=factors,
+        model_factors=compared,
         readings=chosen,
         left_out=tuple(build.left_out),
         table_moves=table_moves(study, cells, chosen["transition"]),
     )
 
 
-def _cells(study: Study, estimands: Sequence[Estimand]) -> Cells:
-    names: list[str] = []
+def _cells(study: Study, estimands: Sequence[Estimand], factors: Sequence[str]) -> Cells:
+    names: list[str] = list(factors)
     for estimand in estimands:
         contrast = [estimand.contrast.factor] if estimand.contrast else []
         names += [name for name, _ in estimand.given] + contrast
@@ -134,15 +143,18 @@ class _Builder:
 
     def longest(self) -> float:
         """Longest follow-up possible: the printed one, else twice the longest printed time."""
-        return self.last or 2 * max(
-            (t.high / 10 for ts in self.found.values() for t in ts if t.scale == "months"),
-            default=60.0,
-        )
+        times = [
+            t.at if t.at is not None else t.high / TENTHS
+            for ts in self.found.values()
+            for t in ts
+            if t.at is not None or t.scale == "months"
+        ]
+        return self.last or 2 * max(times, default=60.0)
 
     def statistics(self) -> tuple[Statistic, ...]:
         """All statistics, each with its targets."""
         return tuple(
-            Statistic(key[0], key[1], dict(key[2]), key[3], key[4], tuple(targets))
+            Statistic(key[0], key[1], dict(key[2]), key[3], key[4], _in_order(targets))
             for key, targets in self.found.items()
             if targets
         )
@@ -155,6 +167,8 @@ class _Builder:
             self._ratio(row, estimand)
         elif estimand.kind == "follow_up":
             self._follow_up(row, estimand)
+        elif estimand.kind == "survival":
+            self._landmark(row, estimand)
         elif row.statistic != "significant":
             self._median(row, estimand)
 
@@ -286,6 +300,23 @@ class _Builder:
         elif row.lower:
             self.left_out.append((row.claim_id, "interval of the follow-up: method not stated"))
 
+    def _landmark(self, row: Any, estimand: Estimand) -> None:
+        """Survival at a time, in per cent or as a fraction."""
+        at = in_months(rounding.Interval(estimand.time or 0.0, estimand.time or 0.0),
+                       estimand.time_unit)  # fmt: skip
+        if at is None or row.value == "" or row.relation not in ("", "="):
+            self.left_out.append((row.claim_id, "survival that is not printed as one number"))
+            return
+        printed, scale = cell(decimal(row.value)), 100 if row.unit == "%" else 1
+        low, high = max(printed.lower / scale, 0.0), min(printed.upper / scale, 1.0)
+        time = (at.lower + at.upper) / 2
+        name = str(Estimand("survival", self.endpoint, estimand.given))
+        text, what = f"{row.value} {row.unit}".strip(), f"survival at {time:g} months"
+        target = Target(row.claim_id, what, text, 0, low - ROUNDING, high + ROUNDING, "share", time)
+        self.found.setdefault((name, kernel.SURVIVAL, estimand.given, "", ()), []).append(target)
+        if row.lower:
+            self.left_out.append((row.claim_id, "interval of the survival: method not stated"))
+
     def _median(self, row: Any, estimand: Estimand) -> None:
         key = (str(estimand), kernel.MEDIAN, estimand.given, "", ())
         self._put(key, _months(row.claim_id, "median", row.value, 0))
@@ -293,6 +324,15 @@ class _Builder:
             alike = ", as far from the median below as above" if _is_centred(row) else ""
             text = f"interval of the median: method not stated{alike}"
             self.left_out.append((row.claim_id, text))
+
+
+def _in_order(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Numbers at times in the order of the times, those of one time and window once."""
+    if any(target.at is None for target in targets):
+        return tuple(targets)
+    distinct = {(target.at, target.low, target.high): target for target in targets[::-1]}
+    ordered = sorted(distinct.values(), key=lambda target: (target.at or 0.0, target.low))
+    return tuple(replace(target, position=k) for k, target in enumerate(ordered))
 
 
 def without_padding(printed: str) -> str:
@@ -333,6 +373,7 @@ def facts_of(study: Study, endpoint: str, cells: Cells, reading: str) -> tuple[C
     found = _survival_facts(study, endpoint, cells) + _status_facts(study, cells)
     if cells.pair:
         found += _transition_facts(study, cells, reading)
+    found += _count_facts(study, cells, found)
     distinct: dict[tuple[bytes, bool, int], CountFact] = {}
     for fact in found:
         distinct.setdefault((fact.cells.tobytes(), fact.event, fact.low), fact)
@@ -387,6 +428,39 @@ def _status_facts(study: Study, cells: Cells) -> list[CountFact]:
     return found
 
 
+def _count_facts(study: Study, cells: Cells, known: Sequence[CountFact]) -> list[CountFact]:
+    """Patients by levels that the ledger prints and no table: a count, or of how many a share is.
+
+    Of levels and groups of levels that a table holds, tables say it.
+    """
+    held = {fact.cells.tobytes() for fact in known if not fact.event}
+    found = []
+    row: Any
+    for row in study.ledger.itertuples():
+        estimand = parse(str(row.estimand))
+        given = _levels(estimand, str(row.statistic))
+        if not given or row.reading or not all(name in cells.factors for name in given):
+            continue
+        number = row.value_number if row.statistic == "count" else row.numerator
+        known_levels = all(level in cells.levels(name) for name, level in given.items())
+        if pd.isna(number) or row.relation not in ("", "=") or not known_levels:
+            continue
+        mask = cells.where(given).astype(np.int64)
+        if mask.tobytes() not in held:
+            held.add(mask.tobytes())
+            what = f"patients, {', '.join(f'{n}={v}' for n, v in given.items())}"
+            found.append(CountFact(row.claim_id, what, mask, False, int(number), int(number)))
+    return found
+
+
+def _levels(estimand: Estimand, statistic: str) -> dict[str, str]:
+    """Levels of the patients that a row counts; none where it counts something else."""
+    if estimand.kind not in ("count", "share") or statistic not in ("count", "percentage"):
+        return {}
+    factor, mark, level = estimand.outcome.partition("=")
+    return dict(estimand.given) | ({factor: level} if mark else {})
+
+
 def _transition_facts(study: Study, cells: Cells, reading: str) -> list[CountFact]:
     found = []
     her2 = cells.factors["her2"]
@@ -428,17 +502,29 @@ SLACK = 1e-6
 
 
 def read_summary(
-    study: Study, endpoint: str | None = None, readings: Mapping[str, str] | None = None
+    study: Study,
+    endpoint: str | None = None,
+    readings: Mapping[str, str] | None = None,
+    curves: Curves | None = None,
 ) -> Summary:
-    """All constraints of one endpoint; raises ``BadInput`` where nothing can be reconstructed."""
+    """All constraints of one endpoint, those of curves of the call or of the study folder too.
+
+    Raises ``BadInput`` where nothing can be reconstructed.
+    """
+    known = endpoints(study)
+    curves = curves or curves_of(study, endpoint or (known[0] if known else ""))
+    factors = () if curves is None else curves.factors
     apart = [claim for claim in read_claims(study) if _stands_apart(study, claim)]
     names = {claim.id for claim in apart}
     kept = study.ledger[~study.ledger["claim_id"].isin(names)].reset_index(drop=True)
-    found = summary(replace(study, ledger=kept) if names else study, endpoint, readings)
+    found = summary(replace(study, ledger=kept) if names else study, endpoint, readings, factors)
     for claim in apart:
         if claim.estimand.outcome == found.endpoint:
             found = _with(found, claim)
-    return found
+    if curves is None:
+        return found
+    unit = study.meta["endpoints"][found.endpoint].get("unit", "months")
+    return with_curves(found, curves, str(unit))
 
 
 def _stands_apart(study: Study, claim: Claim) -> bool:
@@ -483,8 +569,7 @@ def _not_reached(found: Summary, claim: Claim) -> Summary:
     Kaplan-Meier survival at the end is at most the share of patients without the event, so this is
     what a median not reached says of counts; that the curve stays above one half needs more.
     """
-    factors = {name for name, _ in claim.estimand.given}
-    patients = _patients(found, claim) if all(found.cells.knows(f) for f in factors) else None
+    patients = patients_of(found, dict(claim.estimand.given))
     if patients is None:
         return _left_out(found, claim, "median not reached, of a group whose size is not printed")
     mask = found.cells.where(dict(claim.estimand.given)).astype(np.int64)
@@ -493,16 +578,6 @@ def _not_reached(found: Summary, claim: Claim) -> Summary:
     fact = CountFact(claim.id, what, mask, True, 0, most)
     why = f"median not reached: used as at most {most} events of {patients} patients"
     return _left_out(replace(found, facts=(*found.facts, fact)), claim, why)
-
-
-def _patients(found: Summary, claim: Claim) -> int | None:
-    if not claim.estimand.given:
-        return found.patients
-    mask = found.cells.where(dict(claim.estimand.given)).astype(np.int64)
-    for fact in found.facts:
-        if not fact.event and fact.low == fact.high and np.array_equal(fact.cells, mask):
-            return fact.low
-    return None
 
 
 def _printed_window(claim: Claim) -> tuple[float, float] | None:

@@ -470,3 +470,35 @@ def reconstruct_with_error(
                 raise
             words = "widened from that of the points, with which no patients fit"
             curve = replace(curve, sigma=wider, error_from=words)
+
+
+def telling_times(curve: Curve, number: int) -> np.ndarray:
+    """Times along a curve, evenly over its length and its fall together; to tenths, distinct."""
+    survival = _never_rising(curve)
+    fall = max(survival[0] - survival[-1], FINEST)
+    passed = curve.time / curve.time[-1] / 2 + (survival[0] - survival) / fall / 2
+    wanted = (np.arange(number) + 0.5) / number * passed[-1]
+    found = np.interp(wanted, passed, curve.time)
+    return np.unique(np.round(found, 1).clip(max(0.1, curve.time[0]), curve.time[-1]))
+
+
+def corridor(curve: Curve, times: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest survival that the points allow at times, but for their reading error.
+
+    A time is as far off as half the distance between points, at least ``least``. Between points
+    survival lies between both; a curve read as steps stays where it fell to last.
+    """
+    survival = _never_rising(curve)
+    spacing = float(np.median(np.diff(curve.time))) / 2 if not curve.steps else 0.0
+    off = max(least, spacing)
+    before = np.searchsorted(curve.time, times - off, side="right") - 1
+    if curve.steps:
+        after = np.searchsorted(curve.time, times + off, side="right") - 1
+    else:
+        after = np.searchsorted(curve.time, times + off, side="left")
+    last = curve.time.size - 1
+    return survival[after.clip(0, last)], survival[before.clip(0, last)]
+
+
+def _never_rising(curve: Curve) -> np.ndarray:
+    return np.asarray(isotonic_regression(curve.survival, increasing=False).x)

@@ -332,6 +332,8 @@ def _target_row(
         low, high = (float(chi2.sf(x, degrees)) for x in (high, low))
     elif target.scale == "months":
         low, high = low / 10, high / 10
+    elif target.scale == "share":
+        low, high = 100 * low, 100 * high
     what = f"{statistic.estimand} {target.what}"
     number = _Number(target.claim_id, what, statistic.method, target.text, low, high)
     return number.row(member, values[target.position])
@@ -352,6 +354,8 @@ def _values(statistic: Statistic, cohort: pd.DataFrame) -> dict[int, float]:
         return _observed_expected(statistic, rows)
     if statistic.kind in _KINDS_OF_FOLLOW_UP:
         return _follow_up(statistic.kind, rows)
+    if statistic.kind >= kinds.FIRST_AT_TIMES:
+        return _at_times(statistic, rows)
     return {0: _median(rows, reverse=False)}
 
 
@@ -407,6 +411,22 @@ def _follow_up(kind: int, rows: pd.DataFrame) -> dict[int, float]:
         _median(rows, reverse=True) if kind == kinds.FOLLOW_UP_REVERSE else float(time.median())
     )
     return {0: middle, 1: float(time.min()), 2: float(time.max())}
+
+
+def _at_times(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
+    """Survival in per cent, or patients, at the times of the targets, by position."""
+    from her2bayes.classical.survival import survival_at
+
+    times = {target.position: float(target.at or 0.0) for target in statistic.targets}
+    if statistic.kind == kinds.SURVIVAL:
+        distinct = sorted(set(times.values()))
+        found = survival_at(rows, distinct)["estimate"].to_numpy(float)
+        by_time = dict(zip(distinct, 100 * found, strict=True))
+        return {place: float(by_time[time]) for place, time in times.items()}
+    time, censored = rows["time"].to_numpy(float), rows["event"].to_numpy() == 0
+    if statistic.kind == kinds.AT_RISK:
+        return {place: float((time > at + 1e-7).sum()) for place, at in times.items()}
+    return {place: float((censored & (time <= at + 1e-7)).sum()) for place, at in times.items()}
 
 
 def _median(rows: pd.DataFrame, reverse: bool) -> float:

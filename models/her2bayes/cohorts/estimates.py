@@ -63,7 +63,7 @@ def rows(
     after, before, given = (
         draws(asked, part, levels) for part in (drawn.posterior, drawn.prior, drawn.given)
     )
-    printed = {s.estimand for s in ensemble.summary.statistics}
+    printed = printed_of(ensemble.summary)
     found, shares = [], []
     for one in asked:
         share = share_of_reconstruction(one.kind, after[one], given[one])
@@ -163,8 +163,21 @@ def _note(estimand: Estimand, share: float) -> str:
     )
 
 
+def printed_of(item: Summary) -> set[str]:
+    """Statistics that cohorts must meet by their estimands, survival with its times."""
+    timed = {
+        str(Estimand("survival", item.endpoint, tuple(s.given.items()), None, t.at, "months"))
+        for s in item.statistics
+        if s.kind == statistics.SURVIVAL
+        for t in s.targets
+    }
+    return timed | {s.estimand for s in item.statistics}
+
+
 def is_printed(estimand: Estimand, printed: set[str]) -> bool:
-    """Tell whether a hazard ratio is one of the statistics that cohorts must meet."""
+    """Tell whether a ratio or survival at a time is one of the numbers that cohorts must meet."""
+    if estimand.kind == "survival":
+        return str(estimand) in printed
     if estimand.kind != "hazard_ratio" or estimand.contrast is None:
         return False
     bare = Estimand("hazard_ratio", estimand.outcome, estimand.given)
@@ -176,15 +189,16 @@ def asked_of(item: Summary) -> Iterator[Estimand]:
     name = item.endpoint
     times = [t for t in TIMES if t <= item.last]
     horizon = min(HORIZON, item.last)
-    first = item.model_factors[0]
-    for given in ((), *(((first, level),) for level in item.cells.levels(first))):
+    first = item.model_factors[0] if item.model_factors else ""
+    levels = item.cells.levels(first) if first else ()
+    for given in ((), *(((first, level),) for level in levels)):
         for t in times:
             yield Estimand("survival", name, given, None, t, "months")
         yield Estimand("rmst", name, given, None, horizon, "months")
     for factor in item.model_factors:
         for contrast in _contrasts(item, factor):
             yield Estimand("hazard_ratio", name, (), contrast)
-    for contrast in _contrasts(item, first):
+    for contrast in _contrasts(item, first) if first else ():
         yield from _by_subgroup(item, contrast)
 
 
@@ -253,7 +267,7 @@ def over_cohorts(ensemble: SummaryEnsemble) -> pd.DataFrame:
         return pd.DataFrame()
     levels = item.cells.levels(item.compared)
     chosen = [(ensemble.chains[c], d) for c, d in members(ensemble.chains, COHORTS)]
-    printed = {s.estimand for s in item.statistics}
+    printed = printed_of(item)
     fits: dict[tuple[tuple[str, str], ...], tuple[np.ndarray, np.ndarray]] = {}
     made = []
     for estimand in asked_of(item):

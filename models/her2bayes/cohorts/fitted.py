@@ -15,12 +15,14 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.analysis import Endpoint, Result, quicker, result_of
+from her2bayes.cohorts.chain.problem import BASELINES, EQUAL
 from her2bayes.cohorts.constraints import read_summary
 from her2bayes.cohorts.curve_fitted import ReconstructedCurves, arms_of, reconstructed_curves
 from her2bayes.cohorts.draws import draws
 from her2bayes.cohorts.ensemble import ensemble_of, write
 from her2bayes.cohorts.interpretations import DEFAULTS, endpoints, settings_of
 from her2bayes.cohorts.kept import Specification, Tell
+from her2bayes.cohorts.printed_curves import Curves, curves_of
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 from her2bayes.evidence.printed.study import Study
@@ -286,6 +288,7 @@ class ReconstructedStudy(Fitted):
         lines.append(
             f"Priors changed: {told}" if told else "Priors: the reference model's (.priors())"
         )
+        lines.append(f"Baseline hazard: {BASELINES[self.endpoints[0].spec.baseline]}.")
         return "\n".join(lines)
 
 
@@ -333,8 +336,10 @@ class _Printed:
     """How a study's printed numbers are to be taken back to patients."""
 
     endpoint: str | None = None
+    curves: Curves | None = None
     reading: Mapping[str, str] = field(default_factory=dict)
     priors: Mapping[str, Prior] | None = None
+    baseline: str = EQUAL
     ensemble: int = ENSEMBLE
     sweeps: int | None = None
     seed: int = SEED
@@ -344,10 +349,12 @@ class _Printed:
 
 @overload
 def reconstruct(  # type: ignore[overload-overlap]
-    source: Study, *, endpoint: str | None = ..., reading: Mapping[str, str] | None = ...,
-    priors: Mapping[str, Prior] | None = ..., ensemble: int = ..., sweeps: int | None = ...,
-    seed: int = ..., quick: bool = ..., anew: bool = ..., keep: str | Path | None = ...,
-    store: str | Path | Store | None = ..., tell: Tell = ...,
+    source: Study, *, curves: Mapping[str, object] | None = ..., at_risk: object = ...,
+    events: Mapping[str, int] | None = ..., endpoint: str | None = ...,
+    reading: Mapping[str, str] | None = ...,
+    priors: Mapping[str, Prior] | None = ..., baseline: str | None = ..., ensemble: int = ...,
+    sweeps: int | None = ..., seed: int = ..., quick: bool = ..., anew: bool = ...,
+    keep: str | Path | None = ..., store: str | Path | Store | None = ..., tell: Tell = ...,
 ) -> ReconstructedStudy: ...  # fmt: skip
 @overload
 def reconstruct(
@@ -357,12 +364,14 @@ def reconstruct(
 def reconstruct(
     source: object,
     *,
+    curves: Mapping[str, object] | None = None,
     at_risk: object = None,
     events: Mapping[str, int] | None = None,
     endpoint: str | None = None,
     unit: str = "months",
     reading: Mapping[str, str] | None = None,
     priors: Mapping[str, Prior] | None = None,
+    baseline: str | None = None,
     ensemble: int = ENSEMBLE,
     sweeps: int | None = None,
     seed: int = SEED,
@@ -380,11 +389,18 @@ def reconstruct(
     - a ``Study`` (``load_study``): chains over cohorts that meet every printed number of an
       ``endpoint`` (default: all it names). ``reading`` chooses an interpretation where the paper
       leaves one open, ``{"follow_up": "reverse"}``; ``priors`` are of the reference model that
-      fills in the rest; ``sweeps`` and ``seed`` make the chains longer or others, ``quick`` makes
-      two short ones for a first look. Chains kept with the package are used where they are of the
-      same numbers, code, priors and settings, then those of ``store`` (a folder); ``anew`` makes
-      them whatever is kept, with every cohort found (minutes), and ``keep`` names a folder to
-      keep them in, written before anything else. ``tell(done, total)`` hears of sweeps.
+      fills in the rest, its ``baseline`` hazard a walk over "equal_intervals" (the reported one),
+      over intervals of "equal_deaths", or a parabola in "log_time"; ``sweeps`` and ``seed`` make
+      the chains longer or others, ``quick`` makes two short ones for a first look. Chains kept with
+      the package are used where they are of the same numbers, code, priors and settings, then those
+      of ``store`` (a folder); ``anew`` makes them whatever is kept, with every cohort found
+      (minutes), and ``keep`` names a folder to keep them in, written before anything else.
+      ``tell(done, total)`` hears of sweeps.
+      Digitised ``curves`` of the same paper join the printed numbers, by the patients they are of
+      (``{"her2=low": "low.csv", "all": points}``), with the numbers ``at_risk`` (arm, time,
+      n_at_risk, and n_censored so far where printed; alone they will do) and totals of ``events``.
+      They are of one ``endpoint``. A folder ``curves`` of the study does the same for every call
+      (``cohorts.printed_curves``).
     - digitised curves: ``read_curve(...)``, or a path or data frame (columns time, survival), or
       several by arm, with the numbers ``at_risk`` (arm, time, n_at_risk) and, where printed, the
       total of ``events`` by arm. ``endpoint`` names the outcome in estimands (default "os"),
@@ -402,16 +418,38 @@ def reconstruct(
     if ensemble < 1:
         raise BadInput(Fault("members of the ensemble", value=ensemble, allowed="1 or more"))
     if isinstance(source, Study):
-        _refuse({"at_risk": at_risk, "events": events}, "a study's printed numbers")
+        figure = _figure(source, endpoint, curves, at_risk, events)
         how = _Printed(
-            endpoint, dict(reading or {}), priors, ensemble, sweeps, seed, quick, anew
+            endpoint, figure, dict(reading or {}), priors, kept.baseline_of(baseline), ensemble,
+            sweeps, seed, quick, anew,
         )  # fmt: skip
         folder = Store(Path(store)) if isinstance(store, str | Path) else store
         return _of_study(source, how, folder, None if keep is None else Path(keep), tell)
-    given = {"reading": reading, "priors": priors, "sweeps": sweeps, "keep": keep, "store": store}
+    given = {
+        "curves": curves, "reading": reading, "priors": priors, "baseline": baseline,
+        "sweeps": sweeps, "keep": keep, "store": store,
+    }  # fmt: skip
     _refuse(given, "digitised curves")
     arms = arms_of(source, at_risk, events)
     return reconstructed_curves(arms, endpoint or "os", unit, ensemble, seed)
+
+
+def _figure(
+    study: Study, endpoint: str | None, curves: Mapping[str, object] | None, at_risk: object,
+    events: Mapping[str, int] | None,
+) -> Curves | None:  # fmt: skip
+    """Curves of the call; they are of one endpoint, named where the study has several."""
+    if curves is None and at_risk is None:
+        _refuse({"events": events}, "printed numbers without curves")
+        return None
+    names = endpoints(study)
+    if endpoint is None and len(names) != 1:
+        remedy = 'say of which: endpoint="os"'
+        raise BadInput(
+            Fault("these curves may be of several endpoints", allowed=", ".join(names),
+                  remedy=remedy)
+        )  # fmt: skip
+    return curves_of(study, endpoint or names[0], curves, at_risk, events)
 
 
 def _refuse(given: Mapping[str, object], of: str) -> None:
@@ -446,7 +484,7 @@ def _specifications(study: Study, how: _Printed) -> list[Specification]:
     settings = settings_of(study, **chosen)
     priors = kept.priors_of(how.priors)
     names = [how.endpoint] if how.endpoint else endpoints(study)
-    items = [read_summary(study, name, how.reading) for name in names]
+    items = [read_summary(study, name, how.reading, how.curves) for name in names]
     if not items:
         raise BadInput(Fault("no printed survival to reconstruct patients from", value=study.id))
-    return [Specification(item, settings, priors) for item in items]
+    return [Specification(item, settings, priors, how.baseline) for item in items]

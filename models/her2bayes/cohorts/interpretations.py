@@ -181,7 +181,7 @@ def check_readings(chosen: Mapping[str, str]) -> None:
 
 def ledger_rows(study: Study, endpoint: str) -> list[tuple[Any, Estimand]]:
     """Rows of the ledger about one endpoint, unadjusted analyses only."""
-    kinds = ("survival_difference", "hazard_ratio", "follow_up", "median")
+    kinds = ("survival_difference", "hazard_ratio", "follow_up", "median", "survival")
     found = []
     for row in study.ledger.itertuples():
         estimand = parse(str(row.estimand))
@@ -191,12 +191,13 @@ def ledger_rows(study: Study, endpoint: str) -> list[tuple[Any, Estimand]]:
 
 
 def adjusted(study: Study, endpoint: str) -> list[tuple[str, str]]:
-    """Hazard ratios of the endpoint that cannot be used, and why."""
+    """Hazard ratios and survival of the endpoint that cannot be used, and why."""
     found = []
     row: Any
     for row in study.ledger.itertuples():
         estimand = parse(str(row.estimand))
-        if row.statistic == "hazard_ratio" and estimand.outcome == endpoint and row.reading:
+        of_model = row.statistic == "hazard_ratio" or estimand.kind == "survival"
+        if of_model and estimand.outcome == endpoint and row.reading:
             why = f"{row.reading} model: its other factors are not among the cells of patients"
             found.append((str(row.claim_id), why))
     return found

@@ -71,20 +71,21 @@ def meaning_of(name: str, one: Prior) -> str:
 
 @dataclass(frozen=True)
 class Specification:
-    """What chains are of: the printed numbers of an endpoint, settings, priors."""
+    """What chains are of: the printed numbers of an endpoint, settings, priors, baseline hazard."""
 
     summary: Summary
     settings: Settings
     priors: Mapping[str, Prior] = field(default_factory=lambda: dict(DEFAULT_PRIORS))
+    baseline: str = reference.EQUAL
 
     @cached_property
     def posed(self) -> Problem:
         """Arrays of the chain, under the priors."""
-        return _under(problem(self.summary), self.priors)
+        return _under(problem(self.summary, baseline=self.baseline), self.priors)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What the chains depend on; priors where they are not those of the reference model."""
+        """What the chains depend on; priors and baseline where they are not the reported ones."""
         item = self.summary
         numbers = [
             (s.estimand, s.kind, dict(s.given), s.levels, s.targets) for s in item.statistics
@@ -97,7 +98,9 @@ class Specification:
             "source": meaning(*SAMPLED_BY),
             "data": data_digest([item.patients, item.last, item.endpoint, numbers, facts]),
             "settings": asdict(self.settings),
-        } | ({"priors": other} if other else {})
+        } | ({"priors": other} if other else {}) | (
+            {"baseline": self.baseline} if self.baseline != reference.EQUAL else {}
+        )  # fmt: skip
 
     @cached_property
     def fit_id(self) -> str:
@@ -119,6 +122,14 @@ def priors_of(given: Mapping[str, Prior] | None) -> dict[str, Prior]:
         )  # fmt: skip
     raise_if(faults)
     return found
+
+
+def baseline_of(given: str | None) -> str:
+    """Baseline hazard by name, the reported one where none is given; raises ``BadInput``."""
+    if given is not None and given not in reference.BASELINES:
+        allowed = "; ".join(f"{name}: {what}" for name, what in reference.BASELINES.items())
+        raise BadInput(Fault("no such baseline hazard", value=given, allowed=allowed))
+    return given or reference.EQUAL
 
 
 def _under(posed: Problem, priors: Mapping[str, Prior]) -> Problem:
@@ -241,6 +252,7 @@ def to_json(spec: Specification) -> dict[str, Any]:
            "table_moves": None if moves is None else moves.tolist()},
         "settings": asdict(spec.settings),
         "priors": {name: [one.distribution, one.parameters] for name, one in spec.priors.items()},
+        "baseline": spec.baseline,
     }  # fmt: skip
 
 
@@ -267,4 +279,5 @@ def from_json(said: Mapping[str, Any]) -> Specification:
     item["table_moves"] = None if moves is None else np.array(moves, np.int64)
     settings["reheats"] = tuple(settings["reheats"])
     priors = {name: prior(kind, **dict(inside)) for name, (kind, inside) in said["priors"].items()}
-    return Specification(Summary(**item), Settings(**settings), priors)
+    baseline = said.get("baseline", reference.EQUAL)
+    return Specification(Summary(**item), Settings(**settings), priors, baseline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from her2bayes.cohorts.chain import reference_model
+from her2bayes.cohorts.chain.statistics import SURVIVAL
 from her2bayes.cohorts.estimates import curves_of
 from her2bayes.cohorts.kept import DEFAULT_PRIORS, MODEL
+from her2bayes.cohorts.printed_curves import CURVE
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Contrast
 from her2bayes.files import csv_text
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
 
     from her2bayes.bayes.prior import Prior
     from her2bayes.cohorts.analysis import Endpoint, Result
+    from her2bayes.cohorts.chain.summary import Summary
 
 _LEGEND = ("median, 95 % across cohorts", "one cohort", "under one patient at risk")
 
+
+EVERYBODY = "all patients"
 
 _CAUSE_SPECIFIC = ("bcss", "css", "dss")  # breast cancer-, cancer-, disease-specific survival
 
@@ -48,7 +53,10 @@ def section(result: Result) -> Section:
     drawn: list[Figure] = []
     tables: list[Table] = []
     for endpoint in result.endpoints:
-        for factor in endpoint.ensemble.summary.model_factors:
+        summary = endpoint.ensemble.summary
+        if not summary.model_factors or shown_survival(summary, ""):
+            drawn.append(_curves(result, endpoint, ""))
+        for factor in summary.model_factors:
             drawn.append(_curves(result, endpoint, factor))
         drawn += _forests(result, endpoint)
         tables += _tables(result, endpoint)
@@ -140,12 +148,16 @@ def _endpoint_text(endpoint: Endpoint) -> str:
     summary, table = ensemble.summary, ensemble.match
     met = int(table.groupby("member")["met"].all().sum())
     targets = sum(len(statistic.targets) for statistic in summary.statistics)
+    read = sum(
+        t.claim_id.startswith(CURVE) for statistic in summary.statistics for t in statistic.targets
+    )
+    figure = f", {read} of them read from a figure" if read else ""
     readings = ", ".join(f"{axis} {value}" for axis, value in summary.readings.items() if value)
     left = "; ".join(f"{claim}, {why}" for claim, why in summary.left_out)
     verdict = "agree" if ensemble.agrees else "do NOT agree well enough"
     return (
-        f"{_name(endpoint)}: {len(summary.facts)} counts and {targets} survival numbers. Of "
-        f"{len(ensemble.cohorts)} cohorts, {met} meet all of them, checked by code independent "
+        f"{_name(endpoint)}: {len(summary.facts)} counts and {targets} survival numbers{figure}. "
+        f"Of {len(ensemble.cohorts)} cohorts, {met} meet all of them, checked by code independent "
         f"of the sampler. Independently started chains {verdict} (max R-hat "
         f"{number(ensemble.diagnostics['rhat'].max(), 2)}, min ESS "
         f"{number(ensemble.diagnostics['ess'].min(), 0)}). Interpretations: {readings}."
@@ -154,30 +166,54 @@ def _endpoint_text(endpoint: Endpoint) -> str:
 
 
 def curves(endpoint: Endpoint, factor: str) -> tuple[list[Curve], list[float]]:
-    """Kaplan-Meier curves of the cohorts by one factor of the reference model, and ticks."""
+    """Kaplan-Meier curves of the cohorts by a factor of the reference model, and ticks.
+
+    Without a factor that of all patients.
+    """
     ensemble = endpoint.ensemble
     last = ensemble.summary.last
     step = next(s for s in (3, 6, 12, 24, 36) if last / s <= 9 or s == 36)
     ticks = [float(t) for t in np.arange(0, last + step * 0.999, step)]
     grid = np.linspace(0, last, 150)
-    drawn = []
-    for level in ensemble.summary.cells.levels(factor):
-        survival, both = curves_of(ensemble, {factor: level}, np.append(grid, ticks))
+    drawn, shown = [], shown_survival(ensemble.summary, factor)
+    for level in ensemble.summary.cells.levels(factor) if factor else (EVERYBODY,):
+        given = {factor: level} if factor else {}
+        survival, both = curves_of(ensemble, given, np.append(grid, ticks))
         survival, risk = survival[:, : grid.size], both[:, : grid.size]
         low, middle, high = np.quantile(survival, [0.025, 0.5, 0.975], axis=0)
         at = both[:, grid.size :].mean(axis=0)
         followed = np.append(True, risk[0, :-1] > 0)  # and one step on, where the last may die
         one = grid[followed], survival[0, followed]
         until = float(grid[(risk.mean(axis=0) >= 1).nonzero()[0][-1]])
-        drawn.append(Curve(level, Band(grid, middle, low, high), one, list(at), until))
+        band = Band(grid, middle, low, high)
+        drawn.append(Curve(level, band, one, list(at), until, shown=shown.get(level)))
     return drawn, ticks
+
+
+def shown_survival(
+    summary: Summary, factor: str
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Times and windows of survival that the paper prints, or its figure shows, by level."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for statistic in summary.statistics:
+        if statistic.kind == SURVIVAL and set(statistic.given) == ({factor} if factor else set()):
+            windows = found.setdefault(statistic.given.get(factor, EVERYBODY), [])
+            windows += [(t.at or 0.0, t.low, t.high) for t in statistic.targets]
+    return {level: _columns(windows) for level, windows in found.items()}
+
+
+def _columns(
+    rows: Sequence[tuple[float, float, float]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    time, low, high = np.array(sorted(rows)).T
+    return time, low, high
 
 
 def survival_figure(endpoint: Endpoint, factor: str | None = None) -> Drawing:
     """Curves of the cohorts by a factor (default: the first compared), as a matplotlib figure."""
     known = endpoint.spec.summary.model_factors
-    factor = factor or known[0]
-    if factor not in known:
+    factor = factor or (known[0] if known else "")
+    if factor and factor not in known:
         raise BadInput(Fault("no such factor", value=factor, allowed=", ".join(known)))
     return figures.draw_survival(*curves(endpoint, factor), endpoint.name)
 
@@ -185,8 +221,10 @@ def survival_figure(endpoint: Endpoint, factor: str | None = None) -> Drawing:
 def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
     """Curves by one factor, with what they are."""
     ensemble, summary = endpoint.ensemble, endpoint.ensemble.summary
-    label = result.labels.get(factor, factor)
-    key = f"reconstructed-{summary.endpoint}-{factor}".replace("_", "-")
+    label = result.labels.get(factor, factor) if factor else EVERYBODY
+    bars = " Bars: survival that the paper prints or its figure shows, in its rounding or reading "
+    bars = f"{bars}error." if shown_survival(summary, factor) else ""
+    key = f"reconstructed-{summary.endpoint}-{factor or 'all'}".replace("_", "-")
     return Figure(
         key,
         f"{_name(endpoint)}: {label}, reconstructed cohorts",
@@ -194,14 +232,14 @@ def _curves(result: Result, endpoint: Endpoint, factor: str) -> Figure:
         f"{count(len(ensemble.cohorts), 'cohort')} of {count(summary.patients, 'patient')} that "
         "meet every printed number. Line and band: median and across-cohort 95 % interval of "
         "the Kaplan–Meier curves. The band has no sampling error: it is not a confidence "
-        f"interval. Patients at risk are means over cohorts.{_warning(endpoint)}",
+        f"interval. Patients at risk are means over cohorts.{bars}{_warning(endpoint)}",
     )
 
 
 def contrasts(endpoint: Endpoint) -> dict[str, Contrast]:
     """Comparisons of the first compared factor of which there are hazard ratios."""
     asked = (e.contrast for e in endpoint.reported if e.kind == "hazard_ratio")
-    factor = endpoint.ensemble.summary.model_factors[0]
+    factor = next(iter(endpoint.ensemble.summary.model_factors), "")
     return {str(c): c for c in asked if c is not None and c.factor == factor}
 
 

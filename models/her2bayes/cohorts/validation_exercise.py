@@ -40,11 +40,14 @@ from her2bayes.cohorts.chain import problem as model
 from her2bayes.cohorts.chain import statistics
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.problem import Problem, counts_of_facts
+from her2bayes.cohorts.chain.reference_model import sizes
 from her2bayes.cohorts.chain.replica import Effort, Replica, Settings
 from her2bayes.cohorts.chain.summary import Cells, CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.chain.tempering import Chain, chain
-from her2bayes.cohorts.diagnostics import landmarks, log_hazards
+from her2bayes.cohorts.diagnostics import landmarks, log_hazards, survival_at
+from her2bayes.cohorts.printed_curves import Curves, with_curves
 from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.read_table import text_table
 
 CELLS = Cells({"her2": ("zero", "low", "positive"), "hr_status": ("positive", "negative")})
 CUT_END = 96.0  # months; the hazards' intervals do not depend on a cohort's follow-up
@@ -53,6 +56,11 @@ FEWEST_DEATHS = 2  # in each HER2 class; a paper with fewer prints no hazard rat
 PATIENCE = 10_000  # cohorts looked at for one that can be printed
 TESTS = 4  # log-rank overall and by HR status, Cox
 EVERYTHING, NO_TESTS, COUNTS = "everything", "no tests", "counts"
+LANDMARK, AT_RISK, PIXELS = "landmark", "at risk", "curve"
+FIGURE = (LANDMARK, AT_RISK, PIXELS)
+"""What may be shown of survival at times beside everything else."""
+LANDMARK_AT, ROWS = 12.0, (0.0, 12.0, 24.0, 36.0, 48.0, 60.0)  # months
+ACROSS, UP = 240, 450  # pixels of a figure
 
 Cohort = tuple[np.ndarray, np.ndarray, np.ndarray]  # month tenths (whole), event, cell
 
@@ -115,7 +123,9 @@ def printed(cohort: Cohort, given: str = EVERYTHING) -> Summary:
     """The numbers a paper would print of a cohort.
 
     ``given``: ``everything``; ``no tests`` leaves out P values and hazard ratios; ``counts`` the
-    follow-up as well, but for its end, so that patients and deaths by group remain.
+    follow-up as well, but for its end, so that patients and deaths by group remain. ``landmark``
+    adds survival at a year in whole per cent to everything, ``at risk`` the patients at risk each
+    year, ``curve`` the pixels of the Kaplan-Meier curve; all of all patients.
     """
     tenths, event, cell = cohort
     facts = []
@@ -131,12 +141,36 @@ def printed(cohort: Cohort, given: str = EVERYTHING) -> Summary:
     months = [Target(f"follow-up {k}", "months", "", k, value[k] - 0.5, value[k] + 0.5, "months")
               for k in (0, 2)]  # fmt: skip
     statistics = [] if given == COUNTS else [replace(follow, targets=tuple(months))]
-    if given == EVERYTHING:
+    if given == EVERYTHING or given in FIGURE:
         statistics += _tests(cohort)
-    return Summary(
+    made = Summary(
         "exercise", "os", tenths.size, CELLS, tuple(facts), tuple(statistics),
         float(tenths.max()) / model.TENTHS, ("her2", "hr_status"), {},
     )  # fmt: skip
+    return _with_figure(made, cohort, given) if given in FIGURE else made
+
+
+def _with_figure(made: Summary, cohort: Cohort, given: str) -> Summary:
+    """A summary with survival of all patients at times, as a figure or a text would show it."""
+    months, died = cohort[0] / model.TENTHS, cohort[1].astype(int)
+    end = float(months.max())
+    if given == LANDMARK:
+        if end < LANDMARK_AT:
+            return made
+        value = float(np.round(survival_at((months, died), np.array([LANDMARK_AT]))[0], 2))
+        target = Target("landmark", "survival", "", 0, value - 0.005, value + 0.005, "share",
+                        LANDMARK_AT)  # fmt: skip
+        one = Statistic("survival[os]", kernel.SURVIVAL, {}, "", (), (target,))
+        return replace(made, statistics=(*made.statistics, one))
+    rows = [time for time in ROWS if time <= end]
+    left = [months.size if time == 0 else int((months > time).sum()) for time in rows]
+    table = text_table(pd.DataFrame({"arm": "all", "time": rows, "n_at_risk": left}))
+    read = {}
+    if given == PIXELS:
+        time = np.linspace(0.0, end, ACROSS + 1)
+        height = np.round(survival_at((months, died), time) * UP) / UP
+        read["all"] = text_table(pd.DataFrame({"time": time.round(3), "survival": height.round(5)}))
+    return with_curves(made, Curves({"all": {}}, read, table))
 
 
 def _count(name: str, inside: np.ndarray, event: bool, number: int) -> CountFact:
@@ -343,13 +377,12 @@ def fixed_theta(posed: Problem, deaths: int) -> np.ndarray:
             median = float(posed.printed.low[t, 0] + posed.printed.high[t, 0]) / 2
     rate, share = np.log(2) / median, np.clip(deaths / patients, 0.02, 0.98)
     mean, sd, leave_mean, leave_sd = model.location
-    intervals, columns, scales = model.start.size, model.block.size, model.scale_sd.size
-    second = intervals + 1 + columns + scales
+    sigma, columns, _, second = sizes(model)
     theta = np.zeros(posed.theta_size)
     theta[0] = (np.log(rate * share) - mean) / sd
     theta[second] = (np.log(rate * (1 - share)) - leave_mean) / leave_sd
-    theta[intervals] = theta[second + intervals] = NO_SPREAD
-    theta[intervals + 1 + columns : second] = NO_SPREAD
+    theta[sigma] = theta[-1] = NO_SPREAD
+    theta[sigma + 1 + columns : second] = NO_SPREAD
     return theta
 
 

@@ -37,7 +37,7 @@ class Curve:
     """One group: posterior band, Kaplan–Meier steps (times, survival), at-risk counts.
 
     No steps and no counts in a report that is shared. Patients are observed from ``first`` to
-    ``last`` months.
+    ``last`` months. ``shown`` are times with the lowest and highest survival that a paper shows.
     """
 
     label: str
@@ -46,6 +46,7 @@ class Curve:
     at_risk: Sequence[float]
     last: float
     first: float = 0.0
+    shown: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
 def endpoint_name(endpoint: str) -> str:
@@ -189,6 +190,8 @@ def _draw(axes: Any, curve: Curve, colour: str) -> None:
         axes.plot(band.months[part], band.median[part], color=colour, linestyle=dash, linewidth=2)
     if curve.steps:
         axes.step(*curve.steps, where="post", color=colour, linewidth=1, alpha=0.9)
+    if curve.shown is not None:
+        axes.vlines(*curve.shown, color=colour, linewidth=2.5)
 
 
 def _end_labels(axes: Any, curves: Sequence[Curve], paint: Mapping[str, str]) -> None:

@@ -30,18 +30,19 @@ from her2bayes.cohorts.chain.state import Screen, first_at, rows_until
 from her2bayes.cohorts.chain.statistics import (
     COX,
     FAR,
+    FIRST_AT_TIMES,
     FIRST_OF_TIME,
     FOLLOW_UP,
     GROUPS,
     LOG_RANK,
     REACH,
-    VALUES,
     Z,
     cox_step,
     fill,
     rank_statistic,
     solve,
     statistic,
+    values_at,
 )
 
 # Distance of a statistic that does not exist; were others capped, flat stretches would be traps.
@@ -105,6 +106,11 @@ def compute(printed, patients, work, t, room):
         times_of_everyone(patients, work.out)
         return True
     gather(patients, work)
+    if kind >= FIRST_AT_TIMES:
+        return values_at(
+            kind, work.time, work.event, work.cell, printed.group_of[t], patients.order.size,
+            printed.at[t], printed.values[t], work.out,
+        )  # fmt: skip
     return statistic(
         kind, groups, printed.group_of[t], work.time, work.event, work.cell, patients.order.size,
         printed.near[t], printed.reach[t], work.risk, work.dead, work.small, work.out,
@@ -156,7 +162,7 @@ def outside(printed, t, out):
     if printed.kind[t] == LOG_RANK:
         signed(printed, t, out)
     total = 0.0
-    for v in range(VALUES):
+    for v in range(printed.values[t]):
         if out[v] < printed.low[t, v]:
             total += (printed.low[t, v] - out[v]) / printed.width[t, v]
         elif out[v] > printed.high[t, v]:

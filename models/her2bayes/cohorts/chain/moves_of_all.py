@@ -46,11 +46,11 @@ PART = 0.5  # of a step where many parameters move together
 @fast
 def log_prior(model, theta):
     """Log prior of theta up to a constant."""
-    intervals, columns, scales, second = sizes(model)
-    total = 0.0
+    place, columns, scales, second = sizes(model)
+    place_c, total = second + model.leaving.shape[1] + 1, 0.0
     for p in range(theta.size):
-        scale = p - intervals - 1 - columns
-        if p == intervals or p == second + intervals:
+        scale = p - place - 1 - columns
+        if p in (place, place_c):
             total += half_normal(theta[p], model.smoothing_sd)
         elif 0 <= scale < scales:
             total += half_normal(theta[p], model.scale_sd[scale])
@@ -62,14 +62,14 @@ def log_prior(model, theta):
 @fast
 def propose_theta(model, theta, then):
     """Another theta: the course of deaths, that of censoring, the ratios, or one parameter."""
-    intervals, _, _, second = sizes(model)
+    place, _, _, second = sizes(model)
     size = LEAST * np.exp(np.random.random() * LOG_RANGE)
     which = np.random.randint(6)
-    first, last, step = 0, intervals + 1, PART * size
+    first, last, step = 0, place + 1, PART * size
     if which == 1:
         first, last = second, theta.size
     elif which == 2:
-        first, last = intervals + 1, second
+        first, last = place + 1, second
     elif which > 2:
         first = np.random.randint(theta.size)
         last, step = first + 1, size

@@ -1,9 +1,15 @@
 """A summary as the arrays of the compiled chain, the reference model, and where chains start.
 
+The baseline hazard is one of three (``BASELINES``): a walk over equal intervals; one over intervals
+that hold equally many expected deaths, so that they can change where patients leave; a parabola in
+log time (a Weibull hazard, or one that rises and falls as the log-normal one does). Deaths are
+expected as of exponential exits at the rate that printed medians suggest.
+
 Priors of the reference model (those of the survival model where it has them): log hazard per month
 N(-4, 1), baseline walk sigma half-N(0, 1), log hazard ratio of two levels N(0, 0.75), spread of
 three or more levels half-N(0, 0.5), of interactions half-N(0, 0.25); log censoring rate per month
-N(-3.5, 1) with its own walk; cells of patients Dirichlet(1, ..., 1).
+N(-3.5, 1) with its own walk; cells of patients Dirichlet(1, ..., 1). The columns of a parabola
+have variance 1 over expected deaths, so that sigma is the spread of their log hazards.
 """
 
 from __future__ import annotations
@@ -30,9 +36,18 @@ LOG_RATIO_SD = 0.75
 SPREAD_SD = 0.5
 INTERACTION_SD = 0.25
 ALPHA = 1.0
+EQUAL, DEATHS, LOG_TIME = "equal_intervals", "equal_deaths", "log_time"
+BASELINES = {
+    EQUAL: "a walk over equal intervals",
+    DEATHS: "a walk over intervals with equally many expected deaths",
+    LOG_TIME: "a parabola in log time",
+}
+LEAST_EXITS, EXITS = 0.5, 3.0  # mean exits by the longest follow-up: least, without any median
 SHORTEST_STRETCH = 10.0  # month tenths
+ON_TIME = 1e-6  # month tenths: an exit at a time itself has happened by then
 RATIO_UNIT, LIMIT_UNIT = 0.08, 0.01  # log scale
 MEDIAN_UNIT, RANGE_UNIT = 10.0, 1.0  # month tenths
+SHARE_UNIT, PATIENTS_UNIT = 0.02, 2.0  # survival, patients at risk or censored
 
 
 @dataclass(frozen=True)
@@ -47,11 +62,18 @@ class Problem:
     @property
     def theta_size(self) -> int:
         """Number of standardised parameters."""
-        return 2 * (self.model.start.size + 1) + self.model.block.size + self.model.scale_sd.size
+        model = self.model
+        terms = model.baseline.shape[1] + model.leaving.shape[1]
+        return terms + 4 + model.block.size + model.scale_sd.size
 
 
-def problem(summary: Summary, intervals: int = INTERVALS, cut_end: float | None = None) -> Problem:
-    """Arrays of a summary; ``cut_end`` (months) ends the equal intervals of the hazards.
+def problem(
+    summary: Summary,
+    intervals: int = INTERVALS,
+    cut_end: float | None = None,
+    baseline: str = EQUAL,
+) -> Problem:
+    """Arrays of a summary; ``cut_end`` (months) ends the intervals of the hazards.
 
     Raises ``BadInput`` naming every analysis that compares too many groups.
     """
@@ -62,18 +84,55 @@ def problem(summary: Summary, intervals: int = INTERVALS, cut_end: float | None 
             [Fault("groups compared at once", value=s.estimand, allowed=allowed, remedy=remedy)
              for s in many]
         )  # fmt: skip
-    model, columns, model_cell = reference(
-        summary.cells, summary.model_factors, cut_end or summary.last, intervals
-    )
+    end = cut_end or summary.last
+    start = cuts(end, intervals, None if baseline == EQUAL else exit_rate(summary))
+    model, columns, model_cell = reference(summary.cells, summary.model_factors, start, baseline)
     return Problem(summary, _printed(summary, model_cell), model, columns)
 
 
+def exit_rate(summary: Summary) -> float:
+    """Exits a month as printed medians of all patients suggest, times being exponential.
+
+    The median of all times gives it at once; one of survival and one of reverse follow-up are
+    added. Without any, ``EXITS`` by the longest follow-up.
+    """
+    medians = {
+        statistic.kind: (target.low + target.high) / 2 / TENTHS
+        for statistic in summary.statistics
+        if not statistic.given
+        for target in statistic.targets
+        if target.scale == "months" and target.position == 0
+    }
+    if kernel.FOLLOW_UP in medians:
+        rate = np.log(2) / medians[kernel.FOLLOW_UP]
+    else:
+        apart = (kernel.MEDIAN, kernel.FOLLOW_UP_REVERSE)
+        rate = sum(np.log(2) / medians[kind] for kind in apart if kind in medians)
+    return float(max(rate or EXITS / summary.last, LEAST_EXITS / summary.last))
+
+
+def cuts(end: float, intervals: int, rate: float | None) -> np.ndarray:
+    """Left ends of intervals in month tenths: equal ones, or of equally many exits at a rate."""
+    share = np.arange(intervals) / intervals
+    if rate is None:
+        return np.arange(intervals) * end * TENTHS / intervals
+    return -np.log1p(share * np.expm1(-rate * end)) / rate * TENTHS
+
+
+def parabola(start: np.ndarray, end: float) -> np.ndarray:
+    """Log time in the middle of each interval and its square (interval, 2), mean 0, variance 1."""
+    middle = np.log((start + np.append(start[1:], end)) / 2)
+    powers = np.stack([np.ones(start.size), middle, middle**2], axis=1)
+    found = np.linalg.qr(powers)[0][:, 1:] * np.sqrt(start.size)
+    return np.asarray(found * np.sign(found[-1]))
+
+
 def reference(
-    cells: Cells, factors: Sequence[str], end: float, intervals: int = INTERVALS
+    cells: Cells, factors: Sequence[str], start: np.ndarray, baseline: str = EQUAL
 ) -> tuple[Model, tuple[str, ...], np.ndarray]:
     """Reference model over the cells of some factors; names of its columns; cell of each cell.
 
-    Main effects of all factors, interactions of all pairs.
+    Main effects of all factors, interactions of all pairs; ``start`` of intervals in month tenths.
     """
     combos = cells.combinations
     values = [tuple(cells.value(c, f) for f in factors) for c in combos]
@@ -107,9 +166,12 @@ def reference(
                 names.append(f"{one} x {other}")
         scales.append(INTERACTION_SD)
     tenth = np.log(TENTHS)
+    intervals, equal = start.size, baseline == EQUAL
     model = Model(
-        start=np.arange(intervals) * end * TENTHS / intervals,
-        walk=walk(intervals),
+        start=start,
+        width=float(start[1] if intervals > 1 else np.inf) if equal else 0.0,
+        baseline=parabola(start, 2 * start[-1]) if baseline == LOG_TIME else walk(intervals),
+        leaving=walk(intervals),
         columns=np.array(columns).T.reshape(len(distinct), -1).copy(),
         block=np.array(block, dtype=np.int64),
         fixed=np.array(fixed, dtype=float),
@@ -143,7 +205,8 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
     count = max(len(statistics), 1)
     size = len(cells.combinations)
     low, high = np.full((2, count, kernel.VALUES), [[[-np.inf]], [[np.inf]]])
-    width = np.ones((count, kernel.VALUES))
+    width, at = np.ones((count, kernel.VALUES)), np.zeros((count, kernel.VALUES))
+    values = np.zeros(count, np.int64)
     kind = np.zeros(count, np.int64)
     groups = np.ones(count, np.int64)
     group_of = np.full((count, size), -1, np.int64)
@@ -156,6 +219,8 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         for target in statistic.targets:
             low[t, target.position], high[t, target.position] = target.low, target.high
             width[t, target.position] = _unit(target)
+            at[t, target.position] = TENTHS * (target.at or 0.0) + ON_TIME
+            values[t] = max(values[t], target.position + 1)
         if statistic.kind == kernel.COX:
             near[t], reach[t] = _looked_for(low[t], high[t], groups[t])
     ranked = np.flatnonzero(kind < kernel.FIRST_OF_TIME)[: len(statistics)]
@@ -176,6 +241,8 @@ def _printed(summary: Summary, model_cell: np.ndarray) -> Printed:
         low=low,
         high=high,
         width=width,
+        at=at,
+        values=values,
         near=near,
         reach=reach,
         test=test,
@@ -236,6 +303,8 @@ def _stretches(summary: Summary) -> np.ndarray:
         for target in statistic.targets:
             if target.scale == "months":
                 cuts += [float(np.ceil(target.low)) - 1, float(np.floor(target.high))]
+            elif target.at is not None:
+                cuts.append(float(np.floor(TENTHS * target.at + ON_TIME)))
     edges = np.unique(np.clip(cuts, 0.0, cuts[1]))
     found = np.column_stack([edges[:-1], edges[1:]])
     wide = found[found[:, 1] - found[:, 0] >= SHORTEST_STRETCH]
@@ -268,7 +337,7 @@ def _unit(target: Target) -> float:
         return LIMIT_UNIT if target.position % 4 else RATIO_UNIT
     if target.scale == "months":
         return RANGE_UNIT if target.position else MEDIAN_UNIT
-    return 1.0
+    return {"share": SHARE_UNIT, "patients": PATIENTS_UNIT}.get(target.scale, 1.0)
 
 
 def _looked_for(low: np.ndarray, high: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,10 @@
     log_hazard ~ N(mean, sd),   beta, z, z_c ~ N(0, 1),   sigma, sigma_c, scale ~ half-N(0, .)
     density of (s, event) = (h or c at s) exp(-H(s) - C(s)),   s > 0 continuous, last interval open
 
-B is a walk over the intervals with increments N(0, delta_j / t_max), averaging zero over them, as
-in the survival model; X holds zero-sum contrasts. ``theta`` is standardised: log_hazard, z, log
-sigma, beta, log scales, log_censoring, z_c, log sigma_c. Times in month tenths.
+B holds what the baseline may be made of, a column each: a walk over the intervals with
+increments N(0, delta_j / t_max), averaging zero over them, as in the survival model, or a smooth
+shape (``problem.BASELINES``). X holds zero-sum contrasts. ``theta`` is standardised: log_hazard, z,
+log sigma, beta, log scales, log_censoring, z_c, log sigma_c. Times in month tenths.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -25,8 +26,10 @@ from her2bayes.cohorts.chain import fast, outer
 class Model(NamedTuple):
     """Arrays of the reference model; ``block`` is the scale of each column, -1 = ``fixed``."""
 
-    start: np.ndarray  # (interval) left ends, equal widths
-    walk: np.ndarray  # (interval, interval - 1)
+    start: np.ndarray  # (interval) left ends
+    width: float  # of each interval where they are equal, 0 where they are not
+    baseline: np.ndarray  # (interval, term) B of hazards
+    leaving: np.ndarray  # (interval, term) B of censoring
     columns: np.ndarray  # (model cell, column)
     block: np.ndarray  # (column)
     fixed: np.ndarray  # (column) prior sd where block is -1
@@ -47,8 +50,12 @@ class Hazards(NamedTuple):
 @fast
 def interval_of(model, s):
     """Interval that holds a time; the last is open."""
-    width = model.start[1] if model.start.size > 1 else np.inf
-    return min(int(s / width), model.start.size - 1)
+    if model.width > 0.0:
+        return min(int(s / model.width), model.start.size - 1)
+    j = model.start.size - 1
+    while j > 0 and s < model.start[j]:
+        j -= 1
+    return j
 
 
 @fast
@@ -63,9 +70,9 @@ def log_density(model, hazards, m, s, event):
 
 @fast
 def sizes(model):
-    """Intervals, columns, scales, and where the censoring part of theta begins."""
-    intervals, columns, scales = model.start.size, model.block.size, model.scale_sd.size
-    return intervals, columns, scales, intervals + 1 + columns + scales
+    """Place of log sigma, columns, scales, and where the censoring part of theta begins."""
+    sigma, columns, scales = model.baseline.shape[1] + 1, model.block.size, model.scale_sd.size
+    return sigma, columns, scales, sigma + 1 + columns + scales
 
 
 @fast
@@ -73,25 +80,27 @@ def column_scale(model, theta, p):
     """Prior sd of a column's effect."""
     if model.block[p] < 0:
         return model.fixed[p]
-    return np.exp(theta[model.start.size + 1 + model.block.size + model.block[p]])
+    return np.exp(theta[model.baseline.shape[1] + 2 + model.block.size + model.block[p]])
 
 
 @fast
 def fill_log_rates(model, theta, log_death, log_leave):
     """Log hazards of all cells and intervals."""
-    intervals, columns, _, second = sizes(model)
-    sigma, sigma_c = np.exp(theta[intervals]), np.exp(theta[second + intervals])
+    place, columns, _, second = sizes(model)
+    intervals, terms, others = model.start.size, model.baseline.shape[1], model.leaving.shape[1]
+    sigma, sigma_c = np.exp(theta[place]), np.exp(theta[second + others + 1])
     for j in range(intervals):
         base = model.location[0] + model.location[1] * theta[0]
         leave = model.location[2] + model.location[3] * theta[second]
-        for k in range(intervals - 1):
-            base += sigma * model.walk[j, k] * theta[1 + k]
-            leave += sigma_c * model.walk[j, k] * theta[second + 1 + k]
+        for k in range(terms):
+            base += sigma * model.baseline[j, k] * theta[1 + k]
+        for k in range(others):
+            leave += sigma_c * model.leaving[j, k] * theta[second + 1 + k]
         log_leave[j] = leave
         for m in range(model.columns.shape[0]):
             log_death[m, j] = base
     for p in range(columns):
-        effect = column_scale(model, theta, p) * theta[intervals + 1 + p]
+        effect = column_scale(model, theta, p) * theta[place + 1 + p]
         for m in range(model.columns.shape[0]):
             for j in range(intervals):
                 log_death[m, j] += model.columns[m, p] * effect
@@ -157,18 +166,20 @@ def count_exits(printed, patients, model, counts):
 def log_posterior(model, theta, counts, log_death, log_leave, gradient):  # noqa: C901 (one pass)
     """Log p(theta | patients) up to a constant, and its gradient; counts as of ``exposure``."""
     deaths, months, leaves, follow = counts
-    intervals, columns, scales, second = sizes(model)
+    place, columns, scales, second = sizes(model)
+    intervals, terms, others = model.start.size, model.baseline.shape[1], model.leaving.shape[1]
+    place_c = second + others + 1
     fill_log_rates(model, theta, log_death, log_leave)
     gradient[:] = -theta
     total = -0.5 * np.sum(theta**2)
-    for at in (intervals, second + intervals):
+    for at in (place, place_c):
         total += 0.5 * theta[at] ** 2
         gradient[at] = 0.0
     for k in range(scales):
-        at = intervals + 1 + columns + k
+        at = place + 1 + columns + k
         total += 0.5 * theta[at] ** 2
         gradient[at] = 0.0
-    sigma, sigma_c = np.exp(theta[intervals]), np.exp(theta[second + intervals])
+    sigma, sigma_c = np.exp(theta[place]), np.exp(theta[place_c])
     for j in range(intervals):
         both = 0.0
         for m in range(model.columns.shape[0]):
@@ -181,25 +192,27 @@ def log_posterior(model, theta, counts, log_death, log_leave, gradient):  # noqa
         rest = leaves[j] - expected
         gradient[0] += model.location[1] * both
         gradient[second] += model.location[3] * rest
-        for k in range(intervals - 1):
-            walk = model.walk[j, k]
-            gradient[1 + k] += both * sigma * walk
-            gradient[intervals] += both * sigma * walk * theta[1 + k]
-            gradient[second + 1 + k] += rest * sigma_c * walk
-            gradient[second + intervals] += rest * sigma_c * walk * theta[second + 1 + k]
+        for k in range(terms):
+            term = model.baseline[j, k]
+            gradient[1 + k] += both * sigma * term
+            gradient[place] += both * sigma * term * theta[1 + k]
+        for k in range(others):
+            term = model.leaving[j, k]
+            gradient[second + 1 + k] += rest * sigma_c * term
+            gradient[place_c] += rest * sigma_c * term * theta[second + 1 + k]
     for p in range(columns):
-        scale, beta = column_scale(model, theta, p), theta[intervals + 1 + p]
+        scale, beta = column_scale(model, theta, p), theta[place + 1 + p]
         slope = 0.0
         for m in range(model.columns.shape[0]):
             slope += model.columns[m, p] * np.sum(log_death[m])
-        gradient[intervals + 1 + p] += slope * scale
+        gradient[place + 1 + p] += slope * scale
         if model.block[p] >= 0:
-            gradient[intervals + 1 + columns + model.block[p]] += slope * scale * beta
+            gradient[place + 1 + columns + model.block[p]] += slope * scale * beta
     for k in range(scales):
-        at = intervals + 1 + columns + k
+        at = place + 1 + columns + k
         total += half_normal(theta[at], model.scale_sd[k])
         gradient[at] += 1 - np.exp(2 * theta[at]) / model.scale_sd[k] ** 2
-    for at in (intervals, second + intervals):
+    for at in (place, place_c):
         total += half_normal(theta[at], model.smoothing_sd)
         gradient[at] += 1 - np.exp(2 * theta[at]) / model.smoothing_sd**2
     return total

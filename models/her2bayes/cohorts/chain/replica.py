@@ -14,7 +14,7 @@ import numpy as np
 from her2bayes.cohorts.chain import kernel
 from her2bayes.cohorts.chain.distance import screen_of
 from her2bayes.cohorts.chain.problem import Problem
-from her2bayes.cohorts.chain.reference_model import Hazards, Model, fill_hazards
+from her2bayes.cohorts.chain.reference_model import Hazards, Model, fill_hazards, sizes
 from her2bayes.cohorts.chain.state import Patients, Printed, States, Work
 from her2bayes.cohorts.chain.statistics import COX, FAR, GROUPS, VALUES, memory
 
@@ -75,11 +75,11 @@ def log_rates(model: Model, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def prior_theta(model: Model, number: int, rng: np.random.Generator) -> np.ndarray:
     """Draws (draw, parameter) of theta from its prior."""
-    intervals, columns, scales = model.start.size, model.block.size, model.scale_sd.size
-    second = intervals + 1 + columns + scales
-    theta = rng.normal(size=(number, second + intervals + 1))
-    sd = {intervals: model.smoothing_sd, second + intervals: model.smoothing_sd}
-    sd |= {intervals + 1 + columns + k: float(model.scale_sd[k]) for k in range(scales)}
+    sigma, columns, scales, second = sizes(model)
+    size = second + model.leaving.shape[1] + 2
+    theta = rng.normal(size=(number, size))
+    sd = {sigma: model.smoothing_sd, size - 1: model.smoothing_sd}
+    sd |= {sigma + 1 + columns + k: float(model.scale_sd[k]) for k in range(scales)}
     for place, scale in sd.items():
         theta[:, place] = np.log(scale * np.abs(theta[:, place]))
     return np.asarray(theta)

@@ -27,6 +27,8 @@ class Printed(NamedTuple):
     low: np.ndarray  # (statistic, value)
     high: np.ndarray
     width: np.ndarray  # (statistic, value) unit of distance
+    at: np.ndarray  # (statistic, value) times of kinds that hold one number at each, month tenths
+    values: np.ndarray  # (statistic) how many values are looked at
     near: np.ndarray  # (statistic, group) where a Cox fit is looked for
     reach: np.ndarray  # (statistic, group) how far from there it may lie
     test: np.ndarray  # (cell, place) rank statistics that a cell is in

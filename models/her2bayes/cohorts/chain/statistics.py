@@ -2,8 +2,8 @@
 
 Log-rank: U_a = sum_k (d_ak - d_k n_ak / n_k), hypergeometric variance V, chi2 = U' V^-1 U (R's
 ``survdiff``). Cox: groups as factor, Efron's ties, Newton's method, Wald (R's ``coxph``). Peto:
-log HR = U / V, SE = V^-1/2. Observed/expected: HR = (O1 / E1) / (O0 / E0), SE from 1/E or 1/O, P of
-the log-rank. Medians by R's rule. A censored time counts as at risk for events of the same month
+the log-rank. Medians by R's rule. Survival, patients at risk and censored so far at times. A
+censored time counts as at risk for events of the same month tenth.
 tenth.
 
 Rows of patients are sorted by time; ``group`` is each row's group in the statistic, -1 = not in it.
@@ -266,8 +266,11 @@ def cox(risk, dead, rows, groups, near, reach, beta, error, small):
 
 LOG_RANK, COX, PETO, EXPECTED, OBSERVED = 0, 1, 2, 3, 4
 FOLLOW_UP, FOLLOW_UP_REVERSE, FOLLOW_UP_SURVIVORS, MEDIAN = 5, 6, 7, 8
+SURVIVAL, AT_RISK, CENSORED = 9, 10, 11
 FIRST_OF_TIME = 5  # kinds from here on depend on the times, not only on their order
-VALUES = 12  # numbers a statistic may hold: four for each of up to three ratios
+FIRST_AT_TIMES = 9  # and kinds from here on hold one number at each of some times
+UNKNOWN = -1.0  # survival after the last exit
+VALUES = 32  # numbers a statistic may hold: four for each of up to three ratios, or as many times
 SMALL = 16  # rows of scratch space, the last of them a Cox fit's error, reach and start
 ERROR, REACH, START = 13, 14, 15
 Z = 1.959963984540054
@@ -394,6 +397,38 @@ def follow_up(kind, time, event, cell, group_of, n, out):
         seen += 1
     if kind != FOLLOW_UP_REVERSE:
         out[0] = middle
+    return True
+
+
+@fast
+def values_at(kind, time, event, cell, group_of, n, at, size, out):
+    """Kaplan-Meier survival, patients at risk after, or censored until each of some times.
+
+    Patients and the times ``at`` are in order. An event at a time itself counts as having happened
+    by then. False without patients.
+    """
+    left = 0
+    for k in range(n):
+        left += group_of[cell[k]] >= 0
+    if left == 0:
+        return False
+    survival, censored, k, last = 1.0, 0, 0, 0
+    for v in range(size):
+        while k < n and time[k] <= at[v]:
+            first, falls, leaves = k, 0, 0
+            while k < n and time[k] == time[first]:
+                if group_of[cell[k]] >= 0:
+                    leaves += 1
+                    falls += event[k]
+                k += 1
+            if falls:
+                survival *= 1.0 - falls / left
+            if leaves:
+                last = time[first]
+            left -= leaves
+            censored += leaves - falls
+        known = survival if left > 0 or last >= at[v] - 0.5 else UNKNOWN
+        out[v] = known if kind == SURVIVAL else left if kind == AT_RISK else censored
     return True
 
 

@@ -24,6 +24,9 @@ KIND_NAMES = {
     kernel.FOLLOW_UP_REVERSE: "follow-up: reverse Kaplan-Meier",
     kernel.FOLLOW_UP_SURVIVORS: "follow-up: times of the survivors",
     kernel.MEDIAN: "Kaplan-Meier median, R's rule",
+    kernel.SURVIVAL: "Kaplan-Meier survival",
+    kernel.AT_RISK: "patients at risk",
+    kernel.CENSORED: "patients censored so far",
 }
 
 
@@ -46,13 +49,13 @@ class Cells:
     def label(self) -> np.ndarray:
         """Position of the level, int64 (factor, cell)."""
         sizes = [len(levels) for levels in self.factors.values()]
-        return np.indices(sizes).reshape(len(sizes), -1)
+        return np.indices(sizes).reshape(len(sizes), len(self.combinations))
 
     @property
     def stride(self) -> np.ndarray:
         """Step from a level of each factor to the next, in cells."""
         sizes = [len(levels) for levels in self.factors.values()]
-        return np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.int64)
+        return np.cumprod([1, *sizes[:0:-1]])[: len(sizes)][::-1].astype(np.int64)
 
     def knows(self, factor: str) -> bool:
         """Tell whether patients differ in the factor, or in one derived from the pair."""
@@ -86,7 +89,8 @@ class Target:
     """One printed number: where it stands in its statistic, its rounding cell, and its words.
 
     ``scale`` turns the statistic's value into the printed one: ``exp``, ``p1`` (chi-square with 1
-    degree of freedom to P), ``p2``, ..., ``months``, ``sign``.
+    degree of freedom to P), ``p2``, ..., ``months``, ``sign``, ``share``, ``patients``. ``at`` is
+    the time (months) of a number at a time.
     """
 
     claim_id: str
@@ -96,11 +100,15 @@ class Target:
     low: float
     high: float
     scale: str
+    at: float | None = None
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """One analysis and the printed numbers it must give; the first level is the reference."""
+    """One analysis and the printed numbers it must give; the first level is the reference.
+
+    Numbers at times stand in the order of their times.
+    """
 
     estimand: str
     kind: int

@@ -56,7 +56,8 @@ class DigitisedArm:
     def __repr__(self) -> str:
         """One line."""
         events = "" if self.events is None else f", {self.events} events"
-        size = f"{len(self.time)} points to {self.time.max():g}, {self.at_risk[0]} patients"
+        points = f"{len(self.time)} points to {self.time.max():g}, " if len(self.time) else ""
+        size = f"{points}{self.at_risk[0]} patients"
         return f"<DigitisedArm {self.name}: {size}{events}>"
 
 
@@ -135,6 +136,29 @@ def read_digitised(
         )
         for name, frame in points.items()
     }
+
+
+def read_numbers(at_risk: Path | TextTable) -> dict[str, DigitisedArm]:
+    """Read and check numbers at risk without curves: arms that have no points.
+
+    Raises ``BadInput`` with all faults together.
+    """
+    place = at_risk.path if isinstance(at_risk, TextTable) else at_risk
+    faults: list[Fault] = []
+    notes: list[str] = []
+    risk = risk_file(at_risk, faults, notes)
+    raise_if(faults)
+    for name, rows in risk.items():
+        faults += _risk_faults(name, rows, None, place)
+    raise_if(faults)
+    none = np.zeros(0)
+    return {
+        name: DigitisedArm(
+            name, none, none, rows[TIME].to_numpy(), rows[AT_RISK].to_numpy(int), None,
+            rows[CENSORED].to_numpy(int) if CENSORED in rows else None, tuple(notes),
+        )
+        for name, rows in risk.items()
+    }  # fmt: skip
 
 
 def _at_zero(name: str, frame: pd.DataFrame) -> list[str]:
