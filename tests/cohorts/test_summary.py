@@ -68,6 +68,42 @@ def with_cox():
     return replace(item, statistics=(cox, *item.statistics[1:]))
 
 
+SEEN = {"share": (0.5, 0.9), "at risk": (2.75, 4.25), "censored": (0.75, 3.25)}
+
+
+def with_figure():
+    """The same with survival after 15 months, patients at risk at 12 and 24, censored by 24."""
+    item = small()
+
+    def shown(kind, scale, *times_of):
+        targets = tuple(
+            Target(f"{scale} {at}", scale, "", k, *window, scale, at)
+            for k, (at, window) in enumerate(times_of)
+        )
+        return Statistic(f"shown {scale} {kind}", kind, {}, "", (), targets)
+
+    figure = (
+        shown(kernel.SURVIVAL, "share", (15.0, SEEN["share"])),
+        shown(kernel.AT_RISK, "patients", (12.0, (3.75, 7.25)), (24.0, SEEN["at risk"])),
+        shown(kernel.CENSORED, "patients", (24.0, SEEN["censored"])),
+    )
+    return replace(item, statistics=(*item.statistics, *figure))
+
+
+def figure_fits(time, event):
+    """Whether what ``with_figure`` shows is so, from its definition (times in tenths)."""
+    alive = 1.0
+    for t in np.unique(time[(event == 1) & (time <= 150)]):
+        alive *= 1 - ((time == t) & (event == 1)).sum() / (time >= t).sum()
+    seen = {
+        "share": alive if time.max() >= 150 else -1,
+        "at risk": (time > 240).sum(),
+        "censored": ((event == 0) & (time <= 240)).sum(),
+    }
+    early = 4 <= (time > 120).sum() <= 7
+    return early and all(SEEN[name][0] <= x <= SEEN[name][1] for name, x in seen.items())
+
+
 def prior_cohorts(rng, size):
     """Cohorts (size, patient) from the reference model, by NumPy, equations of its docstring."""
     z = lambda *shape: rng.normal(size=(size, *shape))  # noqa: E731
@@ -143,7 +179,7 @@ def summaries(time, event, cell):
     return alive, time.sum(), deaths, (cell == 0).sum(), event @ time
 
 
-def rejection(rng, number, cox):
+def rejection(rng, number, shown):
     """Cohorts of the toy summary by simulating from the prior and keeping those that fit."""
     found = []
     while len(found) < number:
@@ -161,17 +197,19 @@ def rejection(rng, number, cox):
             test = abs(log_rank(time[k], event[k], cell[k] % 2 == 1))
             if not HR_WINDOW[0] <= test <= HR_WINDOW[1]:
                 continue
-            if first_test_fits(time[k], event[k], positive[k], cox):
+            if shown == "figure" and not figure_fits(time[k], event[k]):
+                continue
+            if first_test_fits(time[k], event[k], positive[k], shown == "cox"):
                 found.append(summaries(time[k], event[k], cell[k]))
     return np.array(found)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cox", [False, True])
-def test_chain_equals_rejection_sampling(rng, cox):
+@pytest.mark.parametrize("shown", ["tests", "cox", "figure"])
+def test_chain_equals_rejection_sampling(rng, shown):
     """Means and variances of survival, total time, deaths by class, labels, death times."""
-    item = with_cox() if cox else small()
-    reference = rejection(rng, 600, cox)
+    item = {"tests": small, "cox": with_cox, "figure": with_figure}[shown]()
+    reference = rejection(rng, 600, shown)
     settings = Settings(replicas=3, warm=100, sweeps=2500, moves=250, soft_moves=250)
     found = chain(problem(item, INTERVALS, LAST), settings, 1)
     assert found is not None

@@ -63,14 +63,15 @@ def summary(
     study: Study,
     endpoint: str | None = None,
     readings: Mapping[str, str] | None = None,
-    factors: Sequence[str] = (),
+    curves: Curves | None = None,
 ) -> Summary:
-    """All printed constraints of one endpoint; ``factors`` are asked for beside those of the rows.
+    """All printed constraints of one endpoint, for the factors of ``curves`` as well.
 
     Raises ``BadInput`` where nothing can be reconstructed.
     """
     given = choices(study)
-    known = endpoints(study)
+    known = endpoints(study) if curves is None else list(study.meta.get("endpoints", {}))
+    factors = () if curves is None else curves.factors
     endpoint = endpoint or (known[0] if known else "")
     if endpoint not in known:
         raise BadInput(
@@ -117,6 +118,8 @@ def _cells(study: Study, estimands: Sequence[Estimand], factors: Sequence[str]) 
         names += [name for name, _ in estimand.given] + contrast
     wanted = set(names) | (set(PAIR) if PAIRED in names else set())
     order = [name for name in study.factors if name in wanted - {PAIRED}]
+    if not order:  # nothing tells patients apart
+        return Cells({"group": ("all",)})
     return Cells(
         {name: tuple(study.factors[name].levels) for name in order},
         PAIR if PAIRED in names else None,
@@ -513,11 +516,10 @@ def read_summary(
     """
     known = endpoints(study)
     curves = curves or curves_of(study, endpoint or (known[0] if known else ""))
-    factors = () if curves is None else curves.factors
     apart = [claim for claim in read_claims(study) if _stands_apart(study, claim)]
     names = {claim.id for claim in apart}
     kept = study.ledger[~study.ledger["claim_id"].isin(names)].reset_index(drop=True)
-    found = summary(replace(study, ledger=kept) if names else study, endpoint, readings, factors)
+    found = summary(replace(study, ledger=kept) if names else study, endpoint, readings, curves)
     for claim in apart:
         if claim.estimand.outcome == found.endpoint:
             found = _with(found, claim)

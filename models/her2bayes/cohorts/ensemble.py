@@ -327,7 +327,7 @@ def _target_row(
     low, high = target.low, target.high
     if target.scale == "exp":
         low, high = exp(low), exp(high)
-    elif target.scale.startswith("p"):
+    elif target.scale[1:].isdigit():
         degrees = int(target.scale[1:])
         low, high = (float(chi2.sf(x, degrees)) for x in (high, low))
     elif target.scale == "months":

@@ -106,7 +106,8 @@ def prior_sensitivity(
                 "k_hat": weights.k_hat, "ess": weights.ess,
                 "convergence": verdict(after[one], ensemble),
             })  # fmt: skip
-    return pd.DataFrame(found)
+    columns = ["estimand", "times", "median", "lower", "upper", "k_hat", "ess", "convergence"]
+    return pd.DataFrame(found, columns=columns)
 
 
 def weights_for(ratio: Estimand, values: xr.DataArray, drawn: Draws, times: float) -> Weights:

@@ -288,7 +288,9 @@ class ReconstructedStudy(Fitted):
         lines.append(
             f"Priors changed: {told}" if told else "Priors: the reference model's (.priors())"
         )
-        lines.append(f"Baseline hazard: {BASELINES[self.endpoints[0].spec.baseline]}.")
+        baseline = self.endpoints[0].spec.baseline
+        if baseline != EQUAL:
+            lines.append(f"Baseline hazard: {BASELINES[baseline]}, not the reported one.")
         return "\n".join(lines)
 
 
@@ -418,7 +420,7 @@ def reconstruct(
     if ensemble < 1:
         raise BadInput(Fault("members of the ensemble", value=ensemble, allowed="1 or more"))
     if isinstance(source, Study):
-        figure = _figure(source, endpoint, curves, at_risk, events)
+        endpoint, figure = _figure(source, endpoint, curves, at_risk, events)
         how = _Printed(
             endpoint, figure, dict(reading or {}), priors, kept.baseline_of(baseline), ensemble,
             sweeps, seed, quick, anew,
@@ -437,19 +439,20 @@ def reconstruct(
 def _figure(
     study: Study, endpoint: str | None, curves: Mapping[str, object] | None, at_risk: object,
     events: Mapping[str, int] | None,
-) -> Curves | None:  # fmt: skip
-    """Curves of the call; they are of one endpoint, named where the study has several."""
+) -> tuple[str | None, Curves | None]:  # fmt: skip
+    """Curves of the call, and the one endpoint they are of, named where the study has several."""
     if curves is None and at_risk is None:
         _refuse({"events": events}, "printed numbers without curves")
-        return None
-    names = endpoints(study)
+        return endpoint, None
+    names = endpoints(study) or list(study.meta.get("endpoints", {}))
     if endpoint is None and len(names) != 1:
         remedy = 'say of which: endpoint="os"'
         raise BadInput(
             Fault("these curves may be of several endpoints", allowed=", ".join(names),
                   remedy=remedy)
         )  # fmt: skip
-    return curves_of(study, endpoint or names[0], curves, at_risk, events)
+    endpoint = endpoint or names[0]
+    return endpoint, curves_of(study, endpoint, curves, at_risk, events)
 
 
 def _refuse(given: Mapping[str, object], of: str) -> None:

@@ -33,6 +33,7 @@ from her2bayes.audit import hazard_ratios as triplets
 from her2bayes.audit import rounding
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.replica import SHARPEST, Settings
+from her2bayes.cohorts.printed_curves import endpoints_drawn
 from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand, parse
 
@@ -142,11 +143,13 @@ def choices(study: Study) -> dict[str, Any]:
 
 
 def endpoints(study: Study) -> list[str]:
-    """Endpoints whose patients can be reconstructed: those with events or tests printed."""
+    """Endpoints whose patients can be reconstructed: those with tests, times or a figure."""
     given = choices(study).get("endpoints")
     if given:
         return [str(name) for name in given]
-    return [name for name in study.meta.get("endpoints", {}) if ledger_rows(study, name)]
+    drawn = endpoints_drawn(study)
+    declared = study.meta.get("endpoints", {})
+    return [name for name in declared if name in drawn or ledger_rows(study, name)]
 
 
 def reported(study: Study) -> list[str]:

@@ -103,11 +103,19 @@ def _renamed(table: Path | TextTable, title: Mapping[str, str]) -> TextTable:
     return text_table(pd.concat(rows, ignore_index=True))
 
 
+def endpoints_drawn(study: Study) -> list[str]:
+    """Endpoints that the study folder has a figure of."""
+    return list(dict.fromkeys(
+        name for file in sorted((study.folder / FOLDER).glob("*.csv"))
+        if (name := file.stem.partition(" ")[0]) in study.meta.get("endpoints", {})
+    ))  # fmt: skip
+
+
 def _in_folder(study: Study, endpoint: str) -> tuple[dict[str, Path], Path | None]:
     """Files of one endpoint in the folder of curves."""
     found: dict[str, Path] = {}
     at_risk = None
-    for file in sorted((study.folder / FOLDER).glob("*.csv")):
+    for file in sorted((study.folder / FOLDER).glob("*.csv"), key=lambda file: file.stem):
         name, _, group = file.stem.partition(" ")
         if name != endpoint:
             continue
@@ -249,8 +257,8 @@ def _points(name: str, arm: DigitisedArm) -> list[Target]:
 def _target(
     name: str, what: str, place: int, at: float, text: str, low: float, high: float, scale: str
 ) -> Target:
-    claim = f"{CURVE}{name} {what} @ {at:g}"
-    return Target(claim, f"{what} at {at:g} months", text, place, low, high, scale, at)
+    claim, words = f"{CURVE}{name} {what} @ {at:g}", f"{what} at {at:g} months"
+    return Target(claim, words, text, place, float(low), float(high), scale, float(at))
 
 
 def _statistic(

@@ -340,7 +340,7 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
             pd.DataFrame(rows),
             "Probabilities of survival in percent; ratios and restricted means as they are.",
         ),
-        _other_priors(endpoint),
+        *([_other_priors(endpoint)] if len(endpoint.prior_sensitivity) else []),
         Table(
             f"Printed numbers of {_name(endpoint)} in the cohorts",
             checked.rename(columns={"met": "met, % of cohorts"}),

@@ -2,9 +2,9 @@
 
 Log-rank: U_a = sum_k (d_ak - d_k n_ak / n_k), hypergeometric variance V, chi2 = U' V^-1 U (R's
 ``survdiff``). Cox: groups as factor, Efron's ties, Newton's method, Wald (R's ``coxph``). Peto:
+log HR = U / V, SE = V^-1/2. Observed/expected: HR = (O1 / E1) / (O0 / E0), SE from 1/E or 1/O, P of
 the log-rank. Medians by R's rule. Survival, patients at risk and censored so far at times. A
 censored time counts as at risk for events of the same month tenth.
-tenth.
 
 Rows of patients are sorted by time; ``group`` is each row's group in the statistic, -1 = not in it.
 """

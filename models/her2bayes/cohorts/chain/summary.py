@@ -49,13 +49,13 @@ class Cells:
     def label(self) -> np.ndarray:
         """Position of the level, int64 (factor, cell)."""
         sizes = [len(levels) for levels in self.factors.values()]
-        return np.indices(sizes).reshape(len(sizes), len(self.combinations))
+        return np.indices(sizes).reshape(len(sizes), -1)
 
     @property
     def stride(self) -> np.ndarray:
         """Step from a level of each factor to the next, in cells."""
         sizes = [len(levels) for levels in self.factors.values()]
-        return np.cumprod([1, *sizes[:0:-1]])[: len(sizes)][::-1].astype(np.int64)
+        return np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.int64)
 
     def knows(self, factor: str) -> bool:
         """Tell whether patients differ in the factor, or in one derived from the pair."""
