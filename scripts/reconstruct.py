@@ -70,6 +70,9 @@ def summary(
     reading: Annotated[
         list[str] | None, typer.Option(help="AXIS=VALUE, e.g. follow_up=reverse; repeat.")
     ] = None,
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="Claim that is not used but predicted; repeat.")
+    ] = None,
     sweeps: Annotated[
         int | None,
         typer.Option(min=1, help="Sweeps kept of each chain; the study says how many by default."),
@@ -99,12 +102,18 @@ def summary(
     with watching() as show, waiting("reconstructing", loaded.id):
         fit = reconstruct(
             loaded, curves=files or None, at_risk=at_risk, events=totals or None,
-            endpoint=endpoint or None, reading=readings, baseline=baseline or None,
-            ensemble=ensemble, sweeps=sweeps, seed=seed, anew=True, keep=keep,
+            endpoint=endpoint or None, reading=readings, held_out=held_out or (),
+            baseline=baseline or None, ensemble=ensemble, sweeps=sweeps, seed=seed, anew=True,
+            keep=keep,
             tell=lambda done, total: show(done, total, "sweeps"),
         )  # fmt: skip
     for part in fit.endpoints:
         out.print(plain(part.ensemble.text()))
+    for row in fit.predicted().to_dict("records"):
+        out.print(plain(
+            f"not used: {row['statistic']} {row['printed']}, in the cohorts {row['median']:.3g} "
+            f"({row['lower']:.3g} to {row['upper']:.3g}), P {row['p_value']:.2f}"
+        ))  # fmt: skip
     for path in fit.write(out_folder):
         out.print(plain(path), soft_wrap=True)
     return None if fit.converged else EXIT_NOT_CONVERGED

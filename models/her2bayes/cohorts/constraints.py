@@ -13,7 +13,7 @@ words of a ``Summary`` is added to it, what cannot is left out with its reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +49,14 @@ from her2bayes.cohorts.interpretations import (
     ledger_rows,
 )
 from her2bayes.cohorts.printed_curves import Curves, curves_of, patients_of, with_curves
-from her2bayes.errors import BadInput, Fault
+from her2bayes.errors import BadInput, Fault, raise_if, suggestion
 from her2bayes.estimand import Estimand, parse
 from her2bayes.transition.facts import cell_mask
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
 
+MODELS = ("univariable", "multivariable")  # readings of a ratio by the model that it is of
 ROUNDING = 1e-9  # relative slack of a rounding cell against floating-point error
 
 
@@ -108,6 +109,7 @@ def summary(
         readings=chosen,
         left_out=tuple(build.left_out),
         table_moves=table_moves(study, cells, chosen["transition"]),
+        held_out=tuple(other_models(study, endpoint, cells)),
     )
 
 
@@ -338,6 +340,48 @@ def _in_order(targets: Sequence[Target]) -> tuple[Target, ...]:
     return tuple(replace(target, position=k) for k, target in enumerate(ordered))
 
 
+def other_models(study: Study, endpoint: str, cells: Cells) -> Iterator[Statistic]:
+    """Cox models of one factor, or of several, that no chain can meet: cohorts are asked instead.
+
+    One of several is adjusted for all other factors of the cells; what else it held is not known.
+    """
+    alpha = float(study.meta.get("alpha", 0.05))
+    row: Any
+    for row in study.ledger.itertuples():
+        estimand = parse(str(row.estimand))
+        contrast = estimand.contrast
+        if contrast is None or not contrast.a or estimand.outcome != endpoint:
+            continue
+        known = {contrast.factor, *(name for name, _ in estimand.given)} <= set(cells.factors)
+        if estimand.kind != "hazard_ratio" or row.reading not in MODELS or not known:
+            continue
+        others = [name for name in cells.factors if name != contrast.factor]
+        others = [name for name in others if name not in dict(estimand.given)]
+        targets = tuple(_of_model(row, alpha))
+        if targets:
+            several = tuple(others) if row.reading == MODELS[1] else ()
+            yield Statistic(str(estimand), kernel.COX, dict(estimand.given), contrast.factor,
+                            (contrast.b, contrast.a), targets, several)  # fmt: skip
+
+
+def _of_model(row: Any, alpha: float) -> Iterator[Target]:
+    """Ratio, limits and P of one row, or that it is significant."""
+    claim = str(row.claim_id)
+    if row.statistic == "significant":
+        ends = (0.0, alpha) if row.value_number else (alpha, 1.0)
+        yield _p_target(row, rounding.Interval(*ends), 1, 3)
+        return
+    parts = (("hazard ratio", row.value), ("lower limit", row.lower), ("upper limit", row.upper))
+    for place, (what, text) in enumerate(parts):
+        if row.statistic == "hazard_ratio" and text:
+            window = rounding.cell(decimal(text))
+            low, high = math.log(max(window.lower, 1e-6)), math.log(window.upper)
+            yield Target(claim, what, str(text), place, low, high, "exp")
+    if row.p_value:
+        printed = rounding.p_cell(decimal(str(row.p_value).lstrip("<>= ")), row.p_relation or "=")
+        yield _p_target(row, printed, 1, 3)
+
+
 def without_padding(printed: str) -> str:
     """Return a P value without zeros that may only fill up its third decimal: 0.020 as 0.02."""
     whole, mark, decimals = printed.partition(".")
@@ -509,10 +553,11 @@ def read_summary(
     endpoint: str | None = None,
     readings: Mapping[str, str] | None = None,
     curves: Curves | None = None,
+    held_out: Collection[str] = (),
 ) -> Summary:
     """All constraints of one endpoint, those of curves of the call or of the study folder too.
 
-    Raises ``BadInput`` where nothing can be reconstructed.
+    Claims that are ``held_out`` are none. Raises ``BadInput`` where nothing can be reconstructed.
     """
     known = endpoints(study)
     curves = curves or curves_of(study, endpoint or (known[0] if known else ""))
@@ -523,10 +568,22 @@ def read_summary(
     for claim in apart:
         if claim.estimand.outcome == found.endpoint:
             found = _with(found, claim)
-    if curves is None:
-        return found
-    unit = study.meta["endpoints"][found.endpoint].get("unit", "months")
-    return with_curves(found, curves, str(unit))
+    if curves is not None:
+        unit = study.meta["endpoints"][found.endpoint].get("unit", "months")
+        found = with_curves(found, curves, str(unit))
+    return found.holding_out(_used(found, held_out)) if held_out else found
+
+
+def _used(found: Summary, claims: Collection[str]) -> set[str]:
+    """Claims that are used; raises ``BadInput`` with those that are not."""
+    used = [target.claim_id for statistic in found.statistics for target in statistic.targets]
+    names = list(dict.fromkeys(used))
+    raise_if([
+        Fault(f"no survival number of {found.endpoint} that is used", value=claim,
+              allowed=", ".join(names[:12]), remedy=suggestion(claim, names))
+        for claim in claims if claim not in names
+    ])  # fmt: skip
+    return set(claims)
 
 
 def _stands_apart(study: Study, claim: Claim) -> bool:

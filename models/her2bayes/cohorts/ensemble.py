@@ -12,7 +12,7 @@ flatness that makes a median unstable said.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import exp, sqrt
 from pathlib import Path
@@ -285,6 +285,44 @@ def match_numbers(summary: Summary, cohorts: Sequence[pd.DataFrame]) -> pd.DataF
     return pd.DataFrame(rows)
 
 
+def predict_numbers(summary: Summary, cohorts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Printed numbers that are no constraint, beside what the cohorts say of them.
+
+    Columns: claim_id, statistic, method, printed, ``median``, ``lower`` and ``upper`` (95 % of the
+    cohorts), ``agree`` (share of cohorts that print alike, or are as significant as said) and
+    ``p_value``, two-sided: how rarely a cohort is as far from the middle as the printed number; of
+    words on significance the share of cohorts that agree.
+    A number of a model that cannot be fitted in a cohort is missing there.
+    """
+    rows = []
+    for member, patients_ in enumerate(cohorts, 1):
+        cohort = patients_.assign(entry=0.0, patients=1)
+        fits: dict[str, dict[int, float]] = {}
+        for statistic in summary.held_out:
+            name = str(replace(statistic, estimand="", targets=()))  # several rows are of one model
+            values = fits[name] = fits.get(name) or _values(statistic, cohort)
+            rows += [_target_row(statistic, t, values, member) for t in statistic.targets]
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return pd.DataFrame(columns=[*_PREDICTED, "median", "lower", "upper", "agree", "p_value"])
+    found = []
+    for _, part in table.groupby(list(_PREDICTED), sort=False):
+        achieved = part["achieved"].dropna()
+        low, high = part["low"].iloc[0], part["high"].iloc[0]
+        middle = achieved.quantile([0.5, 0.025, 0.975]).tolist()
+        tails = (achieved <= high).mean(), (achieved >= low).mean()
+        sides = 1 if max(tails) == 1 and not low > 0 else 2  # "significant" has one side
+        found.append({
+            **{name: part[name].iloc[0] for name in _PREDICTED},
+            **dict(zip(("median", "lower", "upper"), middle, strict=True)),
+            "agree": float(part["met"].mean()), "p_value": float(min(sides * min(tails), 1.0)),
+        })  # fmt: skip
+    return pd.DataFrame(found)
+
+
+_PREDICTED = ("claim_id", "statistic", "method", "printed")
+
+
 def _cell(summary: Summary, cohort: pd.DataFrame) -> list[int]:
     """Cell of each patient."""
     names = list(summary.cells.factors)
@@ -396,7 +434,13 @@ def _cox(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
     rows = rows.assign(
         **{statistic.factor: pd.Categorical(rows[statistic.factor], categories=statistic.levels)}
     )
-    table = cox(rows, {statistic.factor: statistic.levels[0]}).table.set_index("level")
+    others = {name: sorted(set(rows[name])) for name in statistic.adjusted}
+    rows = rows.assign(
+        **{name: pd.Categorical(rows[name], categories=levels) for name, levels in others.items()}
+    )
+    references = {name: levels[0] for name, levels in others.items() if len(levels) > 1}
+    table = cox(rows, {statistic.factor: statistic.levels[0], **references}).table
+    table = table[table["factor"] == statistic.factor].set_index("level")
     values = {}
     for k, level in enumerate(statistic.levels[1:]):
         numbers = table.loc[level, ["hazard_ratio", "lower", "upper", "p_value"]]
@@ -448,6 +492,11 @@ class SummaryEnsemble:
     def match(self) -> pd.DataFrame:
         """Every printed number beside what each cohort gives (``match_numbers``)."""
         return match_numbers(self.summary, self.cohorts)
+
+    @cached_property
+    def predicted(self) -> pd.DataFrame:
+        """Printed numbers that were not used, beside what cohorts say (``predict_numbers``)."""
+        return predict_numbers(self.summary, self.cohorts)
 
     @property
     def agrees(self) -> bool:

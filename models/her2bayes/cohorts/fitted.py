@@ -155,6 +155,16 @@ class ReconstructedStudy(Fitted):
         """Every printed number in every cohort, by code that shares nothing with the sampler."""
         return pd.concat([e.ensemble.match.assign(endpoint=e.name) for e in self.endpoints])
 
+    def predicted(self) -> pd.DataFrame:
+        """Printed numbers that the chains did not use, beside what the cohorts say of them.
+
+        Those that were ``held_out``, and ratios of Cox models of several factors, adjusted for the
+        factors by which the cohorts' patients differ. ``p_value`` is two-sided: a small one is a
+        finding about the paper, or about the reference model.
+        """
+        tables = [e.ensemble.predicted.assign(endpoint=e.name) for e in self.endpoints]
+        return pd.concat(tables, ignore_index=True)
+
     def diagnostics(self) -> pd.DataFrame:
         """R-hat and effective sample size of what cohorts say, over independent chains."""
         tables = [e.ensemble.diagnostics.assign(endpoint=e.name) for e in self.endpoints]
@@ -340,6 +350,7 @@ class _Printed:
     endpoint: str | None = None
     curves: Curves | None = None
     reading: Mapping[str, str] = field(default_factory=dict)
+    held_out: tuple[str, ...] = ()
     priors: Mapping[str, Prior] | None = None
     baseline: str = EQUAL
     ensemble: int = ENSEMBLE
@@ -353,7 +364,7 @@ class _Printed:
 def reconstruct(  # type: ignore[overload-overlap]
     source: Study, *, curves: Mapping[str, object] | None = ..., at_risk: object = ...,
     events: Mapping[str, int] | None = ..., endpoint: str | None = ...,
-    reading: Mapping[str, str] | None = ...,
+    reading: Mapping[str, str] | None = ..., held_out: Sequence[str] = ...,
     priors: Mapping[str, Prior] | None = ..., baseline: str | None = ..., ensemble: int = ...,
     sweeps: int | None = ..., seed: int = ..., quick: bool = ..., anew: bool = ...,
     keep: str | Path | None = ..., store: str | Path | Store | None = ..., tell: Tell = ...,
@@ -372,6 +383,7 @@ def reconstruct(
     endpoint: str | None = None,
     unit: str = "months",
     reading: Mapping[str, str] | None = None,
+    held_out: Sequence[str] = (),
     priors: Mapping[str, Prior] | None = None,
     baseline: str | None = None,
     ensemble: int = ENSEMBLE,
@@ -390,14 +402,15 @@ def reconstruct(
 
     - a ``Study`` (``load_study``): chains over cohorts that meet every printed number of an
       ``endpoint`` (default: all it names). ``reading`` chooses an interpretation where the paper
-      leaves one open, ``{"follow_up": "reverse"}``; ``priors`` are of the reference model that
-      fills in the rest, its ``baseline`` hazard a walk over "equal_intervals" (the reported one),
-      over intervals of "equal_deaths", or a parabola in "log_time"; ``sweeps`` and ``seed`` make
-      the chains longer or others, ``quick`` makes two short ones for a first look. Chains kept with
-      the package are used where they are of the same numbers, code, priors and settings, then those
-      of ``store`` (a folder); ``anew`` makes them whatever is kept, with every cohort found
-      (minutes), and ``keep`` names a folder to keep them in, written before anything else.
-      ``tell(done, total)`` hears of sweeps.
+      leaves one open, ``{"follow_up": "reverse"}``; claims that are ``held_out`` are not used but
+      predicted (``fit.predicted()``); ``priors`` are of the reference model that fills in the rest,
+      its ``baseline`` hazard a walk over "equal_intervals" (the reported one), over intervals of
+      "equal_deaths", or a parabola in "log_time"; ``sweeps`` and ``seed`` make the chains longer or
+      others, ``quick`` makes two short ones for a first look. Chains kept with the package are used
+      where they are of the same numbers, code, priors and settings, then those of ``store`` (a
+      folder); ``anew`` makes them whatever is kept, with every cohort found (minutes), and ``keep``
+      names a folder to keep them in, written before anything else. ``tell(done, total)`` hears of
+      sweeps.
       Digitised ``curves`` of the same paper join the printed numbers, by the patients they are of
       (``{"her2=low": "low.csv", "all": points}``), with the numbers ``at_risk`` (arm, time,
       n_at_risk, and n_censored so far where printed; alone they will do) and totals of ``events``.
@@ -422,14 +435,14 @@ def reconstruct(
     if isinstance(source, Study):
         endpoint, figure = _figure(source, endpoint, curves, at_risk, events)
         how = _Printed(
-            endpoint, figure, dict(reading or {}), priors, kept.baseline_of(baseline), ensemble,
-            sweeps, seed, quick, anew,
+            endpoint, figure, dict(reading or {}), tuple(held_out), priors,
+            kept.baseline_of(baseline), ensemble, sweeps, seed, quick, anew,
         )  # fmt: skip
         folder = Store(Path(store)) if isinstance(store, str | Path) else store
         return _of_study(source, how, folder, None if keep is None else Path(keep), tell)
     given = {
-        "curves": curves, "reading": reading, "priors": priors, "baseline": baseline,
-        "sweeps": sweeps, "keep": keep, "store": store,
+        "curves": curves, "reading": reading, "held_out": tuple(held_out) or None,
+        "priors": priors, "baseline": baseline, "sweeps": sweeps, "keep": keep, "store": store,
     }  # fmt: skip
     _refuse(given, "digitised curves")
     arms = arms_of(source, at_risk, events)
@@ -481,13 +494,26 @@ def _of_study(
     return ReconstructedStudy(result_of(study, found, found[0].spec.settings))
 
 
+def _of(study: Study, how: _Printed, endpoint: str) -> tuple[str, ...]:
+    """Claims held out that are of an endpoint; all where the study has no such rows."""
+    if how.endpoint:
+        return how.held_out
+    outcome = dict(zip(study.ledger["claim_id"], study.ledger["estimand"], strict=True))
+    return tuple(
+        claim for claim in how.held_out
+        if claim not in outcome or parse(str(outcome[claim])).outcome == endpoint
+    )  # fmt: skip
+
+
 def _specifications(study: Study, how: _Printed) -> list[Specification]:
     """What is to be sampled; everything that is wrong is said before the first draw."""
     chosen = {"seed": how.seed} | ({"sweeps": how.sweeps} if how.sweeps else {})
     settings = settings_of(study, **chosen)
     priors = kept.priors_of(how.priors)
     names = [how.endpoint] if how.endpoint else endpoints(study)
-    items = [read_summary(study, name, how.reading, how.curves) for name in names]
+    items = [
+        read_summary(study, name, how.reading, how.curves, _of(study, how, name)) for name in names
+    ]
     if not items:
         raise BadInput(Fault("no printed survival to reconstruct patients from", value=study.id))
     return [Specification(item, settings, priors, how.baseline) for item in items]

@@ -267,13 +267,14 @@ def from_json(said: Mapping[str, Any]) -> Specification:
     item["facts"] = tuple(
         CountFact(**{**fact, "cells": np.array(fact["cells"], np.int64)}) for fact in item["facts"]
     )
-    item["statistics"] = tuple(
-        Statistic(
-            **{**one, "levels": tuple(one["levels"]),
-               "targets": tuple(Target(**target) for target in one["targets"])}
-        )
-        for one in item["statistics"]
-    )  # fmt: skip
+    for name in ("statistics", "held_out"):
+        item[name] = tuple(
+            Statistic(
+                **{**one, "levels": tuple(one["levels"]), "adjusted": tuple(one["adjusted"]),
+                   "targets": tuple(Target(**target) for target in one["targets"])}
+            )
+            for one in item[name]
+        )  # fmt: skip
     item["model_factors"] = tuple(item["model_factors"])
     item["left_out"] = tuple((claim, why) for claim, why in item["left_out"])
     item["table_moves"] = None if moves is None else np.array(moves, np.int64)

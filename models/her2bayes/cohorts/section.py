@@ -341,6 +341,7 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
             "Probabilities of survival in percent; ratios and restricted means as they are.",
         ),
         *([_other_priors(endpoint)] if len(endpoint.prior_sensitivity) else []),
+        *_predicted(endpoint),
         Table(
             f"Printed numbers of {_name(endpoint)} in the cohorts",
             checked.rename(columns={"met": "met, % of cohorts"}),
@@ -350,6 +351,32 @@ def _tables(result: Result, endpoint: Endpoint) -> list[Table]:
             else "Smallest and largest value over the cohorts. Some counts are NOT met.",
         ),
     ]
+
+
+def _predicted(endpoint: Endpoint) -> Iterator[Table]:
+    """What the cohorts say of printed numbers that they were not made to meet."""
+    table = endpoint.ensemble.predicted
+    if table.empty:
+        return
+    rows = [
+        {
+            "Printed number": row["statistic"],
+            "Method": row["method"],
+            "Published": row["printed"],
+            "Cohorts (95 % of them)": interval(row["median"], row["lower"], row["upper"]),
+            "Print alike, %": number(100 * row["agree"], 0),
+            "P": number(row["p_value"], 2),
+        }
+        for row in table.to_dict("records")
+    ]
+    yield Table(
+        f"Printed numbers of {_name(endpoint)} that were not used",
+        pd.DataFrame(rows),
+        "Held out, and predicted by every cohort. P is two-sided: how rarely a cohort is as far "
+        "from the middle as the printed number; a small one says that the paper, or the reference "
+        "model, is not as assumed. A model of several factors is adjusted here for the factors by "
+        "which the cohorts' patients differ; the paper's may have held others.",
+    )
 
 
 def _other_priors(endpoint: Endpoint) -> Table:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -107,7 +107,8 @@ class Target:
 class Statistic:
     """One analysis and the printed numbers it must give; the first level is the reference.
 
-    Numbers at times stand in the order of their times.
+    Numbers at times stand in the order of their times. A model that the chain does not fit may be
+    ``adjusted`` for other factors.
     """
 
     estimand: str
@@ -116,11 +117,13 @@ class Statistic:
     factor: str
     levels: tuple[str, ...]
     targets: tuple[Target, ...]
+    adjusted: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
         """Name of the estimator."""
-        return KIND_NAMES[self.kind]
+        others = f", adjusted for {', '.join(self.adjusted)}" if self.adjusted else ""
+        return f"{KIND_NAMES[self.kind]}{others}"
 
     def groups(self, cells: Cells) -> np.ndarray:
         """Group of each cell, -1 = not in the analysis."""
@@ -147,7 +150,10 @@ class CountFact:
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything printed about one endpoint of one study, under named readings."""
+    """Everything printed about one endpoint of one study, under named readings.
+
+    What is ``held_out`` is no constraint: cohorts are asked about it.
+    """
 
     study: str
     endpoint: str
@@ -160,6 +166,7 @@ class Summary:
     readings: Mapping[str, str]
     left_out: tuple[tuple[str, str], ...] = ()  # claim and why
     table_moves: np.ndarray | None = None
+    held_out: tuple[Statistic, ...] = ()
 
     @property
     def compared(self) -> str:
@@ -168,14 +175,30 @@ class Summary:
 
     def without(self, names: set[str]) -> Summary:
         """The same without some constraints, by claim id (or estimand for directions)."""
-        from dataclasses import replace
-
-        kept = [
-            replace(s, targets=tuple(t for t in s.targets if t.claim_id not in names))
-            for s in self.statistics
-        ]
         return replace(
             self,
             facts=tuple(f for f in self.facts if f.claim_id not in names),
-            statistics=tuple(s for s in kept if s.targets),
+            statistics=_with_targets(self.statistics, lambda claim: claim not in names),
         )
+
+    def holding_out(self, names: set[str]) -> Summary:
+        """The same without some constraints, which cohorts are then asked about.
+
+        A statistic that loses a number keeps the others; a window by the side of the number itself,
+        such as who fared better, goes with it.
+        """
+        held = _with_targets(self.statistics, lambda claim: claim in names)
+        left = tuple((name, "held out, to be predicted") for name in sorted(names))
+        return replace(
+            self.without(names), held_out=(*self.held_out, *held), left_out=(*self.left_out, *left)
+        )
+
+
+def _with_targets(
+    statistics: tuple[Statistic, ...], wanted: Callable[[str], bool]
+) -> tuple[Statistic, ...]:
+    """Statistics with some of their targets, those that keep any."""
+    kept = (
+        replace(s, targets=tuple(t for t in s.targets if wanted(t.claim_id))) for s in statistics
+    )
+    return tuple(s for s in kept if s.targets)
