@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import her2bayes as hb
+from her2bayes.classical.hazard_regression import cox
 from her2bayes.classical.survival import survival_at
 from her2bayes.cohorts import diagnostics
 from her2bayes.cohorts.chain import problem as model
@@ -19,6 +21,7 @@ from her2bayes.cohorts.chain.replica import hazards, prior_theta
 from her2bayes.cohorts.chain.summary import Cells, Statistic, Summary, Target
 from her2bayes.cohorts.constraints import read_summary
 from her2bayes.cohorts.curve import clean_curve, corridor, telling_times
+from her2bayes.cohorts.ensemble import predict_numbers
 from her2bayes.cohorts.printed_curves import LEAST, POINTS, READ, curves_of
 from her2bayes.cohorts.validation_exercise import PIXELS, drawn, printed, sampler
 from her2bayes.errors import BadInput
@@ -354,3 +357,62 @@ def test_exercises_can_show_a_figure(rng: np.random.Generator) -> None:
         (known[0] / 10, known[1]), np.array([t.at for t in shown.targets])
     )
     assert all(t.low <= s <= t.high for t, s in zip(shown.targets, true, strict=True))
+
+
+def test_numbers_that_are_not_used_are_predicted(tmp_path: Path) -> None:
+    """Models of several factors, and claims held out, from cohorts by Cox of other code."""
+    study = hb.load_study("ni2025")
+    item = read_summary(study, "rwpfs")
+    several = {s.targets[0].claim_id: s for s in item.held_out}
+    assert several["ni.mv.hr.bm"].adjusted == ("ihc", "prior_trop2")
+    assert several["ni.mv.sig.uni_ihc"].adjusted == ()
+    assert "ni.mv.sig.uni_pdl1" not in several  # of no factor of the cohorts
+    without = read_summary(study, "rwpfs", held_out=["ni.eff.hr.pfs.bm"])
+    used = {t.claim_id for s in without.statistics for t in s.targets}
+    assert "ni.eff.hr.pfs.bm" not in used
+    assert without.held_out[-1].targets[0].text == "2.57"
+    assert ("ni.eff.hr.pfs.bm", "held out, to be predicted") in without.left_out
+    with pytest.raises(BadInput, match="that is used") as caught:
+        read_summary(study, "rwpfs", held_out=["ni.eff.hr.pfs.bmm"])
+    assert "ni.eff.hr.pfs.bm'" in str(caught.value)
+
+
+def test_predictions_are_cox_regressions_of_the_cohorts(rng: np.random.Generator) -> None:
+    cells = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
+    months, event = cohort(rng, 300)
+    frame = pd.DataFrame({
+        "her2": rng.choice(["low", "positive"], 300),
+        "hr_status": rng.choice(["positive", "negative"], 300), "time": months, "event": event,
+    })  # fmt: skip
+    table = cox(
+        frame.assign(entry=0.0, patients=1, **{n: pd.Categorical(frame[n]) for n in cells.factors}),
+        {"her2": "low", "hr_status": "negative"},
+    ).table
+    row = table[table["factor"] == "her2"].iloc[0]
+    log = np.log(row["hazard_ratio"])
+    ratio = Target("mv", "hazard ratio", "x", 0, log - 0.01, log + 0.01, "exp")
+    significant = Target("mv", "P", "significant", 3, stats.chi2.isf(0.05, 1), np.inf, "p1")
+    one = Statistic("hr", kernel.COX, {}, "her2", ("low", "positive"), (ratio, significant),
+                    ("hr_status",))  # fmt: skip
+    item = Summary("toy", "os", 300, cells, (), (), 60.0, ("her2",), {}, held_out=(one,))
+    found = predict_numbers(item, [frame, frame]).set_index("printed")
+    assert found.loc["x", "median"] == pytest.approx(row["hazard_ratio"])
+    assert (found.loc["x", "agree"], found.loc["x", "p_value"]) == (1.0, 1.0)
+    assert found.loc["significant", "median"] == pytest.approx(row["p_value"])
+    assert found.loc["significant", "p_value"] == float(row["p_value"] < 0.05)
+    far = replace(one, targets=(replace(ratio, low=log + 1, high=log + 1.1),))
+    missed = predict_numbers(replace(item, held_out=(far,)), [frame, frame])
+    assert missed["p_value"].tolist() == [0.0]
+    assert predict_numbers(replace(item, held_out=()), [frame]).empty
+
+
+@pytest.mark.slow
+def test_what_readme_says_of_a_number_that_was_not_used() -> None:
+    table = hb.reconstruct(hb.load_study("ni2025"), endpoint="rwpfs").predicted()
+    mine = table[(table["claim_id"] == "ni.mv.hr.bm") & (table["printed"] == "2.46")]
+    (row,) = mine.to_dict("records")
+    text = " ".join((Path(__file__).parents[2] / "README.md").read_text("utf-8").split())
+    said = (
+        f"printed as 2.46, at {row['median']:.2f} ({row['lower']:.2f} to {row['upper']:.2f} in 95 %"
+    )
+    assert said in text

@@ -31,7 +31,9 @@ def test_density_of_effects_is_that_of_quadrature(times: float) -> None:
 
 def made(theta: np.ndarray, block: list[int]) -> Draws:
     """Draws of a model with one interval: log hazard, log sigma, effects, log scales, ..."""
-    model = SimpleNamespace(start=np.zeros(1), block=np.array(block), scale_sd=np.array([0.5]))
+    model = SimpleNamespace(
+        baseline=np.zeros((1, 0)), block=np.array(block), scale_sd=np.array([0.5])
+    )
     posed = SimpleNamespace(model=model, columns=tuple("a" for _ in block))
     chains = [SimpleNamespace(theta=t, months=t) for t in theta]
     return Draws(posed, chains, 1)  # type: ignore[arg-type]

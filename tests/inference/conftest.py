@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from her2bayes.bayes.crossing import number
-from her2bayes.bayes.levels import padded
+from her2bayes.bayes.levels import number, padded
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.inference.fit import Fit, fit
 from her2bayes.inference.sampling import Sampling

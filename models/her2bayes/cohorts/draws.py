@@ -24,7 +24,6 @@ from scipy.special import logsumexp
 
 from her2bayes.cohorts.chain import kernel
 from her2bayes.cohorts.chain.problem import TENTHS, Problem
-from her2bayes.cohorts.chain.reference_model import sizes
 from her2bayes.cohorts.chain.replica import cohort, log_rates, prior_theta
 from her2bayes.cohorts.chain.tempering import Chain, members
 from her2bayes.errors import BadInput, Fault, raise_if
@@ -186,7 +185,7 @@ class Draws:
         that the effects, which the printed numbers bound, do not have.
         """
         model = self.posed.model
-        first = sizes(model)[0] + 1
+        first = model.baseline.shape[1] + 2  # after level, terms and log sigma
         columns = np.flatnonzero(np.array(self.posed.columns) == factor)
         theta = np.stack([c.theta[part] for c, part in zip(self.chains, self.kept, strict=True)])
         square = np.square(theta[..., first + columns]).sum(axis=-1)

@@ -236,8 +236,8 @@ def _statistics(
                                 (kernel.CENSORED, "censored", arm.censored)):  # fmt: skip
         if numbers is not None and later.size:
             yield _statistic(kind, endpoint, given, [
-                _target(name, what, k, float(arm.risk_time[row]), str(int(numbers[row])),
-                        numbers[row] - HALF, numbers[row] + HALF, "patients")
+                _target(name, what, "patients", k, float(arm.risk_time[row]),
+                        (numbers[row] - HALF, numbers[row] + HALF))
                 for k, row in enumerate(later)
             ])  # fmt: skip
 
@@ -247,18 +247,22 @@ def _points(name: str, arm: DigitisedArm) -> list[Target]:
     times = telling_times(curve, POINTS)
     reach = max(READ * curve.sigma, LEAST)
     low, high = corridor(curve, times, 1 / TENTHS)
+    ends = np.maximum(low - reach, 0.0), np.minimum(high + reach, 1.0)
     return [
-        _target(name, "survival", k, float(t), f"{50 * (below + above):.1f} %",
-                max(below - reach, 0.0), min(above + reach, 1.0), "share")
-        for k, (t, below, above) in enumerate(zip(times, low, high, strict=True))
-    ]  # fmt: skip
+        _target(name, "survival", "share", k, float(t), window)
+        for k, (t, *window) in enumerate(zip(times, *ends, strict=True))
+    ]
 
 
 def _target(
-    name: str, what: str, place: int, at: float, text: str, low: float, high: float, scale: str
+    name: str, what: str, scale: str, place: int, at: float, window: Sequence[float]
 ) -> Target:
+    """One number of a figure at a time, called by its middle."""
+    low, high = map(float, window)
+    middle = (low + high) / 2
+    text = f"{middle:.0f}" if scale == "patients" else f"{100 * middle:.1f} %"
     claim, words = f"{CURVE}{name} {what} @ {at:g}", f"{what} at {at:g} months"
-    return Target(claim, words, text, place, float(low), float(high), scale, float(at))
+    return Target(claim, words, text, place, low, high, scale, at)
 
 
 def _statistic(

@@ -88,13 +88,25 @@ def _name(endpoint: Endpoint) -> str:
 
 
 def _paragraphs(result: Result) -> Iterator[str]:
+    read = any(
+        target.claim_id.startswith(CURVE)
+        for endpoint in result.endpoints
+        for statistic in endpoint.ensemble.summary.statistics
+        for target in statistic.targets
+    )
+    figures_ = (
+        "The Kaplan–Meier figure that the paper prints was digitised: its points, with their "
+        "reading error, and its numbers at risk are met like the rest."
+        if read
+        else "Kaplan–Meier figures that the paper prints are not part of the text at hand."
+    )
     yield (
         "This section uses the text and tables of the paper: counts, tests, hazard ratios and "
-        "follow-up. Patient-level data are not published, and Kaplan–Meier figures that the paper "
-        "prints are not part of the text at hand. Shown is the distribution of the patients under "
-        "one reference model: cohorts and the parameters of a piecewise-exponential model are "
-        "sampled jointly, given that every printed number is met. What the numbers leave open "
-        "depends on that model and its priors; another model gives another distribution. No "
+        f"follow-up. Patient-level data are not published. {figures_} Shown is the distribution "
+        "of the patients under one reference model: cohorts and the parameters of a "
+        "piecewise-exponential model are sampled jointly, given that every printed number is met. "
+        "What the numbers leave open depends on that model and its priors; another model gives "
+        "another distribution. No "
         "cohort is the paper's data."
     )
     yield (

@@ -34,8 +34,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from her2bayes.bayes.crossing import multinomial, number
-from her2bayes.bayes.levels import design
+from her2bayes.bayes.levels import design, multinomial, number
 from her2bayes.bayes.prior import Prior, complete, prior
 
 if TYPE_CHECKING:

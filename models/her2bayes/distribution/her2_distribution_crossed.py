@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from her2bayes.bayes.crossing import multinomial, number
+from her2bayes.bayes.levels import multinomial, number
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.distribution.cells import KINDS, design
 

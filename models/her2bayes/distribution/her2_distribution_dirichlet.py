@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from her2bayes.bayes.crossing import multinomial, number
-from her2bayes.bayes.levels import is_padding, parent_rows, parents
+from her2bayes.bayes.levels import is_padding, multinomial, number, parent_rows, parents
 from her2bayes.bayes.prior import Prior, complete, prior
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from her2bayes.bayes.crossing import ordered_shares
+from her2bayes.bayes.levels import ordered_shares
 from her2bayes.bayes.prior import Prior, complete, prior
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from her2bayes.bayes.crossing import number
+from her2bayes.bayes.levels import number
 from her2bayes.bayes.prior import Prior, prior
 from her2bayes.survival.parts import (
     contrast,

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from her2bayes.bayes.crossing import number
+from her2bayes.bayes.levels import number
 from her2bayes.bayes.prior import Prior, complete, prior
 
 if TYPE_CHECKING:

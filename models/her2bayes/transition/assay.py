@@ -200,7 +200,7 @@ def read_twice(first: Any, second: Any, correlation: Any, name: str) -> Any:
     import pymc as pm
     import pymc.dims as pmd
 
-    from her2bayes.bayes.crossing import number
+    from her2bayes.bayes.levels import number
 
     apart = first * second
     if correlation is None:
@@ -224,7 +224,7 @@ def observe_agreement(data: xr.Dataset, same: Any) -> None:
     """
     import pymc.dims as pmd
 
-    from her2bayes.bayes.crossing import multinomial
+    from her2bayes.bayes.levels import multinomial
 
     a = pmd.Data("agreement_concentration", xr.DataArray(np.ones(data.sizes["her2"]), dims="her2"))
     share = pmd.Dirichlet(

@@ -261,7 +261,7 @@ def logistic_rows(design: xr.Dataset, her2: list[str], priors: Mapping[str, Prio
     """Transition probabilities (stratum, her2_primary, her2) in the model at hand."""
     import pymc.dims as pmd
 
-    from her2bayes.bayes.crossing import number as data_number
+    from her2bayes.bayes.levels import number as data_number
 
     mu = data_number("log_odds_mu", log_odds_mean(priors, len(her2)))
     sigma = data_number("log_odds_sigma", priors["log_odds"]["sigma"])
@@ -309,7 +309,7 @@ def observe_pairs(readings: xr.Dataset, strata: Any, flow: Any) -> None:
     """
     import pymc.dims as pmd
 
-    from her2bayes.bayes.crossing import multinomial
+    from her2bayes.bayes.levels import multinomial
 
     bare = readings.drop_vars("pairs").reindex(stratum=list(strata), fill_value=0)
     bare = bare.drop_vars(list(bare.coords))
