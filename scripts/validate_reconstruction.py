@@ -28,6 +28,9 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 20230221,
     workers: Annotated[int, typer.Option(min=1, help="Local processes of one core each.")] = 2,
     scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler.")] = "",
+    curves: Annotated[
+        bool, typer.Option(help="Instead: curves of real patients, drawn and read, and the truth.")
+    ] = False,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path(
         "reports/out/validate_reconstruction"
     ),
@@ -42,6 +45,14 @@ def main(
     from her2bayes.files import publish
     from her2bayes.inference.sampling import cluster
 
+    if curves:
+        if realdata is None:
+            remedy = "name it with HER2_REALDATA or --realdata"
+            raise BadInput(Fault("the folder of the real curves is not known", remedy=remedy))
+        text = validation.curves_text(validation.of_curves(realdata / "km_truth", seed=seed))
+        publish(out_folder, {"curves.md": text})
+        out.print(plain(text), soft_wrap=True)
+        return None
     if exercises + real == 0:
         raise BadInput(Fault("nothing to do", remedy="give --exercises or --real a number"))
     if real and realdata is None:

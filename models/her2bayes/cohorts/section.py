@@ -386,8 +386,9 @@ def _predicted(endpoint: Endpoint) -> Iterator[Table]:
         pd.DataFrame(rows),
         "Held out, and predicted by every cohort. P is two-sided: how rarely a cohort is as far "
         "from the middle as the printed number; a small one says that the paper, or the reference "
-        "model, is not as assumed. A model of several factors is adjusted here for the factors by "
-        "which the cohorts' patients differ; the paper's may have held others.",
+        "model, is not as assumed; of words on significance it is the share of cohorts that agree. "
+        "A model of several factors is adjusted here for the factors by which the cohorts' patients "
+        "differ; the paper's may have held others.",
     )
 
 

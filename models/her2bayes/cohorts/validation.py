@@ -19,6 +19,8 @@ import pandas as pd
 from her2bayes.calibration.run import LEVEL, band, band_p_value, finish
 from her2bayes.classical.proportions import interval
 from her2bayes.cohorts.chain.replica import Settings
+from her2bayes.cohorts.diagnostics import Patients, survival_at
+from her2bayes.cohorts.ensemble import Ensemble, log_hazard_ratio, median_time, reconstruct_arms
 from her2bayes.cohorts.validation_exercise import (
     ENOUGH,
     MEMBERS,
@@ -31,6 +33,7 @@ from her2bayes.cohorts.validation_exercise import (
     sampler,
 )
 from her2bayes.cohorts.validation_exercise import LEVEL as INTERVAL
+from her2bayes.evidence.patients.digitised import read_curve
 from her2bayes.inference.meaning import meaning
 from her2bayes.page.section import Figure
 from her2bayes.page.section_view import standalone
@@ -39,6 +42,7 @@ PRIOR = "prior"
 WANTED = 0.80  # of real exercises, by 90 % intervals
 WIDER = 1.1  # how much wider intervals from counts must at least be, in the median quantity
 JUDGED = ("prior", "real")
+AT_LEAST = 10  # patients at risk where curves are compared
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,101 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return None if np.isnan(value) else round(value, 4)
     return value
+
+
+def of_curves(
+    folder: Path,
+    read_as: Sequence[str] = ("exact", "pixel"),
+    studies: Sequence[str] = ("gbsg_rfs_hormon", "rotterdam_os_grade"),
+    members: int = 20,
+    seed: int = 20230221,
+) -> pd.DataFrame:
+    """Curves of real patients, drawn and read, back to patients: one row an arm and reading.
+
+    ``folder`` holds the patients, the points read (exactly, and as pixels), numbers at risk and
+    what another program makes of the same points. Errors are of the mean curve of the members, in
+    survival; ``held`` is the share of monthly times, while ten are at risk, at which 95 % of the
+    members hold the true curve; hazard ratios are against the first arm of a study.
+    """
+    risk, other = (
+        pd.read_csv(folder / f"{name}.csv") for name in ("n_at_risk", "ipdfromkm_benchmark")
+    )
+    rows = []
+    for version in read_as:
+        for study in studies:
+            table = risk[risk["study"] == study]
+            truth = pd.read_csv(folder / f"{study}_true_ipd.csv")
+            arms = list(dict.fromkeys(table["arm"]))
+            files = {arm: folder / f"{study}__{arm}_coords_{version}.csv" for arm in arms}
+            deaths = truth.groupby("arm")["event"].sum().to_dict()
+            read = read_curve(files, table[["arm", "time", "n_at_risk"]],
+                              events={arm: int(deaths[arm]) for arm in arms})  # fmt: skip
+            made = reconstruct_arms(read, members, seed)
+            known = {arm: _patients(truth[truth["arm"] == arm]) for arm in arms}
+            for arm in arms:
+                mine = (other["ver"] == version) & (other["study"] == study) & (other["arm"] == arm)
+                (theirs,) = other[mine].to_dict("records")
+                ratio = _ratios(made, known, arms[0], arm) if arm != arms[0] else {}
+                rows.append({
+                    "study": study, "arm": arm, "read": version, "patients": known[arm][0].size,
+                    **_against(made.members[arm], known[arm]),
+                    "other_largest": float(theirs["maxdS"]),
+                    "other_median_error": abs(float(theirs["med"] - theirs["med_true"])), **ratio,
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _patients(rows: pd.DataFrame) -> Patients:
+    return rows["time"].to_numpy(float), rows["event"].to_numpy(bool)
+
+
+def _against(members: Sequence[Patients], known: Patients) -> dict[str, float]:
+    """Distance of the members from the patients that are known."""
+    late = np.sort(known[0])[-AT_LEAST]
+    grid = np.arange(1.0, late, 1.0)
+    curves = np.array([survival_at(one, grid) for one in members])
+    true = survival_at(known, grid)
+    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
+    gap = curves.mean(axis=0) - true
+    medians = np.array([median_time(one) for one in members])
+    return {
+        "rmse": float(np.sqrt(np.mean(gap**2))), "largest": float(np.abs(gap).max()),
+        "held": float(((low - 1e-9 <= true) & (true <= high + 1e-9)).mean()),
+        "median_error": float(abs(np.median(medians) - median_time(known))),
+    }  # fmt: skip
+
+
+def _ratios(
+    made: Ensemble, known: Mapping[str, Patients], first: str, arm: str
+) -> dict[str, float]:
+    """Cox's hazard ratio of the patients, and of the members with their joint interval."""
+    true = float(np.exp(log_hazard_ratio(known[first], known[arm])[0]))
+    (row,) = made.hazard_ratios.query("arm == @arm").to_dict("records")
+    return {"hazard_ratio_true": true, "hazard_ratio": float(row["hazard_ratio"]),
+            "hazard_ratio_lower": float(row["ensemble_lower"]),
+            "hazard_ratio_upper": float(row["ensemble_upper"])}  # fmt: skip
+
+
+def curves_text(table: pd.DataFrame) -> str:
+    """The table of ``of_curves`` in Markdown, for a paper's supplement."""
+    head = ("study, arm", "read as", "patients", "RMSE", "largest error of S", "of IPDfromKM",
+            "times held by 95 %", "error of the median, months", "of IPDfromKM",
+            "hazard ratio (95 % of members)", "true")  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for row in table.to_dict("records"):
+        ratio, true = "", ""
+        if not np.isnan(row["hazard_ratio"]):
+            ratio = (f"{row['hazard_ratio']:.3f} ({row['hazard_ratio_lower']:.3f} to "
+                     f"{row['hazard_ratio_upper']:.3f})")  # fmt: skip
+            true = f"{row['hazard_ratio_true']:.3f}"
+        cells = (
+            f"{row['study']}, {row['arm']}", row["read"], f"{row['patients']}",
+            f"{row['rmse']:.4f}", f"{row['largest']:.4f}", f"{row['other_largest']:.4f}",
+            f"{100 * row['held']:.0f} %", f"{row['median_error']:.2f}",
+            f"{row['other_median_error']:.2f}", ratio, true,
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 COLUMNS = 3
