@@ -17,7 +17,8 @@ from her2bayes.evidence.simulate import HER2
 from her2bayes.inference.fit import refit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.joint.calibration import RECOVERED, patients_of
-from her2bayes.joint.fitted import JointFit, read_agreement
+from her2bayes.joint.counts import read_agreement
+from her2bayes.joint.fitted import JointFit
 from her2bayes.joint.sensitivity import quantities, specification
 from her2bayes.sensitivity.target import BASE, one_at_a_time
 
