@@ -139,9 +139,9 @@ def fit_joint(
 
     Or ``data`` are cohorts behind a paper (``reconstruct(study)``), and ``time`` is its endpoint:
     the model is fitted to each of them, with the chains of a quick run, and answers with the draws
-    of all. That is multiple imputation by an uncongenial model: who made the cohorts knew nothing
-    of misreading. ``determined()`` of the fit says how much of each variance is due to not knowing
-    the patients.
+    of all. That is multiple imputation by an uncongenial model: the one that made the cohorts
+    knows nothing of misreading. ``determined()`` of the fit is the share of each variance that
+    comes from not knowing the patients.
 
     Who and when
         ``time``, ``event``, ``entry``, ``cause`` as in ``fit_survival``; ``her2`` names the columns
@@ -680,7 +680,7 @@ class JointCohorts(_OfTrueClasses):
 
     ``members`` are fits of the joint model to one cohort each, ``chains`` the verdict of the chains
     that made the cohorts. Draws are those of all members: multiple imputation by an uncongenial
-    model, for who made the cohorts knew nothing of misreading.
+    model, as the one that made the cohorts knows nothing of misreading.
     """
 
     study: str
