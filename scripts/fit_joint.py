@@ -30,7 +30,7 @@ def main(
         Path | None, typer.Option(help="File with the patients, or folder of a study.")
     ] = None,
     study: Annotated[str, typer.Option(help="Paper whose cohorts are reconstructed.")] = "",
-    ensemble: Annotated[int, typer.Option(min=5, help="Reconstructed cohorts.")] = 20,
+    ensemble: Annotated[int, typer.Option(min=4, help="Reconstructed cohorts.")] = 20,
     event: Annotated[str, typer.Option(help="Column of the event, 0 or 1.")] = "",
     map_: Annotated[str, typer.Option("--map", help="Column map of a study folder.")] = "",
     primary: Annotated[str, typer.Option(help="Column of readings of the primary.")] = "",

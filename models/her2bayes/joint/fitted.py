@@ -31,7 +31,7 @@ from her2bayes.estimand import Contrast, Estimand, parse
 from her2bayes.evidence.patients.cohort import ENDS
 from her2bayes.evidence.patients.patients import Patients, Wanted, read_patients
 from her2bayes.evidence.patients.survival_cells import horizon
-from her2bayes.inference.convergence import Diagnostics, failed, verdict
+from her2bayes.inference.convergence import Diagnostics, failed, of_several, verdict
 from her2bayes.inference.estimates import Event, contraction, estimate, estimates_table
 from her2bayes.inference.fit import Fit, Specification
 from her2bayes.inference.progress import told
@@ -227,10 +227,10 @@ class _Plan:
         """The model of these counts; restricted means are taken to ``until`` where it is given."""
         since = float(counted.data["cells"]["interval_start"][0])
         marks = landmark_times(self.times, since, counted.followed.last_time)
-        return _fitted(counted, used, self.sampling, self.store, marks, say, until)
+        return _fitted(counted, used, self.sampling, self.store, marks, say, until=until)
 
 
-FEWEST = 5
+FEWEST = 4
 """Cohorts from which a variance between them is told."""
 
 
@@ -287,7 +287,7 @@ def _frames(
 
 def _fitted(
     counted: Counted, used: Mapping[str, Prior], settings: Sampling, store: Store | None,
-    times: tuple[float, ...], say: Say = lambda _: None, until: float = 0.0,
+    times: tuple[float, ...], say: Say = lambda _: None, *, until: float = 0.0,
 ) -> JointFit:  # fmt: skip
     say(f"fitting {counted.patients} patients, {counted.followed.events} events")
     fitted = Specification(build, counted.data, used).fit(settings, store)
@@ -763,17 +763,17 @@ class JointCohorts(_OfTrueClasses):
         return _Source(first.model, self.fit_id, first.diagnostics)
 
     def _verdict(self, draws: Sequence[xr.DataArray]) -> str:
-        """The worst verdict of one quantity in any cohort, and of the chains of cohorts."""
+        """Chains of each cohort have mixed, all draws are enough, and cohorts' own chains agree."""
         if failed(self.chains):
             return self.chains
         runs = (member.fit.diagnostics for member in self.members)
-        return worst(str(verdict(one, run)) for one, run in zip(draws, runs, strict=True))
+        return str(of_several([verdict(*one) for one in zip(draws, runs, strict=True)]))
 
     def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
         """One row an estimand: posterior and prior median with 95 % CrI, over all cohorts.
 
-        The note says how much of the variance is due to not knowing the patients. Verdicts are the
-        worst of any cohort.
+        The note says how much of the variance is due to not knowing the patients. Chains must have
+        mixed in every cohort; draws of all together must be enough.
         """
         return self._of(estimands)[0].copy()
 
@@ -817,6 +817,13 @@ class JointCohorts(_OfTrueClasses):
     def section(self) -> Section:
         """This analysis as a section of a report."""
         return page.over_cohorts(self)
+
+    def part(self, *, suppress_below: int = 0) -> Part:
+        """This analysis as a part of a report; no cohort is of real patients."""
+        plain = super().part(suppress_below=suppress_below)
+        about = {**plain.about, "design": f"cohorts reconstructed from {self.study}"}
+        return replace(plain, about=about, cohort=page.cohorts_section(self),
+                       evidence_kind="implied")  # fmt: skip
 
     def told(self) -> Iterator[str]:
         """The answer in lines for a terminal."""

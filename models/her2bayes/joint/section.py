@@ -14,7 +14,6 @@ from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.survival_cells import at_risk
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.predictive import leave_one_out
-from her2bayes.page import style
 from her2bayes.page.fit_card import HERE, Judged, fit_card
 from her2bayes.page.numbers import count, interval, number, probability
 from her2bayes.page.section import Figure, Section, Table
@@ -95,6 +94,10 @@ class OverCohorts(OfTrueClasses, Protocol):
     @property
     def members(self) -> Sequence[Fitted]:
         """The fit of each cohort."""
+
+    @property
+    def chains(self) -> str:
+        """Verdict of the chains that made the cohorts."""
 
     def determined(self) -> pd.DataFrame:
         """Share of each variance that is due to not knowing the patients."""
@@ -477,9 +480,6 @@ def _given_readings(of: OfTrueClasses) -> pd.DataFrame:
 def over_cohorts(of: OverCohorts) -> Section:
     """Report the joint model over cohorts reconstructed from a paper."""
     first, end = of.members[0], of.counted.followed.endpoint
-    drawn = style.svg(draw_over_cohorts(of))
-    known = of.determined().set_index("estimand")
-    rows = known.loc[["read_discordance[]", "true_discordance[her2]", *map(str, _ratios(of))]]
     card = fit_card(
         Fit(first.tree, first.fit.provenance),
         f"Joint model, cohort 1 of {len(of.members)}",
@@ -492,7 +492,8 @@ def over_cohorts(of: OverCohorts) -> Section:
         paragraphs=(*_of_imputation(of), *_paragraphs(of)),
         figures=(
             Figure(
-                "joint-survival", f"{endpoint_name(end)} by true class", drawn,
+                "joint-survival", f"{endpoint_name(end)} by true class",
+                curves.survival(_over_curves(of), _ticks(first), end, OVER_COHORTS),
                 f"{len(of.members)} reconstructed cohorts of {of.study}, not its data. Survival of "
                 "the patients in each true class at recurrence, median and 95 % CrI over all "
                 "cohorts; Kaplan–Meier curves and numbers at risk are those of one cohort.",
@@ -500,23 +501,32 @@ def over_cohorts(of: OverCohorts) -> Section:
         ),
         tables=(
             Table(
-                "True class and class as read", _main_rows(of),
-                "Posterior over all cohorts, and prior: median with 95 % CrI. The note says how "
-                "much of the posterior variance is due to not knowing the patients.",
+                "True class and class as read", _with_shares(_main_rows(of), of.determined()),
+                "Posterior over all cohorts, and prior: median with 95 % CrI. Last column: percent "
+                "of the posterior variance that is due to not knowing the patients, with its "
+                "Monte-Carlo standard error; ratios on the log scale.",
             ),
             Table(
                 "True class given both readings", _given_readings(of),
                 "Probability of each true class at recurrence, and that the true class changed, in "
                 "percent with 95 % CrI.",
             ),
-            Table(
-                "Reconstruction uncertainty", _shares_shown(rows),
-                "Share of the posterior variance between cohorts, in percent, with its Monte-Carlo "
-                "standard error (jackknife over cohorts). Ratios on the log scale.",
-            ),
         ),
         fits=(card,),
         main=("joint-survival", "True class and class as read"),
+    )  # fmt: skip
+
+
+def cohorts_section(of: OverCohorts) -> Section:
+    """The cohorts before anything is said of them."""
+    first = of.counted
+    return Section(
+        "cohort", "Cohorts",
+        (
+            f"{len(of.members)} cohorts of {count(first.patients, 'patient')} with "
+            f"{count(first.followed.events, 'event')}, each with the printed numbers of "
+            f"{of.study}; none is its data. Of their own, {of.chains}.",
+        ),
     )  # fmt: skip
 
 
@@ -536,26 +546,38 @@ def _of_imputation(of: OverCohorts) -> Iterator[str]:
     )
 
 
-def _shares_shown(rows: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "Estimand": rows.index,
-            "Share, %": [number(100 * x, 0) for x in rows["share"]],
-            "Monte-Carlo SE": [number(100 * x, 0) for x in rows["error"]],
-        }
-    )
+def _with_shares(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """The share of each variance in place of the notes, which say it at length."""
+    known = {
+        row["estimand"]: f"{100 * row['share']:.0f} (SE {100 * row['error']:.0f})"
+        for row in shares.to_dict("records") if np.isfinite(row["share"])
+    }  # fmt: skip
+    said = [known.get(name, "") for name in table["Estimand"]]
+    return table.drop(columns="Note").assign(**{"Not knowing the patients, %": said})
 
 
+OVER_COHORTS = (
+    "true class, 95 % CrI over cohorts",
+    "Kaplan–Meier as read in one cohort",
+    "extrapolated",
+)
 STEPS = 49
 """Points at which survival over cohorts is drawn."""
 
 
 def draw_over_cohorts(of: OverCohorts) -> Drawing:
     """Survival by true class over all cohorts with 95 % bands, over Kaplan–Meier of one cohort."""
-    first = of.members[0]
-    end, grid = of.counted.followed.endpoint, np.linspace(0.0, of.counted.followed.last_time, STEPS)
+    said = OVER_COHORTS
+    head = f"Band: {said[0]}; step: {said[1]}; dotted: {said[2]}"
+    end = of.counted.followed.endpoint
+    return curves.draw_survival(_over_curves(of), _ticks(of.members[0]), end, head)
+
+
+def _over_curves(of: OverCohorts) -> list[Curve]:
+    first, last = of.members[0], of.counted.followed
+    grid = np.linspace(0.0, last.last_time, STEPS)
     asked = {
-        name: [Estimand("survival", end, (("her2", name),), None, float(t), "months")
+        name: [Estimand("survival", last.endpoint, (("her2", name),), None, float(t), "months")
                for t in grid[1:]]
         for name in of.classes
     }  # fmt: skip
@@ -565,5 +587,4 @@ def draw_over_cohorts(of: OverCohorts) -> Drawing:
         alive = [np.quantile(drawn[one], [0.025, 0.5, 0.975]) for one in asked[curve.label]]
         low, middle, high = np.vstack([np.ones(3), *alive]).T
         found.append(replace(curve, band=Band(grid, middle, low, high)))
-    head = "Band: true class, 95 % CrI over cohorts; step: Kaplan–Meier as read in one cohort"
-    return curves.draw_survival(found, _ticks(first), end, head)
+    return found
