@@ -460,7 +460,8 @@ class JointFit(_OfTrueClasses):
         listed = list(asked)
         after, before = (self.drawn([one for one, _ in listed], group)
                          for group in ("posterior", "prior"))  # fmt: skip
-        return [estimate(one, after[one], before[one], self.fit, note=note) for one, note in listed]
+        rows = [estimate(one, after[one], before[one], self.fit, note=note) for one, note in listed]
+        return [row | _no_variance(one) for row, (one, _) in zip(rows, listed, strict=True)]
 
     def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
         """One row an estimand: posterior and prior median with 95 % CrI.
@@ -753,7 +754,7 @@ class JointCohorts(_OfTrueClasses):
                             unit=row["unit"])  # fmt: skip
             made |= {str(name): np.nan for name, value in row.items()
                      if str(name).endswith(ENDS_OF_ROWS) and pd.isna(value)}  # fmt: skip
-            found.append({**made, "convergence": self._verdict(known)})
+            found.append({**made, **_no_variance(one), "convergence": self._verdict(known)})
             shares.append({"estimand": str(one), "share": share, "error": error})
         return estimates_table(found).assign(evidence_kind="implied"), pd.DataFrame(shares)
 
@@ -849,6 +850,11 @@ class JointCohorts(_OfTrueClasses):
         said = json.loads(tree.attrs["joint"])
         trees = [tree.children[str(k)] for k in range(len(tree.children))]
         return cls(said["study"], tuple(map(JointFit.unpacked, trees)), said["chains"])
+
+
+def _no_variance(one: Estimand) -> dict[str, float]:
+    """A dilution is a ratio whose divisor may be 0: its variance, and contraction, say nothing."""
+    return {"contraction": np.nan} if one.kind == "dilution" else {}
 
 
 def _event(one: Estimand) -> Event:
