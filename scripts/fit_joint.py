@@ -8,7 +8,7 @@ transitions and hazards. --assay names the column with the laboratory or era of 
 class, rows the first reading. --error-correlation is the share of patients in whom both readings
 err together. Instead of patients, --study names a paper and --time its endpoint: the model is
 fitted to --ensemble cohorts reconstructed from the printed numbers, multiple imputation and said to
-be; determined.csv has the share of each variance that comes from not knowing the patients.
+be; determined.csv has the share of each variance that is reconstruction uncertainty.
 Writes estimates.csv, classical.csv (by class as read), assays.csv (the answers over the accuracy
 of the assay), identified.csv (what tells error from change), report.html, figures/ and fits/;
 --no-grid leaves the refits of assays.csv and identified.csv out.

@@ -6,7 +6,7 @@ d, m_d with Monte-Carlo error e_d; of its variance
 
     share = B / (B + W),    B = Var(m_d) - mean of e_d^2,    W = mean of w_d
 
-is due to not knowing the patients. Its own error is that of the jackknife over cohorts.
+is reconstruction uncertainty. Its own error is that of the jackknife over cohorts.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def fit_joint(
     the model is fitted to each of them, with the chains of a quick run, and answers with the draws
     of all. That is multiple imputation by an uncongenial model: the one that made the cohorts
     knows nothing of misreading. ``determined()`` of the fit is the share of each variance that
-    comes from not knowing the patients.
+    is reconstruction uncertainty.
 
     Who and when
         ``time``, ``event``, ``entry``, ``cause`` as in ``fit_survival``; ``her2`` names the columns
@@ -773,8 +773,8 @@ class JointCohorts(_OfTrueClasses):
     def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
         """One row an estimand: posterior and prior median with 95 % CrI, over all cohorts.
 
-        The note says how much of the variance is due to not knowing the patients. Chains must have
-        mixed in every cohort; draws of all together must be enough.
+        The note says how much of the variance is reconstruction uncertainty. Chains must have mixed
+        in every cohort; draws of all together must be enough.
         """
         return self._of(estimands)[0].copy()
 

@@ -100,7 +100,7 @@ class OverCohorts(OfTrueClasses, Protocol):
         """Verdict of the chains that made the cohorts."""
 
     def determined(self) -> pd.DataFrame:
-        """Share of each variance that is due to not knowing the patients."""
+        """Share of each variance that is reconstruction uncertainty."""
 
 
 ENOUGH = 0.5
@@ -503,7 +503,7 @@ def over_cohorts(of: OverCohorts) -> Section:
             Table(
                 "True class and class as read", _with_shares(_main_rows(of), of.determined()),
                 "Posterior over all cohorts, and prior: median with 95 % CrI. Last column: percent "
-                "of the posterior variance that is due to not knowing the patients, with its "
+                "of the posterior variance that is reconstruction uncertainty, with its "
                 "Monte-Carlo standard error; ratios on the log scale.",
             ),
             Table(
@@ -553,7 +553,7 @@ def _with_shares(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
         for row in shares.to_dict("records") if np.isfinite(row["share"])
     }  # fmt: skip
     said = [known.get(name, "") for name in table["Estimand"]]
-    return table.drop(columns="Note").assign(**{"Not knowing the patients, %": said})
+    return table.drop(columns="Note").assign(**{"Reconstruction uncertainty, %": said})
 
 
 OVER_COHORTS = (
