@@ -180,7 +180,8 @@ def _fitted() -> str:
     functions = (getattr(her2bayes, n) for n in ORDER["Fits"] if n in her2bayes.__all__)
     for module in dict.fromkeys(function.__module__ for function in functions):
         for _, kind in sorted(inspect.getmembers(importlib.import_module(module), inspect.isclass)):
-            if kind.__module__ == module and issubclass(kind, Fitted):
+            public = kind.__module__ == module and not kind.__name__.startswith("_")
+            if public and issubclass(kind, Fitted):
                 text = markdown(inspect.getdoc(kind) or "")
                 parts += [f"### {kind.__name__}\n\n{text}\n", *_members(kind, common)]
     return "\n".join(parts)
@@ -190,8 +191,10 @@ _INSIDE = {"drawn", "packed", "unpacked", "section", "part", "family", "settings
 
 
 def _members(kind: type, without: set[str]) -> Iterator[str]:
-    """One paragraph a public method or property of a class."""
-    for name, value in vars(kind).items():
+    """One paragraph a public method or property of a class and of its private bases."""
+    bases = [base for base in kind.__mro__ if base is kind or base.__name__.startswith("_")]
+    found = {name: value for base in reversed(bases) for name, value in vars(base).items()}
+    for name, value in found.items():
         inner = getattr(value, "fget", None) or getattr(value, "func", None) or value
         if name.startswith("_") or name in without | _INSIDE or not inspect.isfunction(inner):
             continue

@@ -6,7 +6,9 @@ follow-up from recurrence; --entry delayed entry; --cause competing causes. --by
 transitions and hazards. --assay names the column with the laboratory or era of a reading.
 --agreement NAME=FILE is a table of two readings of the same tumours: one row and one column a
 class, rows the first reading. --error-correlation is the share of patients in whom both readings
-err together.
+err together. Instead of patients, --study names a paper and --time its endpoint: the model is
+fitted to --ensemble cohorts reconstructed from the printed numbers, multiple imputation and said to
+be; determined.csv has the share of each variance that is reconstruction uncertainty.
 Writes estimates.csv, classical.csv (by class as read), assays.csv (the answers over the accuracy
 of the assay), identified.csv (what tells error from change), report.html, figures/ and fits/;
 --no-grid leaves the refits of assays.csv and identified.csv out.
@@ -14,17 +16,21 @@ Exit code 3: everything is written, but a fit did not converge.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from her2bayes.cli import log, out, plain, run
-from her2bayes.errors import EXIT_NOT_CONVERGED
+from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
 
 
 def main(
-    cohort: Annotated[Path, typer.Option(help="File with the patients, or folder of a study.")],
     time: Annotated[str, typer.Option(help="Column of follow-up time, or endpoint of a map.")],
+    cohort: Annotated[
+        Path | None, typer.Option(help="File with the patients, or folder of a study.")
+    ] = None,
+    study: Annotated[str, typer.Option(help="Paper whose cohorts are reconstructed.")] = "",
+    ensemble: Annotated[int, typer.Option(min=4, help="Reconstructed cohorts.")] = 20,
     event: Annotated[str, typer.Option(help="Column of the event, 0 or 1.")] = "",
     map_: Annotated[str, typer.Option("--map", help="Column map of a study folder.")] = "",
     primary: Annotated[str, typer.Option(help="Column of readings of the primary.")] = "",
@@ -57,7 +63,7 @@ def main(
 ) -> int | None:
     import her2bayes as hb
     from her2bayes import cli
-    from her2bayes.joint.fitted import read_agreement
+    from her2bayes.joint.counts import read_agreement
 
     def say(text: str) -> None:
         log.print(plain(text))
@@ -65,14 +71,18 @@ def main(
     named = {"primary": primary, "recurrence": recurrence}
     columns = {end: column for end, column in named.items() if column}
     tables = cli.assigned(agreement or [], "--agreement")
+    if (cohort is None) == (not study):
+        remedy = "--cohort FILE, or --study NAME"
+        raise BadInput(Fault("patients, or a paper", value=study or None, remedy=remedy))
+    data: Any = hb.reconstruct(hb.load_study(study), ensemble=ensemble) if study else cohort
     fit = hb.fit_joint(
-        cohort, time=time, event=event, map=map_, her2=columns or None,
+        data, time=time, event=event, map=map_, her2=columns or None,
         by=cli.factors(by or []), entry=entry, cause=cause, assay=assay,
         agreement={name: read_agreement(Path(file)) for name, file in tables.items()},
         error_correlation=error_correlation, hazards_by_primary=hazards_by_primary, cuts=cuts,
         nonpositive=nonpositive, seed=seed, quick=quick, store=out_folder / "fits", say=say,
     )  # fmt: skip
-    if grid:
+    if grid and not study:
         log.print(plain("fitting over the accuracy of the assay"))
         fit = fit.checked()
     command = {"by": by or [], "time": time, "event": event, "cuts": cuts}

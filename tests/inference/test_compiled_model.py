@@ -191,3 +191,23 @@ def _square(value: Any, mu: Any) -> Any:
 
 def _fourth(value: Any, mu: Any) -> Any:
     return -((value - mu) ** 4)
+
+
+def test_data_that_are_a_variable_of_their_own_are_those_of_the_model_at_hand() -> None:
+    """A copy calls them by the variable's name, as a matrix of errors taken as known."""
+    import pymc as pm
+    from pymc.model.transform.conditioning import remove_value_transforms
+
+    def model_with(value: float) -> Any:
+        with pm.Model() as model:
+            known = pm.Deterministic("known", pm.Data("given", np.array([value, 1.0])))
+            pm.HalfNormal("x", known.sum())
+        return model
+
+    with compiler_flags():
+        first = structure.shared(model_with(2.0))
+        copy = first.copy(remove_value_transforms(first.model))
+        second = structure.shared(model_with(5.0))
+    assert second is first
+    values = [data.get_value().tolist() for one in (first.model, copy) for data in one.data_vars]
+    assert values == [[5.0, 1.0]] * 2

@@ -9,10 +9,12 @@ import xarray as xr
 from her2bayes.inference.convergence import (
     CONCENTRATED,
     MCSE_MAX,
+    Convergence,
     Diagnostics,
     concentration,
     diagnostics,
     failed,
+    of_several,
     reasons,
     verdict,
 )
@@ -177,3 +179,17 @@ def test_diagnostics_of_a_run(rng: np.random.Generator) -> None:
     run = diagnostics(stats)
     assert (run.chains, run.draws, run.divergences) == (2, 2000, 2)
     assert run.bfmi == pytest.approx(2, rel=0.1)  # independent energies: E(dE^2) = 2 Var(E)
+
+
+def test_several_runs_mix_each_and_are_enough_together() -> None:
+    def run(rhat: float, ess: float, *why: str) -> Convergence:
+        return Convergence(rhat, ess, ess, why)
+
+    short = run(1.005, 150, "bulk ESS 150", "tail ESS 150")
+    assert of_several([short] * 3).passed
+    assert not of_several([short] * 2).passed
+    apart = of_several([short, run(1.3, 900, "R-hat 1.300")])
+    assert apart.reasons == ("R-hat 1.300",)
+    fixed = run(np.nan, np.nan)
+    assert of_several([fixed, fixed]).passed
+    assert of_several([fixed, run(np.nan, np.nan, "2 transitions diverged")]).reasons

@@ -17,7 +17,8 @@ from her2bayes.evidence.simulate import HER2
 from her2bayes.inference.fit import refit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.joint.calibration import RECOVERED, patients_of
-from her2bayes.joint.fitted import JointFit, read_agreement
+from her2bayes.joint.counts import read_agreement
+from her2bayes.joint.fitted import JointFit
 from her2bayes.joint.sensitivity import quantities, specification
 from her2bayes.sensitivity.target import BASE, one_at_a_time
 
@@ -91,6 +92,7 @@ def test_estimates_stand_beside_the_classical_side(fit: JointFit) -> None:
             "hazard_ratio[months ; her2: low vs zero]",
             "dilution[months ; her2: low vs zero]"} <= set(table.index)  # fmt: skip
     assert table["posterior_median"].notna().sum() > 60
+    assert table["contraction"].isna()[table.index.str.startswith("dilution")].all()
     classical = fit.classical().set_index("estimand")["reproduced"]
     name = "hazard_ratio[months ; read: positive vs zero]"
     row = table.loc[name]

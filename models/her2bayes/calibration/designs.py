@@ -90,7 +90,7 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-ROOMS = ("distribution", "transition", "survival", "rates", "synthesis")
+ROOMS = ("distribution", "transition", "survival", "rates", "synthesis", "joint")
 """Families whose ``calibration.py`` has a table ``KINDS`` of their models."""
 
 

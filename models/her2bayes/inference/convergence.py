@@ -22,7 +22,7 @@ printed numbers have a laxer standard with a name of its own (``chains agree``),
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,6 +156,18 @@ def verdict(draws: xr.DataArray, run: Diagnostics) -> Convergence:
     bulk = float(array_stats.ess(values, method="bulk"))
     tail = float(array_stats.ess(values, method="tail", prob=(0.05, 0.95)))
     return Convergence(rhat, bulk, tail, (*_reasons(rhat, bulk, tail), *run.reasons))
+
+
+def of_several(each: Sequence[Convergence]) -> Convergence:
+    """Verdict on the draws of several runs together: each has mixed, and all are enough."""
+    ranked = [one for one in each if np.isfinite(one.rhat)]
+    own = [why for one in each for why in one.reasons if "ESS" not in why]
+    if not ranked:
+        return Convergence(np.nan, np.nan, np.nan, tuple(dict.fromkeys(own)))
+    rhat = max(one.rhat for one in ranked)
+    bulk, tail = sum(one.ess_bulk for one in ranked), sum(one.ess_tail for one in ranked)
+    few = _reasons(0.0, bulk, tail)
+    return Convergence(rhat, bulk, tail, tuple(dict.fromkeys([*own, *few])))
 
 
 def concentration(values: np.ndarray) -> float:

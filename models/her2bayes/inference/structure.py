@@ -65,11 +65,15 @@ class Shared:
         return model
 
     def hold(self, model: Any) -> None:
-        """Take the data of a model of the same structure."""
+        """Take the data of a model of the same structure.
+
+        Data that are a deterministic variable as they stand go by its name in a copy.
+        """
         values = {data.name: data.get_value() for data in model.data_vars}
         for one in (self.model, *self.copies):
             for data in one.data_vars:
-                data.set_value(values[data.name])
+                known = data.name in values
+                data.set_value(values[data.name] if known else value_of(model[data.name]))
 
 
 _KNOWN: dict[str, Shared] = {}

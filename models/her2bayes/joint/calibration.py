@@ -14,7 +14,15 @@ import pandas as pd
 import xarray as xr
 from xarray.ufuncs import log
 
-from her2bayes.calibration.designs import Design, Draws, Simulated, Truth, centred, softmax
+from her2bayes.calibration.designs import (
+    Design,
+    Draws,
+    Kind,
+    Simulated,
+    Truth,
+    centred,
+    softmax,
+)
 from her2bayes.classical.hazard_regression import cox
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.patients import Wanted, read_patients
@@ -216,6 +224,9 @@ def joint_of(design: Design, data: Any, posterior: xr.Dataset) -> Draws:
 def pairs(model: str, _study: str, _by: str) -> Design:
     """Pairs by receptor status as in MSK 2018, at a quarter of its size."""
     return Design(model, "msk2018-quarter", PATIENTS, factor="hr_status")
+
+
+KINDS = {"her2_joint": Kind(draw_joint, joint_of, pairs, "msk2018", "hr_status", draws=1000)}
 
 
 RECOVERED = Believed(

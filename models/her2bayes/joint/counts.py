@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import ibis
@@ -350,3 +351,79 @@ def with_assay(counted: Counted, **assay: Any) -> Counted:
     """The same with further entries of ``assay``: ``misclassification``, ``agreement``, ..."""
     data = {**counted.data, "assay": counted.data["assay"].assign(assay)}
     return replace(counted, data=data)
+
+
+def with_beliefs(
+    counted: Counted, agreement: Mapping[str, Any], fixed: Any, correlation: float | None
+) -> Counted:
+    """Counts with what is known of the assay; ``BadInput`` for tables that do not fit."""
+    classes = list(counted.classes)
+    found: dict[str, Any] = {}
+    faults = []
+    tables = {name: _ordered(table, classes) for name, table in agreement.items()}
+    matrix = {} if fixed is None else {"misclassification": np.asarray(fixed, float)}
+    allowed = f"rows and columns {', '.join(classes)}, numbers from 0"
+    for name, table in (tables | matrix).items():
+        if table.shape != (len(classes),) * 2 or (table < 0).any():
+            problem = f"table '{name}' does not fit"
+            faults.append(Fault(problem, value=str(table.shape), allowed=allowed))
+    if not faults and matrix:
+        faults += _impossible(matrix["misclassification"], tables, counted)
+    if correlation is not None and not 0 <= correlation <= 1:
+        faults.append(Fault("a share of errors made together", value=correlation, allowed="0 to 1"))
+    raise_if(faults)
+    if tables:
+        names = list(tables)
+        found["agreement"] = xr.DataArray(
+            np.stack(list(tables.values())).astype(np.int64),
+            dims=("agreement_study", "first", "second"), coords={"agreement_study": names},
+        )  # fmt: skip
+        found["agreement_assay"] = ("agreement_study", np.zeros(len(names), np.int64))
+    if fixed is not None:
+        found["misclassification"] = (("her2", "read"), np.asarray(fixed, float))
+    if correlation is not None:
+        found["error_correlation"] = float(correlation)
+    return with_assay(counted, **found) if found else counted
+
+
+def _impossible(
+    reads: np.ndarray, tables: Mapping[str, np.ndarray], counted: Counted
+) -> list[Fault]:
+    """Faults of readings that cannot be under errors taken as known."""
+    remedy = "allow for the error, or leave the errors to the model"
+    together = np.einsum("ta,tb->ab", reads, reads)
+    faults = [
+        Fault(f"table '{name}' cannot be under these errors: two readings never seen together",
+              value=int(table[together == 0].sum()), remedy=remedy)
+        for name, table in tables.items() if table[together == 0].any()
+    ]  # fmt: skip
+    of = counted.data["readings"]
+    for name in ("holds_primary", "holds_recurrence"):
+        never = (reads @ of[name].to_numpy().T).sum(axis=0) == 0
+        if (never & (of["patients"].to_numpy() > 0)).any():
+            faults.append(Fault("a class is read that no true class is read as", remedy=remedy))
+    return faults
+
+
+def _ordered(table: Any, classes: list[str]) -> np.ndarray:
+    """A table of two readings as counts; with labels, in the order of the classes."""
+    labelled = isinstance(table, pd.DataFrame) and {*table.index} == {*table.columns} == {*classes}
+    return np.asarray(table.loc[classes, classes] if labelled else table)
+
+
+def read_agreement(file: Path) -> pd.DataFrame:
+    """Table of two readings of the same tumours: first column the first reading's class, one row
+    and one column a class. Raises ``BadInput`` for cells that are no counts.
+    """
+    from her2bayes.evidence.read_table import read_table
+
+    table = read_table(file)
+    frame = table.frame.set_index(table.frame.columns[0])
+    number = frame.apply(pd.to_numeric, errors="coerce")
+    wrong = ~((number >= 0) & (number % 1 == 0))
+    raise_if(
+        [Fault("not a number of tumours", table.path, table.row(int(k)), str(frame.columns[c]),
+               frame.iloc[k, c], "a whole number from 0")
+         for k, c in zip(*np.nonzero(wrong.to_numpy()), strict=True)]
+    )  # fmt: skip
+    return number.astype(int)

@@ -1,14 +1,25 @@
-"""The public door of the room: ``fit_joint``, and the fitted analysis that answers."""
+"""The public door of the room: ``fit_joint``, and the fitted analyses that answer.
+
+Over cohorts reconstructed from a paper the model is fitted to each, and the draws of all stand
+together: multiple imputation. With M cohorts, an answer has mean m_d and variance w_d given cohort
+d, m_d with Monte-Carlo error e_d; of its variance
+
+    share = B / (B + W),    B = Var(m_d) - mean of e_d^2,    W = mean of w_d
+
+is reconstruction uncertainty. Its own error is that of the jackknife over cohorts.
+"""
 
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import pandas as pd
@@ -17,16 +28,23 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior, complete, prior
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Contrast, Estimand, parse
-from her2bayes.evidence.patients.patients import Wanted, read_patients
+from her2bayes.evidence.patients.cohort import ENDS
+from her2bayes.evidence.patients.patients import Patients, Wanted, read_patients
 from her2bayes.evidence.patients.survival_cells import horizon
-from her2bayes.inference.convergence import verdict
-from her2bayes.inference.estimates import contraction, estimate, estimates_table
+from her2bayes.inference.convergence import Diagnostics, failed, of_several, verdict
+from her2bayes.inference.estimates import Event, contraction, estimate, estimates_table
 from her2bayes.inference.fit import Fit, Specification
 from her2bayes.inference.progress import told
 from her2bayes.inference.sampling import Sampling, Settings
 from her2bayes.inference.store import Store
 from her2bayes.joint import section as page
-from her2bayes.joint.counts import Counted, Followed, count_patients, with_assay
+from her2bayes.joint.counts import (
+    Counted,
+    Followed,
+    count_patients,
+    with_assay,
+    with_beliefs,
+)
 from her2bayes.joint.draws import Answers, log_density
 from her2bayes.joint.her2_joint import DEFAULT_PRIORS, build
 from her2bayes.page.fit_card import worst
@@ -34,8 +52,8 @@ from her2bayes.results.fitted import Asked, Figures, Fitted, tuples
 from her2bayes.survival.classical import classical_rows
 from her2bayes.survival.doors import Specification as OfSurvival
 from her2bayes.survival.doors import cut_scheme, landmark_times
+from her2bayes.survival.estimates import EVENTS, pairs
 from her2bayes.survival.estimates import Answers as SurvivalAnswers
-from her2bayes.survival.estimates import pairs
 from her2bayes.transition.assay import read_rows
 from her2bayes.transition.assay_error import SCALES, has_prior, longer, scaled_reads
 from her2bayes.transition.cohort import By, factors_of
@@ -49,6 +67,7 @@ from her2bayes.transition.decision import (
 from her2bayes.transition.draws import Matrix, matrix_rows
 
 if TYPE_CHECKING:
+    from her2bayes.cohorts.fitted import ReconstructedStudy
     from her2bayes.evidence.printed.tables import Conclusion
     from her2bayes.page.report import Part
     from her2bayes.page.section import Section
@@ -59,6 +78,28 @@ TARGET_ACCEPT = 0.95
 KNOWN = 2000.0  # readings' worth of knowledge a class where the assay is taken as known
 
 
+@overload
+def fit_joint(
+    data: ReconstructedStudy, *, time: str, by: By | None = ...,
+    agreement: Mapping[str, Any] | None = ..., misclassification: Any = ...,
+    error_correlation: float | None = ..., hazards_by_primary: bool = ...,
+    cuts: str | int | Sequence[float] = ..., times: Sequence[float] = ...,
+    priors: Mapping[str, Prior] | None = ..., sampling: Sampling | None = ..., seed: int = ...,
+    store: str | Path | Store | None = ..., say: Say = ..., progress: bool = ...,
+) -> JointCohorts: ...  # fmt: skip
+@overload
+def fit_joint(
+    data: Any, *, time: str, event: str = ..., by: By | None = ...,
+    her2: Mapping[str, str] | None = ..., classes: Sequence[str] | None = ..., map: str = ...,
+    entry: str = ..., cause: str = ..., assay: str | Mapping[str, str] = ...,
+    agreement: Mapping[str, Any] | None = ..., misclassification: Any = ...,
+    error_correlation: float | None = ..., hazards_by_primary: bool = ...,
+    cuts: str | int | Sequence[float] = ..., times: Sequence[float] = ..., time_unit: str = ...,
+    event_code: str = ..., censored_code: str | Sequence[str] = ..., nonpositive: str = ...,
+    priors: Mapping[str, Prior] | None = ..., sampling: Sampling | None = ..., seed: int = ...,
+    quick: bool = ..., store: str | Path | Store | None = ..., say: Say = ...,
+    progress: bool = ...,
+) -> JointFit: ...  # fmt: skip
 @told
 def fit_joint(
     data: Any,
@@ -89,12 +130,18 @@ def fit_joint(
     store: str | Path | Store | None = None,
     say: Say = lambda _: None,
     progress: bool = False,  # read by ``told``
-) -> JointFit:
+) -> JointFit | JointCohorts:
     """Fit true HER2 class, its change and survival by it behind fallible readings, in one model.
 
     ``data`` are patients with two readings and follow-up from recurrence: what ``read_patients``
     takes, or what it gave. A reading is a class, a set of classes (``zero/low``), or missing;
     patients without follow-up give their readings, those without a reading their survival.
+
+    Or ``data`` are cohorts behind a paper (``reconstruct(study)``), and ``time`` is its endpoint:
+    the model is fitted to each of them, with the chains of a quick run, and answers with the draws
+    of all. That is multiple imputation by an uncongenial model: the one that made the cohorts
+    knows nothing of misreading. ``determined()`` of the fit is the share of each variance that
+    is reconstruction uncertainty.
 
     Who and when
         ``time``, ``event``, ``entry``, ``cause`` as in ``fit_survival``; ``her2`` names the columns
@@ -119,37 +166,133 @@ def fit_joint(
     >>> fit = fit_joint("patients.csv", time="os_months", event="os_event")  # doctest: +SKIP
     >>> fit.draws("dilution[os ; her2: positive vs zero]").mean()  # doctest: +SKIP
     """
+    cohorts = isinstance(data, Fitted)
+    settings = sampling or longer(Settings(seed, quick or cohorts, TARGET_ACCEPT).sampling)
+    kept = Store(Path(store)) if isinstance(store, str | Path) else store
+    plan = _Plan(
+        factors_of(by), _assays(assay), hazards_by_primary, *cut_scheme(cuts), tuple(times),
+        (agreement or {}, misclassification, error_correlation), priors, settings, kept,
+    )  # fmt: skip
+    if cohorts:
+        columns = {"event": event, "her2": her2, "classes": classes, "map": map, "entry": entry,
+                   "cause": cause, "assay": assay, "event_code": event_code,
+                   "censored_code": censored_code}  # fmt: skip
+        return _over_cohorts(data, time, plan, columns, say)
     patients = read_patients(data, map=map or None, her2=her2, classes=classes)
-    scheme, intervals = cut_scheme(cuts)
     wanted = Wanted(time, event, entry, cause, False, time_unit, event_code)
     censored = (censored_code,) if isinstance(censored_code, str) else tuple(censored_code)
     more: dict[str, Any] = {"nonpositive": nonpositive}
     more |= {"censored_codes": tuple(filter(None, censored))} if any(censored) else {}
-    counted = count_patients(
-        patients, wanted, factors_of(by), assays=_assays(assay), cuts=scheme, intervals=intervals,
-        of_primary=hazards_by_primary, more=more,
-    )  # fmt: skip
-    counted = _with_beliefs(counted, agreement or {}, misclassification, error_correlation)
-    used = _checked_priors(counted, priors)
+    counted = plan.count(patients, wanted, more)
+    used = plan.checked(counted)
     for line in page.cohort_lines(counted):
         say(line)
-    if sampling is not None and sampling.sampler != "nutpie":
-        problem = "PyMC's own sampler has no gradient of this model"
-        raise BadInput(Fault(problem, value=sampling.sampler, allowed="nutpie"))
-    settings = sampling or longer(Settings(seed, quick, TARGET_ACCEPT).sampling)
-    kept = Store(Path(store)) if isinstance(store, str | Path) else store
-    marks = landmark_times(times, float(counted.data["cells"]["interval_start"][0]),
-                           counted.followed.last_time)  # fmt: skip
-    return _fitted(counted, used, settings, kept, marks, say)
+    return plan.fit(counted, used, say)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is asked of patients, whoever they are; ``beliefs`` are those of the assay."""
+
+    by: Mapping[str, Sequence[str] | None]
+    assays: Mapping[str, str]
+    of_primary: bool
+    cuts: str | Sequence[float]
+    intervals: int
+    times: tuple[float, ...]
+    beliefs: tuple[Mapping[str, Any], Any, float | None]
+    priors: Mapping[str, Prior] | None
+    sampling: Sampling
+    store: Store | None
+
+    def count(self, patients: Patients, wanted: Wanted, more: Mapping[str, Any] | None = None,
+              edges: np.ndarray | None = None) -> Counted:  # fmt: skip
+        """Counts of patients, over the intervals between ``edges`` where they are given."""
+        cuts = self.cuts if edges is None else edges[1:-1].tolist()
+        counted = count_patients(
+            patients, wanted, self.by, assays=self.assays, cuts=cuts, intervals=self.intervals,
+            of_primary=self.of_primary, reach=0.0 if edges is None else float(edges[-1]), more=more,
+        )  # fmt: skip
+        return with_beliefs(counted, *self.beliefs)
+
+    def checked(self, counted: Counted) -> dict[str, Prior]:
+        """All priors; ``BadInput`` for what cannot be sampled."""
+        if self.sampling.sampler != "nutpie":
+            problem = "PyMC's own sampler has no gradient of this model"
+            raise BadInput(Fault(problem, value=self.sampling.sampler, allowed="nutpie"))
+        return _checked_priors(counted, self.priors)
+
+    def fit(self, counted: Counted, used: Mapping[str, Prior], say: Say = lambda _: None,
+            until: float = 0.0) -> JointFit:  # fmt: skip
+        """The model of these counts; restricted means are taken to ``until`` where it is given."""
+        since = float(counted.data["cells"]["interval_start"][0])
+        marks = landmark_times(self.times, since, counted.followed.last_time)
+        return _fitted(counted, used, self.sampling, self.store, marks, say, until=until)
+
+
+FEWEST = 4
+"""Cohorts from which a variance between them is told."""
+
+
+def _over_cohorts(
+    data: Any, time: str, plan: _Plan, columns: Mapping[str, Any], say: Say
+) -> JointCohorts:
+    """The model of each reconstructed cohort, all counted over the same intervals."""
+    frames, read = _frames(data, time, columns)
+    study, wanted = data.result.study, Wanted(time, "event")
+    together = plan.count(read(pd.concat(frames)), wanted)
+    cells, levels = together.data["cells"], together.followed.factors
+    edges = np.append(cells["interval_start"], cells["interval_end"][-1])
+    marks = landmark_times(plan.times, float(edges[0]), together.followed.last_time)
+    plan = replace(plan, by={name: levels[name] for name in together.by}, times=marks)
+    counted = [plan.count(read(frame), wanted, edges=edges) for frame in frames]
+    used = plan.checked(together)
+    until = min(horizon(one.by_read, ["read"]) for one in counted)
+    say(
+        f"{len(counted)} cohorts of {counted[0].patients} patients reconstructed from the printed "
+        f"numbers of {study}, not its data"
+    )
+    members = []
+    for k, one in enumerate(counted):
+        say(f"cohort {k + 1} of {len(counted)}")
+        own = replace(plan.sampling, seed=plan.sampling.seed + k)
+        members.append(replace(plan, sampling=own).fit(one, used, until=until))
+    return JointCohorts(study, tuple(members), data.endpoint(time).ensemble.verdict)
+
+
+def _frames(
+    data: Any, time: str, columns: Mapping[str, Any]
+) -> tuple[list[pd.DataFrame], Callable[[pd.DataFrame], Patients]]:
+    """Patients of each cohort, and how they are read; ``BadInput`` for other fits."""
+    from her2bayes.cohorts.fitted import ReconstructedStudy
+
+    if not isinstance(data, ReconstructedStudy):
+        remedy = "give patients, or reconstruct(study)"
+        raise BadInput(Fault("a fit is no source of patients", value=repr(data), remedy=remedy))
+    faults = [Fault(f"reconstructed cohorts take no '{name}'", value=str(one)[:60],
+                    remedy="leave it out") for name, one in columns.items() if one]  # fmt: skip
+    end = data.endpoint(time).ensemble
+    pair = end.summary.cells.pair
+    if pair is None:
+        faults.append(Fault("these cohorts have no readings of the primary", value=data.title))
+    if len(end.cohorts) < FEWEST:
+        faults.append(Fault("too few cohorts", value=len(end.cohorts), allowed=f"{FEWEST} or more",
+                            remedy="reconstruct(study, ensemble=20)"))  # fmt: skip
+    raise_if(faults)
+    assert pair is not None  # a fault otherwise
+    classes = end.summary.cells.levels(pair[1])
+    read = partial(read_patients, her2=dict(zip(ENDS, pair, strict=True)), classes=classes)
+    return [cohort.rename(columns={"time": time}) for cohort in end.cohorts], read
 
 
 def _fitted(
     counted: Counted, used: Mapping[str, Prior], settings: Sampling, store: Store | None,
-    times: tuple[float, ...], say: Say = lambda _: None,
+    times: tuple[float, ...], say: Say = lambda _: None, *, until: float = 0.0,
 ) -> JointFit:  # fmt: skip
     say(f"fitting {counted.patients} patients, {counted.followed.events} events")
     fitted = Specification(build, counted.data, used).fit(settings, store)
-    return JointFit(counted, fitted, settings, used, times, store)
+    until = until or horizon(counted.by_read, ["read"])
+    return JointFit(counted, fitted, settings, used, times, until, store)
 
 
 def _assays(assay: str | Mapping[str, str]) -> dict[str, str]:
@@ -160,82 +303,6 @@ def _assays(assay: str | Mapping[str, str]) -> dict[str, str]:
         if isinstance(assay, Mapping)
         else dict.fromkeys(("primary", "recurrence"), assay)
     )
-
-
-def _with_beliefs(
-    counted: Counted, agreement: Mapping[str, Any], fixed: Any, correlation: float | None
-) -> Counted:
-    """Counts with what is known of the assay; ``BadInput`` for tables that do not fit."""
-    classes = list(counted.classes)
-    found: dict[str, Any] = {}
-    faults = []
-    tables = {name: _ordered(table, classes) for name, table in agreement.items()}
-    matrix = {} if fixed is None else {"misclassification": np.asarray(fixed, float)}
-    allowed = f"rows and columns {', '.join(classes)}, numbers from 0"
-    for name, table in (tables | matrix).items():
-        if table.shape != (len(classes),) * 2 or (table < 0).any():
-            problem = f"table '{name}' does not fit"
-            faults.append(Fault(problem, value=str(table.shape), allowed=allowed))
-    if not faults and matrix:
-        faults += _impossible(matrix["misclassification"], tables, counted)
-    if correlation is not None and not 0 <= correlation <= 1:
-        faults.append(Fault("a share of errors made together", value=correlation, allowed="0 to 1"))
-    raise_if(faults)
-    if tables:
-        names = list(tables)
-        found["agreement"] = xr.DataArray(
-            np.stack(list(tables.values())).astype(np.int64),
-            dims=("agreement_study", "first", "second"), coords={"agreement_study": names},
-        )  # fmt: skip
-        found["agreement_assay"] = ("agreement_study", np.zeros(len(names), np.int64))
-    if fixed is not None:
-        found["misclassification"] = (("her2", "read"), np.asarray(fixed, float))
-    if correlation is not None:
-        found["error_correlation"] = float(correlation)
-    return with_assay(counted, **found) if found else counted
-
-
-def _impossible(
-    reads: np.ndarray, tables: Mapping[str, np.ndarray], counted: Counted
-) -> list[Fault]:
-    """Faults of readings that cannot be under errors taken as known."""
-    remedy = "allow for the error, or leave the errors to the model"
-    together = np.einsum("ta,tb->ab", reads, reads)
-    faults = [
-        Fault(f"table '{name}' cannot be under these errors: two readings never seen together",
-              value=int(table[together == 0].sum()), remedy=remedy)
-        for name, table in tables.items() if table[together == 0].any()
-    ]  # fmt: skip
-    of = counted.data["readings"]
-    for name in ("holds_primary", "holds_recurrence"):
-        never = (reads @ of[name].to_numpy().T).sum(axis=0) == 0
-        if (never & (of["patients"].to_numpy() > 0)).any():
-            faults.append(Fault("a class is read that no true class is read as", remedy=remedy))
-    return faults
-
-
-def _ordered(table: Any, classes: list[str]) -> np.ndarray:
-    """A table of two readings as counts; with labels, in the order of the classes."""
-    labelled = isinstance(table, pd.DataFrame) and {*table.index} == {*table.columns} == {*classes}
-    return np.asarray(table.loc[classes, classes] if labelled else table)
-
-
-def read_agreement(file: Path) -> pd.DataFrame:
-    """Table of two readings of the same tumours: first column the first reading's class, one row
-    and one column a class. Raises ``BadInput`` for cells that are no counts.
-    """
-    from her2bayes.evidence.read_table import read_table
-
-    table = read_table(file)
-    frame = table.frame.set_index(table.frame.columns[0])
-    number = frame.apply(pd.to_numeric, errors="coerce")
-    wrong = ~((number >= 0) & (number % 1 == 0))
-    raise_if(
-        [Fault("not a number of tumours", table.path, table.row(int(k)), str(frame.columns[c]),
-               frame.iloc[k, c], "a whole number from 0")
-         for k, c in zip(*np.nonzero(wrong.to_numpy()), strict=True)]
-    )  # fmt: skip
-    return number.astype(int)
 
 
 def _checked_priors(counted: Counted, priors: Mapping[str, Prior] | None) -> dict[str, Prior]:
@@ -250,22 +317,61 @@ def _checked_priors(counted: Counted, priors: Mapping[str, Prior] | None) -> dic
     return dict(used)
 
 
+class _OfTrueClasses(Fitted):
+    """What is asked of true classes, whoever the patients are."""
+
+    family: ClassVar[str] = "joint"
+
+    @property
+    @abstractmethod
+    def classes(self) -> list[str]:
+        """HER2 classes in order."""
+
+    @abstractmethod
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws of estimands from one group of the tree."""
+
+    def decisions(
+        self, *, thresholds: Sequence[float] = THRESHOLDS, tilts: Sequence[float] = TILTS,
+        missing: float = 0.0, missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Whom to re-biopsy, of true classes: see ``transition.decision.decisions``."""
+        return decisions(self, self.classes, where, thresholds=thresholds, tilts=tilts,
+                         missing=missing, missing_tilts=missing_tilts)  # fmt: skip
+
+    def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
+        """True class at recurrence of one new patient whose primary truly is ``primary``."""
+        return next_patient(self, self.classes, primary, where)
+
+    def true_class(self, read_primary: str, read: str, **where: str) -> pd.DataFrame:
+        """True class at recurrence given both readings: probability and its 95 % CrI."""
+        given = tuple({"read_primary": read_primary, "read": read, **where}.items())
+        asked = [Estimand("true_class", f"her2={name}", given) for name in self.classes]
+        return pd.DataFrame(
+            {"her2": name, "probability": float(draws.mean()),
+             "lower": float(np.quantile(draws, 0.025)), "upper": float(np.quantile(draws, 0.975))}
+            for name, draws in zip(self.classes, self.drawn(asked).values(), strict=True)
+        )  # fmt: skip
+
+
 @dataclass(frozen=True, repr=False, eq=False)
-class JointFit(Fitted):
+class JointFit(_OfTrueClasses):
     """True classes, their change and survival by them, of patients: see ``fit_joint``.
 
     Conditions of estimands: factors, true classes ``her2_primary`` and ``her2``, readings
     ``read_primary`` and ``read``, ``her2_change`` and ``read_change`` (changed, same).
+    Restricted means are taken to ``horizon`` months: five patients of each reading at risk.
     ``refitted`` holds what other assays give, where ``checked`` made it.
     """
-
-    family: ClassVar[str] = "joint"
 
     counted: Counted
     fit: Fit
     sampling: Sampling
     used: Mapping[str, Prior]
     times: tuple[float, ...]
+    horizon: float
     store: Store | None = None
     refitted: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
@@ -309,11 +415,6 @@ class JointFit(Fitted):
     def classes(self) -> list[str]:
         """HER2 classes in order."""
         return list(self.counted.classes)
-
-    @cached_property
-    def horizon(self) -> float:
-        """Months to which restricted means are taken: five patients of each reading at risk."""
-        return horizon(self.counted.by_read, ["read"])
 
     def asked(self) -> Iterator[tuple[Estimand, str]]:
         """Rows of estimates that are of this family's own kinds, each with its note."""
@@ -359,7 +460,8 @@ class JointFit(Fitted):
         listed = list(asked)
         after, before = (self.drawn([one for one, _ in listed], group)
                          for group in ("posterior", "prior"))  # fmt: skip
-        return [estimate(one, after[one], before[one], self.fit, note=note) for one, note in listed]
+        rows = [estimate(one, after[one], before[one], self.fit, note=note) for one, note in listed]
+        return [row | _no_variance(one) for row, (one, _) in zip(rows, listed, strict=True)]
 
     def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
         """One row an estimand: posterior and prior median with 95 % CrI.
@@ -403,28 +505,6 @@ class JointFit(Fitted):
         reference = {name: levels[0] for name, levels in factors.items()}
         return classical_rows(of.by_read, of.followed, list(factors), reference, self.horizon,
                               self.times)  # fmt: skip
-
-    def decisions(
-        self, *, thresholds: Sequence[float] = THRESHOLDS, tilts: Sequence[float] = TILTS,
-        missing: float = 0.0, missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
-    ) -> pd.DataFrame:  # fmt: skip
-        """Whom to re-biopsy, of true classes: see ``transition.decision.decisions``."""
-        return decisions(self, self.classes, where, thresholds=thresholds, tilts=tilts,
-                         missing=missing, missing_tilts=missing_tilts)  # fmt: skip
-
-    def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
-        """True class at recurrence of one new patient whose primary truly is ``primary``."""
-        return next_patient(self, self.classes, primary, where)
-
-    def true_class(self, read_primary: str, read: str, **where: str) -> pd.DataFrame:
-        """True class at recurrence given both readings: probability and its 95 % CrI."""
-        given = tuple({"read_primary": read_primary, "read": read, **where}.items())
-        asked = [Estimand("true_class", f"her2={name}", given) for name in self.classes]
-        return pd.DataFrame(
-            {"her2": name, "probability": float(draws.mean()),
-             "lower": float(np.quantile(draws, 0.025)), "upper": float(np.quantile(draws, 0.975))}
-            for name, draws in zip(self.classes, self.drawn(asked).values(), strict=True)
-        )  # fmt: skip
 
     def under(self, **changes: Any) -> JointFit:
         """The same analysis under other ``priors``, ``counted`` patients or entries of the assay.
@@ -515,6 +595,10 @@ class JointFit(Fitted):
             made.pop("assays")
         return Figures(made)
 
+    def told(self) -> Iterator[str]:
+        """The answer in lines for a terminal."""
+        return page.lines(self)
+
     def targets(self, conclusions: Sequence[Conclusion]) -> Sequence[Target]:
         """What a sensitivity analysis of conclusions on this cohort asks."""
         from her2bayes.joint.sensitivity import target
@@ -531,10 +615,6 @@ class JointFit(Fitted):
         about = {**plain.about, "digest": self.counted.digest, "design": "patient data"}
         return replace(plain, about=about, cohort=page.cohort_section(self.counted),
                        evidence_kind="patients")  # fmt: skip
-
-    def told(self) -> Iterator[str]:
-        """The answer in lines for a terminal."""
-        return page.lines(self)
 
     def priors(self) -> Mapping[str, tuple[str, str]]:
         """Each prior as it is written, and what it says in clinical units."""
@@ -557,6 +637,7 @@ class JointFit(Fitted):
             "sampling": asdict(self.sampling),
             "priors": {n: [p.distribution, p.parameters, p.means] for n, p in self.used.items()},
             "times": self.times,
+            "horizon": self.horizon,
             "provenance": self.fit.provenance,
             "refitted": {n: one.to_dict("split", index=False) for n, one in self.refitted.items()},
         }
@@ -584,9 +665,250 @@ class JointFit(Fitted):
                 for name, (law, numbers, means) in said["priors"].items()}  # fmt: skip
         refitted = {name: pd.DataFrame(**one) for name, one in said["refitted"].items()}
         return cls(counted, fit, Sampling(**said["sampling"]), used, tuple(said["times"]),
-                   refitted=refitted)  # fmt: skip
+                   said["horizon"], refitted=refitted)  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Source:
+    model: str
+    fit_id: str
+    diagnostics: Diagnostics
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class JointCohorts(_OfTrueClasses):
+    """True classes behind a paper's printed numbers, over cohorts that have all of them.
+
+    ``members`` are fits of the joint model to one cohort each, ``chains`` the verdict of the chains
+    that made the cohorts. Draws are those of all members: multiple imputation by an uncongenial
+    model, as the one that made the cohorts knows nothing of misreading.
+    """
+
+    study: str
+    members: tuple[JointFit, ...]
+    chains: str
+
+    @property
+    def title(self) -> str:
+        """What was fitted, of whom."""
+        first = self.members[0]
+        return (
+            f"True HER2 class, its change and {first.counted.followed.endpoint} by it, behind "
+            f"{self.study}: {len(self.members)} reconstructed cohorts of "
+            f"{first.counted.patients:,} patients, not its data"
+        )
+
+    @property
+    def counted(self) -> Counted:
+        """Counts of the first cohort."""
+        return self.members[0].counted
+
+    @property
+    def classes(self) -> list[str]:
+        """HER2 classes in order."""
+        return self.members[0].classes
+
+    @property
+    def fits(self) -> Mapping[str, Fit]:
+        """The fit of each cohort."""
+        return {f"cohort {k}": one.fit for k, one in enumerate(self.members, 1)}
+
+    @cached_property
+    def fit_id(self) -> str:
+        """Twelve hexadecimal digits, of the ids of all members."""
+        return sha256("".join(one.fit_id for one in self.members).encode()).hexdigest()[:12]
+
+    @property
+    def settings(self) -> Settings:
+        """Seed and length of the chains of one cohort."""
+        return self.members[0].settings
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws of all cohorts, chain after chain; the prior is that of the first."""
+        if group == "prior":
+            return self.members[0].drawn(asked, group)
+        parts = [one.drawn(asked, group) for one in self.members]
+        return {one: _chained([part[one] for part in parts]) for one in asked}
+
+    @cached_property
+    def _reported(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of the first cohort as rows of all; medians are not reached in some draws."""
+        rows = self.members[0].estimates()
+        medians = rows["estimand"].str.startswith("median")
+        return self._rows(rows[(rows["reading"] == "") & ~medians])
+
+    def _rows(self, first: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of one cohort as rows of all, and shares of variances."""
+        asked = [parse(text) for text in first["estimand"]]
+        parts = [one.drawn(asked) for one in self.members]
+        before = self.drawn(asked, "prior")
+        found, shares = [], []
+        for one, row in zip(asked, first.to_dict("records"), strict=True):
+            known = [part[one] for part in parts]
+            share, error = imputed_share(_on_scale(one, known))
+            note = "; ".join(filter(None, (row["note"], _said(share, error))))
+            event = _event(one) if np.isfinite(row["posterior_probability"]) else None
+            made = estimate(one, _chained(known), before[one], self._source, event=event, note=note,
+                            unit=row["unit"])  # fmt: skip
+            made |= {str(name): np.nan for name, value in row.items()
+                     if str(name).endswith(ENDS_OF_ROWS) and pd.isna(value)}  # fmt: skip
+            found.append({**made, **_no_variance(one), "convergence": self._verdict(known)})
+            shares.append({"estimand": str(one), "share": share, "error": error})
+        return estimates_table(found).assign(evidence_kind="implied"), pd.DataFrame(shares)
+
+    @property
+    def _source(self) -> _Source:
+        first = self.members[0].fit
+        return _Source(first.model, self.fit_id, first.diagnostics)
+
+    def _verdict(self, draws: Sequence[xr.DataArray]) -> str:
+        """Chains of each cohort have mixed, all draws are enough, and cohorts' own chains agree."""
+        if failed(self.chains):
+            return self.chains
+        runs = (member.fit.diagnostics for member in self.members)
+        return str(of_several([verdict(*one) for one in zip(draws, runs, strict=True)]))
+
+    def estimates(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
+        """One row an estimand: posterior and prior median with 95 % CrI, over all cohorts.
+
+        The note says how much of the variance is reconstruction uncertainty. Chains must have mixed
+        in every cohort; draws of all together must be enough.
+        """
+        return self._of(estimands)[0].copy()
+
+    def determined(self, estimands: Iterable[Asked] | None = None) -> pd.DataFrame:
+        """How far the printed numbers determine each estimate: its variance due to not knowing.
+
+        ``share`` is 0 where any cohort that has the printed numbers says the same, 1 where all that
+        is not known is who the patients were; ``error`` is its Monte-Carlo standard error over the
+        cohorts. Ratios on the log scale; a dilution has no variance to share.
+        """
+        return self._of(estimands)[1].copy()
+
+    def _of(self, estimands: Iterable[Asked] | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        if estimands is None:
+            return self._reported
+        return self._rows(self.members[0].estimates(estimands))
+
+    def classical(self) -> pd.DataFrame:
+        """Cox's ratios by class as read over the cohorts, joined by Rubin's rules."""
+        from her2bayes.cohorts.estimates import joined
+
+        tables = [one.classical().set_index("estimand") for one in self.members]
+        ratios = [name for name in tables[0].index if name.startswith("hazard_ratio[")]
+        rows = []
+        for name in dict.fromkeys(ratios):
+            ends = np.log([table.loc[name, list(LIMITS)].to_numpy(float) for table in tables])
+            error = (ends[:, 2] - ends[:, 1]) / (2 * Z)
+            rows.append({"estimand": name, **joined(ends[:, 0], error**2)})
+        return pd.DataFrame(rows)
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """How far the printed numbers determine each estimate."""
+        return {"determined": self.determined()}
+
+    @property
+    def figures(self) -> Figures:
+        """``survival`` by true class over all cohorts."""
+        return Figures({"survival": partial(page.draw_over_cohorts, self)})
+
+    def section(self) -> Section:
+        """This analysis as a section of a report."""
+        return page.over_cohorts(self)
+
+    def part(self, *, suppress_below: int = 0) -> Part:
+        """This analysis as a part of a report; no cohort is of real patients."""
+        plain = super().part(suppress_below=suppress_below)
+        about = {**plain.about, "design": f"cohorts reconstructed from {self.study}"}
+        return replace(plain, about=about, cohort=page.cohorts_section(self),
+                       evidence_kind="implied")  # fmt: skip
+
+    def told(self) -> Iterator[str]:
+        """The answer in lines for a terminal."""
+        return page.lines(self)
+
+    def priors(self) -> Mapping[str, tuple[str, str]]:
+        """Each prior as it is written, and what it says in clinical units."""
+        return self.members[0].priors()
+
+    def packed(self) -> xr.DataTree:
+        """The trees of all members, one beside the other."""
+        groups: dict[str, xr.Dataset] = {}
+        for k, one in enumerate(self.members):
+            tree = one.packed()
+            groups |= {f"/{k}{node.path}".rstrip("/"): node.to_dataset() for node in tree.subtree}
+        found = xr.DataTree.from_dict(groups)
+        found.attrs["joint"] = json.dumps({"study": self.study, "chains": self.chains})
+        return found
+
+    @classmethod
+    def unpacked(cls, tree: xr.DataTree) -> JointCohorts:
+        """Make the object of a ``packed`` tree; nothing is sampled."""
+        said = json.loads(tree.attrs["joint"])
+        trees = [tree.children[str(k)] for k in range(len(tree.children))]
+        return cls(said["study"], tuple(map(JointFit.unpacked, trees)), said["chains"])
+
+
+def _no_variance(one: Estimand) -> dict[str, float]:
+    """A dilution is a ratio whose divisor may be 0: its variance, and contraction, say nothing."""
+    return {"contraction": np.nan} if one.kind == "dilution" else {}
+
+
+def _event(one: Estimand) -> Event:
+    """Event of a kind whose probability a row has."""
+    _, low, high = EVENTS.get(one.kind, ("", 0.0, np.inf))
+    return lambda draws: (draws > low) & (draws < high)
+
+
+def _chained(draws: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Draws (chain, draw) of several fits, chain after chain."""
+    return xr.concat([one.drop_vars("chain", errors="ignore") for one in draws], "chain")
+
+
+def imputed_share(by_cohort: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Share of a variance that is between cohorts, and its Monte-Carlo standard error.
+
+    ``by_cohort`` holds draws (chain, draw) given each cohort; see the top of the file.
+    """
+    from arviz_stats.base import array_stats
+
+    if not all(np.isfinite(one).all() and np.ptp(one) > 0 for one in by_cohort):
+        return float("nan"), float("nan")
+    means, within = (np.array([of(one) for one in by_cohort]) for of in (np.mean, np.var))
+    noise = within / [float(array_stats.ess(one, method="mean")) for one in by_cohort]
+
+    def share(kept: np.ndarray) -> float:
+        between = np.var(means[kept], ddof=1) - noise[kept].mean()
+        return float(between / (between + within[kept].mean()))
+
+    number = len(means)
+    left = np.array([share(np.arange(number) != k) for k in range(number)])
+    error = np.sqrt((number - 1) / number * np.square(left - left.mean()).sum())
+    return float(np.clip(share(np.arange(number)), 0.0, 1.0)), float(error)
+
+
+def _on_scale(one: Estimand, values: Sequence[xr.DataArray]) -> list[np.ndarray]:
+    """Draws on the scale on which their variance is shared; a dilution has none."""
+    plain = [each.transpose("chain", "draw").to_numpy() for each in values]
+    if one.kind == "dilution":
+        return [np.full_like(each, np.nan) for each in plain]
+    return [np.log(each) for each in plain] if one.kind.startswith("hazard_ratio") else plain
+
+
+def _said(share: float, error: float) -> str:
+    """What a row says of its origin."""
+    known = "" if np.isnan(share) else (
+        f"; {100 * share:.0f} % (Monte-Carlo SE {100 * error:.0f} points) of the posterior "
+        "variance is reconstruction uncertainty"
+    )  # fmt: skip
+    return f"multiple imputation over reconstructed cohorts, uncongenial{known}"
+
+
+ENDS_OF_ROWS = ("_median", "_lower", "_upper")
+LIMITS, Z = ("reproduced", "reproduced_lower", "reproduced_upper"), 1.959963984540054
 NUMBERS = ("entry", "time", "event", "patients")
 PLAIN = ("name", "classes", "by", "pairs_only", "left_out", "digest")
 """Fields of ``Counted`` that are text and numbers."""

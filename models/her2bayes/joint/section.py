@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from her2bayes.page.section import Figure, Section, Table
 from her2bayes.survival import figures as curves
 from her2bayes.survival.drawings import band, ticks_between
 from her2bayes.survival.estimates import given_of, pairs
-from her2bayes.survival.figures import Curve, endpoint_name
+from her2bayes.survival.figures import Band, Curve, endpoint_name
 from her2bayes.transition import figures as flows
 from her2bayes.transition.section import svg
 
@@ -32,12 +33,31 @@ if TYPE_CHECKING:
     from her2bayes.transition.draws import Matrix
 
 
-class Fitted(Protocol):
-    """What a report reads of a fitted joint model."""
+class OfTrueClasses(Protocol):
+    """What a report says of true classes, in words and tables."""
 
     @property
     def counted(self) -> Counted:
         """Counts of the cohort."""
+
+    @property
+    def classes(self) -> list[str]:
+        """HER2 classes in order."""
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws of estimands."""
+
+    def estimates(self) -> pd.DataFrame:
+        """Rows of the report."""
+
+    def classical(self) -> pd.DataFrame:
+        """The classical side, by class as read."""
+
+
+class Fitted(OfTrueClasses, Protocol):
+    """What a report reads of a fitted joint model."""
 
     @property
     def fit(self) -> Fit:
@@ -52,10 +72,6 @@ class Fitted(Protocol):
         """Answers under other assays and other evidence, where they were asked for."""
 
     @property
-    def classes(self) -> list[str]:
-        """HER2 classes in order."""
-
-    @property
     def survival(self) -> Answers:
         """Survival by true class."""
 
@@ -67,16 +83,24 @@ class Fitted(Protocol):
     def log_density(self) -> np.ndarray:
         """Log density of each row of patients in each draw."""
 
-    def drawn(
-        self, asked: list[Estimand], group: str = "posterior"
-    ) -> Mapping[Estimand, xr.DataArray]:
-        """Draws of estimands."""
 
-    def estimates(self) -> pd.DataFrame:
-        """Rows of the report."""
+class OverCohorts(OfTrueClasses, Protocol):
+    """The same over reconstructed cohorts."""
 
-    def classical(self) -> pd.DataFrame:
-        """The classical side, by class as read."""
+    @property
+    def study(self) -> str:
+        """Study that they are of."""
+
+    @property
+    def members(self) -> Sequence[Fitted]:
+        """The fit of each cohort."""
+
+    @property
+    def chains(self) -> str:
+        """Verdict of the chains that made the cohorts."""
+
+    def determined(self) -> pd.DataFrame:
+        """Share of each variance that is reconstruction uncertainty."""
 
 
 ENOUGH = 0.5
@@ -121,7 +145,7 @@ def cohort_section(counted: Counted) -> Section:
     )
 
 
-def lines(of: Fitted) -> Iterator[str]:
+def lines(of: OfTrueClasses) -> Iterator[str]:
     """The answer in lines for a terminal."""
     chosen = (
         "read_discordance[]",
@@ -143,7 +167,7 @@ def _three(row: Any) -> str:
     return interval(median, low, high, unit=unit) + (f" {unit}" if unit else "")
 
 
-def _decides(of: Fitted) -> str:
+def _decides(of: OfTrueClasses) -> str:
     """Whether the data or the prior say how well a class is read."""
     if "misclassification" in of.counted.data["assay"]:
         return "The errors of the assay are taken as known."
@@ -195,7 +219,7 @@ def judged(of: Fitted) -> Judged:
     return Judged({str(one): draws for one, draws in found.items()}, names, scores, unit)
 
 
-def _ratios(of: Fitted) -> list[Estimand]:
+def _ratios(of: OfTrueClasses) -> list[Estimand]:
     """Hazard ratios between true classes."""
     if of.counted.followed.causes:
         return []
@@ -204,7 +228,7 @@ def _ratios(of: Fitted) -> list[Estimand]:
             for a, b in pairs(of.classes, of.classes[0])]  # fmt: skip
 
 
-def _paragraphs(of: Fitted) -> Iterator[str]:
+def _paragraphs(of: OfTrueClasses) -> Iterator[str]:
     table = of.estimates().set_index("estimand")
 
     def said(name: str) -> str:
@@ -246,7 +270,7 @@ def _paragraphs(of: Fitted) -> Iterator[str]:
     )
 
 
-def _diluted(of: Fitted, true: Estimand) -> str:
+def _diluted(of: OfTrueClasses, true: Estimand) -> str:
     """How far readings dilute a ratio; of one that may be 1 there is no saying."""
     table = of.estimates().set_index("estimand")
     _, low, high = _ends(table.loc[str(true)].to_dict(), "posterior")
@@ -256,7 +280,7 @@ def _diluted(of: Fitted, true: Estimand) -> str:
     return f"the log ratio as read is {_three(table.loc[dilution])} of the true one"
 
 
-def _cox(of: Fitted, a: str, b: str) -> str:
+def _cox(of: OfTrueClasses, a: str, b: str) -> str:
     """Cox's hazard ratio by class as read."""
     name = f"hazard_ratio[{of.counted.followed.endpoint} ; read: {a} vs {b}]"
     rows = of.classical()
@@ -410,7 +434,7 @@ def _tables(of: Fitted) -> Iterator[Table]:
         )  # fmt: skip
 
 
-def _main_rows(of: Fitted) -> pd.DataFrame:
+def _main_rows(of: OfTrueClasses) -> pd.DataFrame:
     kinds = ("read_discordance", "true_discordance", "unchanged_given_observed_change",
              "hazard_ratio", "dilution", "rmst")  # fmt: skip
     table = of.estimates()
@@ -437,7 +461,7 @@ def _ends(row: Mapping[Any, Any], group: str) -> tuple[float, float, float]:
             float(row[f"{group}_upper"]))  # fmt: skip
 
 
-def _given_readings(of: Fitted) -> pd.DataFrame:
+def _given_readings(of: OfTrueClasses) -> pd.DataFrame:
     table = of.estimates().set_index("estimand")
     rows = []
     for first in of.classes:
@@ -451,3 +475,116 @@ def _given_readings(of: Fitted) -> pd.DataFrame:
             row["truly changed"] = _three(table.loc[str(Estimand("true_class", "change", given))])
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def over_cohorts(of: OverCohorts) -> Section:
+    """Report the joint model over cohorts reconstructed from a paper."""
+    first, end = of.members[0], of.counted.followed.endpoint
+    card = fit_card(
+        Fit(first.tree, first.fit.provenance),
+        f"Joint model, cohort 1 of {len(of.members)}",
+        first.estimates(),
+        judged(first),
+    )
+    return Section(
+        id="joint",
+        title=f"True HER2 status behind printed numbers: assay, change and {endpoint_name(end)}",
+        paragraphs=(*_of_imputation(of), *_paragraphs(of)),
+        figures=(
+            Figure(
+                "joint-survival", f"{endpoint_name(end)} by true class",
+                curves.survival(_over_curves(of), _ticks(first), end, OVER_COHORTS),
+                f"{len(of.members)} reconstructed cohorts of {of.study}, not its data. Survival of "
+                "the patients in each true class at recurrence, median and 95 % CrI over all "
+                "cohorts; Kaplan–Meier curves and numbers at risk are those of one cohort.",
+            ),
+        ),
+        tables=(
+            Table(
+                "True class and class as read", _with_shares(_main_rows(of), of.determined()),
+                "Posterior over all cohorts, and prior: median with 95 % CrI. Last column: percent "
+                "of the posterior variance that is reconstruction uncertainty, with its "
+                "Monte-Carlo standard error; ratios on the log scale.",
+            ),
+            Table(
+                "True class given both readings", _given_readings(of),
+                "Probability of each true class at recurrence, and that the true class changed, in "
+                "percent with 95 % CrI.",
+            ),
+        ),
+        fits=(card,),
+        main=("joint-survival", "True class and class as read"),
+    )  # fmt: skip
+
+
+def cohorts_section(of: OverCohorts) -> Section:
+    """The cohorts before anything is said of them."""
+    first = of.counted
+    return Section(
+        "cohort", "Cohorts",
+        (
+            f"{len(of.members)} cohorts of {count(first.patients, 'patient')} with "
+            f"{count(first.followed.events, 'event')}, each with the printed numbers of "
+            f"{of.study}; none is its data. Of their own, {of.chains}.",
+        ),
+    )  # fmt: skip
+
+
+def _of_imputation(of: OverCohorts) -> Iterator[str]:
+    """What stands behind every number over reconstructed cohorts."""
+    yield (
+        f"Multiple imputation: the joint model was fitted to each of {len(of.members)} cohorts of "
+        f"{count(of.counted.patients, 'patient')} that have the printed numbers of {of.study}, and "
+        "the draws of all stand together. No cohort is the paper's data. The model that made the "
+        "cohorts knows nothing of misreading, so that the two are uncongenial: intervals need not "
+        "cover as often as they say."
+    )
+    yield (
+        "What survival seems to tell of errors of the assay comes in part from that model, which "
+        "fills in who died wherever the paper does not print survival by both readings. What the "
+        "two readings tell comes from the printed counts."
+    )
+
+
+def _with_shares(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """The share of each variance in place of the notes, which say it at length."""
+    known = {
+        row["estimand"]: f"{100 * row['share']:.0f} (SE {100 * row['error']:.0f})"
+        for row in shares.to_dict("records") if np.isfinite(row["share"])
+    }  # fmt: skip
+    said = [known.get(name, "") for name in table["Estimand"]]
+    return table.drop(columns="Note").assign(**{"Reconstruction uncertainty, %": said})
+
+
+OVER_COHORTS = (
+    "true class, 95 % CrI over cohorts",
+    "Kaplan–Meier as read in one cohort",
+    "extrapolated",
+)
+STEPS = 49
+"""Points at which survival over cohorts is drawn."""
+
+
+def draw_over_cohorts(of: OverCohorts) -> Drawing:
+    """Survival by true class over all cohorts with 95 % bands, over Kaplan–Meier of one cohort."""
+    said = OVER_COHORTS
+    head = f"Band: {said[0]}; step: {said[1]}; dotted: {said[2]}"
+    end = of.counted.followed.endpoint
+    return curves.draw_survival(_over_curves(of), _ticks(of.members[0]), end, head)
+
+
+def _over_curves(of: OverCohorts) -> list[Curve]:
+    first, last = of.members[0], of.counted.followed
+    grid = np.linspace(0.0, last.last_time, STEPS)
+    asked = {
+        name: [Estimand("survival", last.endpoint, (("her2", name),), None, float(t), "months")
+               for t in grid[1:]]
+        for name in of.classes
+    }  # fmt: skip
+    drawn = of.drawn([one for times in asked.values() for one in times])
+    found = []
+    for curve in _curves(first):
+        alive = [np.quantile(drawn[one], [0.025, 0.5, 0.975]) for one in asked[curve.label]]
+        low, middle, high = np.vstack([np.ones(3), *alive]).T
+        found.append(replace(curve, band=Band(grid, middle, low, high)))
+    return found

@@ -315,9 +315,11 @@ def summary(evidence: pd.DataFrame) -> str:
     """Say in one sentence how many printed numbers there are and what became of them."""
     claims = evidence["claim_id"] != ""
     if not claims.any():
-        whom = (
-            "several studies" if evidence["estimand"].str.contains("study=").any() else "patients"
-        )
+        whom = "patients"
+        if evidence["estimand"].str.contains("study=").any():
+            whom = "several studies"
+        elif (evidence["evidence_kind"] == "implied").all():
+            whom = "cohorts reconstructed from printed numbers"
         return f"{count(len(evidence), 'quantity', 'quantities')} estimated from {whom}."
     distinct = quantities(evidence)
     with_posterior = int(distinct["posterior_median"].notna().sum())

@@ -237,20 +237,33 @@ def _risk_table(
 
 
 def _key(said: tuple[str, str, str], steps: bool) -> Any:
-    band, step, dotted = said
-    figure, axes = style.new_figure(style.PANEL_WIDTH, 20)
+    """Band, steps and dotted line with what they are, on a second line where there is no room."""
+    width, places, x, y = style.PANEL_WIDTH, [], 8.0, 10.0
+    for text in said:
+        wide = 32 + 5.9 * len(text)
+        if x > 8 and x + wide > width:
+            x, y = 8.0, y + 18
+        places.append((x, y))
+        x += wide + 8 if steps or text != said[1] else 0.0
+    height = y + 10
+    figure, axes = style.new_figure(width, height)
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
-    axes.set(xlim=(0, style.PANEL_WIDTH), ylim=(20, 0))
+    axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
-    axes.fill_between((8, 34), 4, 16, color=style.MUTED, alpha=0.25, linewidth=0)
-    axes.plot((8, 34), (10, 10), color=style.INK, linewidth=2)
-    axes.text(40, 10, band, va="center", size=10.5)
+    (band, step, dotted), ink = places, style.INK
+    axes.fill_between((band[0], band[0] + 26), band[1] - 6, band[1] + 6, color=style.MUTED,
+                      alpha=0.25, linewidth=0)  # fmt: skip
+    axes.plot((band[0], band[0] + 26), (band[1],) * 2, color=ink, linewidth=2)
     if steps:
-        axes.plot((190, 202, 202, 216), (6, 6, 14, 14), color=style.INK, linewidth=1)
-        axes.text(222, 10, step, va="center", size=10.5)
-    axes.plot((312, 338), (10, 10), color=style.INK, linewidth=2, linestyle=(0, (1, 2)))
-    axes.text(344, 10, dotted, va="center", size=10.5)
+        across, down = (0, 12, 12, 26), (-4, -4, 4, 4)
+        axes.plot([step[0] + x for x in across], [step[1] + y for y in down], color=ink,
+                  linewidth=1)  # fmt: skip
+    axes.plot((dotted[0], dotted[0] + 26), (dotted[1],) * 2, color=ink, linewidth=2,
+              linestyle=(0, (1, 2)))  # fmt: skip
+    for text, (left, middle) in zip(said, places, strict=True):
+        if steps or text != said[1]:
+            axes.text(left + 32, middle, text, va="center", size=10.5)
     return figure
 
 

@@ -60,7 +60,7 @@ def status_counts(
     known = tuple(classes or patients.classes)
     factors = _factors(by)
     _check_columns(patients, [*factors, column])
-    cells = _cells(patients, {**_short(factors), _READ: column})
+    cells = rows_by(patients, {**_short(factors), _READ: column})
     of_file = patients.cohort is None
     cells, no_tissue = _readings(cells, patients, {_READ: column}, known, of_file)
     grid = _grid(cells, factors, patients)
@@ -84,7 +84,7 @@ def described(
     _check_columns(patients, [*columns, column])
     found, faults = {}, []
     for name in columns:
-        cells = _cells(patients, {_READ: column, _VALUE: name})
+        cells = rows_by(patients, {_READ: column, _VALUE: name})
         cells, _ = _readings(cells, patients, {_READ: column}, known, patients.cohort is None)
         value = pd.to_numeric(cells[_VALUE].where(cells[_VALUE] != ""), errors="coerce")
         finite = np.isfinite(value.to_numpy(float))
@@ -161,7 +161,7 @@ def transition_counts(
     factors = _factors(by)
     ends = {f"{end}_reading": column for end, column in _both(patients).items()}
     _check_columns(patients, [*factors, *ends.values()])
-    cells = _cells(patients, {**_short(factors), **ends}, pairs=tuple(ends.values()))
+    cells = rows_by(patients, {**_short(factors), **ends}, pairs=tuple(ends.values()))
     cells, _ = _readings(cells, patients, ends, known)
     total = int(cells["count"].sum())
     grid = _grid(cells, factors, patients, levels or {})
@@ -270,10 +270,13 @@ def _check_columns(patients: Patients, names: Sequence[str]) -> None:
     raise_if(faults)
 
 
-def _cells(
+def rows_by(
     patients: Patients, columns: Mapping[str, str], pairs: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Rows counted by the columns: the one pass. Text, missing as empty, and ``count``."""
+    """Rows counted by the texts of ``columns`` (name -> column), missing as empty: ``count``.
+
+    The one pass over the patients. With ``pairs`` only those whose columns of that name are known.
+    """
     table = patients.table
     if pairs and "pair" in table.columns:
         table = table.filter(table["pair"])
@@ -341,16 +344,11 @@ def reading_names(patients: Patients, columns: Sequence[str]) -> dict[str, dict[
     _check_columns(patients, columns)
     found, faults = {}, []
     for column in columns:
-        texts = _cells(patients, {_READ: column})[_READ]
+        texts = rows_by(patients, {_READ: column})[_READ]
         found[column], wrong = _named(patients, column, texts, patients.classes)
         faults += wrong
     raise_if(sorted(faults, key=lambda fault: fault.row or 0))
     return found
-
-
-def rows_by(patients: Patients, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Rows counted by the texts of ``columns`` (name -> column), missing as empty: ``count``."""
-    return _cells(patients, columns)
 
 
 def reading_of(text: str, classes: tuple[str, ...]) -> str:
