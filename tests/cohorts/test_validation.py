@@ -208,3 +208,15 @@ def test_real_cohorts(realdata: Path, name: str, patients: int, events: int) -> 
     tenths, event, cell = validation_truths.real_patients(validation_truths.REAL[name](realdata))
     assert (tenths.size, int(event.sum()), int(tenths.max()) <= 1200) == (patients, events, True)
     assert np.bincount(cell, event, 6).min() > 0
+
+
+@pytest.mark.slow
+def test_the_table_of_curves_comes_out_again(realdata: Path) -> None:
+    """Two rows of docs/validation.md, to the last digit; IPDfromKM's columns are its record's."""
+    table = validation.of_curves(realdata / "km_truth", ["exact"], ["gbsg_rfs_hormon"])
+    _, _, *rows = validation.curves_text(table).splitlines()
+    text = (Path(__file__).resolve().parents[2] / "docs/validation.md").read_text("utf-8")
+    assert len(rows) == 2
+    assert all(row in text for row in rows)
+    assert (table["held"] == 1.0).all()
+    assert table["hazard_ratio_true"].iloc[1] == pytest.approx(1.43909, abs=1e-4)  # R, survival

@@ -387,8 +387,8 @@ def _predicted(endpoint: Endpoint) -> Iterator[Table]:
         "Held out, and predicted by every cohort. P is two-sided: how rarely a cohort is as far "
         "from the middle as the printed number; a small one says that the paper, or the reference "
         "model, is not as assumed; of words on significance it is the share of cohorts that agree. "
-        "A model of several factors is adjusted here for the factors by which the cohorts' patients "
-        "differ; the paper's may have held others.",
+        "A model of several factors is adjusted here for the factors by which patients of the "
+        "cohorts differ; the paper's may have held others.",
     )
 
 
