@@ -197,6 +197,24 @@ def test_curves_of_the_study_folder_and_of_the_call(
     assert [dict(one.given) for one in by_name.statistics] == [{}, {"her2": "low"}]
 
 
+def test_numbers_at_risk_alone_with_events_and_censored(tmp_path: Path) -> None:
+    study = written(tmp_path, MEDIAN)
+    table = pd.DataFrame({"arm": ["low"] * 3 + ["all"] * 2, "time": [0, 12, 24, 0, 12],
+                          "n_at_risk": [25, 15, 6, 40, 22],
+                          "n_censored": [0, 3, 7, 0, 6]})  # fmt: skip
+    figure = curves_of(study, "os", None, table, {"low": 14})
+    item = read_summary(study, "os", curves=figure)
+    shown = {(s.kind, *s.given.values()): [(t.at, t.text) for t in s.targets]
+             for s in item.statistics[1:]}  # fmt: skip
+    assert shown == {
+        (kernel.AT_RISK, "low"): [(12.0, "15"), (24.0, "6")],
+        (kernel.CENSORED, "low"): [(12.0, "3"), (24.0, "7")],
+        (kernel.AT_RISK,): [(12.0, "22")],
+        (kernel.CENSORED,): [(12.0, "6")],
+    }
+    assert {(f.event, f.low) for f in item.facts} == {(False, 25), (False, 40), (True, 14)}
+
+
 def test_times_in_another_unit(tmp_path: Path, rng: np.random.Generator) -> None:
     study = written(tmp_path, "median,Results,median[os],median,1.7,1.7,,,,,years,1,,,,", "years")
     months, event = cohort(rng)
@@ -218,6 +236,15 @@ def test_what_a_figure_cannot_be_of_is_said_together(
     assert "her2=low" in str(caught.value)
     with pytest.raises(BadInput, match="how many patients curve 'her2=low' is of is not printed"):
         asked(study, {"low": points})
+    with pytest.raises(BadInput, match="events of a group without curve"):
+        hb.reconstruct(study, curves={"all": points}, events={"low": 3})
+    both = points.rename(columns={"survival": "low"}).assign(positive=points["survival"])
+    with pytest.raises(BadInput, match="no numbers at risk for arm 'positive'"):
+        asked(study, {"all": both})
+    (tmp_path / "curves").mkdir()
+    (tmp_path / "curves" / "oss.csv").write_text("time,survival\n0,1\n9,0.5\n", "utf-8")
+    with pytest.raises(BadInput, match="a curve of no endpoint of the study"):
+        read_summary(study)
     with pytest.raises(BadInput, match="take no 'events'"):
         hb.reconstruct(study, events={"low": 3})
     with pytest.raises(BadInput, match="take no 'curves'"):

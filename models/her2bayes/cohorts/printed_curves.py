@@ -17,7 +17,7 @@ n_censored, so far), arms named as the groups are and ``all``; times in the unit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,8 @@ class Curves:
 
     given: Mapping[str, Mapping[str, str]]  # name of an arm -> level of each factor
     curves: Mapping[str, Path | TextTable | DigitisedArm]
-    at_risk: Path | TextTable | None = None
-    events: Mapping[str, int] | None = None
+    numbers: Mapping[str, DigitisedArm] = field(default_factory=dict)  # at risk, without points
+    events: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -76,31 +76,28 @@ def curves_of(
     if not curves and at_risk is None:
         return None
     faults: list[Fault] = []
-    table = None if at_risk is None else _source(at_risk)
-    arms = [*(curves or {})] + ([] if table is None else list(read_numbers(table)))
-    names = {str(arm): _group(study, str(arm), faults) for arm in arms}
-    raise_if(faults)
+    numbers = {} if at_risk is None else read_numbers(_source(at_risk))
+    names = {str(arm): _group(study, str(arm), faults)
+             for arm in [*(curves or {}), *numbers, *(events or {})]}  # fmt: skip
     title = {arm: _name(given) for arm, given in names.items()}
-    read = {title[str(arm)]: one if isinstance(one, DigitisedArm) else _source(one)
-            for arm, one in (curves or {}).items()}  # fmt: skip
-    if table is not None and any(title[arm] != arm for arm in names):
-        table = _renamed(table, title)
-    totals = {title.get(str(arm), str(arm)): int(n) for arm, n in (events or {}).items()}
-    return Curves({title[arm]: given for arm, given in names.items()}, read, table, totals)
+    shown = {title[str(arm)] for arm in [*(curves or {}), *numbers]}
+    faults += [
+        Fault("events of a group without curve or numbers at risk", value=arm,
+              allowed=", ".join(shown))
+        for arm in events or {} if title[str(arm)] not in shown
+    ]  # fmt: skip
+    raise_if(faults)
+    return Curves(
+        {title[arm]: given for arm, given in names.items()},
+        {title[str(arm)]: one if isinstance(one, DigitisedArm) else _source(one)
+         for arm, one in (curves or {}).items()},
+        {title[name]: arm for name, arm in numbers.items()},
+        {title[str(arm)]: int(number) for arm, number in (events or {}).items()},
+    )  # fmt: skip
 
 
 def _source(source: Any) -> Path | TextTable:
     return Path(source) if isinstance(source, str | Path) else text_table(source)
-
-
-def _renamed(table: Path | TextTable, title: Mapping[str, str]) -> TextTable:
-    """A table of numbers at risk with the arms' full names."""
-    rows = [
-        pd.DataFrame({"arm": title[name], "time": arm.risk_time, "n_at_risk": arm.at_risk}
-                     | ({} if arm.censored is None else {"n_censored": arm.censored}))
-        for name, arm in read_numbers(table).items()
-    ]  # fmt: skip
-    return text_table(pd.concat(rows, ignore_index=True))
 
 
 def endpoints_drawn(study: Study) -> list[str]:
@@ -112,10 +109,17 @@ def endpoints_drawn(study: Study) -> list[str]:
 
 
 def _in_folder(study: Study, endpoint: str) -> tuple[dict[str, Path], Path | None]:
-    """Files of one endpoint in the folder of curves."""
+    """Files of one endpoint in the folder of curves; a file of no endpoint is a fault."""
     found: dict[str, Path] = {}
     at_risk = None
-    for file in sorted((study.folder / FOLDER).glob("*.csv"), key=lambda file: file.stem):
+    files = sorted((study.folder / FOLDER).glob("*.csv"), key=lambda file: file.stem)
+    known = list(study.meta.get("endpoints", {}))
+    raise_if([
+        Fault("a curve of no endpoint of the study", file, allowed=", ".join(known),
+              remedy="begin its name with the endpoint: 'os.csv', 'os her2=low.csv'")
+        for file in files if file.stem.partition(" ")[0] not in known
+    ])  # fmt: skip
+    for file in files:
         name, _, group = file.stem.partition(" ")
         if name != endpoint:
             continue
@@ -158,12 +162,12 @@ def with_curves(found: Summary, curves: Curves, unit: str = "months") -> Summary
     if month is None:
         remedy = "say in study.toml in which unit the endpoint's times are"
         raise BadInput(Fault("no unit of time", value=unit, allowed="e.g. months", remedy=remedy))
-    arms = _arms(found, curves)
+    arms, unit_in = _arms(found, curves), (month.lower + month.upper) / 2
     statistics, facts = list(found.statistics), list(found.facts)
     left, end = list(found.left_out), 0.0
     for name, arm in arms.items():
         given = curves.given[name]
-        months = replace(arm, time=arm.time * month.lower, risk_time=arm.risk_time * month.lower)
+        months = replace(arm, time=arm.time * unit_in, risk_time=arm.risk_time * unit_in)
         statistics += _statistics(found.endpoint, name, given, months)
         facts += _facts(found, name, given, months)
         left += [(f"{CURVE}{name}", note) for note in arm.notes]
@@ -179,35 +183,36 @@ def with_curves(found: Summary, curves: Curves, unit: str = "months") -> Summary
 
 def _arms(found: Summary, curves: Curves) -> dict[str, DigitisedArm]:
     """Checked arms; those with numbers at risk alone have no points."""
-    numbers = {} if curves.at_risk is None else read_numbers(curves.at_risk)
-    read = {name: one for name, one in curves.curves.items() if not isinstance(one, DigitisedArm)}
-    arms = {name: one for name, one in curves.curves.items() if isinstance(one, DigitisedArm)}
-    bare = [name for name in read if name not in numbers]
-    if read:
-        table = curves.at_risk if not bare else _with_first_rows(found, curves, numbers, bare)
-        assert table is not None  # an arm without numbers has its first row
-        events = {arm: n for arm, n in (curves.events or {}).items() if arm in read}
-        arms |= read_digitised(read, table, events)
-    return {**{name: arm for name, arm in numbers.items() if name not in arms}, **arms}
+    arms, faults = dict(curves.numbers), list[Fault]()
+    for name, source in curves.curves.items():
+        try:
+            arms[name] = _arm(found, curves, name, source)
+        except BadInput as bad:
+            faults += bad.faults
+    raise_if(faults)
+    return {name: replace(arm, events=curves.events.get(name, arm.events))
+            for name, arm in arms.items()}  # fmt: skip
 
 
-def _with_first_rows(
-    found: Summary, curves: Curves, numbers: Mapping[str, DigitisedArm], bare: Sequence[str]
-) -> TextTable:
-    """Numbers at risk, with the printed number of patients where an arm has none."""
-    rows = [(name, float(t), int(n)) for name, arm in numbers.items()
-            for t, n in zip(arm.risk_time, arm.at_risk, strict=True)]  # fmt: skip
-    faults = []
-    for name in bare:
+def _arm(
+    found: Summary, curves: Curves, name: str, source: Path | TextTable | DigitisedArm
+) -> DigitisedArm:
+    """One curve with its numbers at risk, or with the printed number of its patients alone."""
+    if isinstance(source, DigitisedArm):
+        return source
+    numbers = curves.numbers.get(name)
+    if numbers is not None:
+        rows = {"time": numbers.risk_time, "n_at_risk": numbers.at_risk}
+        rows |= {} if numbers.censored is None else {"n_censored": numbers.censored}
+    else:
         patients = patients_of(found, curves.given[name])
         if patients is None:
+            problem = f"how many patients curve '{name}' is of is not printed"
             remedy = "give at_risk: arm, time, n_at_risk; its first row alone will do"
-            faults.append(Fault(f"how many patients curve '{name}' is of is not printed",
-                                remedy=remedy))  # fmt: skip
-        else:
-            rows.append((name, 0.0, patients))
-    raise_if(faults)
-    return text_table(pd.DataFrame(rows, columns=["arm", "time", "n_at_risk"]))
+            raise BadInput(Fault(problem, remedy=remedy))
+        rows = {"time": [0.0], "n_at_risk": [patients]}  # type: ignore[dict-item]
+    table = text_table(pd.DataFrame({"arm": name, **rows}))
+    return read_digitised({name: source}, table, {})[name]
 
 
 def patients_of(found: Summary, given: Mapping[str, str]) -> int | None:

@@ -47,6 +47,7 @@ from her2bayes.cohorts.chain.tempering import Chain, chain
 from her2bayes.cohorts.diagnostics import landmarks, log_hazards, survival_at
 from her2bayes.cohorts.printed_curves import Curves, with_curves
 from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.patients.digitised import read_numbers
 from her2bayes.evidence.read_table import text_table
 
 CELLS = Cells({"her2": ("zero", "low", "positive"), "hr_status": ("positive", "negative")})
@@ -165,12 +166,12 @@ def _with_figure(made: Summary, cohort: Cohort, given: str) -> Summary:
     rows = [time for time in ROWS if time <= end]
     left = [months.size if time == 0 else int((months > time).sum()) for time in rows]
     table = text_table(pd.DataFrame({"arm": "all", "time": rows, "n_at_risk": left}))
-    read = {}
+    read: dict[str, Any] = {}
     if given == PIXELS:
         time = np.linspace(0.0, end, ACROSS + 1)
         height = np.round(survival_at((months, died), time) * UP) / UP
         read["all"] = text_table(pd.DataFrame({"time": time.round(3), "survival": height.round(5)}))
-    return with_curves(made, Curves({"all": {}}, read, table))
+    return with_curves(made, Curves({"all": {}}, read, read_numbers(table)))
 
 
 def _count(name: str, inside: np.ndarray, event: bool, number: int) -> CountFact:
