@@ -116,7 +116,7 @@ def _in_folder(study: Study, endpoint: str) -> tuple[dict[str, Path], Path | Non
     known = list(study.meta.get("endpoints", {}))
     raise_if([
         Fault("a curve of no endpoint of the study", file, allowed=", ".join(known),
-              remedy="begin its name with the endpoint: 'os.csv', 'os her2=low.csv'")
+              remedy="begin its name with the endpoint, then a blank and the group of patients")
         for file in files if file.stem.partition(" ")[0] not in known
     ])  # fmt: skip
     for file in files:
