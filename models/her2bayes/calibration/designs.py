@@ -90,8 +90,9 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-ROOMS = ("distribution", "transition", "survival", "rates", "synthesis", "joint")
-"""Families whose ``calibration.py`` has a table ``KINDS`` of their models."""
+ROOMS = ("distribution", "transition", "survival", "rates", "synthesis")
+"""Families whose ``calibration.py`` has a table ``KINDS`` of their models; ``joint`` waits for its
+record, and for a quicker check of its simulator against the prior."""
 
 
 @cache
