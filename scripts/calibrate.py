@@ -4,9 +4,8 @@ Parameters are drawn from the model's stated priors and patients by NumPy alone;
 fitted to each simulated study. --study and --by give the design, the patients of a study's printed
 tables: without them the sites of Shi 2023 for models of HER2 status, its classes for survival, the
 responses and adverse events of Ni 2025 (twice its patients where there are two arms). Transition
-models have the 571 pairs of MSK 2018 by receptor status, the joint model 200 of them. --design
-names a TOML file with a design of your own
-(models/her2bayes/calibration/designs.py shows one). Every finished simulation is
+models have the 571 pairs of MSK 2018 by receptor status. --design names a TOML file with a design
+of your own (models/her2bayes/calibration/designs.py shows one). Every finished simulation is
 kept, so a run that was stopped goes on where it was. Where ranks leave their band, as many studies
 again are added once: all of them decide, and the passport shows both looks.
 Exit code 3: the passport is written and says that the model is not calibrated.

@@ -163,7 +163,7 @@ def with_curves(found: Summary, curves: Curves, unit: str = "months") -> Summary
         remedy = "say in study.toml in which unit the endpoint's times are"
         raise BadInput(Fault("no unit of time", value=unit, allowed="e.g. months", remedy=remedy))
     arms, unit_in = _arms(found, curves), (month.lower + month.upper) / 2
-    statistics, facts = list(found.statistics), list(found.facts)
+    statistics, facts = list(found.statistics), list[CountFact]()
     left, end = list(found.left_out), 0.0
     for name, arm in arms.items():
         given = curves.given[name]
@@ -173,8 +173,7 @@ def with_curves(found: Summary, curves: Curves, unit: str = "months") -> Summary
         left += [(f"{CURVE}{name}", note) for note in arm.notes]
         end = max([end, *months.time, *months.risk_time])
     known = {(f.cells.tobytes(), f.event, f.low, f.high) for f in found.facts}
-    new = [f for f in facts[len(found.facts) :]
-           if (f.cells.tobytes(), f.event, f.low, f.high) not in known]  # fmt: skip
+    new = [f for f in facts if (f.cells.tobytes(), f.event, f.low, f.high) not in known]
     return replace(
         found, statistics=tuple(statistics), facts=(*found.facts, *new),
         last=max(found.last, float(np.ceil(end * TENTHS) / TENTHS)), left_out=tuple(left),
