@@ -211,7 +211,7 @@ def test_importance_sampling_from_the_prior_agrees() -> None:
     rng = np.random.default_rng(8)
     frame = patients_of(rng, RECOVERED, {"all": 14})
     data = counts_of(frame, "hr_status", ["all"])
-    drawn = [believed(rng, 1) for _ in range(30_000)]
+    drawn = [believed(rng, ["all"]) for _ in range(30_000)]
     codes = {name: place for place, name in enumerate(HER2)}
     first, second = (frame[end].map(codes).to_numpy() for end in TWO)
     logs = np.array([_by_patient(of, frame, first, second) for of, _ in drawn])

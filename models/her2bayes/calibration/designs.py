@@ -90,9 +90,8 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-ROOMS = ("distribution", "transition", "survival", "rates", "synthesis")
-"""Families whose ``calibration.py`` has a table ``KINDS`` of their models; ``joint`` waits for its
-record, and for a quicker check of its simulator against the prior."""
+ROOMS = ("distribution", "transition", "survival", "joint", "rates", "synthesis")
+"""Families whose ``calibration.py`` has a table ``KINDS`` of their models."""
 
 
 @cache

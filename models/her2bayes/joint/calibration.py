@@ -99,9 +99,9 @@ def _next(rng: np.random.Generator, rows: np.ndarray, state: np.ndarray) -> np.n
     return np.asarray((rng.random(len(state))[:, None] >= upto).sum(axis=1))
 
 
-def believed(rng: np.random.Generator, strata: int) -> tuple[Believed, Truth]:
+def believed(rng: np.random.Generator, levels: Sequence[str]) -> tuple[Believed, Truth]:
     """Draw parameters from the stated priors, and what is compared with the model's draws."""
-    k = len(HER2)
+    k, strata = len(HER2), len(levels)
     right = [_above_half(rng, row[t], row.sum() - row[t]) for t, row in enumerate(READS)]
     reads = np.diag(right)
     for t, row in enumerate(READS):
@@ -125,6 +125,11 @@ def believed(rng: np.random.Generator, strata: int) -> tuple[Believed, Truth]:
         truth[f"log_hazard_ratio[{HER2[t]}]"] = float(effect[t] - effect[0])
     if strata > 1:
         truth |= {"deviation_sd": sd, "log_hazard_ratio[stratum]": float(ratio)}
+    for s, level in enumerate(levels):
+        flow = of.share[s][:, None] * of.transition[s]
+        truth[f"true_discordance[{level}]"] = float(1 - np.trace(flow))
+        for i, j in ((0, 1), (1, 0), (1, 1)):
+            truth[f"transition[{HER2[i]} -> {HER2[j]} | {level}]"] = float(of.transition[s, i, j])
     return of, truth
 
 
@@ -137,14 +142,9 @@ def _above_half(rng: np.random.Generator, a: float, b: float) -> float:
 
 def draw_joint(rng: np.random.Generator, design: Design) -> Simulated:
     """``her2_joint``: every parameter from its prior, patients counted as real ones."""
-    of, truth = believed(rng, len(design.levels))
+    of, truth = believed(rng, design.levels)
     frame = patients_of(rng, of, design.patients, factor=design.factor)
     data = counts_of(frame, design.factor, design.levels)
-    for s, level in enumerate(design.levels):
-        flow = of.share[s][:, None] * of.transition[s]
-        truth[f"true_discordance[{level}]"] = float(1 - np.trace(flow))
-        for i, j in ((0, 1), (1, 0), (1, 1)):
-            truth[f"transition[{HER2[i]} -> {HER2[j]} | {level}]"] = float(of.transition[s, i, j])
     group = as_draws(of, data)
     weight = data["rows"]["patients"].to_numpy()
     truth["log_likelihood"] = float(log_density(group, data)[0] @ weight)
