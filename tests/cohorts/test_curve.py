@@ -1,10 +1,20 @@
 """Curves back to patients: on simulated and real patients whose curve was drawn and read again."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from scipy.special import gammaln, logsumexp
 
-from her2bayes.cohorts.curve import AtRisk, clean_curve, reconstruct, reconstruct_with_error
+from her2bayes.cohorts.curve import (
+    LEAVING,
+    _grid,
+    _moved,
+    reconstruct,
+    reconstruct_with_error,
+)
 from her2bayes.cohorts.ensemble import (
     kaplan_meier,
     log_hazard_ratio,
@@ -13,6 +23,7 @@ from her2bayes.cohorts.ensemble import (
     survival_at,
 )
 from her2bayes.errors import BadInput
+from her2bayes.evidence.patients.digitised import AtRisk, Curve, clean_curve
 
 ROWS = np.arange(0.0, 72.0, 12.0)
 
@@ -225,3 +236,85 @@ def test_a_few_clicks_far_apart_are_no_axis_calibrated_askew():
         ):
             assert [(time >= t).sum() for t in (0, 10, 20)] == [50, 33, 20]
             assert 0 < event.sum() < 50
+
+
+def admissible(grid, table, part):
+    """Every (deaths, censored) of a small figure, with its probability but for a factor."""
+    size, patients = grid.end.size, table.patients
+    rates = np.exp(np.linspace(*np.log(LEAVING), 400)) / grid.end[-1]  # log-uniform
+    found = {}
+    for deaths, censored in product(product(range(4), repeat=size), product(range(5), repeat=size)):
+        if sum(deaths) + sum(censored) > patients:
+            continue
+        d, c = np.array(deaths), np.array(censored)
+        n = patients - np.concatenate([[0], np.cumsum(d + c)[:-1]])
+        closed = grid.target >= 0
+        ends = [k for k in range(size) if closed[k] and grid.row_end[k] == k]
+        if any(n[k] - d[k] - c[k] != grid.target[k] for k in ends) or (n < d + c).any():
+            continue
+        if table.events is not None and d.sum() != table.events:
+            continue
+        before = n - part * c
+        if (d > before).any() or (d[~grid.can_fall] > 0).any() or (d[grid.must_fall] < 1).any():
+            continue
+        survival = np.cumprod(1 - d / np.maximum(before, 1e-9))
+        value = stats.norm.logpdf(grid.observed, survival, 0.06).sum()
+        if part < 1:
+            value += stats.poisson.logpmf(d, n * grid.rate * grid.width).sum()
+        else:
+            value -= 2.0 * np.maximum(d - 1, 0).sum()
+        for first, last in zip([0, *(k + 1 for k in ends)], ends, strict=False):
+            mine, width = c[first : last + 1], grid.width[first : last + 1]
+            if grid.censored[last] >= 0 and c[: last + 1].sum() != grid.censored[last]:
+                value = -np.inf
+            # rate of leaving of the row integrated over a flat prior
+            value += (mine * np.log(width / width.sum()) - gammaln(mine + 1)).sum()
+            value += gammaln(mine.sum() + 1)
+        late = ~closed
+        mean = rates[:, None] * (n * grid.width)[late]
+        value += logsumexp(stats.poisson.logpmf(c[late], mean).sum(axis=1)) if late.any() else 0.0
+        if np.isfinite(value):
+            found[*map(int, d), *map(int, c)] = value
+    total = logsumexp(list(found.values()))
+    return {key: np.exp(value - total) for key, value in found.items()}
+
+
+SMALL = {
+    "points": (False, AtRisk(np.array([0.0, 2.0]), np.array([6, 4]))),
+    "points, total printed": (False, AtRisk(np.array([0.0, 2.0]), np.array([6, 4]), events=2)),
+    "points, censored printed": (
+        False,
+        AtRisk(np.array([0.0, 2.0, 4.0]), np.array([7, 5, 2]), np.array([0, 1, 2])),
+    ),
+    "two rows": (False, AtRisk(np.array([0.0, 2.0, 4.0]), np.array([7, 4, 1]), events=3)),
+    "steps": (True, AtRisk(np.array([0.0, 2.0]), np.array([6, 4]))),
+}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_moves_draw_from_the_stated_density(case):
+    """Frequencies of a long walk against every admissible table of exits, listed."""
+    steps, table = SMALL[case]
+    curve = Curve(np.arange(5.0), np.array([1, 0.9, 0.72, 0.7, 0.45]), 0.06, steps)
+    grid = _grid(curve, table)
+    exact = admissible(grid, table, 1.0 if steps else 0.5)
+    start = max(exact, key=exact.get)
+    rng = np.random.default_rng(20230221)
+    seen = dict.fromkeys(exact, 0)
+    size, batches = grid.end.size, []
+    pair = np.array(start[:size]), np.array(start[size:])
+    for _ in range(40):
+        before = dict(seen)
+        for _ in range(250):
+            pair = _moved(curve, grid, pair, table, rng)
+            key = (*map(int, pair[0]), *map(int, pair[1]))
+            seen[key] = seen.get(key, 0) + 1
+        batches.append([seen[key] - before[key] for key in exact])
+    share = np.array(batches) / 250
+    probability = np.array(list(exact.values()))
+    often = probability > 0.01
+    assert often.sum() >= 5
+    error = share.std(axis=0, ddof=1) / np.sqrt(len(batches))
+    apart = (share.mean(axis=0) - probability)[often] / error[often]
+    assert np.abs(apart).max() < 4.5
+    assert share.mean(axis=0)[often].sum() == pytest.approx(probability[often].sum(), abs=0.02)

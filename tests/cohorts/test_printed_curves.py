@@ -20,11 +20,11 @@ from her2bayes.cohorts.chain.reference_model import counts_of_exits, log_posteri
 from her2bayes.cohorts.chain.replica import hazards, prior_theta
 from her2bayes.cohorts.chain.summary import Cells, Statistic, Summary, Target
 from her2bayes.cohorts.constraints import read_summary
-from her2bayes.cohorts.curve import clean_curve, corridor, telling_times
 from her2bayes.cohorts.ensemble import predict_numbers
 from her2bayes.cohorts.printed_curves import LEAST, POINTS, READ, curves_of
 from her2bayes.cohorts.validation_exercise import PIXELS, drawn, printed, sampler
 from her2bayes.errors import BadInput
+from her2bayes.evidence.patients.digitised import clean_curve, corridor, telling_times
 
 STUDY = """schema = 1
 id = "figures"

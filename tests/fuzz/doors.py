@@ -188,8 +188,7 @@ RISK_WIDE = "time,old,new\n0,50,48\n10,33,40\n20,20,30\n"
 
 
 def _read_curves(folder: Path, arms: dict[str, str]) -> None:
-    from her2bayes.cohorts.curve import clean_curve
-    from her2bayes.evidence.patients.digitised import read_digitised
+    from her2bayes.evidence.patients.digitised import clean_curve, read_digitised
 
     found = read_digitised({a: folder / n for a, n in arms.items()}, folder / "risk.csv", {})
     for arm in found.values():

@@ -11,7 +11,9 @@ Unknown are whole numbers of events d_k and of censored patients c_k in each. Wi
 
 A particle filter draws (d, c) given s (each member from its own run, so that members are
 independent); sequences that miss a printed number cannot occur, and a printed total of events is
-met by exchanging the least telling events and censorings. Guyot et al. 2012 made the idea of
+met by exchanging the least telling events and censorings. The filter meets the points from left to
+right, and its early choices are those of few ancestors: moves of single exits under the density of
+the whole curve follow, as many as forget them. Guyot et al. 2012 made the idea of
 solving the Kaplan-Meier equations backwards; they return one solution, here the picture's own
 resolution decides how far the solutions spread. With steps at full precision the drops d_k / n_k
 tell n_k itself, and the ensemble collapses to the patients but for when they were censored.
@@ -20,117 +22,31 @@ tell n_k itself, and the ensemble collapses to the patients but for when they we
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.special import gammaln, logsumexp
 
+from her2bayes.cohorts.chain import outer
 from her2bayes.errors import BadInput, Fault
+from her2bayes.evidence.patients.digitised import FINEST, AtRisk, Curve
 
-# Below this two drops of a curve are numerically the same; far below 1/n^2 of any real study.
-FINEST = 1e-9
-PARTICLES = 200
+PARTICLES = 50
+# Proposals of the moves that follow the filter, for each patient who leaves.
+SWEEPS = 50
+# Rate at which patients leave where no number at risk is printed any more, in curves' lengths.
+LEAVING = (0.02, 5.0)
+# Smallest number of patients that is expected of an interval.
+LEAST = 1e-3
 # Standard deviations of reading error within which a value of the curve is entertained.
 REACH = 6.0
 # Largest reading error that is tried: two hundredths of survival, several pixels of any figure.
 LARGEST_ERROR = 0.02
-# Largest error of the time axis's scale: clicks far apart do not mean that it was calibrated askew.
-LARGEST_STRETCH = 0.005
-EXACT = "steps of the curve"
 # Falls of a curve of steps beyond this many reading errors are deaths; smaller ones may be wobble.
 CERTAIN = 2.5
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One digitised arm, cleaned: ``survival`` at ``time``, read with error ``sigma``.
-
-    ``steps`` says that each time is a drop of the curve, not just a point on it. ``error_from``
-    says in words what ``sigma`` was estimated from.
-    """
-
-    time: np.ndarray
-    survival: np.ndarray
-    sigma: float
-    steps: bool
-    error_from: str = ""
-
-    @property
-    def exact(self) -> bool:
-        """Whether survival is what the file says but for the rounding of its decimals."""
-        return self.error_from.startswith(EXACT)
-
-
-@dataclass(frozen=True)
-class AtRisk:
-    """What is printed below one arm's curve: patients at risk ``number`` at each ``time``.
-
-    The first time is 0, with all patients; ``number`` counts those whose time is not before it,
-    ``censored`` those censored before it; ``events`` is their printed total.
-    """
-
-    time: np.ndarray
-    number: np.ndarray
-    censored: np.ndarray | None = None
-    events: int | None = None
-
-    @property
-    def patients(self) -> int:
-        """All patients."""
-        return int(self.number[0])
-
-
-def clean_curve(time: np.ndarray, survival: np.ndarray) -> Curve:
-    """Clean the points of one arm (shape (points,) each; any order, percent or fractions).
-
-    Vertical pieces (two values at one time) mean that the steps themselves were read. The reading
-    error (a standard deviation, in units of survival) comes from the points: their scatter about
-    the best non-increasing curve. Steps that never rise have the error of their decimals alone;
-    single points at least that of the resolution (spacing of the values read, uniform).
-    """
-    time, survival = np.asarray(time, float), np.asarray(survival, float)
-    percent = survival.max() > 1.5
-    rounding = _rounding(survival) / (100 if percent else 1)
-    survival = survival / 100 if percent else survival
-    order = np.lexsort((-survival, time))
-    time, survival = time[order], survival[order]
-    steps = bool(np.mean(np.diff(time) == 0) > 0.25)
-    fitted = isotonic_regression(survival, increasing=False).x
-    free = survival.size - np.unique(np.round(fitted, 9)).size  # the fit spends one value a level
-    scatter = float(np.sqrt(np.sum((survival - fitted) ** 2) / max(free, 1)))
-    sigma, error_from = _error(survival, scatter, rounding, steps)
-    last = np.append(time[1:] > time[:-1], True)  # the value after the drop at each time
-    time, survival = time[last], np.clip(fitted[last] if steps else survival[last], 0, 1)
-    if steps:
-        falls = np.append(True, np.diff(survival) < -FINEST)
-        falls[-1] = True  # the end of follow-up
-        time, survival = time[falls], survival[falls]
-    if time[0] > 0:
-        time, survival = np.append(0.0, time), np.append(1.0, survival)
-    return Curve(time, survival, sigma, steps, error_from)
-
-
-def _rounding(values: np.ndarray) -> float:
-    """Standard deviation of rounding to the decimals that the values are written with."""
-    for decimals in range(9):
-        scaled = values * 10**decimals
-        if np.all(np.abs(scaled - np.round(scaled)) < 1e-6):
-            return 10.0**-decimals / np.sqrt(12)
-    return FINEST
-
-
-def _error(survival: np.ndarray, scatter: float, rounding: float, steps: bool) -> tuple[float, str]:
-    """Standard deviation of a height as read, and what it was estimated from."""
-    if steps and scatter < max(FINEST, rounding):
-        decimals = round(-np.log10(rounding * np.sqrt(12)))
-        return max(FINEST, rounding), (
-            EXACT if rounding <= FINEST else f"{EXACT} rounded to {decimals} decimals of survival"
-        )
-    gaps = np.diff(np.unique(survival))
-    resolution = gaps[gaps > FINEST].min(initial=0.01) / np.sqrt(12)
-    if not steps and resolution > scatter:
-        return float(resolution), "the spacing of the heights read"
-    return max(scatter, rounding), "the scatter of the points about a curve that never rises"
+# Largest error of the time axis's scale: clicks far apart do not mean that it was calibrated askew.
+LARGEST_STRETCH = 0.005
 
 
 @dataclass(frozen=True)
@@ -184,7 +100,7 @@ def _grid(curve: Curve, table: AtRisk) -> _Grid:
 
 
 def _log_poisson(k: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    mean = np.maximum(mean, 1e-3)
+    mean = np.maximum(mean, LEAST)
     return k * np.log(mean) - mean - gammaln(k + 1.0)
 
 
@@ -214,7 +130,6 @@ def _weights(
     grid: _Grid,
     k: int,
     state: np.ndarray,
-    tilt: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Log weight (state, c, d) of every exit pattern of interval k, and the curve after it."""
     n, survival, drift, gone = state.T
@@ -232,7 +147,7 @@ def _weights(
     before = n[:, None, None] - (c if curve.steps else c / 2)
     value = survival[:, None, None] * np.clip(1 - d / np.maximum(before, 1e-9), 0, 1)
     weight = -0.5 * ((value - grid.observed[k]) / curve.sigma) ** 2
-    weight = weight + _log_poisson(c, mean[:, None, None]) + tilt * d
+    weight = weight + _log_poisson(c, mean[:, None, None])
     if curve.steps:
         weight = weight - 2.0 * (d - 1) * (d > 0)
     else:
@@ -250,7 +165,6 @@ def _step(
     grid: _Grid,
     k: int,
     state: np.ndarray,
-    tilt: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Draw (c, d) of interval k for each particle from their exact joint conditional.
@@ -264,7 +178,7 @@ def _step(
     if grid.censored[k] < 0:
         state = state * [1, 1, 1, 0]
     distinct, which = np.unique(state, axis=0, return_inverse=True)
-    weight, value, censored, events = _weights(curve, grid, k, distinct, tilt)
+    weight, value, censored, events = _weights(curve, grid, k, distinct)
     weight, value = weight.reshape(len(distinct), -1), value.reshape(len(distinct), -1)
     evidence = logsumexp(weight, axis=1)
     with np.errstate(invalid="ignore"):
@@ -275,19 +189,24 @@ def _step(
     return censored[c_pick], events[d_pick], value[which, pick], evidence[which]
 
 
+def _leaving(rng: np.random.Generator, number: int) -> np.ndarray:
+    low, high = np.log(LEAVING)
+    return np.exp(rng.uniform(low, high, number))
+
+
 def _filter(
-    curve: Curve, grid: _Grid, n: int, tilt: float, rng: np.random.Generator, particles: int
+    curve: Curve, grid: _Grid, n: int, rng: np.random.Generator, particles: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One particle filter: events and censorings (particles, intervals), and weights."""
     # where no number at risk is printed any more, the rate of censoring is anybody's guess
-    drift = np.exp(rng.uniform(np.log(0.02), np.log(5.0), particles)) / grid.end[-1]
+    drift = _leaving(rng, particles) / grid.end[-1]
     nobody = np.zeros(particles)
     state = np.column_stack([np.full(particles, n, float), np.ones(particles), drift, nobody])
     log_weight = np.zeros(particles)
     events = np.zeros((particles, grid.end.size), int)
     censored = np.zeros_like(events)
     for k in range(grid.end.size):
-        c, d, value, evidence = _step(curve, grid, k, state, tilt, rng)
+        c, d, value, evidence = _step(curve, grid, k, state, rng)
         log_weight = log_weight + evidence
         near = np.abs(value - grid.observed[k]) <= grid.reach[k]
         if not (np.isfinite(log_weight) & near).any():
@@ -310,36 +229,6 @@ def _misfit(grid: _Grid, k: int) -> Fault:
         allowed=f"a curve that patients can have, read with an error of up to {LARGEST_ERROR:g}",
         remedy="check that the curve and the at-risk table belong to the same arm and time unit",
     )
-
-
-def _tilt(
-    curve: Curve, grid: _Grid, n: int, total: int, rng: np.random.Generator, particles: int
-) -> float:
-    """Weight per event under which the filter's expected total is the printed one.
-
-    Conditioning on a sum is, to first order, an exponential tilt of its terms; the few events by
-    which a draw still misses are exchanged afterwards.
-    """
-    tilt, step, fitted = 0.0, 0.0, 0.0
-    for _ in range(8):
-        try:
-            events, _, weight = _filter(curve, grid, n, tilt, rng, particles)
-        except BadInput:
-            if not step:
-                raise  # without any tilt no patients fit
-            step /= 2  # this tilt leads away from the curve: go half of the way
-            tilt -= step
-            continue
-        fitted = tilt
-        totals = events.sum(axis=1)
-        mean = float(weight @ totals)
-        spread = max(float(weight @ (totals - mean) ** 2), 1.0)
-        if abs(mean - total) < 0.5:
-            break
-        # particles spread less than the curve's patients may: Newton's step is kept short
-        step = float(np.clip((total - mean) / spread, -0.3, 0.3))
-        tilt += step
-    return fitted
 
 
 def _meet_total(
@@ -372,6 +261,278 @@ def _meet_total(
         k = rng.choice(weight.size, p=weight / weight.sum())
         source[k] -= 1
         sink[k] += 1
+    return events, censored
+
+
+FARTHEST = 6  # exits move by up to 2^6 intervals
+RATES = 40  # steps of the rate of leaving before all others, and steps of others between two
+IMPOSSIBLE = -np.inf
+
+
+class _Seen(NamedTuple):
+    """What the picture says of each interval, and how exactly."""
+
+    width: np.ndarray
+    observed: np.ndarray
+    mean: np.ndarray  # expected deaths of one patient at risk
+    leaving: np.ndarray  # rate of leaving in the tail, one number
+    sigma: float
+    part: float  # share of an interval's censored patients that leave before its deaths
+
+
+class _Walls(NamedTuple):
+    """What no move may change: rows of the table, printed censored, places of deaths, the tail."""
+
+    row: np.ndarray
+    length: np.ndarray  # of each row
+    fixed: np.ndarray  # whether the censored of the interval's row are printed
+    can_fall: np.ndarray
+    must_fall: np.ndarray
+    tail: int  # first interval after the last printed number at risk
+    patients: float
+
+
+@outer
+def _densities(first: int, state: Any, seen: Any, walls: Any) -> bool:
+    """Fill n, S and the log density of each interval from ``first`` on; whether they can be.
+
+    Densities are those of labelled patients, without factorials: a move of a patient drawn at
+    random needs no correction. Where the numbers of deaths or of censored patients change, or a
+    censored patient is chosen at a place, the ratio of the choices stands beside the step.
+    """
+    d, c, n, survival, density = state
+    for k in range(first, d.size):
+        if k:
+            n[k] = n[k - 1] - d[k - 1] - c[k - 1]
+        before = n[k] - seen.part * c[k]
+        if n[k] < d[k] + c[k] or (d[k] > 0 and before < d[k]) or (walls.must_fall[k] and not d[k]):
+            return False
+        level = survival[k - 1] if k else 1.0
+        survival[k] = level * (1 - d[k] / before) if d[k] else level
+        density[k] = -0.5 * ((survival[k] - seen.observed[k]) / seen.sigma) ** 2
+        density[k] += _of_deaths(d[k], n[k] * seen.mean[k], seen.part)
+        if k < walls.tail:
+            density[k] += c[k] * np.log(seen.width[k])
+        else:
+            leaving = max(n[k] * seen.leaving[0] * seen.width[k], LEAST)
+            density[k] += c[k] * np.log(leaving) - leaving
+    return True
+
+
+@outer
+def _of_deaths(deaths: int, expected: float, part: float) -> float:
+    """Poisson between points (``part`` 1/2), geometric from 1 at steps; times the factorial."""
+    if part < 1:
+        expected = max(expected, LEAST)
+        return float(deaths * np.log(expected) - expected)
+    found = -2.0 * max(deaths - 1, 0)
+    for m in range(2, deaths + 1):
+        found += np.log(m)
+    return float(found)
+
+
+@outer
+def _someone(counts: np.ndarray, first: int, rng: Any) -> int:
+    """Place of one of the patients counted from ``first`` on, at random; -1 without any."""
+    total = 0.0
+    for k in range(first, counts.size):
+        total += counts[k]
+    left = rng.random() * total
+    for k in range(first, counts.size):
+        left -= counts[k]
+        if left < 0:
+            return k
+    return -1
+
+
+@outer
+def _away(rng: Any) -> int:
+    """A distance in intervals, either way."""
+    size = 1 + int(rng.random() * 2 ** int(rng.random() * (FARTHEST + 1)))
+    return size if rng.random() < 0.5 else -size
+
+
+@outer
+def _flat(k: int, more: int, left: np.ndarray, walls: Any) -> float:
+    """Log ratio for one censored patient more or less of a row whose rate is not known.
+
+    Over a flat prior of the rate, C of them in a row of length W have the weight C! / W^C.
+    """
+    if k >= walls.tail:
+        return 0.0
+    r = walls.row[k]
+    number = left[r] + 1 if more > 0 else left[r]
+    return float(more * np.log(number / walls.length[r]))
+
+
+@outer
+def _move(counts: np.ndarray, plan: np.ndarray, at: int, walls: Any, rng: Any) -> float:
+    """A death (``at`` 2) or a censored patient (``at`` 4) goes elsewhere within its row."""
+    i = _someone(counts, 0, rng)
+    j = i + _away(rng)
+    if i < 0 or not 0 <= j < counts.size or walls.row[j] != walls.row[i]:
+        return IMPOSSIBLE
+    if at == 2 and not walls.can_fall[j]:
+        return IMPOSSIBLE
+    plan[0], plan[1], plan[at], plan[at + 1] = i, j, -1, 1
+    return 0.0
+
+
+@outer
+def _exchange(state: Any, plan: np.ndarray, left: np.ndarray, walls: Any, rng: Any) -> float:
+    """A death and a patient censored elsewhere change places."""
+    d, c = state[0], state[1]
+    i = _someone(d, 0, rng)
+    j = i + _away(rng)
+    if i < 0 or not 0 <= j < d.size or c[j] == 0 or not walls.can_fall[j]:
+        return IMPOSSIBLE
+    ratio = np.log(c[j] / (c[i] + 1.0))
+    if walls.row[i] != walls.row[j]:
+        if walls.fixed[i] or walls.fixed[j]:
+            return IMPOSSIBLE
+        ratio += _flat(i, 1, left, walls) + _flat(j, -1, left, walls)
+    plan[0], plan[1], plan[2], plan[3], plan[4], plan[5] = i, j, -1, 1, 1, -1
+    return float(ratio)
+
+
+@outer
+def _convert(state: Any, plan: np.ndarray, left: np.ndarray, walls: Any, rng: Any) -> float:
+    """A death becomes a censoring of its interval, or the other way."""
+    d, c = state[0], state[1]
+    deaths, censored = d.sum(), c.sum()
+    dies = rng.random() < 0.5
+    i = _someone(c if dies else d, 0, rng)
+    if i < 0 or walls.fixed[i] or (dies and not walls.can_fall[i]):
+        return IMPOSSIBLE
+    plan[0], plan[1] = i, i
+    if dies:
+        plan[2], plan[4] = 1, -1
+        return float(np.log(censored / (deaths + 1.0)) + _flat(i, -1, left, walls))
+    plan[2], plan[4] = -1, 1
+    return float(np.log(deaths / (censored + 1.0)) + _flat(i, 1, left, walls))
+
+
+@outer
+def _stay(state: Any, plan: np.ndarray, walls: Any, rng: Any) -> float:
+    """One who is followed to the end of the curve is censored in its tail, or the other way."""
+    c, tail = state[1], walls.tail
+    places = c.size - tail
+    if places == 0:
+        return IMPOSSIBLE
+    censored = c[tail:].sum()
+    if rng.random() < 0.5:
+        plan[0] = tail + int(rng.random() * places)
+        plan[4] = 1
+        ratio = np.log(places / (censored + 1.0))
+    else:
+        plan[0] = _someone(c, tail, rng)
+        plan[4] = -1
+        ratio = np.log(censored / places) if censored else IMPOSSIBLE
+    plan[1] = plan[0]
+    return float(ratio)
+
+
+@outer
+def _propose(
+    state: Any, plan: np.ndarray, left: np.ndarray, walls: Any, total_given: bool, rng: Any
+) -> float:
+    """Plan a step: intervals i and j, changes of deaths at both, of censored at both; log ratio."""
+    plan[:] = 0
+    u = rng.random()
+    if u < 0.35:
+        return float(_move(state[0], plan, 2, walls, rng))
+    if u < 0.55:
+        return float(_move(state[1], plan, 4, walls, rng))
+    if u < 0.85:
+        return float(_exchange(state, plan, left, walls, rng))
+    if u < 0.93:
+        return IMPOSSIBLE if total_given else float(_convert(state, plan, left, walls, rng))
+    return float(_stay(state, plan, walls, rng))
+
+
+@outer
+def _carry_out(state: Any, plan: np.ndarray, left: np.ndarray, walls: Any, way: int) -> None:
+    d, c = state[0], state[1]
+    i, j = plan[0], plan[1]
+    d[i] += way * plan[2]
+    d[j] += way * plan[3]
+    c[i] += way * plan[4]
+    c[j] += way * plan[5]
+    left[walls.row[i]] += way * plan[4]
+    left[walls.row[j]] += way * plan[5]
+
+
+@outer
+def _take_over(source: Any, target: Any, first: int) -> None:
+    for k in range(first, source[0].size):
+        target[2][k], target[3][k], target[4][k] = source[2][k], source[3][k], source[4][k]
+
+
+@outer
+def _leave_rate(state: Any, tried: Any, seen: Any, walls: Any, rng: Any) -> None:
+    """A step of the rate of leaving in the tail: log-uniform from 0.02 to 5 a curve's length."""
+    before, tail = seen.leaving[0], walls.tail
+    seen.leaving[0] = before * np.exp(0.7 * rng.normal())
+    if LEAVING[0] < seen.leaving[0] * seen.width.sum() < LEAVING[1]:
+        _densities(tail, tried, seen, walls)
+        if np.log(rng.random()) < tried[4][tail:].sum() - state[4][tail:].sum():
+            _take_over(tried, state, tail)
+            return
+    seen.leaving[0] = before
+    _take_over(state, tried, tail)
+
+
+@outer
+def _walk(
+    d: np.ndarray, c: np.ndarray, seen: Any, walls: Any, total_given: bool, steps: int, rng: Any
+) -> bool:
+    """Make ``steps`` proposals; change deaths and censored patients in place.
+
+    Returns whether the first ones were possible: otherwise nothing was changed.
+    """
+    state = (d, c, np.full(d.size, walls.patients), np.ones(d.size), np.zeros(d.size))
+    if not _densities(0, state, seen, walls):
+        return False
+    tried = (d, c, state[2].copy(), state[3].copy(), state[4].copy())
+    left = np.zeros(walls.length.size)
+    for k in range(d.size):
+        left[walls.row[k]] += c[k]
+    plan = np.zeros(6, np.int64)
+    for step in range(-RATES, steps):
+        if walls.tail < d.size and (step < 0 or step % RATES == 0):
+            _leave_rate(state, tried, seen, walls, rng)
+        if step < 0:
+            continue
+        ratio = _propose(state, plan, left, walls, total_given, rng)
+        if ratio == IMPOSSIBLE:
+            continue
+        first = min(plan[0], plan[1])
+        _carry_out(state, plan, left, walls, 1)
+        if _densities(first, tried, seen, walls) and np.log(rng.random()) < (
+            ratio + tried[4][first:].sum() - state[4][first:].sum()
+        ):
+            _take_over(tried, state, first)
+        else:
+            _carry_out(state, plan, left, walls, -1)
+            _take_over(state, tried, first)
+    return True
+
+
+def _moved(
+    curve: Curve, grid: _Grid, pair: tuple[np.ndarray, np.ndarray], table: AtRisk,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Events and censorings after moves of single exits under the density of the whole curve."""
+    events, censored = (np.array(x, np.int64) for x in pair)
+    closed = grid.target >= 0
+    row = np.unique(grid.row_end + closed.size * ~closed, return_inverse=True)[1]
+    rate = _leaving(rng, 1) / grid.end[-1]
+    seen = _Seen(grid.width, grid.observed, grid.rate * grid.width, rate,
+                 float(curve.sigma), 1.0 if curve.steps else 0.5)  # fmt: skip
+    walls = _Walls(row, np.bincount(row, grid.width), closed & (grid.censored >= 0), grid.can_fall,
+                   grid.must_fall, int(closed.sum()), float(table.patients))  # fmt: skip
+    steps = SWEEPS * (int(events.sum() + censored.sum()) + 10)
+    _walk(events, censored, seen, walls, table.events is not None, steps, rng)
     return events, censored
 
 
@@ -431,24 +592,22 @@ def reconstruct(
     reading errors).
     """
     table = replace(table, time=np.asarray(table.time, float), number=np.asarray(table.number, int))
-    n, events, particles = table.patients, table.events, PARTICLES
-    pilot, *streams = np.random.default_rng(seed).spawn(members + 1)
-    tilt = 0.0
-    if events is not None:
-        tilt = _tilt(curve, _grid(curve, table), n, events, pilot, particles)
+    n, events = table.patients, table.events
     result = []
-    for rng in streams:
+    for rng in np.random.default_rng(seed).spawn(members):
         seen = _reread(curve, rng)
         grid = _grid(seen, table)
-        d, c, weight = _filter(seen, grid, n, tilt, rng, particles)
+        d, c, weight = _filter(seen, grid, n, rng, PARTICLES)
         if events is not None:
             # among particles whose weight is not lost to underflow
             distance = np.where(weight > 0, np.abs(d.sum(axis=1) - events), np.inf)
             weight = np.where(distance == distance.min(), weight, 0.0)
-        chosen = rng.choice(particles, p=weight / weight.sum())
+        chosen = rng.choice(PARTICLES, p=weight / weight.sum())
         pair = d[chosen], c[chosen]
         if events is not None:
             pair = _meet_total(grid, *pair, n, events, rng)
+        if not curve.exact:
+            pair = _moved(seen, grid, pair, table, rng)
         result.append(_patients(seen, grid, *pair, n, rng))
     return result
 
@@ -470,35 +629,3 @@ def reconstruct_with_error(
                 raise
             words = "widened from that of the points, with which no patients fit"
             curve = replace(curve, sigma=wider, error_from=words)
-
-
-def telling_times(curve: Curve, number: int) -> np.ndarray:
-    """Times along a curve, evenly over its length and its fall together; to tenths, distinct."""
-    survival = _never_rising(curve)
-    fall = max(survival[0] - survival[-1], FINEST)
-    passed = curve.time / curve.time[-1] / 2 + (survival[0] - survival) / fall / 2
-    wanted = (np.arange(number) + 0.5) / number * passed[-1]
-    found = np.interp(wanted, passed, curve.time)
-    return np.unique(np.round(found, 1).clip(max(0.1, curve.time[0]), curve.time[-1]))
-
-
-def corridor(curve: Curve, times: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest survival that the points allow at times, but for their reading error.
-
-    A time is as far off as half the distance between points, at least ``least``. Between points
-    survival lies between both; a curve read as steps stays where it fell to last.
-    """
-    survival = _never_rising(curve)
-    spacing = float(np.median(np.diff(curve.time))) / 2 if not curve.steps else 0.0
-    off = max(least, spacing)
-    before = np.searchsorted(curve.time, times - off, side="right") - 1
-    if curve.steps:
-        after = np.searchsorted(curve.time, times + off, side="right") - 1
-    else:
-        after = np.searchsorted(curve.time, times + off, side="left")
-    last = curve.time.size - 1
-    return survival[after.clip(0, last)], survival[before.clip(0, last)]
-
-
-def _never_rising(curve: Curve) -> np.ndarray:
-    return np.asarray(isotonic_regression(curve.survival, increasing=False).x)

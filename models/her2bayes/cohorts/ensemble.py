@@ -25,9 +25,9 @@ from her2bayes.cohorts.chain import statistics as kinds
 from her2bayes.cohorts.chain.summary import CHANGED, PAIRED, CountFact, Statistic, Summary, Target
 from her2bayes.cohorts.chain.tempering import Chain
 from her2bayes.cohorts.chain.tempering import members as spread
-from her2bayes.cohorts.curve import FINEST, AtRisk, Curve, clean_curve, reconstruct_with_error
+from her2bayes.cohorts.curve import reconstruct_with_error
 from her2bayes.cohorts.diagnostics import Patients, diagnose, kaplan_meier, survival_at
-from her2bayes.evidence.patients.digitised import DigitisedArm
+from her2bayes.evidence.patients.digitised import FINEST, AtRisk, Curve, DigitisedArm, clean_curve
 from her2bayes.files import publish
 from her2bayes.inference.convergence import CHAINS_AGREE, CHAINS_DISAGREE, LARGEST_RHAT, LEAST_ESS
 

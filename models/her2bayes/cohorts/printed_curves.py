@@ -28,9 +28,15 @@ from her2bayes.audit.rounding import Interval, in_months
 from her2bayes.cohorts.chain import statistics as kernel
 from her2bayes.cohorts.chain.problem import TENTHS
 from her2bayes.cohorts.chain.summary import CountFact, Statistic, Summary, Target
-from her2bayes.cohorts.curve import clean_curve, corridor, telling_times
 from her2bayes.errors import BadInput, Fault, raise_if, suggestion
-from her2bayes.evidence.patients.digitised import DigitisedArm, read_digitised, read_numbers
+from her2bayes.evidence.patients.digitised import (
+    DigitisedArm,
+    clean_curve,
+    corridor,
+    read_digitised,
+    read_numbers,
+    telling_times,
+)
 from her2bayes.evidence.read_table import TextTable, text_table
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from her2bayes.errors import Fault, raise_if
 from her2bayes.evidence.patients.digitised_files import (
@@ -24,6 +25,9 @@ from her2bayes.evidence.patients.digitised_files import (
 )
 from her2bayes.evidence.read_table import TextTable, text_table
 
+# Below this two drops of a curve are numerically the same; far below 1/n^2 of any real study.
+FINEST = 1e-9
+EXACT = "steps of the curve"
 # A curve that rises by more than this above an earlier point is no survival curve.
 LARGEST_RISE = 0.1
 MOST_PATIENTS = 1_000_000
@@ -326,3 +330,127 @@ def _curve_faults(name: str, frame: pd.DataFrame) -> list[Fault]:
             )
         )
     return faults
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One digitised arm, cleaned: ``survival`` at ``time``, read with error ``sigma``.
+
+    ``steps`` says that each time is a drop of the curve, not just a point on it. ``error_from``
+    says in words what ``sigma`` was estimated from.
+    """
+
+    time: np.ndarray
+    survival: np.ndarray
+    sigma: float
+    steps: bool
+    error_from: str = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether survival is what the file says but for the rounding of its decimals."""
+        return self.error_from.startswith(EXACT)
+
+
+@dataclass(frozen=True)
+class AtRisk:
+    """What is printed below one arm's curve: patients at risk ``number`` at each ``time``.
+
+    The first time is 0, with all patients; ``number`` counts those whose time is not before it,
+    ``censored`` those censored before it; ``events`` is their printed total.
+    """
+
+    time: np.ndarray
+    number: np.ndarray
+    censored: np.ndarray | None = None
+    events: int | None = None
+
+    @property
+    def patients(self) -> int:
+        """All patients."""
+        return int(self.number[0])
+
+
+def clean_curve(time: np.ndarray, survival: np.ndarray) -> Curve:
+    """Clean the points of one arm (shape (points,) each; any order, percent or fractions).
+
+    Vertical pieces (two values at one time) mean that the steps themselves were read. The reading
+    error (a standard deviation, in units of survival) comes from the points: their scatter about
+    the best non-increasing curve. Steps that never rise have the error of their decimals alone;
+    single points at least that of the resolution (spacing of the values read, uniform).
+    """
+    time, survival = np.asarray(time, float), np.asarray(survival, float)
+    percent = survival.max() > 1.5
+    rounding = _rounding(survival) / (100 if percent else 1)
+    survival = survival / 100 if percent else survival
+    order = np.lexsort((-survival, time))
+    time, survival = time[order], survival[order]
+    steps = bool(np.mean(np.diff(time) == 0) > 0.25)
+    fitted = isotonic_regression(survival, increasing=False).x
+    free = survival.size - np.unique(np.round(fitted, 9)).size  # the fit spends one value a level
+    scatter = float(np.sqrt(np.sum((survival - fitted) ** 2) / max(free, 1)))
+    sigma, error_from = _error(survival, scatter, rounding, steps)
+    last = np.append(time[1:] > time[:-1], True)  # the value after the drop at each time
+    time, survival = time[last], np.clip(fitted[last] if steps else survival[last], 0, 1)
+    if steps:
+        falls = np.append(True, np.diff(survival) < -FINEST)
+        falls[-1] = True  # the end of follow-up
+        time, survival = time[falls], survival[falls]
+    if time[0] > 0:
+        time, survival = np.append(0.0, time), np.append(1.0, survival)
+    return Curve(time, survival, sigma, steps, error_from)
+
+
+def _rounding(values: np.ndarray) -> float:
+    """Standard deviation of rounding to the decimals that the values are written with."""
+    for decimals in range(9):
+        scaled = values * 10**decimals
+        if np.all(np.abs(scaled - np.round(scaled)) < 1e-6):
+            return 10.0**-decimals / np.sqrt(12)
+    return FINEST
+
+
+def _error(survival: np.ndarray, scatter: float, rounding: float, steps: bool) -> tuple[float, str]:
+    """Standard deviation of a height as read, and what it was estimated from."""
+    if steps and scatter < max(FINEST, rounding):
+        decimals = round(-np.log10(rounding * np.sqrt(12)))
+        return max(FINEST, rounding), (
+            EXACT if rounding <= FINEST else f"{EXACT} rounded to {decimals} decimals of survival"
+        )
+    gaps = np.diff(np.unique(survival))
+    resolution = gaps[gaps > FINEST].min(initial=0.01) / np.sqrt(12)
+    if not steps and resolution > scatter:
+        return float(resolution), "the spacing of the heights read"
+    return max(scatter, rounding), "the scatter of the points about a curve that never rises"
+
+
+def telling_times(curve: Curve, number: int) -> np.ndarray:
+    """Times along a curve, evenly over its length and its fall together; to tenths, distinct."""
+    survival = _never_rising(curve)
+    fall = max(survival[0] - survival[-1], FINEST)
+    passed = curve.time / curve.time[-1] / 2 + (survival[0] - survival) / fall / 2
+    wanted = (np.arange(number) + 0.5) / number * passed[-1]
+    found = np.interp(wanted, passed, curve.time)
+    return np.unique(np.round(found, 1).clip(max(0.1, curve.time[0]), curve.time[-1]))
+
+
+def corridor(curve: Curve, times: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest survival that the points allow at times, but for their reading error.
+
+    A time is as far off as half the distance between points, at least ``least``. Between points
+    survival lies between both; a curve read as steps stays where it fell to last.
+    """
+    survival = _never_rising(curve)
+    spacing = float(np.median(np.diff(curve.time))) / 2 if not curve.steps else 0.0
+    off = max(least, spacing)
+    before = np.searchsorted(curve.time, times - off, side="right") - 1
+    if curve.steps:
+        after = np.searchsorted(curve.time, times + off, side="right") - 1
+    else:
+        after = np.searchsorted(curve.time, times + off, side="left")
+    last = curve.time.size - 1
+    return survival[after.clip(0, last)], survival[before.clip(0, last)]
+
+
+def _never_rising(curve: Curve) -> np.ndarray:
+    return np.asarray(isotonic_regression(curve.survival, increasing=False).x)
