@@ -254,9 +254,6 @@ def _bytes(table: pd.DataFrame, name: str) -> bytes:
     return table.to_csv(index=False).encode()
 
 
-_KINDS_OF_FOLLOW_UP = (kinds.FOLLOW_UP, kinds.FOLLOW_UP_REVERSE, kinds.FOLLOW_UP_SURVIVORS)
-
-
 def patients(summary: Summary, chain: Chain, draw: int) -> pd.DataFrame:
     """One cohort, a row a patient: the factors, ``time`` (months) and ``event`` (0 or 1)."""
     combos = pd.DataFrame(summary.cells.combinations)
@@ -273,16 +270,23 @@ def match_numbers(summary: Summary, cohorts: Sequence[pd.DataFrame]) -> pd.DataF
 
     Columns: claim_id, statistic, method, printed, low, high, member, achieved, met.
     """
+    everyone = _members(cohorts)
+    values = [_values(statistic, everyone, len(cohorts)) for statistic in summary.statistics]
     rows = []
-    for member, patients_ in enumerate(cohorts, 1):
-        cell = _cell(summary, patients_)
-        cohort = patients_.assign(entry=0.0, patients=1)  # as ``classical`` counts them
-        for fact in summary.facts:
-            rows.append(_count_row(cell, cohort, fact, member))
-        for statistic in summary.statistics:
-            values = _values(statistic, cohort)
-            rows += [_target_row(statistic, t, values, member) for t in statistic.targets]
+    for member, cohort in enumerate(cohorts):
+        cell = _cell(summary, cohort)
+        rows += [_count_row(cell, cohort, fact, member + 1) for fact in summary.facts]
+        rows += [_target_row(statistic, target, found[member], member + 1)
+                 for statistic, found in zip(summary.statistics, values, strict=True)
+                 for target in statistic.targets]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _members(cohorts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Patients of all cohorts as ``classical`` counts them, with the ``member`` they are of."""
+    sizes = [len(cohort) for cohort in cohorts]
+    everyone = pd.concat(cohorts, ignore_index=True).assign(entry=0.0, patients=1)
+    return everyone.assign(member=np.repeat(np.arange(len(cohorts)), sizes))
 
 
 def predict_numbers(summary: Summary, cohorts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -294,14 +298,15 @@ def predict_numbers(summary: Summary, cohorts: Sequence[pd.DataFrame]) -> pd.Dat
     words on significance the share of cohorts that agree.
     A number of a model that cannot be fitted in a cohort is missing there.
     """
-    rows = []
-    for member, patients_ in enumerate(cohorts, 1):
-        cohort = patients_.assign(entry=0.0, patients=1)
-        fits: dict[str, dict[int, float]] = {}
-        for statistic in summary.held_out:
-            name = str(replace(statistic, estimand="", targets=()))  # several rows are of one model
-            values = fits[name] = fits.get(name) or _values(statistic, cohort)
-            rows += [_target_row(statistic, t, values, member) for t in statistic.targets]
+    everyone, rows = _members(cohorts), []
+    fits: dict[str, list[dict[int, float]]] = {}
+    for statistic in summary.held_out:
+        name = str(replace(statistic, estimand="", targets=()))  # several rows are of one model
+        if name not in fits:
+            fits[name] = _values(statistic, everyone, len(cohorts))
+        rows += [_target_row(statistic, target, values, member)
+                 for member, values in enumerate(fits[name], 1)
+                 for target in statistic.targets]  # fmt: skip
     table = pd.DataFrame(rows)
     if table.empty:
         return pd.DataFrame(columns=[*_PREDICTED, "median", "lower", "upper", "agree", "p_value"])
@@ -377,24 +382,40 @@ def _target_row(
     return number.row(member, values[target.position])
 
 
-def _values(statistic: Statistic, cohort: pd.DataFrame) -> dict[int, float]:
-    """Numbers of one statistic on the printed scale, by position."""
-    rows = cohort
+def _values(statistic: Statistic, everyone: pd.DataFrame, members: int) -> list[dict[int, float]]:
+    """Numbers of one statistic in each member, on the printed scale, by position."""
+    rows = everyone
     for factor, level in statistic.given.items():
         rows = rows[rows[factor] == level]
     if statistic.factor:
         rows = rows[rows[statistic.factor].isin(statistic.levels)]
+    if statistic.kind == kinds.SURVIVAL:
+        return _survival(statistic, rows, members)
+    if statistic.kind in (kinds.MEDIAN, kinds.FOLLOW_UP_REVERSE):
+        middle = _medians(rows, members, reverse=statistic.kind == kinds.FOLLOW_UP_REVERSE)
+        if statistic.kind == kinds.MEDIAN:
+            return [{0: float(value)} for value in middle]
+        ends = rows.groupby("member")["time"].agg(["min", "max"]).reindex(range(members))
+        return [dict(enumerate(map(float, row)))
+                for row in np.column_stack([middle, ends.to_numpy(float)])]  # fmt: skip
+    of_member = dict(iter(rows.groupby("member")))
+    nobody = rows.iloc[:0]
+    return [_of_one(statistic, of_member.get(member, nobody)) for member in range(members)]
+
+
+def _of_one(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
+    """Numbers of one statistic in the patients of one member whom it is of."""
     if statistic.kind == kinds.LOG_RANK:
         return _log_rank(statistic, rows)
     if statistic.kind == kinds.COX:
         return _cox(statistic, rows)
     if statistic.kind in (kinds.PETO, kinds.EXPECTED, kinds.OBSERVED):
         return _observed_expected(statistic, rows)
-    if statistic.kind in _KINDS_OF_FOLLOW_UP:
-        return _follow_up(statistic.kind, rows)
     if statistic.kind >= kinds.FIRST_AT_TIMES:
         return _at_times(statistic, rows)
-    return {0: _median(rows, reverse=False)}
+    seen = rows[rows["event"] == 0] if statistic.kind == kinds.FOLLOW_UP_SURVIVORS else rows
+    time = seen["time"]
+    return {0: float(time.median()), 1: float(time.min()), 2: float(time.max())}
 
 
 def _log_rank(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
@@ -448,35 +469,34 @@ def _cox(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
     return values
 
 
-def _follow_up(kind: int, rows: pd.DataFrame) -> dict[int, float]:
-    seen = rows[rows["event"] == 0] if kind == kinds.FOLLOW_UP_SURVIVORS else rows
-    time = seen["time"]
-    middle = (
-        _median(rows, reverse=True) if kind == kinds.FOLLOW_UP_REVERSE else float(time.median())
-    )
-    return {0: middle, 1: float(time.min()), 2: float(time.max())}
+def _survival(statistic: Statistic, rows: pd.DataFrame, members: int) -> list[dict[int, float]]:
+    """Survival in per cent at the times of the targets, by position, in each member."""
+    from her2bayes.classical.survival import survival_at
+
+    times = sorted({float(target.at or 0.0) for target in statistic.targets})
+    table = survival_at(rows, times, ["member"]).assign(member=lambda t: t["group"].astype(int))
+    wide = 100 * table.pivot(index="member", columns="time", values="estimate")
+    wide = wide.reindex(range(members))
+    return [{target.position: float(row[float(target.at or 0.0)]) for target in statistic.targets}
+            for row in wide.to_dict("records")]  # fmt: skip
 
 
 def _at_times(statistic: Statistic, rows: pd.DataFrame) -> dict[int, float]:
-    """Survival in per cent, or patients, at the times of the targets, by position."""
-    from her2bayes.classical.survival import survival_at
-
+    """Patients at risk, or censored so far, at the times of the targets, by position."""
     times = {target.position: float(target.at or 0.0) for target in statistic.targets}
-    if statistic.kind == kinds.SURVIVAL:
-        distinct = sorted(set(times.values()))
-        found = survival_at(rows, distinct)["estimate"].to_numpy(float)
-        by_time = dict(zip(distinct, 100 * found, strict=True))
-        return {place: float(by_time[time]) for place, time in times.items()}
     time, censored = rows["time"].to_numpy(float), rows["event"].to_numpy() == 0
     if statistic.kind == kinds.AT_RISK:
         return {place: float((time > at + 1e-7).sum()) for place, at in times.items()}
     return {place: float((censored & (time <= at + 1e-7)).sum()) for place, at in times.items()}
 
 
-def _median(rows: pd.DataFrame, reverse: bool) -> float:
+def _medians(rows: pd.DataFrame, members: int, reverse: bool) -> np.ndarray:
+    """Median by Kaplan-Meier, of survival or with ``reverse`` of follow-up, in each member."""
     from her2bayes.classical.survival import quantile
 
-    return float(quantile(rows, reverse=reverse)["estimate"].iloc[0])
+    table = quantile(rows, ["member"], reverse=reverse)
+    found = pd.Series(table["estimate"].to_numpy(float), table["group"].astype(int))
+    return found.reindex(range(members)).to_numpy(float)
 
 
 @dataclass(frozen=True)
