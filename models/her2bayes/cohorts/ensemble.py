@@ -475,7 +475,7 @@ def _survival(statistic: Statistic, rows: pd.DataFrame, members: int) -> list[di
 
     times = sorted({float(target.at or 0.0) for target in statistic.targets})
     table = survival_at(rows, times, ["member"]).assign(member=lambda t: t["group"].astype(int))
-    wide = 100 * table.pivot(index="member", columns="time", values="estimate")
+    wide = 100 * table.pivot_table("estimate", "member", "time")
     wide = wide.reindex(range(members))
     return [{target.position: float(row[float(target.at or 0.0)]) for target in statistic.targets}
             for row in wide.to_dict("records")]  # fmt: skip
