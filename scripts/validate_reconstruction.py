@@ -49,7 +49,9 @@ def main(
         if realdata is None:
             remedy = "name it with HER2_REALDATA or --realdata"
             raise BadInput(Fault("the folder of the real curves is not known", remedy=remedy))
-        text = validation.curves_text(validation.of_curves(realdata / "km_truth", seed=seed))
+        read = validation.of_curves(realdata / "km_truth", seed=seed)
+        drawn = validation.of_real_arms(realdata, seed=seed)
+        text = validation.curves_text(pd.concat([read, drawn], ignore_index=True))
         publish(out_folder, {"curves.md": text})
         out.print(plain(text), soft_wrap=True)
         return None
