@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 from threading import current_thread
 
 import numpy as np
@@ -25,8 +25,10 @@ from her2bayes.cohorts.diagnostics import quantities
 from her2bayes.cohorts.ensemble import match_numbers as match
 from her2bayes.cohorts.ensemble import patients
 from her2bayes.cohorts.interpretations import settings_of
+from her2bayes.cohorts.kept import Specification, stored
 from her2bayes.errors import BadInput
 from her2bayes.evidence.printed.study import load_study, study_folder
+from her2bayes.inference.store import Store
 
 CELLS = Cells({"her2": ("low", "positive"), "hr_status": ("positive", "negative")})
 INTERVALS, LAST, N, EVENTS, POSITIVE = 2, 60.0, 8, 3, 4
@@ -345,6 +347,49 @@ def test_an_interrupt_in_one_chain_ends_the_others():
         chains(problem(small(), INTERVALS, LAST), settings, tell)
     assert told[-1][0] < 10**4
     assert told[0][1] == 4 * (50 + 10**6)
+
+
+@pytest.mark.parametrize("at", [30, 75, 140])  # in the first warm-up, in later sweeps
+def test_a_chain_that_was_stopped_ends_as_if_it_never_had_been(tmp_path, at):
+    settings = Settings(chains=2, replicas=4, warm=60, sweeps=120, moves=200, soft_moves=200)
+    spec = Specification(small(), settings)
+    store, asked = Store(tmp_path), count(1)
+
+    def stop(done, total):
+        if next(asked) == 2 * at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stored(spec, store, stop)
+    assert len(list(tmp_path.glob("*_begun_*.nc"))) == 2
+    again = []
+    found = stored(spec, store, lambda done, total: again.append(done))
+    assert at < again[0]
+    assert len(again) < 2 * (60 + 120) - at
+    assert not list(tmp_path.glob("*_begun_*.nc"))
+    for one, whole in zip(found, stored(spec, None), strict=True):
+        for name in ("months", "event", "cell", "theta", "found", "tally", "refusals"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(whole, name), name)
+        assert one.trips == whole.trips
+
+
+def test_a_damaged_note_is_not_trusted(tmp_path, caplog):
+    settings = Settings(chains=1, replicas=3, warm=40, sweeps=40, moves=100, soft_moves=100)
+    spec = Specification(small(), settings)
+    asked = count(1)
+
+    def stop(done, total):
+        if next(asked) == 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stored(spec, Store(tmp_path), stop)
+    (note,) = tmp_path.glob("*_begun_*.nc")
+    note.write_bytes(note.read_bytes()[:-100])
+    again = []
+    stored(spec, Store(tmp_path), lambda done, total: again.append(done))
+    assert len(again) == 80
+    assert "damaged" in caplog.text
 
 
 def test_too_many_groups_are_named():

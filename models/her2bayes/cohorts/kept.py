@@ -166,9 +166,43 @@ def keep(spec: Specification, chains: Sequence[Chain], folder: Path) -> Path:
     return Store(folder).save(MODEL, spec.fit_id, tree_of(spec, thinned(chains)))
 
 
-def sampled(spec: Specification, tell: Tell = lambda *_: None) -> list[Chain]:
-    """Chains made anew, with every cohort they found."""
-    return tempering.chains(spec.posed, spec.settings, tell)
+@dataclass(frozen=True)
+class _Notes:
+    """How far one chain of a fit is, in a store: written whole, checked when it is read."""
+
+    store: Store
+    fit_id: str
+    chain: int
+
+    @property
+    def name(self) -> str:
+        """What stands first in the file's name."""
+        return f"{MODEL}_begun_{self.chain}"
+
+    def load(self) -> tempering.State | None:
+        """The last note, or None."""
+        tree = self.store.load(self.name, self.fit_id)
+        if tree is None:
+            return None
+        return {str(name): one.to_numpy() for name, one in tree.to_dataset().data_vars.items()}
+
+    def save(self, state: tempering.State) -> None:
+        """Note a state, in the place of the last one."""
+        noted = {name: ([f"{name}_{axis}" for axis in range(np.ndim(part))], part)
+                 for name, part in state.items()}  # fmt: skip
+        self.store.save(self.name, self.fit_id, xr.DataTree(xr.Dataset(noted)))
+
+    def clear(self) -> None:
+        """Forget all: every chain has ended."""
+        self.store.remove(self.name, self.fit_id)
+
+
+def sampled(
+    spec: Specification, tell: Tell = lambda *_: None, store: Store | None = None
+) -> list[Chain]:
+    """Chains made anew, with every cohort they found; those that a store has begun go on."""
+    notes = [_Notes(store, spec.fit_id, k) for k in range(spec.settings.chains) if store]
+    return tempering.chains(spec.posed, spec.settings, tell, notes)
 
 
 def stored(spec: Specification, store: Store | None, tell: Tell = lambda *_: None) -> list[Chain]:
@@ -180,7 +214,7 @@ def stored(spec: Specification, store: Store | None, tell: Tell = lambda *_: Non
         with store.lock(spec.fit_id):
             tree = store.load(MODEL, spec.fit_id)
             if tree is None:
-                found = thinned(sampled(spec, tell))
+                found = thinned(sampled(spec, tell, store))
                 store.save(MODEL, spec.fit_id, tree_of(spec, found))
                 return found
     return read(tree)

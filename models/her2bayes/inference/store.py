@@ -64,6 +64,11 @@ class Store:
                     old.unlink()
         return path
 
+    def remove(self, model: str, fit_id: str) -> None:
+        """Remove a fit, where there is one."""
+        for path in self.folder.glob(f"{model}-{fit_id}-*.nc"):
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def lock(self, fit_id: str) -> Iterator[None]:
         """Hold the lock of one fit; it ends with the process, however that ends."""

@@ -18,12 +18,14 @@ can fail where cohorts are merely rare, hence "smallest found".
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from threading import Event
+from typing import Protocol
 
 import numpy as np
 
@@ -48,6 +50,9 @@ RIDGE_BELOW = 30.0  # ridge moves at places softer than that
 RESPACED = 4  # times in a warm-up that the places are spaced anew
 LOOKED_AT = 4000  # sweeps, evenly spaced, whose cohorts are kept
 PATIENCE = 2  # warm-up lengths within which a first cohort must be found
+NOTED = 60.0  # seconds between two notes of how far a chain is
+
+State = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,31 @@ class Chain:
     seconds: float
 
 
-class Ladder:
-    """Replicas by place (0 = softest) and their sharpness."""
+class Notes(Protocol):
+    """Where it is noted how far a chain is, so that one that was stopped goes on."""
 
-    def __init__(self, posed: Problem, settings: Settings, seed: int) -> None:
+    def load(self) -> State | None:
+        """The last note, or None."""
+
+    def save(self, state: State) -> None:
+        """Note a state, in the place of the last one."""
+
+    def clear(self) -> None:
+        """Forget all: every chain has ended."""
+
+
+class Ladder:
+    """Replicas by place (0 = softest) and their sharpness, ``settled`` or where they began."""
+
+    def __init__(self, posed: Problem, settings: Settings, seed: int, settled: bool = True) -> None:
         self.settings = settings
         self.rng = np.random.default_rng(seed)
         self.sharpness = np.geomspace(settings.softest, SHARPEST, settings.replicas)
         moves = np.linspace(settings.soft_moves, settings.moves, settings.replicas)
         self.moves = np.rint(moves).astype(int)
-        self.replicas = self._start(posed)
+        self.replicas = self._made(posed)
+        if settled:
+            self._settle()
         self.tally = np.zeros((settings.replicas, kernel.MOVES, 2), np.int64)
         self.refused = np.zeros(settings.replicas - 1)
         self.tried = np.zeros(settings.replicas - 1)
@@ -87,28 +107,30 @@ class Ladder:
         self.trips = 0
         self.sweep_number = 0
 
-    def _start(self, posed: Problem) -> list[Replica]:
-        """Replicas at their places: one settles at the softest, the others begin as copies of it.
-
-        Cooled each from its own start, as many would be caught in each mode as a quench catches,
-        and the places exchange that many for long.
-        """
+    def _made(self, posed: Problem) -> list[Replica]:
+        """Replicas that meet the printed counts, each with a random stream of its own."""
         streams = self.rng.spawn(self.settings.replicas)
         counts = counts_of_facts(posed.summary, streams[0])
         if counts is None:
             raise BadInput(Fault("the printed counts contradict each other"))
-        found = [Replica(posed, counts, stream) for stream in streams]
-        first, soft = found[0], float(self.sharpness[0])
+        return [Replica(posed, counts, stream) for stream in streams]
+
+    def _settle(self) -> None:
+        """Bring one replica to the softest place; the others begin as copies of it.
+
+        Cooled each from its own start, as many would be caught in each mode as a quench catches,
+        and the places exchange that many for long.
+        """
+        first, soft = self.replicas[0], float(self.sharpness[0])
         tally = np.zeros((kernel.MOVES, 2), np.int64)
         cool(first, min(FREE, soft), soft, tally)
         effort = Effort(int(self.moves[0]), 1, 1)
-        for place, replica in enumerate(found):
+        for place, replica in enumerate(self.replicas):
             for _ in range(self.settings.warm // (APART if place else 1)):
                 first.run(effort, soft, True, tally)
             if place:
                 replica.copy(first)
                 cool(replica, soft, float(self.sharpness[place]), tally)
-        return found
 
     def sweep(self, adapt: bool) -> None:
         """All replicas, then exchanges of neighbours."""
@@ -150,6 +172,41 @@ class Ladder:
         self.sharpness = np.exp(np.interp(wanted, barrier, np.log(self.sharpness)))
         self.forget()
 
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """All that later sweeps depend on."""
+        generators = [self.rng, *(replica.rng for replica in self.replicas)]
+        streams = json.dumps([one.bit_generator.state for one in generators])
+        found = {
+            "sharpness": self.sharpness, "tally": self.tally, "refused": self.refused,
+            "tried": self.tried, "from_softest": self.from_softest,
+            "identity": np.array(self.identity), "counted": np.array(self._counted),
+            "streams": np.frombuffer(streams.encode(), np.uint8),
+        }  # fmt: skip
+        for place, replica in enumerate(self.replicas):
+            parts = (*replica.patients, replica.theta, replica.pace, np.array([replica.distance]))
+            found |= {f"replica_{place}_{k}": part.copy() for k, part in enumerate(parts)}
+        return found
+
+    @property
+    def _counted(self) -> tuple[int, int]:
+        return self.trips, self.sweep_number
+
+    def take_up(self, state: State) -> None:
+        """Be where another ladder was, to the last random number."""
+        for name in ("sharpness", "tally", "refused", "tried", "from_softest"):
+            getattr(self, name)[...] = state[name]
+        self.identity = [int(k) for k in state["identity"]]
+        self.trips, self.sweep_number = (int(k) for k in state["counted"])
+        generators = [self.rng, *(replica.rng for replica in self.replicas)]
+        for one, said in zip(generators, json.loads(bytes(state["streams"])), strict=True):
+            one.bit_generator.state = said
+        for place, replica in enumerate(self.replicas):
+            parts = (*replica.patients, replica.theta, replica.pace)
+            for k, part in enumerate(parts):
+                part[...] = state[f"replica_{place}_{k}"]
+            replica.distance = float(state[f"replica_{place}_{len(parts)}"][0])
+
     def forget(self) -> None:
         """Start counting anew."""
         self.refused[:], self.tried[:], self.tally[:] = 0, 0, 0
@@ -162,79 +219,145 @@ def cool(replica: Replica, start: float, end: float, tally: np.ndarray) -> None:
         replica.run(Effort(COOLING_MOVES, 0, int(k % 3 == 0)), float(sharpness), True, tally)
 
 
-def chain(
-    posed: Problem, settings: Settings, seed: int, go_on: Callable[[], bool] = lambda: True
-) -> Chain | None:
-    """One tempered chain; None where the printed numbers were never met together.
+class _Run:
+    """One chain on its way: warm-up, then sweeps whose cohorts are kept."""
 
-    ``go_on`` is asked before every sweep; told not to, the chain ends without a result.
-    """
-    begun = time.thread_time()
-    ladder = Ladder(posed, settings, seed)
-    if not _warm(ladder, go_on):
-        return None
-    kept: list[tuple[np.ndarray, ...]] = []
-    found = []
-    apart = max(1, settings.sweeps // LOOKED_AT)
-    for sweep in range(settings.sweeps):
-        if not go_on():
-            return None
-        ladder.sweep(adapt=False)
-        if sweep % apart:
-            continue
-        for replica in ladder.replicas:  # at distance 0 all places have the target's density
-            if replica.distance == 0:
-                p = replica.patients
-                kept.append((p.time / TENTHS, p.event.copy(), p.cell.copy(), replica.theta.copy()))
-                found.append(sweep)
-    if not kept:
-        return None
-    parts = [np.array(part) for part in zip(*kept, strict=True)]
-    return Chain(
-        parts[0], parts[1], parts[2], parts[3], np.array(found), ladder.tally[-1].copy(),
-        ladder.trips, ladder.refused / np.maximum(ladder.tried, 1), time.thread_time() - begun,
-    )  # fmt: skip
+    def __init__(self, posed: Problem, settings: Settings, seed: int, noted: State | None) -> None:
+        self.settings, self.begun = settings, time.thread_time()
+        self.ladder = Ladder(posed, settings, seed, settled=noted is None)
+        self.rounds = self.warmed = self.met = self.swept = 0
+        self.kept: list[tuple[np.ndarray, ...]] = []
+        self.found: list[int] = []
+        if noted is not None:
+            self.ladder.take_up(noted)
+            self.rounds, self.warmed, self.met, self.swept = (int(k) for k in noted["progress"])
+            self.begun -= float(noted["seconds"][0])
+            self.found = noted["found"].tolist()
+            *parts, theta = (noted[f"kept_{k}"] for k in range(4))
+            self.kept = list(zip(*(part.astype(np.int64) for part in parts), theta, strict=True))
 
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """How far the chain is, and what it has found."""
+        found = self.ladder.state | {
+            "progress": np.array([self.rounds, self.warmed, self.met, self.swept]),
+            "seconds": np.array([self.seconds]), "found": np.array(self.found, np.int64),
+        }  # fmt: skip
+        parts = list(zip(*self.kept, strict=True)) or [()] * 4
+        sizes = (np.int16, np.int8, np.int16, np.float64)  # month tenths, event, cell, theta
+        return found | {
+            f"kept_{k}": np.array(part, size)
+            for k, (part, size) in enumerate(zip(parts, sizes, strict=True))
+        }
 
-def _warm(ladder: Ladder, go_on: Callable[[], bool]) -> bool:
-    """Warm up; whether a cohort that meets all printed numbers turned up in time."""
-    for _ in range(PATIENCE):
-        met = False
-        for sweep in range(1, ladder.settings.warm + 1):
+    @property
+    def seconds(self) -> float:
+        """Processor time so far."""
+        return time.thread_time() - self.begun
+
+    def warm(self, go_on: Callable[[], bool]) -> bool:
+        """Warm up; whether a cohort that meets all printed numbers turned up in time."""
+        ladder, length = self.ladder, self.settings.warm
+        while self.rounds < PATIENCE and not (self.met and not self.warmed):
             if not go_on():
                 return False
             ladder.sweep(adapt=True)
-            met = met or any(replica.distance == 0 for replica in ladder.replicas)
-            if sweep % max(ladder.settings.warm // RESPACED, 1) == 0:
+            self.warmed += 1
+            self.met |= any(replica.distance == 0 for replica in ladder.replicas)
+            if self.warmed % max(length // RESPACED, 1) == 0:
                 ladder.respace()
-        if met:
-            ladder.forget()
-            return True
-    return False
+            if self.warmed == length:
+                self.rounds, self.warmed = self.rounds + 1, 0
+                if self.met:
+                    ladder.forget()
+        return bool(self.met)
+
+    def sample(self, go_on: Callable[[], bool]) -> bool:
+        """Sweeps whose cohorts are kept; whether they were all made."""
+        apart = max(1, self.settings.sweeps // LOOKED_AT)
+        while self.swept < self.settings.sweeps:
+            if not go_on():
+                return False
+            self.ladder.sweep(adapt=False)
+            if self.swept % apart == 0:
+                for replica in self.ladder.replicas:  # at distance 0 all have the target's density
+                    if replica.distance == 0:
+                        p = replica.patients
+                        self.kept.append((p.time.copy(), p.event.copy(), p.cell.copy(),
+                                          replica.theta.copy()))  # fmt: skip
+                        self.found.append(self.swept)
+            self.swept += 1
+        return True
+
+
+def chain(
+    posed: Problem, settings: Settings, seed: int, go_on: Callable[[], bool] = lambda: True,
+    begun: State | None = None, note: Callable[[State], None] = lambda _: None,
+) -> Chain | None:  # fmt: skip
+    """One tempered chain; None where the printed numbers were never met together.
+
+    ``go_on`` is asked before every sweep; told not to, the chain ends without a result. It is
+    ``note``d now and then how far it is: ``begun`` there, it ends as if it never had been stopped.
+    """
+    run = _Run(posed, settings, seed, begun)
+    due = time.monotonic() + NOTED
+
+    def noting() -> bool:
+        nonlocal due
+        more = False
+        try:
+            more = go_on()
+        finally:
+            if not more or time.monotonic() > due:
+                note(run.state)
+                due = time.monotonic() + NOTED
+        return more
+
+    finished = run.warm(noting) and run.sample(noting)
+    if finished:
+        note(run.state)  # the other chains may be stopped yet
+    if not finished or not run.kept:
+        return None
+    tenths, event, cell, theta = (np.array(part) for part in zip(*run.kept, strict=True))
+    ladder = run.ladder
+    return Chain(
+        tenths / TENTHS, event, cell, theta, np.array(run.found), ladder.tally[-1].copy(),
+        ladder.trips, ladder.refused / np.maximum(ladder.tried, 1), run.seconds,
+    )  # fmt: skip
 
 
 def chains(
-    posed: Problem, settings: Settings, tell: Callable[[int, int], None] = lambda *_: None
-) -> list[Chain]:
+    posed: Problem, settings: Settings, tell: Callable[[int, int], None] = lambda *_: None,
+    notes: Sequence[Notes] = (),
+) -> list[Chain]:  # fmt: skip
     """Independently started chains, on two threads; raises ``BadInput`` naming a conflict.
 
-    ``tell`` hears how many of how many sweeps are done. An interrupt ends all chains.
+    ``tell`` hears how many of how many sweeps are done. An interrupt ends all chains; with
+    ``notes``, one of each chain, they go on from there the next time.
     """
     _check(posed.summary)
     seeds = np.random.SeedSequence(settings.seed).generate_state(settings.chains)
-    stopped, done = Event(), count(1)
+    begun = [noted.load() for noted in notes] or [None] * settings.chains
+    saves: list[Callable[[State], None]] = [noted.save for noted in notes]
+    saves = saves or [lambda _: None] * settings.chains
+    stopped, done = Event(), count(1 + sum(_sweeps(state, settings) for state in begun))
     total = settings.chains * (settings.warm + settings.sweeps)
 
     def go_on() -> bool:
         tell(min(next(done), total), total)  # a warm-up may be repeated
         return not stopped.is_set()
 
+    def one(seed: int, state: State | None, note: Callable[[State], None]) -> Chain | None:
+        return chain(posed, settings, int(seed), go_on, state, note)
+
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            found = list(pool.map(lambda seed: chain(posed, settings, int(seed), go_on), seeds))
+            found = list(pool.map(one, seeds, begun, saves))
         except BaseException:
             stopped.set()  # else the pool would wait for chains that run for minutes
             raise
+    for noted in notes:
+        noted.clear()
     good = [c for c in found if c is not None]
     if len(good) < len(found):
         raise BadInput(
@@ -245,6 +368,14 @@ def chains(
             )
         )
     return good
+
+
+def _sweeps(state: State | None, settings: Settings) -> int:
+    """Sweeps that a chain has behind it; none of a chain that has not begun."""
+    if state is None:
+        return 0
+    rounds, warmed, _, swept = (int(k) for k in state["progress"])
+    return rounds * settings.warm + warmed + swept
 
 
 def _check(summary: Summary) -> None:
