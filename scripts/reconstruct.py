@@ -85,7 +85,8 @@ def summary(
 ) -> int | None:
     """Printed numbers of a paper to cohorts of patients that meet every one of them.
 
-    Digitised curves of the same paper join its numbers, or numbers at risk alone.
+    Digitised curves of the same paper join its numbers, or numbers at risk alone. A run that was
+    stopped goes on where it was, given the same folder.
     Writes, for each endpoint, ENDPOINT_patients.parquet (member, factors, time in months, event),
     ENDPOINT_match.csv (every printed number in every cohort), ENDPOINT_diagnostics.csv (agreement
     of the chains) and ENDPOINT_chains.csv; over all of them estimates.csv and report.html.
@@ -104,7 +105,7 @@ def summary(
             loaded, curves=files or None, at_risk=at_risk, events=totals or None,
             endpoint=endpoint or None, reading=readings, held_out=held_out or (),
             baseline=baseline or None, ensemble=ensemble, sweeps=sweeps, seed=seed, anew=True,
-            keep=keep,
+            keep=keep, store=out_folder,
             tell=lambda done, total: show(done, total, "sweeps"),
         )  # fmt: skip
     for part in fit.endpoints:

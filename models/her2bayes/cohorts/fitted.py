@@ -409,8 +409,8 @@ def reconstruct(
       others, ``quick`` makes two short ones for a first look. Chains kept with the package are used
       where they are of the same numbers, code, priors and settings, then those of ``store`` (a
       folder); ``anew`` makes them whatever is kept, with every cohort found (minutes), and ``keep``
-      names a folder to keep them in, written before anything else. ``tell(done, total)`` hears of
-      sweeps.
+      names a folder to keep them in, written before anything else. Chains that were stopped go on
+      where they were, if there is a ``store``. ``tell(done, total)`` hears of sweeps.
       Digitised ``curves`` of the same paper join the printed numbers, by the patients they are of
       (``{"her2=low": "low.csv", "all": points}``), with the numbers ``at_risk`` (arm, time,
       n_at_risk, and n_censored so far where printed; alone they will do) and totals of ``events``.
@@ -486,7 +486,10 @@ def _of_study(
         before = None if how.anew else kept.shipped(spec)
         if before is None and how.quick:
             spec = replace(spec, settings=quicker(spec.settings))
-        chains = kept.sampled(spec, tell) if how.anew else before or kept.stored(spec, store, tell)
+        if how.anew:
+            chains = kept.sampled(spec, tell, store)
+        else:
+            chains = before or kept.stored(spec, store, tell)
         if keep is not None:  # before anything else can go wrong: they took minutes
             kept.keep(spec, chains, keep)
         made = ensemble_of(spec.summary, chains, how.ensemble)
