@@ -284,8 +284,8 @@ def recovery(
         }
         drawn = Answers(found.sel(stratum=data["readings"]["stratum"].to_numpy()), data)(asked)
         for one, true in asked.items():
-            values = np.log(drawn[one]) if one.kind == "hazard_ratio" else drawn[one]
-            values = values.transpose("chain", "draw").to_numpy()
+            values = drawn[one].transpose("chain", "draw").to_numpy()
+            values = np.log(values) if one.kind == "hazard_ratio" else values
             row = {"cohort": cohort, "truth": true, "naive": naive[one.kind, one.contrast],
                    "answer": f"log {one}" if one.kind == "hazard_ratio" else str(one)}  # fmt: skip
             for name, level in LIMITS.items():
@@ -308,12 +308,13 @@ def recovered(found: pd.DataFrame) -> dict[str, dict[str, float]]:
         number, total = int(inside.sum()), len(rows)
         low, high = interval(number, total)
         told[str(answer)] = {
-            "truth": float(rows["truth"].iloc[0]), "cohorts": total, "covered": number,
+            "truth": float(rows["truth"].to_numpy(float)[0]), "cohorts": total, "covered": number,
             "share": number / total, "share_lower": low, "share_upper": high,
         }  # fmt: skip
         for name, column in (("bias", "median"), ("naive_bias", "naive")):
-            gap = rows[column] - rows["truth"]
-            told[str(answer)] |= {name: float(gap.mean()), f"{name}_error": float(gap.sem())}
+            gap = (rows[column] - rows["truth"]).to_numpy(float)
+            error = float(gap.std(ddof=1) / np.sqrt(total))
+            told[str(answer)] |= {name: float(gap.mean()), f"{name}_error": error}
     return told
 
 
