@@ -123,8 +123,10 @@ def test_recovery_of_the_joint_model_is_the_record() -> None:
     discordance, *ratios = json.loads(text)["answers"].values()
     (number,) = {one["cohorts"] for one in (discordance, *ratios)}
     shares = [f"{100 * one['share']:.1f}" for one in (discordance, *ratios)]
-    said = f"In {number} simulated cohorts of 800 pairs with one reading in ten wrong and 500 tumours"
-    assert f"{said} read twice, 95 % CrI held the true discordance in {shares[0]} %" in README
+    said = f"In {number} simulated cohorts of 800 pairs with one reading in ten wrong and 500"
+    assert (
+        f"{said} tumours read twice, 95 % CrI held the true discordance in {shares[0]} %" in README
+    )
     assert f"and the log hazard ratios by true class in {shares[1]} and {shares[2]} %" in README
     naive, left = (100 * discordance[name] for name in ("naive_bias", "bias"))
     assert f"is {naive:.1f} points too high on average, the model's {abs(left):.1f}" in README
