@@ -557,7 +557,7 @@ def over_cohorts(of: OverCohorts) -> Section:
                 curves.survival(_over_curves(of), _ticks(first), end, OVER_COHORTS),
                 f"{len(of.members)} reconstructed cohorts of {of.study}, not its data. Survival of "
                 "the patients in each true class at recurrence, median and 95 % CrI over all "
-                "cohorts; Kaplan–Meier curves and numbers at risk are those of one cohort.",
+                "cohorts; Kaplan–Meier curves and numbers at risk: one cohort, by class as read.",
             ),
         ),
         tables=(
