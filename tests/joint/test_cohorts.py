@@ -15,6 +15,7 @@ from her2bayes.cohorts.fitted import ReconstructedStudy
 from her2bayes.errors import BadInput
 from her2bayes.inference.sampling import Sampling
 from her2bayes.joint.fitted import JointCohorts, imputed_share
+from her2bayes.joint.section import _over_curves
 
 SHORT = Sampling(draws=300, tune=300, chains=2)
 
@@ -132,6 +133,13 @@ def test_it_says_what_it_is(fit: JointCohorts) -> None:
     assert fit.part().evidence_kind == "implied"
     assert set(fit.tables["determined"]) == {"estimand", "share", "error"}
     assert fit.figures.survival().get_axes()
+    assert "(94 of 247 counted)" in section.paragraphs[2]
+    for curve in _over_curves(fit):
+        assert curve.band
+        last = float(curve.band.months[-1])
+        alive = fit.draws(f"survival[bcss | her2={curve.label} @ {last!r} months]")
+        ends = [one[-1] for one in (curve.band.lower, curve.band.median, curve.band.upper)]
+        assert ends == pytest.approx(np.quantile(alive, [0.025, 0.5, 0.975]))
 
 
 @pytest.mark.slow

@@ -92,12 +92,16 @@ def test_estimates_stand_beside_the_classical_side(fit: JointFit) -> None:
             "hazard_ratio[months ; her2: low vs zero]",
             "dilution[months ; her2: low vs zero]"} <= set(table.index)  # fmt: skip
     assert table["posterior_median"].notna().sum() > 60
+    assert table.loc[["discordance[]"], "note"].str.startswith("true classes").all()
     assert table["contraction"].isna()[table.index.str.startswith("dilution")].all()
     classical = fit.classical().set_index("estimand")["reproduced"]
     name = "hazard_ratio[months ; read: positive vs zero]"
     row = table.loc[name]
     assert row["posterior_lower"] < classical[name] < row["posterior_upper"]
-    assert "Cox" in fit.section().paragraphs[2]
+    said = fit.section().paragraphs
+    assert "Cox" in said[2]
+    differ = int((patients()["primary"] != patients()["recurrence"]).sum())
+    assert f"({differ} of 300 counted)" in said[0]
     assert any("rests on the prior" in line or "The data say" in line for line in fit.told())
 
 
@@ -118,6 +122,9 @@ def test_a_report_has_its_figures_and_says_what_is_believed(fit: JointFit, tmp_p
     for text in ("True HER2 status", "How true classes are read", "True class given both readings"):
         assert text in page
     assert (tmp_path / "estimates.csv").exists()
+    first = pd.read_csv(tmp_path / "key_results.csv")["quantity"]
+    assert list(first[:3]) == ["read discordance", "true discordance, her2",
+                               "hazard ratio, months, low vs zero (her2)"]  # fmt: skip
     for name in fit.figures:
         assert getattr(fit.figures, name)().get_axes()
 

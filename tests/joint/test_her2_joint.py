@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,11 @@ from her2bayes.joint.calibration import (
     joint_of,
     pairs,
     patients_of,
+    recovered,
     recovery,
 )
-from her2bayes.joint.counts import Counted, count_patients, with_assay
+from her2bayes.joint.counts import Counted, count_patients, with_assay, without_follow_up
 from her2bayes.joint.draws import Answers, log_density
-from her2bayes.joint.fitted import without_follow_up
 from her2bayes.joint.her2_joint import build
 from her2bayes.survival.comparison import log_density as survival_density
 from her2bayes.survival.piecewise import log_hazard
@@ -250,9 +252,15 @@ def _by_patient(of: Believed, frame: pd.DataFrame, first: np.ndarray, second: np
     return float(np.log(inside).sum())
 
 
+@pytest.fixture(scope="module")
+def again() -> pd.DataFrame:
+    """Six of the cohorts of the record, fitted again."""
+    return recovery(6, first=100)
+
+
 @pytest.mark.slow
-def test_truth_is_recovered_where_readings_dilute_it() -> None:
-    found = recovery(6, first=100)
+def test_truth_is_recovered_where_readings_dilute_it(again: pd.DataFrame) -> None:
+    found = again
     z = (found["median"] - found["truth"]) / ((found["upper"] - found["lower"]) / (2 * 1.96))
     assert (np.abs(z) < 4).all()
     by = found.groupby("answer")[["truth", "median", "naive"]].mean()
@@ -260,6 +268,47 @@ def test_truth_is_recovered_where_readings_dilute_it() -> None:
     assert (bias < naive).sum() >= 2
     ratios = by.loc[by.index.str.startswith("log hazard_ratio")]
     assert (ratios["naive"].abs() < ratios["truth"].abs()).all()
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, Any]:
+    """Made by ``python tests/reference/joint_recovery.py``."""
+    file = Path(__file__).parents[1] / "reference" / "joint_recovery.json"
+    kept: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return kept
+
+
+def rows_of(record: Mapping[str, Any]) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame(numbers).assign(answer=name, truth=record["answers"][name]["truth"])
+        for name, numbers in record["cohorts"].items()
+    ]
+    return pd.concat(parts).rename_axis("cohort").reset_index()
+
+
+@pytest.mark.slow
+def test_recorded_cohorts_come_out_again(again: pd.DataFrame, record: dict[str, Any]) -> None:
+    """Each number within the Monte-Carlo errors of both runs, which are of one length."""
+    both = again.merge(rows_of(record), on=["cohort", "answer"], suffixes=("", "_kept"))
+    assert len(both) == len(again) == 18
+    assert both["naive"].to_numpy() == pytest.approx(both["naive_kept"].to_numpy(), abs=1e-4)
+    for name in ("median", "lower", "upper"):
+        gap = (both[name] - both[f"{name}_kept"]).abs()
+        assert (gap < 4 * np.sqrt(2) * both[f"{name}_error"] + 1e-4).all(), name
+        assert (both[f"{name}_error"] < 0.2 * (both["upper"] - both["lower"]) / 4).all(), name
+
+
+def test_the_record_covers_the_truth_and_removes_what_misreading_does(
+    record: dict[str, Any],
+) -> None:
+    told = recovered(rows_of(record))
+    assert set(told) == set(record["answers"])
+    for name, known in record["answers"].items():
+        assert told[name] == pytest.approx(known)
+        assert known["cohorts"] >= 200
+        assert 0.92 <= known["share"] <= 0.98
+        assert known["naive_bias"] > 4 * known["naive_bias_error"]
+        assert abs(known["bias"]) < known["naive_bias"] / 2
 
 
 def test_simulated_studies_have_an_answer_for_every_truth() -> None:

@@ -24,6 +24,7 @@ from her2bayes.calibration.designs import (
     softmax,
 )
 from her2bayes.classical.hazard_regression import cox
+from her2bayes.classical.proportions import interval
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.patients import Wanted, read_patients
 from her2bayes.evidence.simulate import HER2, event_times
@@ -238,6 +239,7 @@ RECOVERED = Believed(
 """Truth of ``recovery``: one reading in ten is wrong, hazard ratios 0.6 and 0.36 against zero."""
 
 RECOVERY_SAMPLING = Sampling(draws=750, tune=500, chains=2)
+LIMITS = {"lower": 0.025, "median": 0.5, "upper": 0.975}
 
 
 def recovery(
@@ -253,9 +255,12 @@ def recovery(
     discordance, and an interval covers a fixed truth always or never.
 
     Columns ``cohort``, ``answer`` (true discordance, log hazard ratios by true class), ``truth``,
-    ``median``, ``lower``, ``upper`` (95 %) and ``naive``: readings taken as the truth, the share
-    whose readings differ and Cox regression by class as read.
+    ``median``, ``lower``, ``upper`` (95 %), their Monte-Carlo standard errors (``median_error``,
+    ...) and ``naive``: readings taken as the truth, the share whose readings differ and Cox
+    regression by class as read.
     """
+    from arviz_stats.base import array_stats
+
     from her2bayes.inference import engine
     from her2bayes.joint.her2_joint import build
 
@@ -279,15 +284,38 @@ def recovery(
         }
         drawn = Answers(found.sel(stratum=data["readings"]["stratum"].to_numpy()), data)(asked)
         for one, true in asked.items():
-            values = np.log(drawn[one]) if one.kind == "hazard_ratio" else drawn[one]
-            low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
-            answer = f"log {one}" if one.kind == "hazard_ratio" else str(one)
-            rows.append(
-                {"cohort": cohort, "answer": answer, "truth": true, "median": middle,
-                 "lower": low, "upper": high, "naive": naive[one.kind, one.contrast]}
-            )  # fmt: skip
+            values = drawn[one].transpose("chain", "draw").to_numpy()
+            values = np.log(values) if one.kind == "hazard_ratio" else values
+            row = {"cohort": cohort, "truth": true, "naive": naive[one.kind, one.contrast],
+                   "answer": f"log {one}" if one.kind == "hazard_ratio" else str(one)}  # fmt: skip
+            for name, level in LIMITS.items():
+                error = array_stats.mcse(values, method="quantile", prob=level)
+                row |= {name: np.quantile(values, level), f"{name}_error": float(error)}
+            rows.append(row)
         say(f"{cohort + 1 - first} cohorts")
     return pd.DataFrame(rows)
+
+
+def recovered(found: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """What rows of ``recovery`` say of each answer.
+
+    ``covered`` cohorts of ``cohorts`` and their share with its 95 % Wilson interval, the mean
+    ``bias`` of the model's median and of the ``naive`` answer, each with its standard error.
+    """
+    told = {}
+    for answer, rows in found.groupby("answer", sort=False):
+        inside = (rows["lower"] <= rows["truth"]) & (rows["truth"] <= rows["upper"])
+        number, total = int(inside.sum()), len(rows)
+        low, high = interval(number, total)
+        told[str(answer)] = {
+            "truth": float(rows["truth"].to_numpy(float)[0]), "cohorts": total, "covered": number,
+            "share": number / total, "share_lower": low, "share_upper": high,
+        }  # fmt: skip
+        for name, column in (("bias", "median"), ("naive_bias", "naive")):
+            gap = (rows[column] - rows["truth"]).to_numpy(float)
+            error = float(gap.std(ddof=1) / np.sqrt(total))
+            told[str(answer)] |= {name: float(gap.mean()), f"{name}_error": error}
+    return told
 
 
 def twice(rng: np.random.Generator, of: Believed, tumours: int) -> dict[str, Any]:

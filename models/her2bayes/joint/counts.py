@@ -14,7 +14,7 @@ Patients without follow-up are rows without time; a reading that is missing leav
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ from her2bayes.evidence.patients.survival_cells import (
     time_counts,
 )
 from her2bayes.evidence.read_table import TextTable
+from her2bayes.results.fitted import tuples
 
 READING = {"primary": "reading_of_primary", "recurrence": "reading_of_recurrence"}
 """Columns with the canonical readings, by tumour."""
@@ -84,6 +85,50 @@ class Counted:
     def patients(self) -> int:
         """All patients of whom anything is known."""
         return int(self.data["readings"]["patients"].sum())
+
+    def facts(self) -> dict[str, Any]:
+        """What is text and numbers, as JSON takes it."""
+        return {
+            "counted": {name: getattr(self, name) for name in PLAIN},
+            "followed": asdict(self.followed),
+            "grid": self.by_read.attrs,
+        }
+
+    def packed(self) -> dict[str, xr.Dataset]:
+        """The counts as groups of a tree; no patient's line."""
+        groups = {f"/data/{name}": one for name, one in self.data.items()}
+        rows = self.by_read
+        groups["/by_read"] = xr.Dataset(
+            {name: ("row", rows[name].to_numpy() if name in NUMBERS
+                    else rows[name].astype(str).to_numpy(object)) for name in rows}
+        )  # fmt: skip
+        return groups
+
+    @classmethod
+    def unpacked(cls, tree: xr.DataTree, facts: Mapping[str, Any]) -> Counted:
+        """Make the object of ``packed`` groups and its ``facts``."""
+        data = {name: _plain(node.to_dataset()) for name, node in tree["data"].children.items()}
+        followed = Followed(**tuples(facts["followed"]))
+        rows = tree["by_read"].to_dataset().to_dataframe()
+        for name, levels in followed.factors.items():
+            rows[name] = pd.Categorical(rows[name], list(levels))
+        rows.attrs = facts["grid"]
+        return cls(**tuples(facts["counted"]), data=data, followed=followed, by_read=rows)
+
+
+NUMBERS = ("entry", "time", "event", "patients")
+"""Columns of ``by_read`` that are no text."""
+PLAIN = ("name", "classes", "by", "pairs_only", "left_out", "digest")
+"""Fields of ``Counted`` that are text and numbers."""
+
+
+def _plain(data: xr.Dataset) -> xr.Dataset:
+    """Attributes as they were before a file held them: lists, and numbers of Python."""
+    kept = {name: value.tolist() if hasattr(value, "tolist") else value
+            for name, value in data.attrs.items()}  # fmt: skip
+    if "factors" in kept:
+        kept["factors"] = [kept["factors"]] if isinstance(kept["factors"], str) else kept["factors"]
+    return data.assign_attrs(kept)
 
 
 def count_patients(
@@ -351,6 +396,15 @@ def with_assay(counted: Counted, **assay: Any) -> Counted:
     """The same with further entries of ``assay``: ``misclassification``, ``agreement``, ..."""
     data = {**counted.data, "assay": counted.data["assay"].assign(assay)}
     return replace(counted, data=data)
+
+
+def without_follow_up(counted: Counted) -> Counted:
+    """Counts in which nobody was followed: the same rows without time and events."""
+    rows = counted.data["rows"].copy(deep=True)
+    for name in rows.data_vars:
+        if str(name).endswith(("event", "_months", "_place")):
+            rows[name] = rows[name] * 0
+    return replace(counted, data={**counted.data, "rows": rows})
 
 
 def with_beliefs(

@@ -19,7 +19,7 @@ Those of ``transition`` and of ``survival`` are answered there, of true classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -325,6 +325,11 @@ def _by_reading(one: Estimand) -> Estimand:
     """Hazard ratio between the readings that a ratio between true classes corresponds to."""
     assert one.contrast is not None  # a fault otherwise
     return replace(one, kind="hazard_ratio", contrast=replace(one.contrast, factor="read"))
+
+
+def chained(draws: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Draws (chain, draw) of several fits, chain after chain."""
+    return xr.concat([one.drop_vars("chain", errors="ignore") for one in draws], "chain")
 
 
 def read_twice(first: xr.DataArray, second: xr.DataArray, c: float) -> xr.DataArray:

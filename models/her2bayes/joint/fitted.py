@@ -40,15 +40,15 @@ from her2bayes.inference.store import Store
 from her2bayes.joint import section as page
 from her2bayes.joint.counts import (
     Counted,
-    Followed,
     count_patients,
     with_assay,
     with_beliefs,
+    without_follow_up,
 )
-from her2bayes.joint.draws import Answers, log_density
+from her2bayes.joint.draws import Answers, chained, log_density
 from her2bayes.joint.her2_joint import DEFAULT_PRIORS, build
 from her2bayes.page.fit_card import worst
-from her2bayes.results.fitted import Asked, Figures, Fitted, tuples
+from her2bayes.results.fitted import Asked, Figures, Fitted
 from her2bayes.survival.classical import classical_rows
 from her2bayes.survival.doors import Specification as OfSurvival
 from her2bayes.survival.doors import cut_scheme, landmark_times
@@ -417,8 +417,8 @@ class JointFit(_OfTrueClasses):
         return list(self.counted.classes)
 
     def asked(self) -> Iterator[tuple[Estimand, str]]:
-        """Rows of estimates that are of this family's own kinds, each with its note."""
-        of, end = self.counted, self.counted.followed.endpoint
+        """Rows of estimates on the assay, readings and true classes, each with its note."""
+        of = self.counted
         for start, read, at in product(of.classes, of.classes, self._assays):
             yield Estimand("read_as", f"{start} -> {read}", at), ""
         strata: list[tuple[tuple[str, str], ...]] = [()]
@@ -431,6 +431,10 @@ class JointFit(_OfTrueClasses):
             given = (("read", second), ("read_primary", first))
             for outcome in (*(f"her2={name}" for name in of.classes), "change"):
                 yield Estimand("true_class", outcome, given), ""
+
+    def _ratios(self) -> Iterator[tuple[Estimand, str]]:
+        """Hazard ratios by class as read, their dilution, and those of a change."""
+        of, end = self.counted, self.counted.followed.endpoint
         if of.followed.causes:
             return
         for a, b in pairs(of.classes, of.classes[0]):
@@ -452,8 +456,8 @@ class JointFit(_OfTrueClasses):
     def _table(self) -> pd.DataFrame:
         rows = self._rows(self.asked())
         for matrix in self.matrices:
-            rows += matrix_rows(matrix)
-        rows += list(self.survival.rows())
+            rows += [row | {"note": _of_true(row)} for row in matrix_rows(matrix)]
+        rows += [*self.survival.rows(), *self._rows(self._ratios())]
         return estimates_table(rows).assign(evidence_kind="patients")
 
     def _rows(self, asked: Iterable[tuple[Estimand, str]]) -> list[dict[str, Any]]:
@@ -622,18 +626,11 @@ class JointFit(_OfTrueClasses):
 
     def packed(self) -> xr.DataTree:
         """Counts, what they are of, and the tree of the fit; no patient's line."""
-        of = self.counted
-        groups = {f"/data/{name}": one for name, one in of.data.items()}
-        groups["/by_read"] = xr.Dataset(
-            {name: ("row", of.by_read[name].to_numpy() if name in NUMBERS
-                    else of.by_read[name].astype(str).to_numpy(object)) for name in of.by_read}
-        )  # fmt: skip
+        groups = self.counted.packed()
         groups |= {f"/fit/{n}": node.to_dataset() for n, node in self.fit.tree.children.items()}
         tree = xr.DataTree.from_dict(groups)
         said = {
-            "counted": {name: getattr(of, name) for name in PLAIN},
-            "followed": asdict(of.followed),
-            "grid": of.by_read.attrs,
+            **self.counted.facts(),
             "sampling": asdict(self.sampling),
             "priors": {n: [p.distribution, p.parameters, p.means] for n, p in self.used.items()},
             "times": self.times,
@@ -648,14 +645,7 @@ class JointFit(_OfTrueClasses):
     def unpacked(cls, tree: xr.DataTree) -> JointFit:
         """Make the object of a ``packed`` tree; nothing is sampled."""
         said = json.loads(tree.attrs["joint"])
-        data = {name: _plain(node.to_dataset()) for name, node in tree["data"].children.items()}
-        facts = tuples(said["followed"])
-        rows = tree["by_read"].to_dataset().to_dataframe()
-        for name, levels in facts["factors"].items():
-            rows[name] = pd.Categorical(rows[name], list(levels))
-        rows.attrs = said["grid"]
-        plain = tuples(said["counted"])
-        counted = Counted(**plain, data=data, followed=Followed(**facts), by_read=rows)
+        counted = Counted.unpacked(tree, said)
         fit = Fit(
             xr.DataTree.from_dict({n: one.to_dataset() for n, one in tree["fit"].children.items()}),
             said["provenance"],
@@ -730,7 +720,7 @@ class JointCohorts(_OfTrueClasses):
         if group == "prior":
             return self.members[0].drawn(asked, group)
         parts = [one.drawn(asked, group) for one in self.members]
-        return {one: _chained([part[one] for part in parts]) for one in asked}
+        return {one: chained([part[one] for part in parts]) for one in asked}
 
     @cached_property
     def _reported(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -750,7 +740,7 @@ class JointCohorts(_OfTrueClasses):
             share, error = imputed_share(_on_scale(one, known))
             note = "; ".join(filter(None, (row["note"], _said(share, error))))
             event = _event(one) if np.isfinite(row["posterior_probability"]) else None
-            made = estimate(one, _chained(known), before[one], self._source, event=event, note=note,
+            made = estimate(one, chained(known), before[one], self._source, event=event, note=note,
                             unit=row["unit"])  # fmt: skip
             made |= {str(name): np.nan for name, value in row.items()
                      if str(name).endswith(ENDS_OF_ROWS) and pd.isna(value)}  # fmt: skip
@@ -794,6 +784,10 @@ class JointCohorts(_OfTrueClasses):
 
     def classical(self) -> pd.DataFrame:
         """Cox's ratios by class as read over the cohorts, joined by Rubin's rules."""
+        return self._cox.copy()
+
+    @cached_property
+    def _cox(self) -> pd.DataFrame:
         from her2bayes.cohorts.estimates import joined
 
         tables = [one.classical().set_index("estimand") for one in self.members]
@@ -852,6 +846,11 @@ class JointCohorts(_OfTrueClasses):
         return cls(said["study"], tuple(map(JointFit.unpacked, trees)), said["chains"])
 
 
+def _of_true(row: Mapping[str, Any]) -> str:
+    """Note of a row of transitions, which elsewhere are of readings."""
+    return "; ".join(filter(None, ("true classes", row["note"])))
+
+
 def _no_variance(one: Estimand) -> dict[str, float]:
     """A dilution is a ratio whose divisor may be 0: its variance, and contraction, say nothing."""
     return {"contraction": np.nan} if one.kind == "dilution" else {}
@@ -861,11 +860,6 @@ def _event(one: Estimand) -> Event:
     """Event of a kind whose probability a row has."""
     _, low, high = EVENTS.get(one.kind, ("", 0.0, np.inf))
     return lambda draws: (draws > low) & (draws < high)
-
-
-def _chained(draws: Sequence[xr.DataArray]) -> xr.DataArray:
-    """Draws (chain, draw) of several fits, chain after chain."""
-    return xr.concat([one.drop_vars("chain", errors="ignore") for one in draws], "chain")
 
 
 def imputed_share(by_cohort: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -909,27 +903,6 @@ def _said(share: float, error: float) -> str:
 
 ENDS_OF_ROWS = ("_median", "_lower", "_upper")
 LIMITS, Z = ("reproduced", "reproduced_lower", "reproduced_upper"), 1.959963984540054
-NUMBERS = ("entry", "time", "event", "patients")
-PLAIN = ("name", "classes", "by", "pairs_only", "left_out", "digest")
-"""Fields of ``Counted`` that are text and numbers."""
-
-
-def _plain(data: xr.Dataset) -> xr.Dataset:
-    """Attributes as they were before a file held them: lists, and numbers of Python."""
-    kept = {name: value.tolist() if hasattr(value, "tolist") else value
-            for name, value in data.attrs.items()}  # fmt: skip
-    if "factors" in kept:
-        kept["factors"] = [kept["factors"]] if isinstance(kept["factors"], str) else kept["factors"]
-    return data.assign_attrs(kept)
-
-
-def without_follow_up(counted: Counted) -> Counted:
-    """Counts in which nobody was followed: the same rows without time and events."""
-    rows = counted.data["rows"].copy(deep=True)
-    for name in rows.data_vars:
-        if str(name).endswith(("event", "_months", "_place")):
-            rows[name] = rows[name] * 0
-    return replace(counted, data={**counted.data, "rows": rows})
 
 
 def _answers(fit: JointFit, group: str = "posterior") -> dict[str, Any]:

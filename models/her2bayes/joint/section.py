@@ -14,13 +14,15 @@ from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.patients.survival_cells import at_risk
 from her2bayes.inference.fit import Fit
 from her2bayes.inference.predictive import leave_one_out
+from her2bayes.joint.draws import chained
 from her2bayes.page.fit_card import HERE, Judged, fit_card
 from her2bayes.page.numbers import count, interval, number, probability
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.survival import figures as curves
 from her2bayes.survival.drawings import band, ticks_between
+from her2bayes.survival.draws import mean_curves, quantities
 from her2bayes.survival.estimates import given_of, pairs
-from her2bayes.survival.figures import Band, Curve, endpoint_name
+from her2bayes.survival.figures import Curve, endpoint_name
 from her2bayes.transition import figures as flows
 from her2bayes.transition.section import svg
 
@@ -107,9 +109,11 @@ ENOUGH = 0.5
 """Contraction of the assay's accuracy below which the prior, not the data, decides it."""
 
 NON_DIFFERENTIAL = (
-    "Errors of a reading are taken to be the same whatever becomes of the patient, and independent "
-    "between the two samples unless a share of errors made together is given."
+    "Errors of a reading are taken to be as frequent whatever becomes of the patient "
+    "(non-differential), and independent between the two samples unless a share of errors made "
+    "together is given."
 )
+MADE_TOGETHER = " If some are made together, more of the observed change is true than said here."
 
 
 def cohort_lines(counted: Counted) -> Iterator[str]:
@@ -180,14 +184,21 @@ def _decides(of: OfTrueClasses) -> str:
     said = []
     if believed:
         said.append(
-            f"How well {' and '.join(believed)} {'is' if len(believed) == 1 else 'are'} read rests "
-            "on the prior more than on these data (contraction below one half): so does what is "
-            "said of true change from there."
+            f"How well {_read(believed)} read rests on the prior more than on these data "
+            "(contraction below one half), and with it how much of the change is true."
         )
     if known:
-        verb = "is" if len(known) == 1 else "are"
-        said.append(f"The data say how well {' and '.join(known)} {verb} read.")
+        said.append(
+            f"The data say how well {_read(known)} read, by this model: they halve the variance "
+            "that the prior leaves, or more."
+        )
     return " ".join(said)
+
+
+def _read(names: Sequence[str]) -> str:
+    """Names of classes as the subject of a sentence: ``zero is``, ``zero and low are``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last} are" if most else f"{last} is"
 
 
 def section(of: Fitted) -> Section:
@@ -197,7 +208,7 @@ def section(of: Fitted) -> Section:
     return Section(
         id="joint",
         title=f"True HER2 status: assay, change and {end} in one model",
-        paragraphs=tuple(_paragraphs(of)),
+        paragraphs=tuple(_paragraphs(of, [of.counted])),
         figures=tuple(_figures(of)),
         tables=tuple(_tables(of)),
         fits=(fit_card(whole, "Joint model", of.estimates(), judged(of)),),
@@ -228,18 +239,21 @@ def _ratios(of: OfTrueClasses) -> list[Estimand]:
             for a, b in pairs(of.classes, of.classes[0])]  # fmt: skip
 
 
-def _paragraphs(of: OfTrueClasses) -> Iterator[str]:
+def _paragraphs(of: OfTrueClasses, counted: Sequence[Counted]) -> Iterator[str]:
+    """The answer in words; ``counted`` are the cohort, or all cohorts."""
     table = of.estimates().set_index("estimand")
 
     def said(name: str) -> str:
         return _three(table.loc[name])
 
     yield (
-        f"The two readings differ in {said('read_discordance[]')} of patients, the true class "
-        f"changes in {said('true_discordance[her2]')}: of those whose readings differ, "
+        f"The two readings differ in {said('read_discordance[]')} of patients "
+        f"({_differing(counted)}), the true class changes in {said('true_discordance[her2]')}. Of "
+        "patients whose readings differ, "
         f"{said('unchanged_given_observed_change[her2]')} did not change. {_decides(of)}"
     )
-    for true in _ratios(of):
+    ratios = _ratios(of)
+    for true in ratios:
         assert true.contrast is not None
         a, b = true.contrast.a, true.contrast.b
         read = Estimand("hazard_ratio", true.outcome, (), Contrast("read", a, b))
@@ -248,19 +262,26 @@ def _paragraphs(of: OfTrueClasses) -> Iterator[str]:
             f"between classes as read (Cox by class as read: {_cox(of, a, b)}); "
             f"{_diluted(of, true)}."
         )
+    if ratios:
+        yield (
+            "What misreading does is the step from the second ratio to the first, both of the "
+            "model and both drawn towards 1 by its prior. Cox's ratio has no prior: it can be "
+            "further from 1 than the ratio between true classes and yet be diluted."
+            + (MORE_THAN_TWO if len(of.classes) > 2 else "")
+        )
     error = f"hazard_ratio[{of.counted.followed.endpoint} ; read_change: changed vs same]"
     if error in table.index:
         yield (
-            f"Patients whose readings differ have {said(error)} times the hazard of those whose "
-            "readings agree, from the classes behind the readings alone: hazards depend on the "
-            "true class at recurrence"
+            "In this model hazards depend on the true class at recurrence"
             + (" and at the primary" if "her2_primary" in of.counted.data["cells"].dims else "")
-            + " and not on the change itself. Much more in the data would speak for the change."
+            + ", not on a change as such. Through the classes alone, patients whose readings "
+            f"differ have {said(error)} times the hazard of those whose readings agree; a ratio "
+            "far from that among the patients would be a sign that the change itself matters."
         )
     yield (
         "Pairs of readings fit equally well with a good assay and much change or a worse assay and "
         "less. What tells them apart is the prior of the assay, tables of two readings of one "
-        f"tumour, and survival where it differs between true classes. {NON_DIFFERENTIAL} "
+        f"tumour, and survival where it differs between true classes. {_of_errors(of.counted)} "
         "Transitions and shares are those of patients under observation"
         + (
             ", taken to be the same whenever they entered."
@@ -268,6 +289,33 @@ def _paragraphs(of: OfTrueClasses) -> Iterator[str]:
             else "."
         )
     )
+
+
+MORE_THAN_TWO = (
+    " With more than two classes misreading can also move the ratio between two of them away from "
+    "1 (Dosemeci 1990), so a dilution may be above 1."
+)
+
+
+def _differing(counted: Sequence[Counted]) -> str:
+    """Patients whose two readings are one class each, and differ: as counted, by no model."""
+    found = set()
+    for one in counted:
+        of = one.data["readings"]
+        first, second = (of[f"holds_{end}"].to_numpy() for end in ("primary", "recurrence"))
+        exact = (first.sum(axis=1) == 1) & (second.sum(axis=1) == 1)
+        change = exact & ((first * second).sum(axis=1) == 0)
+        number = of["patients"].to_numpy()
+        found.add((int(number[change].sum()), int(number[exact].sum())))
+    return " or ".join(f"{change} of {pairs} counted" for change, pairs in sorted(found))
+
+
+def _of_errors(counted: Counted) -> str:
+    """What is taken for granted of the errors."""
+    assay = counted.data["assay"]
+    same = " Both tumours are read with the same errors." if assay.sizes["assay"] == 1 else ""
+    apart = not float(assay.get("error_correlation", 0.0))
+    return NON_DIFFERENTIAL + same + (MADE_TOGETHER if apart else "")
 
 
 def _diluted(of: OfTrueClasses, true: Estimand) -> str:
@@ -383,9 +431,9 @@ def _figures(of: Fitted) -> Iterator[Figure]:
     yield Figure(
         "joint-survival", f"{endpoint_name(end)} by true class",
         curves.survival(_curves(of), _ticks(of), end, said),
-        f"{who}. Posterior mean survival of the patients in each true class at recurrence, over "
-        "the Kaplan–Meier curve of patients read as that class. Bands further apart than steps: "
-        "readings dilute the difference.",
+        f"{who}. Posterior survival of the patients in each true class at recurrence, over the "
+        "Kaplan–Meier curve of patients read as that class. The bands are drawn together by the "
+        "prior, the steps by misreading.",
     )  # fmt: skip
     yield Figure(
         "joint-flow", "True class and class as read, primary to recurrence",
@@ -413,13 +461,11 @@ def _figures(of: Fitted) -> Iterator[Figure]:
 def _tables(of: Fitted) -> Iterator[Table]:
     yield Table(
         "True class and class as read", _main_rows(of),
-        "Posterior and prior median with 95 % CrI. Hazard ratios between true classes are those of "
-        "the model; those between classes as read follow from the true classes behind them.",
+        f"Posterior and prior median with 95 % CrI. {OF_RATIOS}",
     )  # fmt: skip
     yield Table(
         "True class given both readings", _given_readings(of),
-        "Probability of each true class at recurrence, and that the true class changed, in percent "
-        "with 95 % CrI.",
+        GIVEN_BOTH,
     )  # fmt: skip
     if "identified" in of.refitted:
         yield Table(
@@ -432,6 +478,18 @@ def _tables(of: Fitted) -> Iterator[Table]:
             "Answers by assay", of.refitted["assays"],
             "Each row a fit with the errors known almost exactly: default error rates times scale.",
         )  # fmt: skip
+
+
+OF_RATIOS = (
+    "her2 and her2_change are true classes and their change, read and read_change as read. Hazard "
+    "ratios between classes as read follow from the true classes behind them; a dilution is the "
+    "log ratio as read divided by that of the true classes. P: posterior probability of a ratio "
+    "below 1."
+)
+GIVEN_BOTH = (
+    "Probability of each true class at recurrence, and that the true class changed, in percent: "
+    "medians, which need not add up to 100, with 95 % CrI."
+)
 
 
 def _main_rows(of: OfTrueClasses) -> pd.DataFrame:
@@ -489,27 +547,29 @@ def over_cohorts(of: OverCohorts) -> Section:
     return Section(
         id="joint",
         title=f"True HER2 status behind printed numbers: assay, change and {endpoint_name(end)}",
-        paragraphs=(*_of_imputation(of), *_paragraphs(of)),
+        paragraphs=(
+            *_of_imputation(of),
+            *_paragraphs(of, [one.counted for one in of.members]),
+        ),
         figures=(
             Figure(
                 "joint-survival", f"{endpoint_name(end)} by true class",
                 curves.survival(_over_curves(of), _ticks(first), end, OVER_COHORTS),
                 f"{len(of.members)} reconstructed cohorts of {of.study}, not its data. Survival of "
                 "the patients in each true class at recurrence, median and 95 % CrI over all "
-                "cohorts; Kaplan–Meier curves and numbers at risk are those of one cohort.",
+                "cohorts; Kaplan–Meier curves and numbers at risk: one cohort, by class as read.",
             ),
         ),
         tables=(
             Table(
                 "True class and class as read", _with_shares(_main_rows(of), of.determined()),
-                "Posterior over all cohorts, and prior: median with 95 % CrI. Last column: percent "
-                "of the posterior variance that is reconstruction uncertainty, with its "
-                "Monte-Carlo standard error; ratios on the log scale.",
+                f"Posterior over all cohorts, and prior: median with 95 % CrI. {OF_RATIOS} Last "
+                "column: percent of the posterior variance that is reconstruction uncertainty, "
+                "with its Monte-Carlo standard error; ratios on the log scale.",
             ),
             Table(
                 "True class given both readings", _given_readings(of),
-                "Probability of each true class at recurrence, and that the true class changed, in "
-                "percent with 95 % CrI.",
+                GIVEN_BOTH,
             ),
         ),
         fits=(card,),
@@ -525,7 +585,7 @@ def cohorts_section(of: OverCohorts) -> Section:
         (
             f"{len(of.members)} cohorts of {count(first.patients, 'patient')} with "
             f"{count(first.followed.events, 'event')}, each with the printed numbers of "
-            f"{of.study}; none is its data. Of their own, {of.chains}.",
+            f"{of.study}; none is its data. Check of the chains that made them: {of.chains}.",
         ),
     )  # fmt: skip
 
@@ -574,17 +634,18 @@ def draw_over_cohorts(of: OverCohorts) -> Drawing:
 
 
 def _over_curves(of: OverCohorts) -> list[Curve]:
-    first, last = of.members[0], of.counted.followed
-    grid = np.linspace(0.0, last.last_time, STEPS)
-    asked = {
-        name: [Estimand("survival", last.endpoint, (("her2", name),), None, float(t), "months")
-               for t in grid[1:]]
+    grid = np.linspace(0.0, of.counted.followed.last_time, STEPS)
+    wanted = {
+        given_of("her2", name): quantities("survival", 0.0, grid, on_grid=True)
         for name in of.classes
-    }  # fmt: skip
-    drawn = of.drawn([one for times in asked.values() for one in times])
+    }
+    alive = [
+        mean_curves(one.survival.group("posterior"), one.survival.cells, wanted)
+        for one in of.members
+    ]
     found = []
-    for curve in _curves(first):
-        alive = [np.quantile(drawn[one], [0.025, 0.5, 0.975]) for one in asked[curve.label]]
-        low, middle, high = np.vstack([np.ones(3), *alive]).T
-        found.append(replace(curve, band=Band(grid, middle, low, high)))
+    for curve in _curves(of.members[0]):
+        given = given_of("her2", curve.label)
+        drawn = chained([one[given]["survival"] for one in alive])
+        found.append(replace(curve, band=band(drawn, grid)))
     return found

@@ -42,9 +42,11 @@ MOST_CHOSEN = 8
 """Rows of a cohort, which has no paper to say what its headline is."""
 
 _TOPICS = {"transition": "Change of HER2 status", "survival": "Survival"}
-_OF_KIND = {"response_rate": "Response", "event_rate": "Adverse events", "share": "HER2 status"}
-_CHOSEN = ("hazard_ratio", "median", "number_to_rebiopsy", "discordance", "transition", "share",
-           "response_rate", "event_rate")  # fmt: skip
+_OF_KIND = {"response_rate": "Response", "event_rate": "Adverse events", "share": "HER2 status",
+            "read_discordance": _TOPICS["transition"]}  # fmt: skip
+_CHOSEN = ("read_discordance", "true_discordance", "hazard_ratio", "median", "number_to_rebiopsy",
+           "discordance", "transition", "share", "response_rate", "event_rate")  # fmt: skip
+_FACTORS = {"read": "class as read"}
 _OVER_STUDIES = {"average": "in the average study", "new": "in a new study"}
 _PERCENT = re.compile(r"([\d.·]+)\s*%")
 _AS_PRINTED = 18  # characters; a longer text is a sentence and its numbers are shown instead
@@ -181,7 +183,8 @@ def in_words(estimand: str) -> str:
     asked = parse(estimand)
     outcome = asked.outcome.replace("=", " ").replace("->", "to").replace("_", " ")
     versus = asked.contrast
-    contrast = f"{versus.a} vs {versus.b} ({versus.factor})" if versus and versus.a else ""
+    factor = _FACTORS.get(versus.factor, versus.factor) if versus else ""
+    contrast = f"{versus.a} vs {versus.b} ({factor})" if versus and versus.a else ""
     given = asked.conditions
     over = _OVER_STUDIES.get(given.pop("study", ""), "")
     where = [f"{factor.replace('_', ' ')} {level}" for factor, level in given.items()]
