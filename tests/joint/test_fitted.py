@@ -123,8 +123,8 @@ def test_a_report_has_its_figures_and_says_what_is_believed(fit: JointFit, tmp_p
         assert text in page
     assert (tmp_path / "estimates.csv").exists()
     first = pd.read_csv(tmp_path / "key_results.csv")["quantity"]
-    assert list(first[:3]) == ["read discordance", "true discordance, her2",
-                               "hazard ratio, months, low vs zero (her2)"]  # fmt: skip
+    assert list(first[:3]) == ["read discordance", "true discordance",
+                               "hazard ratio, months, low vs zero (true class)"]  # fmt: skip
     for name in fit.figures:
         assert getattr(fit.figures, name)().get_axes()
 

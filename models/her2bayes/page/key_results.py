@@ -47,6 +47,8 @@ _OF_KIND = {"response_rate": "Response", "event_rate": "Adverse events", "share"
 _CHOSEN = ("read_discordance", "true_discordance", "hazard_ratio", "median", "number_to_rebiopsy",
            "discordance", "transition", "share", "response_rate", "event_rate")  # fmt: skip
 _FACTORS = {"read": "class as read"}
+_BESIDE_READ = _FACTORS | {"her2": "true class"}
+"""Names of factors where classes as read stand beside true ones."""
 _OVER_STUDIES = {"average": "in the average study", "new": "in a new study"}
 _PERCENT = re.compile(r"([\d.·]+)\s*%")
 _AS_PRINTED = 18  # characters; a longer text is a sentence and its numbers are shown instead
@@ -166,6 +168,7 @@ def _chosen(evidence: pd.DataFrame) -> Iterator[dict[Any, Any]]:
     Of several studies: those of the average and of a new study.
     """
     rows = []
+    read = bool(evidence["estimand"].str.startswith("read_discordance").any())
     for row in evidence.to_dict("records"):
         asked = parse(row["estimand"])
         stays = asked.kind == "transition" and len({*asked.outcome.split(" -> ")}) == 1
@@ -173,17 +176,21 @@ def _chosen(evidence: pd.DataFrame) -> Iterator[dict[Any, Any]]:
         part = bool(asked.given) and not over
         apart = part or (row["reading"] and not over) or stays or pd.isna(row["posterior_median"])
         if asked.kind in _CHOSEN and not (apart or (asked.kind == "median" and not over)):
-            rows.append({**row, "quantity": in_words(row["estimand"])})
+            words = in_words(row["estimand"], _BESIDE_READ if read else _FACTORS)
+            rows.append({**row, "quantity": words})
     rows.sort(key=lambda row: _CHOSEN.index(parse(row["estimand"]).kind))
     yield from rows[:MOST_CHOSEN]
 
 
-def in_words(estimand: str) -> str:
+def in_words(estimand: str, factors: Mapping[str, str] = _FACTORS) -> str:
     """Give a quantity that no paper named its words: kind, outcome and contrast."""
     asked = parse(estimand)
-    outcome = asked.outcome.replace("=", " ").replace("->", "to").replace("_", " ")
+    of_all = asked.kind == "true_discordance"  # of HER2 status, of what else
+    outcome = (
+        "" if of_all else asked.outcome.replace("=", " ").replace("->", "to").replace("_", " ")
+    )
     versus = asked.contrast
-    factor = _FACTORS.get(versus.factor, versus.factor) if versus else ""
+    factor = factors.get(versus.factor, versus.factor) if versus else ""
     contrast = f"{versus.a} vs {versus.b} ({factor})" if versus and versus.a else ""
     given = asked.conditions
     over = _OVER_STUDIES.get(given.pop("study", ""), "")
