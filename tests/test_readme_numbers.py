@@ -13,6 +13,7 @@ import pytest
 
 from her2bayes.audit.audit import audit
 from her2bayes.calibration.designs import kinds
+from her2bayes.calibration.run import COVERAGE, tolerance
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.validation_exercise import MEMBERS, PRINTED, QUANTITIES
 from her2bayes.evidence import simulate as example
@@ -138,18 +139,30 @@ def test_recovery_of_the_joint_model_is_the_record() -> None:
     assert f"on the log scale, the model's {kept[0]:.0f} and {kept[1]:.0f} %" in README
 
 
-NOT_YET = {"her2_joint"}
-"""Models with a design whose record is not made: README says so, and why."""
-
-
 def test_passports_are_of_a_thousand_studies() -> None:
     found = sorted((ROOT / "data/passports").glob("*.json"))
     commands = [json.loads(path.read_text("utf-8"))["command"] for path in found]
     assert commands
     asked = [int(command.split("--simulations ")[1].split()[0]) for command in commands]
     assert min(asked) >= 1000
-    assert {path.name.partition("-")[0] for path in found} == set(kinds()) - NOT_YET
-    assert all(f"`{name}` has none yet" in README for name in NOT_YET)
+    assert {path.name.partition("-")[0] for path in found} == set(kinds())
+
+
+def test_the_record_of_the_joint_model() -> None:
+    record = json.loads(
+        (ROOT / "data/passports/her2_joint-msk2018-quarter.json").read_text("utf-8")
+    )
+    first, both = record["runs"]
+    assert (both["simulations"], sum(record["patients"].values())) == (2000, 200)
+    assert "two thousand studies of 200 pairs: no fit failed" in README
+    assert both["failed_fits"] == 0
+    low, high = (100 * both[f"coverage_{end}"] for end in ("lowest", "highest"))
+    assert f"{len(both['answers'])} intervals cover {low:.1f} to {high:.1f} %" in README
+    assert f"one covered {100 * first['coverage_lowest']:.1f} %" in README
+    asked = 100 * (COVERAGE - tolerance(first["simulations"]))
+    assert f"where {asked:.1f} % are asked for" in README
+    covered = [answer["covers"] for answer in first["answers"]]
+    assert covered.count(False) == 1
 
 
 def test_smaller_claims() -> None:
