@@ -11,9 +11,9 @@ Unknown are whole numbers of events d_k and of censored patients c_k in each. Wi
 
 A particle filter draws (d, c) given s (each member from its own run, so that members are
 independent); sequences that miss a printed number cannot occur, and a printed total of events is
-met by exchanging the least telling events and censorings. The filter meets the points from left to
-right, and its early choices are those of few ancestors: moves of single exits under the density of
-the whole curve follow, as many as forget them. Guyot et al. 2012 made the idea of
+met by exchanging the least telling events and censorings. That is where moves of single exits under
+the density of the whole curve begin, the total held: as many as forget what was imposed, and that
+early choices of a filter are those of few ancestors. Guyot et al. 2012 made the idea of
 solving the Kaplan-Meier equations backwards; they return one solution, here the picture's own
 resolution decides how far the solutions spread. With steps at full precision the drops d_k / n_k
 tell n_k itself, and the ensemble collapses to the patients but for when they were censored.
