@@ -22,6 +22,7 @@ from her2bayes.cohorts.ensemble import (
     median_time,
     survival_at,
 )
+from her2bayes.cohorts.validation import pixels_of
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.digitised import AtRisk, Curve, clean_curve
 
@@ -47,14 +48,6 @@ def below(patients, **more):
 def steps_of(patients):
     time, survival = kaplan_meier(*patients)
     return np.repeat(time, 2)[1:], np.repeat(survival, 2)[:-1]
-
-
-def pixels_of(patients, rng, height=450, width=350):
-    """Points one pixel apart, heights jittered by up to a pixel and rounded to pixels."""
-    last = patients[0].max()
-    time = np.linspace(0, last, width)
-    value = survival_at(patients, time) * height
-    return time, np.clip(np.round(value + rng.integers(-1, 2, width)) / height, 0, 1)
 
 
 def test_exact_steps_give_back_events_and_curve(rng):

@@ -16,7 +16,6 @@ from her2bayes.cohorts import validation, validation_exercise
 from her2bayes.cohorts import validation_exercise as validation_truths
 from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.curve import reconstruct
-from her2bayes.cohorts.diagnostics import survival_at
 from her2bayes.cohorts.validation_exercise import QUANTITIES
 from her2bayes.errors import BadInput
 from her2bayes.evidence.patients.digitised import AtRisk, clean_curve
@@ -234,11 +233,10 @@ def test_members_behind_pixels_are_no_surer_than_they_may_be(rng: np.random.Gene
     """Many patients, a death a third of a pixel: a filter with the total imposed held 6 to 52 %."""
     death, left = 120.0 * rng.weibull(1.2, 1500), rng.uniform(20.0, 150.0, 1500)
     known = np.minimum(death, left), death <= left
-    time = np.linspace(0.0, known[0].max(), 350)
-    height = np.round(survival_at(known, time) * 450 + rng.integers(-1, 2, 350)) / 450
+    points = validation.pixels_of(known, rng)
     rows = np.arange(0.0, 120.0, 12.0)
     table = AtRisk(rows, (known[0] >= rows[:, None]).sum(axis=1), events=int(known[1].sum()))
-    members = reconstruct(clean_curve(time, np.clip(height, 0, 1)), table, members=20)
+    members = reconstruct(clean_curve(*points), table, members=20)
     found = validation._against(members, known)
     assert found["held"] > 0.8
     assert found["rmse"] < 0.003

@@ -32,6 +32,7 @@ from her2bayes.joint.calibration import (
     patients_of,
     recovered,
     recovery,
+    rows_of,
 )
 from her2bayes.joint.counts import Counted, count_patients, with_assay, without_follow_up
 from her2bayes.joint.draws import Answers, log_density
@@ -276,14 +277,6 @@ def record() -> dict[str, Any]:
     file = Path(__file__).parents[1] / "reference" / "joint_recovery.json"
     kept: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return kept
-
-
-def rows_of(record: Mapping[str, Any]) -> pd.DataFrame:
-    parts = [
-        pd.DataFrame(numbers).assign(answer=name, truth=record["answers"][name]["truth"])
-        for name, numbers in record["cohorts"].items()
-    ]
-    return pd.concat(parts).rename_axis("cohort").reset_index()
 
 
 @pytest.mark.slow

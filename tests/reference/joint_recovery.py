@@ -35,17 +35,8 @@ def record(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def rows_of(kept: dict[str, Any]) -> pd.DataFrame:
-    """Rows of a file; cohorts are numbered from 0, as their seeds are."""
-    parts = [
-        pd.DataFrame(numbers).assign(answer=name, truth=kept["answers"][name]["truth"])
-        for name, numbers in kept["cohorts"].items()
-    ]
-    return pd.concat(parts).rename_axis("cohort").reset_index()
-
-
 def main(asked: list[str]) -> int:
-    from her2bayes.joint.calibration import recovery
+    from her2bayes.joint.calibration import recovery, rows_of
 
     wanted = int(asked[0]) if asked else 200
     rows = rows_of(json.loads(FILE.read_text("utf-8"))) if FILE.exists() else pd.DataFrame()

@@ -485,24 +485,25 @@ def _leave_rate(state: Any, tried: Any, seen: Any, walls: Any, rng: Any) -> None
 @outer
 def _walk(
     d: np.ndarray, c: np.ndarray, seen: Any, walls: Any, total_given: bool, steps: int, rng: Any
-) -> bool:
+) -> None:
     """Make ``steps`` proposals; change deaths and censored patients in place.
 
-    Returns whether the first ones were possible: otherwise nothing was changed.
+    A start that the picture does not allow stays as it is.
     """
     state = (d, c, np.full(d.size, walls.patients), np.ones(d.size), np.zeros(d.size))
     if not _densities(0, state, seen, walls):
-        return False
+        return
     tried = (d, c, state[2].copy(), state[3].copy(), state[4].copy())
     left = np.zeros(walls.length.size)
     for k in range(d.size):
         left[walls.row[k]] += c[k]
-    plan = np.zeros(6, np.int64)
-    for step in range(-RATES, steps):
-        if walls.tail < d.size and (step < 0 or step % RATES == 0):
+    plan, has_tail = np.zeros(6, np.int64), walls.tail < d.size
+    if has_tail:
+        for _ in range(RATES):
             _leave_rate(state, tried, seen, walls, rng)
-        if step < 0:
-            continue
+    for step in range(steps):
+        if has_tail and step % RATES == 0:
+            _leave_rate(state, tried, seen, walls, rng)
         ratio = _propose(state, plan, left, walls, total_given, rng)
         if ratio == IMPOSSIBLE:
             continue
@@ -515,7 +516,6 @@ def _walk(
         else:
             _carry_out(state, plan, left, walls, -1)
             _take_over(state, tried, first)
-    return True
 
 
 def _moved(

@@ -268,8 +268,8 @@ def of_real_arms(
 ) -> pd.DataFrame:
     """The same of each level of HER2, or what stands in for it, of the real cohorts.
 
-    Curves are drawn and read here: a point every 350th of the time axis, ``UP`` pixels high and up
-    to one off; numbers at risk each year and the total of events go along.
+    Curves are drawn and read here (``pixels_of``); numbers at risk each year and the total of
+    events go along.
     """
     rows = []
     for source in sources:
@@ -278,9 +278,8 @@ def of_real_arms(
             mine = cell // len(CELLS.levels("hr_status")) == k
             known = tenths[mine] / TENTHS, event[mine].astype(bool)
             rng = np.random.default_rng([seed, *source.encode(), k])
-            time = np.linspace(0.0, known[0].max(), ACROSS)
-            height = survival_at(known, time) * UP + rng.integers(-1, 2, ACROSS)
-            points = pd.DataFrame({"time": time, "survival": np.clip(np.round(height) / UP, 0, 1)})
+            time, survival = pixels_of(known, rng)
+            points = pd.DataFrame({"time": time, "survival": survival})
             at = np.arange(0.0, known[0].max(), 12.0)
             table = pd.DataFrame({"arm": level, "time": at,
                                   "n_at_risk": (known[0] >= at[:, None]).sum(axis=1)})  # fmt: skip
@@ -293,6 +292,13 @@ def of_real_arms(
                 "other_median_error": np.nan, "hazard_ratio": np.nan,
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def pixels_of(known: Patients, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Times and heights of a curve drawn and read: ``ACROSS`` points, of ``UP`` pixels, one off."""
+    time = np.linspace(0.0, known[0].max(), ACROSS)
+    height = survival_at(known, time) * UP + rng.integers(-1, 2, ACROSS)
+    return time, np.clip(np.round(height) / UP, 0, 1)
 
 
 def _patients(rows: pd.DataFrame) -> Patients:

@@ -296,6 +296,15 @@ def recovery(
     return pd.DataFrame(rows)
 
 
+def rows_of(record: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows of a record of ``recovery``; cohorts are numbered from 0, as their seeds are."""
+    parts = [
+        pd.DataFrame(numbers).assign(answer=name, truth=record["answers"][name]["truth"])
+        for name, numbers in record["cohorts"].items()
+    ]
+    return pd.concat(parts).rename_axis("cohort").reset_index()
+
+
 def recovered(found: pd.DataFrame) -> dict[str, dict[str, float]]:
     """What rows of ``recovery`` say of each answer.
 
