@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from her2bayes.bayes.levels import places
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.evidence.printed.study import Study
 from her2bayes.evidence.printed.vocabulary import PRIMARY, STATUS
@@ -92,6 +91,25 @@ def study_pairs(
     where studies of different pairs would be pooled, for facts that contradict each other, and
     where fewer than two studies remain.
     """
+    found, classes, within, left = known_cells(given, moderators, pairs=pairs, readings=readings)
+    data = strata_of(found, classes, within)
+    size = dict[str, int]()
+    for cells, n in zip(found, data["strata"]["size"].values, strict=True):
+        size[cells.study] = size.get(cells.study, 0) + int(n)
+    return StudyPairs(data, size, within, left.why)
+
+
+def known_cells(
+    given: Sequence[Source],
+    moderators: str | Iterable[str] = (),
+    *,
+    pairs: str = "",
+    readings: Mapping[str, str] | None = None,
+) -> tuple[list[Cells], Mapping[str, Atoms], str, Left]:
+    """Known cells of each stratum, common classes, factor within studies, and who is left out.
+
+    Arguments and errors as in ``study_pairs``.
+    """
     between, within = moderators_of(moderators)
     if between:
         remedy = "fit studies of each setting apart"
@@ -111,11 +129,7 @@ def study_pairs(
     classes = common_classes(one for cells in found for one in cells.sets)
     found = _expressible(found, classes, left)
     left.enough((cells.study for cells in found), "transitions")
-    data = strata_of(found, classes, within)
-    size = dict[str, int]()
-    for cells, n in zip(found, data["strata"]["size"].values, strict=True):
-        size[cells.study] = size.get(cells.study, 0) + int(n)
-    return StudyPairs(data, size, within, left.why)
+    return found, classes, within, left
 
 
 def kind_of(one: Source) -> str:
@@ -274,7 +288,7 @@ def strata_of(
         size = [next(of) if cells.table is not None else n
                 for n, cells in zip(size, found, strict=True)]  # fmt: skip
         latent = [name for name, cells in zip(names, found, strict=True) if cells.table is not None]
-        listed = _padded(listed.assign_coords(stratum=latent))
+        listed = listed.assign_coords(stratum=latent)
     coords: dict[str, Any] = {"stratum": names, "her2": list(classes)}
     coords[STUDY] = ("stratum", [cells.study for cells in found])
     if within:
@@ -290,16 +304,6 @@ def strata_of(
              "rest": (("entry", "read_pair"), rest.astype(float))}
         )  # fmt: skip
     return data | ({"tables": listed} if listed is not None else {})
-
-
-def _padded(listed: xr.Dataset) -> xr.Dataset:
-    """Listed tables and as many without weight as give nearly all studies one compiled model."""
-    here = listed.sizes["candidate"]
-    filled = listed.assign_coords(candidate=np.arange(here)).reindex(
-        candidate=np.arange(places(here, least=64)),
-        fill_value={"tables": 0, "coefficient": -1e9, "block": int(listed["block"].values[0])},
-    )
-    return filled.drop_vars("candidate")
 
 
 def _binomials(

@@ -36,7 +36,6 @@ from her2bayes.transition.rows import (
     changes,
     coordinates,
     facts_agree,
-    listed_labels,
     log_odds_mean,
     logistic_rows,
     primary_shares,
@@ -64,8 +63,6 @@ def build(data: Mapping[str, xr.Dataset], priors: Mapping[str, Prior] | None = N
     labels: dict[str, Any] = coordinates(strata, her2)
     if pairs is not None:
         labels["entry"] = list(range(pairs.sizes["entry"]))
-    if tables is not None:
-        labels.update(listed_labels(tables))
     with pm.Model(coords=labels) as model:
         transition = logistic_rows(strata, her2, priors)
         flow = primary_shares(priors) * transition

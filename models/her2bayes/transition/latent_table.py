@@ -28,7 +28,6 @@ from her2bayes.transition.rows import (
     ROW_PRIORS,
     coordinates,
     facts_agree,
-    listed_labels,
     logistic_rows,
     primary_shares,
     strata_design,
@@ -48,8 +47,7 @@ def build(data: xr.Dataset, priors: Mapping[str, Prior] | None = None) -> Any:
     priors = complete(priors, DEFAULT_PRIORS)
     strata = strata_design(data, data["patients"].values)
     her2 = [str(name) for name in data["her2"].values]
-    labels = coordinates(strata, her2) | listed_labels(data)
-    with pm.Model(coords=labels, check_bounds=False) as model:
+    with pm.Model(coords=coordinates(strata, her2), check_bounds=False) as model:
         transition = logistic_rows(strata, her2, priors)
         theta = primary_shares(priors) * transition
         if "tables" in data:

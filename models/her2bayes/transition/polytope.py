@@ -239,17 +239,18 @@ def listed_tables(blocks: Sequence[TableSet], limit: int = ENUMERATION_LIMIT) ->
 
     Strata of all blocks stand side by side; a block's tables are zero elsewhere. Returns
     ``tables`` (candidate, group) int64; ``coefficient`` (candidate), log of the multinomial
-    coefficients; ``block`` (candidate) position; ``member`` (group, stratum, her2_primary, her2)
-    bool; ``patients`` (stratum). Factor levels are coords on ``stratum``, names in
-    ``attrs["factors"]``. Raises ``BadInput`` where the size of a stratum is not printed or a block
-    has no table, ``TooManyTablesError`` above ``limit``.
+    coefficients; ``block`` (candidate) and ``home`` (group), the block of each; ``member`` (group,
+    stratum, her2_primary, her2) bool; ``patients`` (stratum). Factor levels are coords on
+    ``stratum``, names in ``attrs["factors"]``. Raises ``BadInput`` where the size of a stratum is
+    not printed or a block has no table, ``TooManyTablesError`` above ``limit``.
     """
     her2 = blocks[0].her2
     k = len(her2)
     levels = [dict(stratum) for block in blocks for stratum in block.strata]
     strata = len(levels)
     patients: list[int] = []
-    counts, members, coefficients, origin = [], [], [], []
+    counts, members, coefficients = [], [], []
+    origin, home = list[int](), list[int]()
     for number, block in enumerate(blocks):
         member = grouped_cells(block)
         found = enumerate_sums(block, member, limit)
@@ -261,6 +262,7 @@ def listed_tables(blocks: Sequence[TableSet], limit: int = ENUMERATION_LIMIT) ->
         members.append(placed)
         coefficients.append(gammaln(sizes + 1).sum() - gammaln(found + 1.0).sum(axis=1))
         origin += [number] * len(found)
+        home += [number] * len(member)
         patients += sizes.tolist()
     tables = np.zeros((len(origin), sum(len(m) for m in members)), dtype=np.int64)
     row = column = 0
@@ -278,6 +280,7 @@ def listed_tables(blocks: Sequence[TableSet], limit: int = ENUMERATION_LIMIT) ->
             "tables": (("candidate", "group"), tables),
             "coefficient": ("candidate", np.concatenate(coefficients)),
             "block": ("candidate", np.array(origin)),
+            "home": ("group", np.array(home)),
             "member": (
                 ("group", "stratum", "her2_primary", "her2"),
                 np.vstack(members).reshape(-1, strata, k, k),

@@ -323,35 +323,40 @@ def observe_pairs(readings: xr.Dataset, strata: Any, flow: Any) -> None:
     pmd.Binomial("partial", n=patients, p=inside, observed=patients)
 
 
-def listed_labels(data: xr.Dataset) -> dict[str, list[int]]:
-    """Coordinates of listed tables that are positions only."""
-    if "tables" not in data:
-        return {}
-    return {
-        "block": np.unique(data["block"].values).tolist(),
-        "candidate": list(range(data.sizes["candidate"])),
-        "group": list(range(data.sizes["group"])),
-    }
-
-
 def facts_agree(data: xr.Dataset, strata: Any, theta: Any) -> None:
-    """Observe that the tables agree with the facts of every block."""
+    """Observe that the tables agree with the facts of every block, in the model at hand.
+
+    Each block sums over its own tables of its own groups only: what one study leaves open costs
+    nothing in another. Blocks are padded with tables of weight 0, so that nearly all share a graph.
+    """
     import pymc.dims as pmd
+    from pymc import modelcontext
 
-    listed = data.drop_vars([str(name) for name in data.coords if name != "stratum"])
-    member = pad_strata(listed["member"].astype(float), strata).drop_vars("stratum")
-    inside = np.equal.outer(np.unique(data["block"].values), data["block"].values)
-    log_inside = xr.DataArray(np.where(inside, 0.0, -1e9), dims=("block", "candidate"))
-
-    group = (pmd.Data("cells_of_group", member) * theta).sum(("stratum", "her2_primary", "her2"))
-    tables = pmd.Data("tables", listed["tables"].astype(float))
-    log_table = (tables * pmd.math.log(group)).sum("group")
-    log_table = log_table + pmd.Data("log_coefficient", listed["coefficient"])
-    log_facts = pmd.math.logsumexp(log_table + pmd.Data("log_inside", log_inside), dim="candidate")
-    log_facts = pmd.math.minimum(log_facts, -1e-12)  # facts that always hold
+    member = pad_strata(data["member"].astype(float), strata)
+    blocks = list(dict.fromkeys(data["block"].values.tolist()))
+    found = []
+    for number in blocks:
+        here = data["home"].values == number
+        own = data.isel(candidate=data["block"].values == number, group=here)
+        empty = places(own.sizes["candidate"], least=64) - own.sizes["candidate"]
+        tables = np.pad(own["tables"].values.astype(float), ((0, empty), (0, 0)))
+        weight = np.pad(own["coefficient"].values, (0, empty), constant_values=-1e9)
+        candidate, group = f"candidate_{number}", f"group_{number}"
+        modelcontext(None).add_coords(
+            {candidate: list(range(len(weight))), group: list(range(tables.shape[1]))}
+        )
+        inside = member.isel(group=here).rename(group=group)
+        share = pmd.Data(f"cells_of_group_{number}", inside.drop_vars(list(inside.coords))) * theta
+        share = share.sum(("stratum", *_MATRIX))
+        tables = pmd.Data(f"tables_{number}", xr.DataArray(tables, dims=(candidate, group)))
+        log_table = (tables * pmd.math.log(share)).sum(group)
+        weight = pmd.Data(f"log_coefficient_{number}", xr.DataArray(weight, dims=candidate))
+        found.append(pmd.math.logsumexp(log_table + weight, dim=candidate))
+    modelcontext(None).add_coords({"block": blocks})
+    log_facts = pmd.math.minimum(pmd.concat(found, dim="block"), -1e-12)  # facts that always hold
     pmd.Bernoulli(
         "agrees",
         logit_p=log_facts - pmd.math.log1mexp(log_facts),
-        observed=xr.DataArray(np.ones(len(inside), dtype=int), dims="block"),
+        observed=xr.DataArray(np.ones(len(blocks), dtype=int), dims="block"),
         dims=("block",),
     )
