@@ -20,6 +20,7 @@ from her2bayes.joint.calibration import believed
 from her2bayes.page import fit_card as report
 from her2bayes.rates.calibration import EXCHANGEABLE
 from her2bayes.survival.calibration import EDGES, cells_of
+from her2bayes.synthesis.calibration import printed_pairs
 from her2bayes.transition.calibration import draw_transition_dirichlet, transitions_of
 
 PAIRS = Design("her2_transition_dirichlet", "pairs", {"a": 60, "b": 25}, factor="group")
@@ -129,11 +130,14 @@ def test_simulator_draws_from_the_stated_prior(model: str) -> None:
     """Distribution of every answer over NumPy draws against the graph's own prior draws."""
     design = chosen(model)
     kind = kinds()[model]
-    number = {"survival": 150, "her2_joint": 1}.get(model, 1500)  # their patients are aggregated
+    # patients are aggregated, tables in part listed
+    number = {"survival": 150, "her2_joint": 1, "study_transitions": 1}.get(model, 1500)
     drawn = [kind.draw(np.random.default_rng([3, n]), design) for n in range(number)]
     truths = [study.truth for study in drawn]
     if model == "her2_joint":  # truths that need no patients
         truths = [believed(np.random.default_rng([3, n]), design.levels)[1] for n in range(1500)]
+    if model == "study_transitions":
+        truths = [printed_pairs(np.random.default_rng([3, n]), design)[2] for n in range(1500)]
     with engine.compiler_flags():
         prior, _ = densities.prior_draws(design.build(drawn[0].data), 1)
     if model == "response":  # the share of exchangeable draws has seen data, the prior has not

@@ -57,6 +57,22 @@ def test_observed_constants_are_part_of_the_structure() -> None:
         assert structure(observing([1.0, 2.0])) != structure(observing([1.0, 3.0]))
 
 
+def test_a_single_number_far_along_the_point_is_compiled_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """PyTensor's merge of [200:201] and [0] overflows and prints a traceback."""
+    import pymc as pm
+    import pymc.dims as pmd
+
+    with compiler_flags():
+        with pm.Model(coords={"many": range(200), "one": [0]}) as model:
+            many = pmd.Normal("many_of", dims="many")
+            one = pmd.Normal("one_of", dims="one")
+            pmd.Normal("y", many.sum("many") + one.isel(one=0), 1.0, observed=xr.DataArray(1.0))
+        engine.sample(model, SHORT, cores=1)
+    assert not caplog.records
+
+
 @pytest.mark.slow
 def test_draws_do_not_depend_on_what_was_compiled_before(
     toy: Callable[..., Any], make_centres: Any, monkeypatch: pytest.MonkeyPatch

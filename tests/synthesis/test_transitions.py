@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from scipy import stats
 
 import her2bayes as hb
@@ -17,7 +18,7 @@ from her2bayes.inference.sampling import Sampling
 from her2bayes.synthesis import study_transitions
 from her2bayes.synthesis.pairs import study_pairs
 from her2bayes.synthesis.studies import sources
-from her2bayes.synthesis.transitions import StudyTransitionsFit
+from her2bayes.synthesis.transitions import StudyTransitionsFit, _margins
 
 MA_WHOLE = np.array([[46, 56, 1], [41, 348, 16], [0, 0, 0]])
 """Ma 2025 as zero, low, positive: 3 x 5 table of 508 patients, primary HER2-negative."""
@@ -107,13 +108,82 @@ def test_a_study_left_out_is_predicted(transitions: StudyTransitionsFit) -> None
     assert isinstance(found, StudyTransitionsFit)
     found = found.checked()
     rows = found.refitted["influence"]
-    assert set(rows["study"]) == {"ma2025"}  # nac744 prints rows among two classes only
+    assert set(rows["study"]) == {"ma2025", "nac744"}
+    nac = rows[rows["study"] == "nac744"].set_index("transition")  # holds no HER2-positive
+    assert nac.loc["zero -> low", "observed"] == pytest.approx(100 * 97 / 207)
+    assert list(nac.index) == ["zero -> low", "low -> zero"]
     assert rows["p"].between(0, 1).all()
     assert (rows["lower"] <= rows["predicted"]).all()
     varied = found.refitted["prior_sensitivity"]
     new = varied[varied["estimand"] == "transition[zero -> low | study=new]"].set_index("factor")
     width = (new["upper"] - new["lower"]).sort_index()
     assert width.iloc[0] < width.iloc[-1]
+
+
+def test_what_is_printed_of_a_table_is_predicted_without_it(
+    transitions: StudyTransitionsFit,
+) -> None:
+    """Sums of a latent table against pairs drawn one row at a time, margins as printed."""
+    rows = transitions.influence()
+    assert rows["p"].between(0, 1).all()
+    shi = rows[rows["study"] == "shi2023"].set_index("transition")
+    assert list(shi.index) == ["any -> zero", "any -> low", "any -> positive", "low -> low",
+                               "positive -> low", "discordance"]  # fmt: skip
+    assert shi.loc["low -> low", "observed"] == pytest.approx(100 * 83 / 125)
+    assert shi.loc["discordance", "observed"] == pytest.approx(100 * 94 / 247)
+    rng, primary = np.random.default_rng(5), np.array([51, 125, 71])
+    less = transitions.omitting(["shi2023"]).fit.posterior["transition"].sel(stratum="shi2023")
+    less = less.transpose("chain", "draw", "her2_primary", "her2").values.reshape(-1, 3, 3)
+    table = np.stack([[rng.multinomial(n, p) for n, p in zip(primary, one, strict=True)]
+                      for one in less])  # fmt: skip
+    changed = table.sum((1, 2)) - np.trace(table, axis1=1, axis2=2)
+    for name, seen, of in (("discordance", changed, 247), ("low -> low", table[:, 1, 1], 125)):
+        ends = 100 * np.quantile(seen, [0.025, 0.5, 0.975]) / of
+        found = shi.loc[name, ["lower", "predicted", "upper"]].to_numpy(float)
+        np.testing.assert_allclose(found, ends, atol=2.5)
+    least = 2 * min((changed < 94).mean() + 0.5 * (changed == 94).mean(),
+                    (changed > 94).mean() + 0.5 * (changed == 94).mean())  # fmt: skip
+    assert shi.loc["discordance", "p"] == pytest.approx(least, abs=0.05)
+    other = rows[rows["study"] == "almstedt2023"].set_index("transition")
+    assert other.loc["zero -> low of all pairs", "observed"] == pytest.approx(100 * 34 / 127)
+    coarse = rows[rows["study"] == "hr2x2_137"].set_index("transition")
+    assert coarse.loc["zero/low -> positive", "observed"] == pytest.approx(100 * 12 / 112)
+
+
+def test_margins_that_are_not_printed_are_all_alike() -> None:
+    """Of 10 pairs 4 are low: zero and positive share six, in seven ways."""
+    form = np.zeros((2, 3, 3), dtype=np.int64)
+    form[0], form[1, 1] = 1, 1
+    facts = xr.Dataset({"form": (("fact", "her2_primary", "her2"), form),
+                        "least": ("fact", [10, 4]), "most": ("fact", [10, 4])},
+                       {"her2": ["zero", "low", "positive"]})  # fmt: skip
+    np.testing.assert_array_equal(_margins(facts), [[i, 4, 6 - i] for i in range(7)])
+
+
+def test_a_least_and_a_most_count_are_one_number() -> None:
+    tables = study_pairs(sources(["miglietta2021", "shi2023"])).data["tables"]
+    own = tables.sel(fact=tables["of"].values == "miglietta2021")
+    ends = set(zip(own["least"].values.tolist(), own["most"].values.tolist(), strict=True))
+    assert {(80, 84), (74, 79), (208, 208)} <= ends
+    assert own.sizes["fact"] == 6
+
+
+def test_patients_read_as_sets_keep_every_single_cell(transitions: StudyTransitionsFit) -> None:
+    """Readings of sets follow the single cells: the last of these is what is left of all."""
+    rng = np.random.default_rng(2)
+    classes = np.array(["zero", "low", "positive"])
+    first, second = rng.choice(classes, 300), rng.choice(classes, 300).astype(object)
+    second[:20] = "low/positive"
+    frame = pd.DataFrame({"first": first, "second": second})
+    single = frame[~frame["second"].str.contains("/")]
+    known = {pair: len(one) for pair, one in single.groupby(["first", "second"])}
+    ends = {"primary": "first", "recurrence": "second"}
+    two = {"mine": hb.read_patients(frame, her2=ends), "shi2023": "shi2023"}
+    data = study_pairs(sources(two))
+    found = replace(transitions, data=data.data)._cells("mine")
+    counted = {(str(classes[i]), str(classes[j])): n
+               for cell, n in found for i, j in np.argwhere(cell)}  # fmt: skip
+    assert counted == known
 
 
 def test_decisions_are_the_arithmetic_of_a_row(transitions: StudyTransitionsFit) -> None:

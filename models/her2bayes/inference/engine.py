@@ -345,8 +345,11 @@ def _density(model: Any, values: list[Any], shapes: list[list[int]]) -> tuple[An
     )
     places = _places(shapes)
     point = pt.TensorType("float64", shape=(places[-1].stop,))(name="_unconstrained_point")
+    # one number by its place: PyTensor cannot merge [first:last] and [0] beyond place 127
     parts = {
-        value: point[place].reshape(shape).astype(value.dtype)
+        value: point[place.start if place.stop - place.start == 1 else place]
+        .reshape(shape)
+        .astype(value.dtype)
         for value, place, shape in zip(values, places, shapes, strict=True)
     }
     return point, clone_replace([logp, gradient], parts)

@@ -432,9 +432,13 @@ def coverage_text(table: pd.DataFrame) -> str:
     return f"Each of {table['studies'].iloc[0]} studies predicted by the others: {held}."
 
 
-def tail(draws: np.ndarray, observed: float) -> float:
-    """Two-sided predictive P of an observed value among draws of what would be observed."""
-    below = (np.sum(draws < observed) + 0.5 * np.sum(draws == observed)) / len(draws)
+def tail(draws: np.ndarray, least: float, most: float | None = None) -> float:
+    """Two-sided predictive P of an observed value among draws of what would be observed.
+
+    With ``most``, of one known to lie between the two: draws between count half to either side.
+    """
+    most = least if most is None else most
+    below = (np.sum(draws < least) + 0.5 * np.sum((least <= draws) & (draws <= most))) / len(draws)
     return float(2 * min(below, 1 - below))
 
 

@@ -146,11 +146,21 @@ def paired(model: str, _study: str, _by: str) -> Design:
 
 
 def draw_transitions(rng: np.random.Generator, design: Design) -> Simulated:
-    """``study_transitions``: each study prints of a table of its own what its paper prints.
+    """``study_transitions``: each study prints of a table of its own what its paper prints."""
+    cells, flows, truth = printed_pairs(rng, design)
+    data = strata_of(cells, _printed()[1])
+    truth["log_likelihood"] = float(_log_likelihood(data, flows[None])[0])
+    return Simulated(data, truth)
+
+
+def printed_pairs(
+    rng: np.random.Generator, design: Design
+) -> tuple[list[Cells], np.ndarray, Truth]:
+    """What studies print of tables of their own, the tables' chances, and the truth.
 
     Log odds of change N(-1.5, 1), between studies N(0, |N(0, 0.5)|); primary shares uniform.
     """
-    k, (printed, classes) = len(HER2), _printed()
+    k, printed = len(HER2), _printed()[0]
     off = ~np.eye(k, dtype=bool)
     mean, sd = rng.normal(-1.5, 1.0, (k, k)), abs(rng.normal(0.0, 0.5))
     deviations = sd * rng.standard_normal((len(printed) + 1, k, k))  # the last is of a new study
@@ -168,9 +178,7 @@ def draw_transitions(rng: np.random.Generator, design: Design) -> Simulated:
     for name, matrix in (("average", average), ("new", rows[-1])):
         values = zip(_CHANGES, matrix[off], strict=True)
         truth |= {f"transition[{change} | {name}]": float(p) for change, p in values}
-    data = strata_of(cells, classes)
-    truth["log_likelihood"] = float(_log_likelihood(data, np.array(flows)[None])[0])
-    return Simulated(data, truth)
+    return cells, np.array(flows), truth
 
 
 def _as_printed(own: Cells, table: np.ndarray) -> Cells:
@@ -229,9 +237,9 @@ def transitions_of(design: Design, data: Any, posterior: xr.Dataset) -> Draws:
     flow = (primary * rows).transpose("chain", "draw", "stratum", "her2_primary", "her2")
     for study in design.patients:
         own = rows.sel(stratum=study)
-        stays = sum(own.sel(her2_primary=h, her2=h) * primary.sel(stratum=study, her2_primary=h)
-                    for h in HER2)  # fmt: skip
-        found[f"discordance[{study}]"] = 1.0 - stays
+        stays = [own.sel(her2_primary=h, her2=h, drop=True) for h in HER2]
+        of = primary.sel(stratum=study, drop=True).rename(her2_primary="her2")
+        found[f"discordance[{study}]"] = 1.0 - (xr.concat(stays, of["her2"]) * of).sum("her2")
         found[f"transition[zero -> low | {study}]"] = own.sel(her2_primary="zero", her2="low")
     strata = strata_design(data["strata"], data["strata"]["size"].values)
     new = new_stratum(posterior, strata["mean_share"], study_transitions.DEFAULT_PRIORS, seed=1)

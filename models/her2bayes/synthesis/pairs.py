@@ -288,7 +288,7 @@ def strata_of(
         size = [next(of) if cells.table is not None else n
                 for n, cells in zip(size, found, strict=True)]  # fmt: skip
         latent = [name for name, cells in zip(names, found, strict=True) if cells.table is not None]
-        listed = listed.assign_coords(stratum=latent)
+        listed = listed.assign_coords(stratum=latent).merge(_facts(latent, tables))
     coords: dict[str, Any] = {"stratum": names, "her2": list(classes)}
     coords[STUDY] = ("stratum", [cells.study for cells in found])
     if within:
@@ -304,6 +304,24 @@ def strata_of(
              "rest": (("entry", "read_pair"), rest.astype(float))}
         )  # fmt: skip
     return data | ({"tables": listed} if listed is not None else {})
+
+
+def _facts(names: Sequence[str], tables: Sequence[TableSet]) -> xr.Dataset:
+    """What tables printed in part say: ``least`` and ``most`` of the sum of ``form`` by fact.
+
+    One fact a form: a least and a most count of the same sum are one. ``of`` is its stratum.
+    """
+    rows = []
+    for name, table in zip(names, tables, strict=True):
+        for form in dict.fromkeys(map(tuple, table.form[:, 0].reshape(len(table.form), -1))):
+            same = (table.form[:, 0].reshape(len(table.form), -1) == form).all(1)
+            rows.append((name, np.reshape(form, table.form.shape[2:]), table.lower[same].max(),
+                         table.upper[same].min()))  # fmt: skip
+    of, form, least, most = zip(*rows, strict=True)
+    return xr.Dataset({
+        "of": ("fact", list(of)), "form": (("fact", "her2_primary", "her2"), np.array(form)),
+        "least": ("fact", np.array(least)), "most": ("fact", np.array(most)),
+    })  # fmt: skip
 
 
 def _binomials(

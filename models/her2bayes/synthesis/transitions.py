@@ -42,6 +42,8 @@ from her2bayes.synthesis.section import (
 from her2bayes.synthesis.study_transitions import log_odds_of, new_stratum, rows_at
 from her2bayes.transition.decision import MISSING_TILTS, THRESHOLDS, TILTS, decisions, next_patient
 from her2bayes.transition.draws import Given, Rows, draws
+from her2bayes.transition.facts import TableSet
+from her2bayes.transition.polytope import TooManyTablesError, enumerate_tables
 from her2bayes.transition.rows import strata_design
 
 if TYPE_CHECKING:
@@ -195,29 +197,32 @@ class StudyTransitionsFit(Synthesis):
         """Class at recurrence of one new patient: probability of each, and how well it is known."""
         return next_patient(self, self.classes, primary, {STUDY: study, **where})
 
+    def _cells(self, stratum: str) -> list[tuple[np.ndarray, int]]:
+        """Known cells of a stratum: what each sums over (primary, recurrence), and its pairs."""
+        if "pairs" not in self.data:
+            return []
+        cells, k = self.data["pairs"], len(self.classes)
+        place = list(map(str, self.strata["stratum"].values)).index(stratum)
+        here = cells.isel(entry=np.flatnonzero(cells["at"].values == place))
+        known, rest, left = dict[bytes, int](), None, 0
+        for e in range(here.sizes["entry"]):
+            inside, of = (here[name].values[e].astype(bool) for name in ("inside", "rest"))
+            if rest is not None and (of != rest).any():
+                break  # of patients read as sets of classes, which overlap
+            known[inside.tobytes()] = int(here["y"].values[e])
+            rest, left = of & ~inside, int(here["n"].values[e] - here["y"].values[e])
+        if rest is not None:
+            known[rest.tobytes()] = left
+        return [(np.frombuffer(cell, dtype=bool).reshape(k, k), n) for cell, n in known.items()]
+
     @cached_property
     def _counted(self) -> pd.DataFrame:
         """Pairs of each transition that a study prints, and pairs of its row."""
-        if "pairs" not in self.data:
-            return pd.DataFrame(columns=["stratum", "start", "end", "count", "patients"])
-        k, cells = len(self.classes), self.data["pairs"]
-        found = []
-        for place, name in enumerate(map(str, self.strata["stratum"].values)):
-            here = cells.isel(entry=np.flatnonzero(cells["at"].values == place))
-            known, rest = {}, None
-            for e in range(here.sizes["entry"]):
-                inside = here["inside"].values[e].astype(bool)
-                known[inside.tobytes()] = int(here["y"].values[e])
-                rest = (
-                    here["rest"].values[e].astype(bool) & ~inside,
-                    int(here["n"].values[e] - here["y"].values[e]),
-                )
-            if rest is not None:
-                known[rest[0].tobytes()] = rest[1]
+        found, k = [], len(self.classes)
+        for name in map(str, self.strata["stratum"].values):
+            known = {cell.tobytes(): n for cell, n in self._cells(name)}
             for i, a in enumerate(self.classes):
-                cell = [np.zeros(k * k, dtype=bool) for _ in range(k)]
-                for j in range(k):
-                    cell[j][i * k + j] = True
+                cell = np.eye(k * k, dtype=bool)[i * k : (i + 1) * k]
                 counts = [known.get(one.tobytes()) for one in cell]
                 if all(one is not None for one in counts) and sum(counts):  # type: ignore[arg-type]
                     found += [{"stratum": name, "start": a, "end": b, "count": n,
@@ -237,34 +242,70 @@ class StudyTransitionsFit(Synthesis):
         return pd.DataFrame(rows, columns=list(wilson_row("share[her2=low]", 1, 2)))
 
     def influence(self) -> pd.DataFrame:
-        """Refit without each study that prints its cells: its changes predicted, with their P."""
+        """Refit without each study: the changes and sums that it prints predicted, with their P.
+
+        A change is in percent of the pairs of its row, a sum over rows in percent of all pairs, as
+        is a cell of a row whose pairs are not printed. Primary classes are those printed; where
+        they are not, all that agree with what is printed are alike.
+        """
         rows: list[dict[str, Any]] = []
-        level = {self.about.within: self.levels[0]} if self.about.within else {}
         for study in dict.fromkeys(map(str, self.strata[STUDY].values)):
-            names = self.strata["stratum"].values[self.strata[STUDY].values == study]
-            counted = self._counted[self._counted["stratum"].isin(names)]
-            if counted.empty:
-                continue
             less = self.omitting([study])
-            rng = np.random.default_rng(self.sampling.seed)
-            for _, cell in counted[counted["start"] != counted["end"]].iterrows():
-                share = less.fit.posterior["transition"].sel(
-                    stratum=cell["stratum"], her2_primary=cell["start"], her2=cell["end"]
-                ).values.ravel()  # fmt: skip
-                seen = rng.binomial(int(cell["patients"]), share) / cell["patients"]
-                low, mid, high = np.quantile(seen, [0.025, 0.5, 0.975])
-                asked = at(Estimand("transition", f"{cell['start']} -> {cell['end']}"), AVERAGE,
-                           **level)  # fmt: skip
-                rows.append({
-                    "study": study, "level": str(cell["stratum"]).removeprefix(study).strip(),
-                    "transition": f"{cell['start']} -> {cell['end']}",
-                    "observed": 100 * cell["count"] / cell["patients"], "predicted": 100 * mid,
-                    "lower": 100 * low, "upper": 100 * high,
-                    "p": tail(seen, cell["count"] / cell["patients"]),
-                    "average": 100 * float(self.drawn([asked])[asked].median()),
-                    "average_without": 100 * float(less.drawn([asked])[asked].median()),
-                })  # fmt: skip
+            for name in self.strata["stratum"].values[self.strata[STUDY].values == study]:
+                rng = np.random.default_rng(self.sampling.seed)
+                for one in self._predictions(str(name), less, rng):
+                    rows.append({"study": study, "level": str(name).removeprefix(study).strip(),
+                                 **one})  # fmt: skip
         return pd.DataFrame(rows)
+
+    def _predictions(
+        self, stratum: str, less: StudyTransitionsFit, rng: np.random.Generator
+    ) -> Iterator[dict[str, Any]]:
+        """What a stratum prints, as a fit without it predicts it."""
+        drawn = less.fit.posterior.sel(stratum=stratum)
+        rows = drawn["transition"].transpose("chain", "draw", "her2_primary", "her2").values
+        rows = rows.reshape(-1, *rows.shape[2:])
+        share = drawn["primary_share"].transpose("chain", "draw", "her2_primary").values
+        flow = share.reshape(-1, share.shape[-1], 1) * rows
+        for cell, row, count, patients in _changed(self._cells(stratum)):
+            inside = flow[:, cell].sum(1) / flow[:, row].sum(1)
+            seen = rng.binomial(patients, np.clip(inside, 0, 1))
+            yield self._predicted(cell, seen, (count, count), patients, less)
+        if "tables" not in self.data or stratum not in self.data["tables"]["stratum"].values:
+            return
+        facts = self.data["tables"].sel(fact=self.data["tables"]["of"].values == stratum)
+        form = facts["form"].values
+        margins = _margins(facts)
+        if margins is None:  # too many to list
+            return
+        table = rng.multinomial(margins[rng.integers(len(margins), size=len(rows))], rows)
+        of_primary = (form == form[:, :, :1]).all((1, 2))
+        for f in np.flatnonzero(~of_primary):
+            known, whole = margins[:, form[f].any(1)].sum(1), int(margins[0].sum())
+            patients = int(known[0]) if (known == known[0]).all() else whole
+            ends = int(facts["least"].values[f]), min(int(facts["most"].values[f]), patients)
+            one = self._predicted(form[f], (form[f] * table).sum((1, 2)), ends, patients, less)
+            if not form[f].any(1).all() and patients == whole > known.max():
+                one["transition"] += " of all pairs"
+            yield one
+
+    def _predicted(
+        self, cell: np.ndarray, seen: np.ndarray, ends: tuple[int, int], patients: int,
+        less: StudyTransitionsFit,
+    ) -> dict[str, Any]:  # fmt: skip
+        """One row of ``influence``: counts of a sum of cells predicted, and printed as in ends."""
+        low, mid, high = np.quantile(seen, [0.025, 0.5, 0.975])
+        name, asked = _sum_of(cell, self.classes)
+        found: dict[str, Any] = {
+            "transition": name, "observed": 50 * sum(ends) / patients,
+            "predicted": 100 * mid / patients, "lower": 100 * low / patients,
+            "upper": 100 * high / patients, "p": tail(seen, *ends),
+        }  # fmt: skip
+        level = {self.about.within: self.levels[0]} if self.about.within else {}
+        for key, fit in (("average", self), ("average_without", less)):
+            one = at(asked, AVERAGE, **level) if asked else None
+            found[key] = 100 * float(fit.drawn([one])[one].median()) if one else np.nan
+        return found
 
     def under(self, priors: Mapping[str, Prior]) -> StudyTransitionsFit:
         """The same analysis under other priors."""
@@ -316,6 +357,47 @@ class StudyTransitionsFit(Synthesis):
         if "tables" in data:
             data["tables"] = data["tables"].assign_attrs(factors=factors)
         return cls(about, fit, sampling, used, data)
+
+
+def _changed(
+    cells: Sequence[tuple[np.ndarray, int]],
+) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
+    """Cells of a change and of their row, with their pairs; classes left out by design in none."""
+    for cell, count in cells:
+        rows = cell.any(1)
+        row = [(one, n) for one, n in cells if (one.any(1) == rows).all()]
+        patients = sum(n for _, n in row)
+        if patients and len(row) > 1 and (rows != cell.any(0)).any():
+            yield cell, np.any([one for one, _ in row], axis=0), count, patients
+
+
+def _margins(facts: xr.Dataset) -> np.ndarray | None:
+    """Pairs by primary class (choice, class) that agree with what is printed of them alone."""
+    form, k = facts["form"].values, facts.sizes["her2"]
+    own = (form == form[:, :, :1]).all((1, 2))
+    diagonal = np.concatenate([form[own, :, 0][:, :, None] * np.eye(k, dtype=np.int64),
+                               [1 - np.eye(k, dtype=np.int64)]])  # fmt: skip
+    least, most = (np.append(facts[name].values[own], 0) for name in ("least", "most"))
+    names = tuple(map(str, range(len(least))))
+    tables = TableSet(((),), tuple(map(str, facts["her2"].values)), diagonal[:, None], least, most,
+                      names)  # fmt: skip
+    try:
+        return np.asarray(np.diagonal(enumerate_tables(tables)[:, 0], axis1=1, axis2=2))
+    except TooManyTablesError:
+        return None
+
+
+def _sum_of(form: np.ndarray, classes: Sequence[str]) -> tuple[str, Estimand | None]:
+    """Name of a sum of cells, and the estimand it is a count of where there is one."""
+    cells = np.argwhere(form)
+    if (form == 1 - np.eye(len(classes))).all():
+        return "discordance", Estimand("discordance")
+    rows, ends = ("/".join(np.array(classes)[form.any(axis)]) for axis in (1, 0))
+    name = f"{'any' if form.any(1).all() else rows} -> {ends}"
+    if form.sum() != form.any(1).sum() * form.any(0).sum():
+        name = " + ".join(f"{classes[i]} -> {classes[j]}" for i, j in cells)
+    single = len(cells) == 1 and form.sum() == 1 and cells[0][0] != cells[0][1]
+    return name, Estimand("transition", name) if single else None
 
 
 def _has_study(asked: Estimand) -> bool:
