@@ -203,6 +203,45 @@ def test_decisions_are_the_arithmetic_of_a_row(transitions: StudyTransitionsFit)
         transitions.decisions(thresholds=(20,))
 
 
+def test_ultralow_splits_zero(transitions: StudyTransitionsFit) -> None:
+    """Of those read zero again 30 % are eligible: zero gains them, low does not lose them."""
+    row = {(a, b): transitions.draws(f"transition[{a} -> {b} | study=new]").values.ravel()
+           for a in ("zero", "low") for b in transitions.classes}  # fmt: skip
+    table = transitions.decisions(tilts=(1.0,), thresholds=(0.2,), ultralow=(0.0, 0.3))
+    found = table.set_index(["primary", "ultralow"])
+    gained = 1 - row["zero", "zero"] + 0.3 * row["zero", "zero"]
+    assert found.loc[("zero", 0.3), "per_100"] == pytest.approx(100 * np.median(gained))
+    assert found.loc[("low", 0.3), "lost_per_100"] == pytest.approx(
+        70 * np.median(row["low", "zero"])
+    )
+    whole = transitions.decisions(tilts=(1.0,), thresholds=(0.2,)).set_index("primary")
+    for name in ("zero", "low", "positive"):
+        assert found.loc[(name, 0.0), "per_100"] == whole.loc[name, "per_100"]
+        assert found.loc[(name, 0.0), "lost_per_100"] == whole.loc[name, "lost_per_100"]
+    with pytest.raises(BadInput, match="not a share of those read as zero"):
+        transitions.decisions(ultralow=(30,))
+
+
+def test_decisions_of_true_classes(transitions: StudyTransitionsFit) -> None:
+    """A nearly perfect assay changes nothing; the prior's takes changes away, some of them all."""
+    sure = {f"reads_{h}": prior("Dirichlet", a=tuple(1e7 if h == o else 1.0 for o in
+            transitions.classes)) for h in transitions.classes}  # fmt: skip
+    options = {"tilts": (1.0,), "thresholds": (0.2,)}
+    read = transitions.decisions(**options).set_index("primary")
+    perfect = transitions.decisions(true=True, reads=sure, **options).set_index("primary")
+    assert perfect.loc["zero", "per_100"] == pytest.approx(read.loc["zero", "per_100"], abs=0.2)
+    assert perfect["possible"].iloc[0] > 99
+    true = transitions.decisions(true=True, **options).set_index("primary")
+    assert 10 < true["possible"].iloc[0] < 90
+    assert (true.loc[["low", "positive"], "lost_per_100"]
+            < read.loc[["low", "positive"], "lost_per_100"]).all()  # fmt: skip
+    bad = {name: prior("Dirichlet", a=(1.0, 1.0, 1.0)) for name in sure}
+    with pytest.raises(BadInput, match="hardly any draw"):
+        transitions.decisions(true=True, reads=bad, **options)
+    with pytest.raises(BadInput, match="no such stratum"):
+        transitions.decisions("nobody", true=True)
+
+
 def test_next_patient_is_one_of_the_classes(transitions: StudyTransitionsFit) -> None:
     table = transitions.next_patient("zero")
     assert table["probability"].sum() == pytest.approx(1.0)

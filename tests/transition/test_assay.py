@@ -14,6 +14,8 @@ from her2bayes.errors import BadInput
 from her2bayes.inference import densities, engine
 from her2bayes.transition import assay, her2_transition
 from her2bayes.transition.assay import read_rows
+from her2bayes.transition.assay_error import behind_readings, drawn_reads
+from her2bayes.transition.draws import Rows
 
 HER2 = ["zero", "low", "positive"]
 TABLE = np.array([[103, 43, 3], [100, 149, 12], [6, 16, 50]])
@@ -162,3 +164,31 @@ def test_bad_rows_are_refused(reads: dict[str, tuple[float, ...]], message: str)
 def test_a_fixed_matrix_must_hold_distributions() -> None:
     with pytest.raises(BadInput, match="no distribution"):
         assay.build(fixed(READS * 0.9))
+
+
+def test_true_rows_behind_readings_are_those_that_made_them(rng: np.random.Generator) -> None:
+    """True flows read by an assay, and back; readings that no such flow gives are left out."""
+    her2 = ["zero", "low", "positive"]
+    true = rng.dirichlet(np.ones(9), 400).reshape(400, 3, 3)
+    reads = drawn_reads(her2, {}, 400, rng)
+    read = np.einsum("dij,dio,djp->dop", true, reads, reads)
+    read[0] = np.eye(3)[:, ::-1] / 3  # all change, whatever the assay
+    reads[0] = 0.1 + 0.7 * np.eye(3)
+    dims = ("chain", "draw", "her2_primary", "her2")
+    flow = xr.DataArray(read[None], dims=dims, coords={"her2_primary": her2, "her2": her2})
+    share = flow.sum("her2")
+    rows, possible = behind_readings(Rows(flow / share, share, share[0, 0]), reads)
+    assert possible == 399 / 400
+    np.testing.assert_allclose(rows.flow(new_cohort=True)[0], true[1:], atol=1e-12)
+
+
+def test_drawn_accuracy_is_the_prior_of_the_model(rng: np.random.Generator) -> None:
+    """Beta(17, 3) cut at one half, errors split 2.8 : 0.2."""
+    found = drawn_reads(["zero", "low", "positive"], {}, 100_000, rng)
+    np.testing.assert_allclose(found.sum(2), 1.0)
+    law = stats.beta(17, 3)
+    mean = law.expect(lb=0.5, conditional=True)
+    assert found[:, 0, 0].mean() == pytest.approx(mean, abs=4 * law.std() / np.sqrt(100_000))
+    assert found[:, 0, 0].min() > 0.5
+    low = found[:, 0, 1] / (1 - found[:, 0, 0])
+    assert low.mean() == pytest.approx(2.8 / 3.0, abs=4 * low.std() / np.sqrt(100_000))

@@ -335,11 +335,13 @@ class _OfTrueClasses(Fitted):
 
     def decisions(
         self, *, thresholds: Sequence[float] = THRESHOLDS, tilts: Sequence[float] = TILTS,
-        missing: float = 0.0, missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
+        missing: float = 0.0, missing_tilts: Sequence[float] = MISSING_TILTS,
+        ultralow: Sequence[float] = (0.0,), **where: str,
     ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy, of true classes: see ``transition.decision.decisions``."""
         return decisions(self, self.classes, where, thresholds=thresholds, tilts=tilts,
-                         missing=missing, missing_tilts=missing_tilts)  # fmt: skip
+                         missing=missing, missing_tilts=missing_tilts,
+                         ultralow=ultralow)  # fmt: skip
 
     def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
         """True class at recurrence of one new patient whose primary truly is ``primary``."""

@@ -8,6 +8,7 @@ number_to_rebiopsy[zero | study=new]         zero primaries for one newly eligib
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -18,8 +19,9 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior
 from her2bayes.classical.proportions import wilson_row
+from her2bayes.errors import BadInput, Fault
 from her2bayes.estimand import Estimand
-from her2bayes.inference.convergence import CONVERGED
+from her2bayes.inference.convergence import CONVERGED, LEAST_ESS
 from her2bayes.inference.fit import Fit, refit
 from her2bayes.inference.fit import Specification as ModelOf
 from her2bayes.inference.sampling import Sampling
@@ -40,7 +42,15 @@ from her2bayes.synthesis.section import (
     wholes,
 )
 from her2bayes.synthesis.study_transitions import log_odds_of, new_stratum, rows_at
-from her2bayes.transition.decision import MISSING_TILTS, THRESHOLDS, TILTS, decisions, next_patient
+from her2bayes.transition.assay_error import behind_readings, drawn_reads
+from her2bayes.transition.decision import (
+    MISSING_TILTS,
+    THRESHOLDS,
+    TILTS,
+    Answers,
+    decisions,
+    next_patient,
+)
 from her2bayes.transition.draws import Given, Rows, draws
 from her2bayes.transition.facts import TableSet
 from her2bayes.transition.polytope import TooManyTablesError, enumerate_tables
@@ -177,21 +187,41 @@ class StudyTransitionsFit(Synthesis):
                     )
 
     def decisions(
-        self, study: str = NEW, *, thresholds: Sequence[float] = THRESHOLDS,
-        tilts: Sequence[float] = TILTS, missing: float = 0.0,
-        missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
+        self, study: str = NEW, *, true: bool = False, reads: Mapping[str, Prior] | None = None,
+        thresholds: Sequence[float] = THRESHOLDS, tilts: Sequence[float] = TILTS,
+        missing: float = 0.0, missing_tilts: Sequence[float] = MISSING_TILTS,
+        ultralow: Sequence[float] = (0.0,), **where: str,
     ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
 
-        In a new study by default; ``where`` gives the level of the factor within studies. See
-        ``transition.decision`` for the columns and what ``tilts`` (of who was re-biopsied) and
-        ``missing_tilts`` (of a share ``missing`` without a second reading) are.
+        In a new study by default; ``where`` gives the level of the factor within studies. ``true``:
+        of true classes behind fallible readings, under the accuracy that the assay model believes
+        in or ``reads`` says (``{"reads_zero": prior("Dirichlet", a=(17, 2.8, 0.2)), ...}``); its
+        column ``possible`` is the share of draws, in percent, that such readings can give. See
+        ``transition.decision`` for the other columns and what ``tilts`` (of who was re-biopsied),
+        ``missing_tilts`` (of a share ``missing`` without a second reading) and ``ultralow`` are.
         """
         if self.about.within and not where:
             where = {self.about.within: self.levels[0]}
-        return decisions(self, self.classes, {STUDY: study, **where}, thresholds=thresholds,
-                         tilts=tilts, missing=missing,
-                         missing_tilts=missing_tilts)  # fmt: skip
+        at = {STUDY: study, **where}
+        of, possible = self._true(at, reads or {}) if true else (self, 0.0)
+        found = decisions(of, self.classes, at, thresholds=thresholds, tilts=tilts, missing=missing,
+                          missing_tilts=missing_tilts, ultralow=ultralow)  # fmt: skip
+        return found.assign(possible=100 * possible) if true else found
+
+    def _true(self, at: Mapping[str, str], reads: Mapping[str, Prior]) -> tuple[Answers, float]:
+        """Rows of true classes behind the readings of a study, and the share of draws kept."""
+        given = tuple(sorted(at.items()))
+        if given not in self.rows():
+            self.drawn([Estimand("discordance", "", given)])  # says what is wrong
+        rows, rng = self.rows()[given], np.random.default_rng([self.sampling.seed, 5])
+        size = rows.transition.sizes["chain"] * rows.transition.sizes["draw"]
+        found, possible = behind_readings(rows, drawn_reads(self.classes, reads, size, rng))
+        if possible * size < LEAST_ESS:
+            problem = "hardly any draw of these readings can come of so bad an assay"
+            raise BadInput(Fault(problem, column="reads", value=f"{possible:.1%} of draws",
+                                 remedy="believe in a better one"))  # fmt: skip
+        return _Rows({given: found}), possible
 
     def next_patient(self, primary: str, study: str = NEW, **where: str) -> pd.DataFrame:
         """Class at recurrence of one new patient: probability of each, and how well it is known."""
@@ -400,6 +430,19 @@ def _sum_of(form: np.ndarray, classes: Sequence[str]) -> tuple[str, Estimand | N
     return name, Estimand("transition", name) if single else None
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Rows by conditions, asked as a fit is."""
+
+    rows: Mapping[Given, Rows]
+
+    def drawn(
+        self, asked: list[Estimand], group: str = "posterior"
+    ) -> Mapping[Estimand, xr.DataArray]:
+        """Draws (chain, draw) of estimands."""
+        return draws(self.rows, asked)
+
+
 def _has_study(asked: Estimand) -> bool:
     return STUDY in asked.conditions or bool(asked.contrast and asked.contrast.factor == STUDY)
 
@@ -421,8 +464,22 @@ _DECISIONS = (
     "to re-biopsy for one newly eligible. net_benefit: true positives per 100 at a threshold "
     "probability, against re-biopsying nobody. tilt: how many times the odds of being re-biopsied "
     "were higher for patients who changed (1: at random); tipping_tilt: where re-biopsy stops "
-    "being worth it in the median. Readings count as true: assay error is not allowed for."
+    "being worth it in the median."
 )
+_READ = " Readings count as true: assay error is not allowed for."
+_TRUE = (
+    " Of true classes behind fallible readings, both ends read by the assay that its prior believes "
+    "in, errors independent; possible: percent of draws of the readings that such an assay can give."
+)
+
+
+def _whom(fit: StudyTransitionsFit) -> Iterator[Table]:
+    """Whom to re-biopsy before and, where its classes have an assay prior, after assay error."""
+    title = "Whom to re-biopsy, in a new study"
+    yield Table(f"{title}: as read", fit.decisions(), _DECISIONS + _READ)
+    with suppress(BadInput):
+        found = fit.decisions(true=True, tilts=TILTS[:1])
+        yield Table(f"{title}: true classes", found, _DECISIONS + _TRUE)
 
 
 def _section(fit: StudyTransitionsFit) -> Section:
@@ -447,7 +504,6 @@ def _section(fit: StudyTransitionsFit) -> Section:
     return Section(
         id="synthesis", title=f"{fit.about.question}: {len(fit.about.studies)} studies",
         paragraphs=(text + bad, *refitted(fit)), figures=figures,
-        tables=(answers(fit), Table("Whom to re-biopsy, in a new study", fit.decisions(),
-                                     _DECISIONS), *refitted_tables(fit, ", %")),
+        tables=(answers(fit), *_whom(fit), *refitted_tables(fit, ", %")),
         fits=(fit_card(fit.fit, fit.title, fit.estimates()),),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import stats
 
 from her2bayes.bayes.prior import Prior, complete
 from her2bayes.errors import Fault, raise_if
@@ -33,6 +34,7 @@ from her2bayes.transition.draws import (
     Given,
     Line,
     Matrix,
+    Rows,
     accuracy,
     draws,
     levels,
@@ -388,3 +390,39 @@ def true_row(fitted: TableFit) -> dict[str, Any]:
     """Row of the true discordance under a fit of all patients as one stratum."""
     (row,) = summarise([known_matrix(fitted)], [Line(TRUE, KNOWN_NOTE)])
     return row
+
+
+def behind_readings(rows: Rows, matrices: np.ndarray) -> tuple[Rows, float]:
+    """Rows of true classes behind rows of readings, draw by draw, and the share of draws kept.
+
+    With the same misclassification M (draw, true, read) at both ends and errors independent, the
+    flow of readings is M' flow M of true classes. Draws of readings that no true flow could give
+    through their M are left out, which is conditioning on its being one.
+    """
+    order = ("chain", "draw", "her2_primary", "her2")
+    flow = rows.flow(new_cohort=True).transpose(*order)
+    back = np.linalg.inv(matrices)
+    read = flow.values.reshape(-1, *flow.shape[2:])
+    true = np.swapaxes(back, 1, 2) @ read @ back
+    possible = (true >= 0).all((1, 2))
+    share = true[possible].sum(2)
+    found = xr.DataArray((true[possible] / share[:, :, None])[None], dims=order,
+                         coords={name: flow[name].values for name in order[2:]})  # fmt: skip
+    primary = xr.DataArray(share[None], dims=order[:3], coords={order[2]: flow[order[2]].values})
+    return Rows(found, primary, primary.mean(order[:2])), float(possible.mean())
+
+
+def drawn_reads(
+    her2: Sequence[str], priors: Mapping[str, Prior], size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Misclassification matrices (draw, true, read) from the prior of the assay model."""
+    rows = read_rows(list(her2), complete(priors, DEFAULT_PRIORS), {})
+    found = np.zeros((size, len(rows), len(rows)))
+    for t, row in enumerate(rows):
+        right = stats.beta(row[t], row.sum() - row[t])
+        least = right.cdf(0.5)  # every class is read right more often than not
+        found[:, t, t] = right.ppf(least + (1 - least) * rng.random(size))
+        others = np.delete(np.arange(len(rows)), t)
+        split = rng.dirichlet(row[others], size)
+        found[:, t, others] = (1 - found[:, t, t])[:, None] * split
+    return found

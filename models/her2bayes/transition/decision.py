@@ -23,6 +23,13 @@ times the odds of a change to a higher class are those of patients who have one:
 
 Its tipping value is again where re-biopsy stops being worth it in the median; there is none (NaN)
 where not even a change in all, or in none, of the missing would do.
+
+HER2-ultralow splits zero, and tables of zero, low and positive do not say how. ``ultralow`` is what
+share of the recurrences read as zero would be ultralow and eligible:
+
+    eligible[zero] + ultralow transition[zero, zero],     lost[low] - ultralow transition[low, zero]
+
+for a primary without any staining, which is taken to change as all zero do.
 """
 
 from __future__ import annotations
@@ -45,6 +52,9 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3)
 TILTS = (1.0, 1.5, 2.0)
 """Odds of being re-biopsied, changed against unchanged; 1: at random."""
 
+ZERO = "zero"
+"""The class that HER2-ultralow splits."""
+
 MISSING_TILTS = (0.5, 1.0, 2.0)
 """Odds of a change among the missing, as a multiple of the others'; 1: missing at random."""
 
@@ -65,6 +75,7 @@ def decisions(
     tilts: Sequence[float] = TILTS,
     missing: float = 0.0,
     missing_tilts: Sequence[float] = MISSING_TILTS,
+    ultralow: Sequence[float] = (0.0,),
 ) -> pd.DataFrame:
     """One row a primary class, tilts and threshold: per 100, number needed, net benefit, its P.
 
@@ -72,10 +83,12 @@ def decisions(
     are 95 % equal-tailed; ``per_100`` counts newly eligible patients of 100 re-biopsied,
     ``lost_per_100`` those whose class falls; ``net_benefit`` is in true positives of 100 patients.
     With ``missing``, the share of patients without a second reading, there is a row for each of
-    ``missing_tilts``, and ``tipping_missing_tilt``. Raises ``BadInput`` for thresholds that are no
-    probabilities, tilts that are not above 0, and a share of missing that is none.
+    ``missing_tilts``, and ``tipping_missing_tilt``; with ``ultralow`` one for each of these shares.
+    Raises ``BadInput`` for thresholds and shares that are no probabilities, tilts that are not
+    above 0, and ultralow where there is no class zero.
     """
     _check(thresholds, tilts, missing, missing_tilts)
+    _check_ultralow(ultralow, classes)
     others = missing_tilts if missing else (1.0,)
     given = tuple((where or {}).items())
     rows = []
@@ -84,15 +97,18 @@ def decisions(
         found = fit.drawn(asked)
         row = [found[one].to_numpy().ravel() for one in asked]
         lost = sum(row[:place], np.zeros_like(row[0]))
-        seen = sum(row[place + 1 :], np.zeros_like(row[0]))
-        for tilt, other in product(tilts, others):
+        higher = sum(row[place + 1 :], np.zeros_like(row[0]))
+        for split, tilt, other in product(ultralow, tilts, others):
+            seen = higher + split * row[0] * (place == 0)
+            fallen = lost - split * row[0] * (place == 1)
             selected = tilted(seen, 1 / tilt)
             gained = with_missing(selected, missing, other)
             low, mid, high = 100 * np.quantile(gained, [0.025, 0.5, 0.975])
             base = {"primary": start, "tilt": tilt}
             base |= {"missing": missing, "missing_tilt": other} if missing else {}
+            base |= {"ultralow": split} if any(ultralow) else {}
             base |= {"per_100": mid, "per_100_lower": low, "per_100_upper": high,
-                     "lost_per_100": 100 * float(np.median(lost))}  # fmt: skip
+                     "lost_per_100": 100 * float(np.median(fallen))}  # fmt: skip
             if place + 1 == len(classes):
                 rows.append({**base, "needed": np.nan})
                 continue
@@ -126,6 +142,14 @@ def _check(
         faults.append(Fault("not a share of patients", None, None, "missing", missing, allowed,
                             remedy))  # fmt: skip
     raise_if(faults)
+
+
+def _check_ultralow(shares: Sequence[float], classes: Sequence[str]) -> None:
+    raise_if([Fault("not a share of those read as zero", column="ultralow", value=u,
+                    allowed="0 to 1") for u in shares if not 0 <= u <= 1])  # fmt: skip
+    if any(shares) and classes[0] != ZERO:
+        problem = "no class that ultralow splits"
+        raise_if([Fault(problem, column="ultralow", value=list(classes), allowed="zero, ...")])
 
 
 def next_patient(

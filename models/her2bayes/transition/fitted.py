@@ -112,7 +112,8 @@ class FittedTransitions(Fitted):
     def decisions(
         self, *, true: bool = False, thresholds: Sequence[float] = THRESHOLDS,
         tilts: Sequence[float] = TILTS, missing: float = 0.0,
-        missing_tilts: Sequence[float] = MISSING_TILTS, **where: str,
+        missing_tilts: Sequence[float] = MISSING_TILTS, ultralow: Sequence[float] = (0.0,),
+        **where: str,
     ) -> pd.DataFrame:  # fmt: skip
         """Whom to re-biopsy: per 100, number needed and net benefit by primary class.
 
@@ -120,7 +121,8 @@ class FittedTransitions(Fitted):
         true classes behind fallible readings, where the assay was modelled, and not of readings, in
         which a change may be a misreading. ``tilts`` are how many times the odds of being
         re-biopsied were higher for patients who changed (1: at random); ``missing_tilts`` how many
-        times the odds of a change are higher in a share ``missing`` without a second reading. See
+        times the odds of a change are higher in a share ``missing`` without a second reading;
+        ``ultralow`` shares of the recurrences read as zero that would be ultralow and eligible. See
         ``transition.decision`` for the columns.
         """
         if true and not self.true_matrices:
@@ -128,7 +130,8 @@ class FittedTransitions(Fitted):
             raise BadInput(Fault(problem, column="true", value=True))
         of = _TrueRows(self.true_matrices) if true else self
         return decisions(of, self.matrices[0].classes, where, thresholds=thresholds, tilts=tilts,
-                         missing=missing, missing_tilts=missing_tilts)  # fmt: skip
+                         missing=missing, missing_tilts=missing_tilts,
+                         ultralow=ultralow)  # fmt: skip
 
     def next_patient(self, primary: str, **where: str) -> pd.DataFrame:
         """Class at recurrence of one new patient: probability of each, and how well it is known."""
