@@ -20,9 +20,13 @@ for study in ("average", "new"):
     print(f"zero to low, {study} study: {middle:.0f} % ({low:.0f} to {high:.0f})")
 
 # %% In the units of a decision: number to re-biopsy, net benefit, selection of who was re-biopsied
-table = fit.decisions(thresholds=(0.1, 0.3), tilts=(1.0, 2.0))
 columns = ["primary", "tilt", "threshold", "per_100", "needed", "net_benefit", "p_worth_it"]
-print(table[columns].round(2).to_string(index=False))
+for true in (False, True):  # as read, then of true classes: a change may be a misreading
+    table = fit.decisions(true=true, thresholds=(0.1, 0.3), tilts=(1.0, 2.0))
+    print(table[columns].round(2).to_string(index=False))
+
+# %% If four in ten recurrences read as zero were HER2-ultralow, and eligible
+print(fit.decisions(ultralow=(0.0, 0.4), thresholds=(0.3,), tilts=(1.0,)).round(2).to_string())
 
 # %% One patient, and how large a cohort of one's own must be
 print(fit.next_patient("zero"))

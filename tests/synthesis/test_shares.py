@@ -205,3 +205,24 @@ def test_centres_of_one_study_share_its_deviation() -> None:
         row = fit.ranges().set_index(["study", "her2"]).loc[("kim2024", "low")]
         width.append(row["highest"] - row["lowest"])
     assert width[0] < 0.5 * width[1]
+
+
+def test_two_classes_are_the_meta_analytic_prediction_of_rbest() -> None:
+    """RBesT 1.9-0, vignette "Getting started with RBesT (binary)", printed by gMAP(cbind(r, n - r)
+    ~ 1 | study, data = AS, tau.dist = "HalfNormal", tau.prior = 1, beta.prior = 2, family =
+    binomial): mean, sd, 2.5, 50 and 97.5 % of a new study, from 4000 draws.
+
+    A coordinate of two classes is their log odds by the root of 2.
+    """
+    responders = [23, 12, 19, 9, 39, 6, 9, 10]
+    patients = [107, 44, 51, 39, 139, 20, 78, 35]
+    rows = [(f"study {s}", her2, n) for s, (r, of) in enumerate(zip(responders, patients,
+            strict=True)) for her2, n in (("positive", r), ("negative", of - r))]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["study", "her2", "n"])
+    scale = {"mu": prior("Normal", mu=0.0, sigma=2 / np.sqrt(2)),
+             "study_sd": prior("HalfNormal", sigma=1 / np.sqrt(2))}  # fmt: skip
+    new = hb.synthesise(table, priors=scale).draws("share[her2=positive | study=new]").values
+    found = (new.mean(), new.std(), *np.quantile(new, [0.025, 0.5, 0.975]))
+    published = (0.2550, 0.0864, 0.1060, 0.2470, 0.4610)
+    assert found[0] == pytest.approx(published[0], abs=4 * 0.088 / np.sqrt(2000))
+    assert found[1:] == pytest.approx(published[1:], abs=0.016)
