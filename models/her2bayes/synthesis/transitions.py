@@ -276,7 +276,8 @@ class StudyTransitionsFit(Synthesis):
 
         A change is in percent of the pairs of its row, a sum over rows in percent of all pairs, as
         is a cell of a row whose pairs are not printed. Primary classes are those printed; where
-        they are not, all that agree with what is printed are alike.
+        they are not, all that agree with what is printed are alike (a study in which these are
+        too many to list has no rows).
         """
         rows: list[dict[str, Any]] = []
         for study in dict.fromkeys(map(str, self.strata[STUDY].values)):
@@ -425,7 +426,8 @@ def _sum_of(form: np.ndarray, classes: Sequence[str]) -> tuple[str, Estimand | N
     rows, ends = ("/".join(np.array(classes)[form.any(axis)]) for axis in (1, 0))
     name = f"{'any' if form.any(1).all() else rows} -> {ends}"
     if form.sum() != form.any(1).sum() * form.any(0).sum():
-        name = " + ".join(f"{classes[i]} -> {classes[j]}" for i, j in cells)
+        each = (f"{classes[i]} -> {classes[j]}" for i, j in cells for _ in range(int(form[i, j])))
+        name = " + ".join(each)
     single = len(cells) == 1 and form.sum() == 1 and cells[0][0] != cells[0][1]
     return name, Estimand("transition", name) if single else None
 
