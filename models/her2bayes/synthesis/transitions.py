@@ -470,8 +470,9 @@ _DECISIONS = (
 )
 _READ = " Readings count as true: assay error is not allowed for."
 _TRUE = (
-    " Of true classes behind fallible readings, both ends read by the assay that its prior believes "
-    "in, errors independent; possible: percent of draws of the readings that such an assay can give."
+    " Of true classes behind fallible readings, both ends read by the assay that its prior "
+    "believes in, errors independent; possible: percent of draws of the readings that such an "
+    "assay can give."
 )
 
 
