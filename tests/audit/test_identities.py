@@ -105,6 +105,26 @@ def test_integer_feasibility_beyond_sums(make, printed):
     assert {"zl", "d"} & {k for k, v in found.items() if v == "inconsistent"}
 
 
+def test_a_conflict_of_many_prints_names_all_of_them(make, printed):
+    """As many leave the positive class as enter it: 26 changed are not 25 and an even number."""
+    counts = {"p.zero": 30, "p.low": 40, "p.positive": 30, "r.zero": 15, "r.low": 55,
+              "r.positive": 30}  # fmt: skip
+    factor = {"p": "her2_primary", "r": "her2"}
+    rows = [
+        printed.count(name, f"count[{factor[name[0]]}={name[2:]}]", k) for name, k in counts.items()
+    ]
+    rows += [
+        printed.share("d", "discordance[]", 26, 100, "26.0"),
+        printed.share("zl", "transition[zero -> low]", 20, 30, "66.7"),
+        printed.share("lz", "transition[low -> zero]", 5, 40, "12.5"),
+    ]
+    found, table = verdicts(make(rows))
+    assert found["r.zero"] == "inconsistent"
+    said = table.loc["r.zero", "note"].removeprefix("this cannot be true together with ")
+    for shown in ("'30'", "'55'", "'26 (26.0)'", "'20 (66.7)'", "'5 (12.5)'"):
+        assert f"{shown} (Results)" in said
+
+
 def test_counts_of_samples_are_worded_as_such(make, printed):
     rows = [
         printed.count("n", "count[]", 100),

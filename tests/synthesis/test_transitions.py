@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from scipy import stats
 import her2bayes as hb
 from her2bayes.bayes.prior import prior
 from her2bayes.errors import BadInput
+from her2bayes.evidence.printed.study import published_folder
 from her2bayes.inference.fit import Specification, refit
 from her2bayes.inference.sampling import Sampling
 from her2bayes.synthesis import study_transitions
@@ -58,6 +61,23 @@ def test_more_pairs_than_patients_are_refused() -> None:
     one.study.meta["patients"] = 400
     with pytest.raises(BadInput, match="not independent"):
         study_pairs((one, two))
+
+
+def test_margins_of_the_table_of_status_bound_the_pairs(tmp_path: Path) -> None:
+    """They need not be repeated as facts on pairs: the same tables are left."""
+    own = Path(shutil.copytree(published_folder() / "shi2023", tmp_path / "shi2023"))
+    file = own / "transition_facts.csv"
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    left = [line for line in lines if not line.startswith("all.recurrence.")]
+    assert len(left) == len(lines) - 3
+    file.write_text("".join(left), encoding="utf-8")
+    whole, found = (
+        study_pairs(sources([str(one), "hr2x2_137"])).data["tables"] for one in ("shi2023", own)
+    )
+    assert whole.sizes["candidate"] == found.sizes["candidate"] == 9
+    np.testing.assert_array_equal(
+        np.sort(whole["coefficient"].values), np.sort(found["coefficient"].values)
+    )
 
 
 def test_fit_converges_and_answers(transitions: StudyTransitionsFit) -> None:
@@ -144,6 +164,10 @@ def test_what_is_printed_of_a_table_is_predicted_without_it(
     least = 2 * min((changed < 94).mean() + 0.5 * (changed == 94).mean(),
                     (changed > 94).mean() + 0.5 * (changed == 94).mean())  # fmt: skip
     assert shi.loc["discordance", "p"] == pytest.approx(least, abs=0.05)
+    printed = transitions.classical().set_index("estimand")
+    assert printed.loc["transition[low -> low | study=shi2023]", "reproduced"] == pytest.approx(
+        100 * 83 / 125
+    )
     other = rows[rows["study"] == "almstedt2023"].set_index("transition")
     assert other.loc["zero -> low of all pairs", "observed"] == pytest.approx(100 * 34 / 127)
     coarse = rows[rows["study"] == "hr2x2_137"].set_index("transition")

@@ -10,7 +10,7 @@ from scipy.special import betainc
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.transition.facts import TableSet, cell_mask, table_set
 from her2bayes.transition.polytope import enumerate_tables
-from her2bayes.transition.table_fit import mixture_draws, table_weights
+from her2bayes.transition.table_fit import is_listed, mixture_draws, table_weights
 
 
 def mixture_moments(
@@ -40,6 +40,21 @@ HER2 = ("zero", "low", "positive")
 def nine() -> np.ndarray:
     facts = load_study(study_folder("shi2023")).transition_facts
     return enumerate_tables(table_set(facts, HER2, (), "abstract"))
+
+
+def test_tables_are_listed_where_margins_give_their_size() -> None:
+    """Primary margins add up to the pairs: no total need be printed; without one it must be."""
+    cells = ("zero->*", "low->*", "positive->*", "*->zero", "*->low", "diagonal", "zero->low",
+             "low->zero")  # fmt: skip
+    form = np.stack([cell_mask(text, HER2) for text in cells])[:, None]
+    value = np.array([96, 151, 65, 84, 163, 199, 47, 28])
+    tables = TableSet(((),), HER2, form, value, value, cells)
+    assert is_listed(tables)
+    assert len(enumerate_tables(tables)) == 13
+    few = np.array([4, 7, 3, 4, 8, 10, 2, 1])
+    least = np.where(np.isin(cells, ("zero->*", "diagonal")), 0, few)  # at most: sizes differ
+    assert is_listed(TableSet(((),), HER2, form, few, few, cells))
+    assert not is_listed(TableSet(((),), HER2, form, least, few, cells))
 
 
 def test_weights_of_shi(nine: np.ndarray) -> None:

@@ -98,7 +98,7 @@ def _told(known: Known, suspect: str) -> Told:
     ids = [i for i in dict.fromkeys(ids) if i != suspect]
     partners = _partners(known, suspect)
     if not parts and partners:
-        shown = join(f"'{place.shown}' ({place.locator})" for place in partners[:4])
+        shown = join(f"'{place.shown}' ({place.locator})" for place in _smallest(known, suspect))
         parts.append(f"this cannot be true together with {shown}")
     if not ids:
         ids = [place.claim.id for place in partners if place.claim]
@@ -154,14 +154,28 @@ def _name(place: Print) -> str:
 def _partners(known: Known, suspect: str) -> list[Print]:
     """First print of each other constraint in the conflicts a print takes part in."""
     found: dict[str, Print] = {}
+    for core in _conflicts(known, suspect):
+        for one in core:
+            found.setdefault(one.id, one)
+    return list(found.values())
+
+
+def _smallest(known: Known, suspect: str) -> list[Print]:
+    """The other prints of the smallest conflict of a print, all of them: without one it is none."""
+    return min(_conflicts(known, suspect), key=len)
+
+
+def _conflicts(known: Known, suspect: str) -> Iterator[list[Print]]:
+    """Of each conflict a print takes part in, the first print of each other constraint."""
     for core in known.resolution.cores:
         constraints = [known.printed.constraints[i] for i in core]
         if any(p.id == suspect for c in constraints for p in c.prints):
+            found: dict[str, Print] = {}
             for constraint in constraints:
                 others = _place(constraint, suspect)
                 if others and len(others) == len(constraint.prints):
                     found.setdefault(others[0].id, others[0])
-    return list(found.values())
+            yield list(found.values())
 
 
 def _mark(claim: Claim, note: str, ids: tuple[str, ...], implied: Sum | None) -> Mark:

@@ -24,7 +24,7 @@ from her2bayes.synthesis.studies import (
     common_classes,
     moderators_of,
 )
-from her2bayes.transition.facts import TableSet, table_set
+from her2bayes.transition.facts import TableSet, pair_facts, table_set
 from her2bayes.transition.polytope import (
     TooManyTablesError,
     cell_bounds,
@@ -175,11 +175,11 @@ def _of_patients(one: Source, within: str) -> Iterator[Cells]:
 def _of_study(
     name: str, study: Study, within: str, reading: str, left: Left, faults: list[Fault]
 ) -> Iterator[Cells]:
-    facts = study.transition_facts
     source = Source(name, study)
-    if facts.empty or STATUS not in study.factors:
+    if study.transition_facts.empty or STATUS not in study.factors:
         left.out(source, "no facts on transitions are printed")
         return
+    facts = pair_facts(study).facts  # with the margins that its table of HER2 status prints
     factors = [f for f in dict.fromkeys(facts["factor"]) if f]
     if within and within not in factors:
         left.out(source, f"no transitions by {within} are printed")

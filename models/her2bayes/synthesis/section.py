@@ -77,9 +77,9 @@ def forest(lines: Sequence[Line], axis: str, *, ratio: bool = False) -> Canvas:
 
 
 KEY = (
-    "Hollow: as printed, with its 95 % confidence interval. Filled: posterior median with 95 % "
-    "credible interval, drawn towards the other studies. Red: the average of the studies, and what "
-    "a new study may expect."
+    "Hollow: as printed, where it is, with its 95 % confidence interval. Filled: posterior median "
+    "with 95 % credible interval, drawn towards the other studies. Red: the average of the "
+    "studies, and what a new study may expect."
 )
 
 

@@ -247,8 +247,8 @@ class StudyTransitionsFit(Synthesis):
 
     @cached_property
     def _counted(self) -> pd.DataFrame:
-        """Pairs of each transition that a study prints, and pairs of its row."""
-        found, k = [], len(self.classes)
+        """Pairs of each transition that a study prints, and those of its row, printed too."""
+        found, k = list[dict[str, Any]](), len(self.classes)
         for name in map(str, self.strata["stratum"].values):
             known = {cell.tobytes(): n for cell, n in self._cells(name)}
             for i, a in enumerate(self.classes):
@@ -256,12 +256,33 @@ class StudyTransitionsFit(Synthesis):
                 counts = [known.get(one.tobytes()) for one in cell]
                 if all(one is not None for one in counts) and sum(counts):  # type: ignore[arg-type]
                     found += [{"stratum": name, "start": a, "end": b, "count": n,
-                               "patients": sum(counts)}  # type: ignore[arg-type]
+                               "patients": sum(counts)}
                               for b, n in zip(self.classes, counts, strict=True)]  # fmt: skip
+            found += self._single_cells(name)
         return pd.DataFrame(found, columns=["stratum", "start", "end", "count", "patients"])
 
+    def _facts(self, stratum: str) -> xr.Dataset | None:
+        """What a table printed in part says; None of any other."""
+        if "tables" not in self.data or stratum not in self.data["tables"]["stratum"].values:
+            return None
+        return self.data["tables"].sel(fact=self.data["tables"]["of"].values == stratum)
+
+    def _single_cells(self, stratum: str) -> Iterator[dict[str, Any]]:
+        """Single cells that a table printed in part gives, with the pairs of their row."""
+        facts = self._facts(stratum)
+        margins = None if facts is None else _margins(facts)
+        if facts is None or margins is None:
+            return
+        exact = facts["least"].values == facts["most"].values
+        for f in np.flatnonzero(exact & (facts["form"].values.sum((1, 2)) == 1)):
+            ((i, j),) = np.argwhere(facts["form"].values[f])
+            if (margins[:, i] == margins[0, i]).all() and margins[0, i]:
+                yield {"stratum": stratum, "start": self.classes[i], "end": self.classes[j],
+                       "count": int(facts["least"].values[f]),
+                       "patients": int(margins[0, i])}  # fmt: skip
+
     def classical(self) -> pd.DataFrame:
-        """Wilson's interval of each transition that a study prints whole."""
+        """Wilson's interval of each transition that a study prints with the pairs of its row."""
         within, rows = self.about.within, []
         for _, one in self._counted.iterrows():
             study = str(self.strata[STUDY].sel(stratum=one["stratum"]).item())
@@ -302,13 +323,11 @@ class StudyTransitionsFit(Synthesis):
             inside = flow[:, cell].sum(1) / flow[:, row].sum(1)
             seen = rng.binomial(patients, np.clip(inside, 0, 1))
             yield self._predicted(cell, seen, (count, count), patients, less)
-        if "tables" not in self.data or stratum not in self.data["tables"]["stratum"].values:
+        facts = self._facts(stratum)
+        margins = None if facts is None else _margins(facts)
+        if facts is None or margins is None:  # or too many to list
             return
-        facts = self.data["tables"].sel(fact=self.data["tables"]["of"].values == stratum)
         form = facts["form"].values
-        margins = _margins(facts)
-        if margins is None:  # too many to list
-            return
         table = rng.multinomial(margins[rng.integers(len(margins), size=len(rows))], rows)
         of_primary = (form == form[:, :, :1]).all((1, 2))
         for f in np.flatnonzero(~of_primary):

@@ -252,16 +252,15 @@ def _prior(model: _Model, sampling: Sampling) -> xr.Dataset:
 
 @lru_cache(maxsize=256)
 def is_listed(tables: TableSet) -> bool:
-    """Whether a likelihood can sum over all tables: they are few, and sizes are printed."""
+    """Whether a likelihood can sum over all tables: they are few, and all of one size."""
+    member = grouped_cells(tables)
     try:
-        sizes = tables.form.sum(axis=(2, 3))
-        whole = (tables.form == 1).all(axis=(2, 3)) & (sizes > 0)
-        alone = (tables.form.any(axis=(2, 3)).sum(axis=1) == 1) & (tables.lower == tables.upper)
-        printed = (whole & alone[:, None]).any(axis=0)
-        few = len(enumerate_sums(tables, grouped_cells(tables), 50 * LISTED_LIMIT)) <= LISTED_LIMIT
-        return bool(few and printed.all())
+        found = enumerate_sums(tables, member, 50 * LISTED_LIMIT)
     except TooManyTablesError:
         return False
+    home = member.reshape(len(member), len(tables.strata), -1).any(axis=2)
+    sizes = found @ home
+    return bool(0 < len(found) <= LISTED_LIMIT and (sizes == sizes[0]).all())
 
 
 def _listed_fit(
