@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import her2bayes as hb
 from her2bayes.evidence.printed.schema import EVIDENCE_COLUMNS, TABLES
 from her2bayes.evidence.printed.study import Study, load_study, study_folder
 from her2bayes.inference.sampling import Sampling
@@ -184,3 +186,20 @@ def test_the_section_says_whether_tables_are_fixed() -> None:
     assert "no complete table" in part
     assert "only the margin at recurrence" in margins
     assert "some cells" in told(["bounded"], ["*->low", "low->zero"], ("hr_status",))[1]
+
+
+def test_pairs_of_other_readings_are_named_and_a_whole_table_implies_nothing(
+    tmp_path: Path,
+) -> None:
+    """Before and after treatment, printed whole: no recurrence in the title, nothing implied."""
+    found = hb.fit_transitions(hb.load_study("nac744"), quick=True)
+    section = report.section(found.result)
+    assert section.title == "HER2 status: before to after neoadjuvant"
+    assert section.paragraphs[0].startswith("The pairs are before to after")
+    assert "The likelihood sums over" not in " ".join(section.paragraphs)
+    table = found.result.estimates
+    of_all = table[table["estimand"].str.match(r"(gain|loss|flow|discordance)\[")]
+    assert len(of_all) > 4
+    assert set(of_all["evidence_kind"]) == {"recomputed"}
+    again = hb.load_fit(found.save(tmp_path / "fit.nc"))
+    assert report.section(again.result).title == section.title

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.evidence.printed.design import PAIRS
 from her2bayes.evidence.printed.study import Study
 from her2bayes.evidence.printed.vocabulary import PRIMARY, STATUS
 from her2bayes.synthesis.studies import (
@@ -33,7 +34,7 @@ from her2bayes.transition.polytope import (
 )
 from her2bayes.transition.rows import STUDY
 
-FROM_PATIENTS = "primary to recurrence"
+FROM_PATIENTS = PAIRS[0]
 LIMIT = 200_000
 """Partial tables that one study may have while its tables are listed."""
 

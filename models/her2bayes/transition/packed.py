@@ -66,7 +66,7 @@ def unpack_pairs(tree: xr.DataTree) -> CohortTransitions:
 def pack_facts(one: paper.Result, evidence: pd.DataFrame, about: Mapping[str, Any]) -> xr.DataTree:
     """Facts, tables of rows and the trees of all fits."""
     said = {
-        **about, "study": one.study,
+        **about, "study": one.study, "pairs": one.pairs,
         "labels": dict(one.labels), "notes": one.notes, "classes": one.classes,
         "impossible": [[*map(list, (i.factors, i.facts)), i.reading]
                        for i in one.latent.impossible],
@@ -109,7 +109,7 @@ def unpack_facts(tree: xr.DataTree) -> tuple[paper.Result, pd.DataFrame, dict[st
         tuple(paper.named_matrices(latent, main)), _read(said["estimates"]),
         _read(said["classical"]), _read(said["tests"]), fits,
         None if said["tipping"] is None else _read(said["tipping"]),
-        fits.get(paper.TRUE_FIT),
+        fits.get(paper.TRUE_FIT), said["pairs"],
     )  # fmt: skip
     return result, _read(said["evidence"]), said
 

@@ -26,6 +26,7 @@ import xarray as xr
 from her2bayes.bayes.prior import Prior
 from her2bayes.errors import BadInput, Fault, raise_if
 from her2bayes.estimand import Estimand, cells_of, parse
+from her2bayes.evidence.printed.design import PAIRS
 from her2bayes.inference.estimates import estimates_table
 from her2bayes.inference.sampling import Sampling
 from her2bayes.transition import classical
@@ -361,6 +362,7 @@ class Result:
     """What a paper's facts give. ``main`` lists the analyses reported first, one a partition.
 
     ``true`` is the fit of true classes under the assay as it is believed to be, where there is one.
+    ``pairs`` says which two readings are meant, where these are not primary and recurrence.
     """
 
     study: str
@@ -377,6 +379,7 @@ class Result:
     fits: Mapping[str, Fit]
     tipping: pd.DataFrame | None
     true: TableFit | None = None
+    pairs: str = ""
 
 
 def applies(study: Study) -> bool:
@@ -422,8 +425,10 @@ def run_facts(study: Study, how: Specification, say: Say = lambda _: None) -> Re
         rows.append({**true_row(true), "evidence_kind": IMPLIED})
         curve = tipping(whole.tables, whole.choice, *behind)
     drawn = [(a.fit.posterior["table"], a.tables) for a in main]
+    pairs = str(study.meta.get("pairs", ""))
     return Result(
         study=study.id,
+        pairs="" if pairs == PAIRS[0] else pairs,
         labels={name: factor.label for name, factor in study.factors.items()},
         facts=known.facts,
         notes=known.notes,
@@ -488,10 +493,12 @@ def _rows(
     for row in transition_rows(analysis, matrices):
         kind = RECOMPUTED if row["label"] == "determined" else IMPLIED
         yield {**row, "evidence_kind": kind}
+    labels = analysis.labels.dropna(subset="cohort_median")["label"]
+    whole = bool((labels == DETERMINED).all())  # then all that follows is determined too
     for matrix in matrices:
         for row in derived_rows(matrix, new_cohort=main, most=None if main else 1):
-            kind = parse(row["estimand"]).kind
-            printed = RECOMPUTED if kind in ("discordance", "agreement") else IMPLIED
+            known = whole or parse(row["estimand"]).kind in ("discordance", "agreement")
+            printed = RECOMPUTED if known else IMPLIED
             yield {**row, "evidence_kind": printed}
     if main and len(analysis.factors) == 1:
         for row in contrast_rows(matrices, analysis.factors[0]):

@@ -229,7 +229,7 @@ def section(result: Result) -> Section:
         tables.append(classical_table(result.tests, "Discordance by subgroup", caption))
     return Section(
         id="transition",
-        title="HER2 status: from primary tumour to recurrence",
+        title=f"HER2 status: {result.pairs or 'from primary tumour to recurrence'}",
         paragraphs=tuple(paragraphs(result)),
         figures=tuple(drawn),
         tables=tuple(tables),
@@ -256,13 +256,21 @@ def _key(analysis: TableAnalysis) -> str:
 
 def paragraphs(result: Result) -> Iterator[str]:
     """Say what the facts are, which readings are impossible, and what stays open."""
-    yield (
-        f"{_reported(result.main[:1])} The likelihood sums over every table of whole numbers "
-        "consistent with the reported counts, each with its multinomial weight. An in-sample "
-        "proportion that is the same in all these tables is point-identified. One with logical "
-        "bounds is partially identified. Where the counts add little to the prior within the "
-        "bounds it is weakly identified, and with bounds of 0 and 100 % it is not identified."
-    )
+    if result.pairs:
+        yield (
+            f"The pairs are {result.pairs}: primary and recurrence stand here for the first and "
+            "the second reading."
+        )
+    if all(map(_is_fixed, result.main)):
+        yield f"{_reported(result.main[:1])} No other table is consistent with them."
+    else:
+        yield (
+            f"{_reported(result.main[:1])} The likelihood sums over every table of whole numbers "
+            "consistent with the reported counts, each with its multinomial weight. An in-sample "
+            "proportion that is the same in all these tables is point-identified. One with logical "
+            "bounds is partially identified. Where the counts add little to the prior within the "
+            "bounds it is weakly identified, and with bounds of 0 and 100 % it is not identified."
+        )
     for note in result.notes:
         yield f"{note[0].upper()}{note[1:]}."
     for item in result.latent.impossible:
