@@ -338,7 +338,9 @@ def facts_agree(data: xr.Dataset, strata: Any, theta: Any) -> None:
     for number in blocks:
         here = data["home"].values == number
         own = data.isel(candidate=data["block"].values == number, group=here)
-        empty = places(own.sizes["candidate"], least=64) - own.sizes["candidate"]
+        room = places(own.sizes["candidate"], least=64)
+        room = 3 * room // 4 if own.sizes["candidate"] <= 3 * room // 4 else room
+        empty = room - own.sizes["candidate"]
         tables = np.pad(own["tables"].values.astype(float), ((0, empty), (0, 0)))
         weight = np.pad(own["coefficient"].values, (0, empty), constant_values=-1e9)
         candidate, group = f"candidate_{number}", f"group_{number}"
@@ -351,7 +353,10 @@ def facts_agree(data: xr.Dataset, strata: Any, theta: Any) -> None:
         tables = pmd.Data(f"tables_{number}", xr.DataArray(tables, dims=(candidate, group)))
         log_table = (tables * pmd.math.log(share)).sum(group)
         weight = pmd.Data(f"log_coefficient_{number}", xr.DataArray(weight, dims=candidate))
-        found.append(pmd.math.logsumexp(log_table + weight, dim=candidate))
+        log_table = log_table + weight
+        most = log_table.max(candidate)
+        rest = pmd.math.exp(log_table - most).sum(candidate) - 1  # 0 or more
+        found.append(most + pmd.math.log1p(rest))
     modelcontext(None).add_coords({"block": blocks})
     log_facts = pmd.math.minimum(pmd.concat(found, dim="block"), -1e-12)  # facts that always hold
     pmd.Bernoulli(
