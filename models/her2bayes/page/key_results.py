@@ -195,7 +195,8 @@ def in_words(estimand: str, factors: Mapping[str, str] = _FACTORS) -> str:
     given = asked.conditions
     over = _OVER_STUDIES.get(given.pop("study", ""), "")
     where = [f"{factor.replace('_', ' ')} {level}" for factor, level in given.items()]
-    parts = (asked.kind.replace("_", " "), outcome, contrast, *(where if over else ()), over)
+    kind = asked.kind.replace("_", " ").replace("rebiopsy", "re-biopsy")
+    parts = (kind, outcome, contrast, *(where if over else ()), over)
     return ", ".join(filter(None, parts))
 
 

@@ -231,8 +231,8 @@ class Synthesis(Fitted):
                          for group in ("posterior", "prior"))  # fmt: skip
         unit = self.unit
         return estimates_table([
-            estimate(one, after[one], before[one], self.judged(after[one]), note=note,
-                     unit=unit(one), reading=self.about.reading)
+            {**estimate(one, after[one], before[one], self.judged(after[one]), note=note,
+                        unit=unit(one), reading=self.about.reading), "evidence_kind": "implied"}
             for one, note in listed
         ])  # fmt: skip
 
