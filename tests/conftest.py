@@ -50,32 +50,65 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out the tests marked slow")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of a room on one worker; skip slow tests where ``--quick`` asks for it.
+    """Put the longest rooms first; skip slow tests where ``--quick`` asks for it.
 
-    One worker compiles a room's models and makes its fits once. The longest rooms come first, and
-    in them the files with most slow tests, so that what is left at the end is short and both
-    workers end together.
+    In a room the files with most slow tests come first, so that what is left at the end is short
+    and both workers end together.
     """
     slow: Counter[str] = Counter()
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
         if item.get_closest_marker("slow"):
-            slow[_group(item)] += 1
+            slow[_group(item.nodeid)] += 1
             if config.getoption("--quick"):
                 item.add_marker(pytest.mark.skip(reason="slow, and --quick was given"))
-    items.sort(key=lambda item: (_place(_room(item)), -slow[_group(item)]))
+    items.sort(key=lambda item: (_place(_room(item.nodeid)), -slow[_group(item.nodeid)]))
 
 
-def _room(item: pytest.Item) -> str:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a room on one worker, which compiles its models and makes its fits once.
+
+    Groups of xdist 3.8 are lost on pytest 9.2, which keeps names of tests in another place.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByRoom(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByRoom(config, log)
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder that all workers share, with a file for each room that names its worker."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "rooms"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_worker_a_room(request: pytest.FixtureRequest, rooms: Path) -> None:
+    """Fail where another worker has tests of the same room: its fits would be made twice."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    file = rooms / _group(request.node.nodeid).replace("/", ".")
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(worker)
+    except FileExistsError:
+        assert file.read_text("utf-8") in {worker, ""}
+
+
+def _room(nodeid: str) -> str:
     """Folder of a test below tests/, or its file where it stands in none."""
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+    return nodeid.partition("::")[0].removeprefix("tests/").split("/")[0]
 
 
-def _group(item: pytest.Item) -> str:
+def _group(nodeid: str) -> str:
     """Room of a test, or its file in a room whose files are apart."""
-    return str(item.path) if _room(item) in APART else _room(item)
+    return nodeid.partition("::")[0] if _room(nodeid) in APART else _room(nodeid)
 
 
 def _place(room: str) -> int:
