@@ -81,24 +81,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder that all workers share, with a file for each room that names its worker."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of this run that all workers share."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "rooms"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
 
 
 @pytest.fixture(autouse=True)
-def one_worker_a_room(request: pytest.FixtureRequest, rooms: Path) -> None:
+def one_worker_a_room(request: pytest.FixtureRequest, shared: Path) -> None:
     """Fail where another worker has tests of the same room: its fits would be made twice."""
+    room = shared / "rooms" / _group(request.node.nodeid).replace("/", ".")
+    room.mkdir(parents=True, exist_ok=True)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    file = rooms / _group(request.node.nodeid).replace("/", ".")
-    try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(worker)
-    except FileExistsError:
-        assert file.read_text("utf-8") in {worker, ""}
+    (room / worker).touch()
+    assert [one.name for one in room.iterdir()] == [worker]
 
 
 def _room(nodeid: str) -> str:
@@ -139,7 +135,7 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reproduced(shared: Path) -> Path:
     """Folder of one ``reproduce --quick`` of both papers, which all workers share.
 
     ``out`` holds the reports, and ``done.json`` how the script ended: code, stdout, stderr. It was
@@ -147,8 +143,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from her2bayes.inference.store import Store
 
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "reproduced"
+    folder = shared / "reproduced"
     script = Path(__file__).resolve().parents[1] / "scripts" / "reproduce.py"
     with Store(folder).lock("run"):
         if not (folder / "done.json").exists():

@@ -168,7 +168,7 @@ def printed_pairs(
     average = softmax(np.where(off, mean + deviations[:-1].mean(0), 0.0))
     truth: Truth = {"study_sd": float(sd)}
     cells, flows = [], []
-    for own, patients, row in zip(printed, design.patients.values(), rows, strict=False):
+    for own, patients, row in zip(printed, design.patients.values(), rows[:-1], strict=True):
         flow = rng.dirichlet(np.ones(k))[:, None] * row
         pairs = rng.choice(k * k, size=patients, p=flow.ravel() / flow.sum())
         cells.append(_as_printed(own, np.bincount(pairs, minlength=k * k).reshape(k, k)))

@@ -87,8 +87,7 @@ def decisions(
     Raises ``BadInput`` for thresholds and shares that are no probabilities, tilts that are not
     above 0, and ultralow where there is no class zero.
     """
-    _check(thresholds, tilts, missing, missing_tilts)
-    _check_ultralow(ultralow, classes)
+    _check(thresholds, tilts, missing, missing_tilts, ultralow, classes)
     others = missing_tilts if missing else (1.0,)
     given = tuple((where or {}).items())
     rows = []
@@ -131,7 +130,7 @@ def decisions(
 
 def _check(
     thresholds: Sequence[float], tilts: Sequence[float], missing: float,
-    missing_tilts: Sequence[float],
+    missing_tilts: Sequence[float], ultralow: Sequence[float], classes: Sequence[str],
 ) -> None:  # fmt: skip
     faults = [Fault("not a probability", column="thresholds", value=t, allowed="between 0 and 1")
               for t in thresholds if not 0 < t < 1]  # fmt: skip
@@ -141,15 +140,12 @@ def _check(
         allowed, remedy = "0 or more, below 1", "29 of 247 are 29 / 247"
         faults.append(Fault("not a share of patients", None, None, "missing", missing, allowed,
                             remedy))  # fmt: skip
-    raise_if(faults)
-
-
-def _check_ultralow(shares: Sequence[float], classes: Sequence[str]) -> None:
-    raise_if([Fault("not a share of those read as zero", column="ultralow", value=u,
-                    allowed="0 to 1") for u in shares if not 0 <= u <= 1])  # fmt: skip
-    if any(shares) and classes[0] != ZERO:
+    faults += [Fault("not a share of those read as zero", column="ultralow", value=u,
+                     allowed="0 to 1") for u in ultralow if not 0 <= u <= 1]  # fmt: skip
+    if any(ultralow) and classes[0] != ZERO:
         problem = "no class that ultralow splits"
-        raise_if([Fault(problem, column="ultralow", value=list(classes), allowed="zero, ...")])
+        faults.append(Fault(problem, column="ultralow", value=list(classes), allowed="zero, ..."))
+    raise_if(faults)
 
 
 def next_patient(

@@ -487,14 +487,23 @@ def _title(analysis: TableAnalysis) -> str:
     return _named(analysis.factors, analysis.reading, analysis.row_prior)
 
 
+def with_patients(analysis: TableAnalysis) -> pd.DataFrame:
+    """Labels of the rows that have patients: a class that no primary has sends none."""
+    return analysis.labels.dropna(subset="cohort_median")
+
+
+def is_fixed(analysis: TableAnalysis) -> bool:
+    """Whether the reported counts fix every row that has patients."""
+    return bool((with_patients(analysis)["label"] == DETERMINED).all())
+
+
 def _rows(
     analysis: TableAnalysis, matrices: Sequence[Matrix], main: bool
 ) -> Iterator[dict[str, Any]]:
     for row in transition_rows(analysis, matrices):
         kind = RECOMPUTED if row["label"] == "determined" else IMPLIED
         yield {**row, "evidence_kind": kind}
-    labels = analysis.labels.dropna(subset="cohort_median")["label"]
-    whole = bool((labels == DETERMINED).all())  # then all that follows is determined too
+    whole = is_fixed(analysis)  # then all that follows is determined too
     for matrix in matrices:
         for row in derived_rows(matrix, new_cohort=main, most=None if main else 1):
             known = whole or parse(row["estimand"]).kind in ("discordance", "agreement")

@@ -354,6 +354,7 @@ def facts_agree(data: xr.Dataset, strata: Any, theta: Any) -> None:
         log_table = (tables * pmd.math.log(share)).sum(group)
         weight = pmd.Data(f"log_coefficient_{number}", xr.DataArray(weight, dims=candidate))
         log_table = log_table + weight
+        # logsumexp would take two exponentials a table: PyTensor shifts its sum once more
         most = log_table.max(candidate)
         rest = pmd.math.exp(log_table - most).sum(candidate) - 1  # 0 or more
         found.append(most + pmd.math.log1p(rest))

@@ -18,7 +18,13 @@ from her2bayes.page.numbers import count, interval, number, p_value, probability
 from her2bayes.page.section import Figure, Section, Table
 from her2bayes.transition import figures
 from her2bayes.transition.assay_error import NOT_IDENTIFIED, tipping_point
-from her2bayes.transition.paper import DESCRIPTIVE, DETERMINED, IDENTIFIED, identified
+from her2bayes.transition.paper import (
+    DESCRIPTIVE,
+    IDENTIFIED,
+    identified,
+    is_fixed,
+    with_patients,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -261,7 +267,7 @@ def paragraphs(result: Result) -> Iterator[str]:
             f"The pairs are {result.pairs}: primary and recurrence stand here for the first and "
             "the second reading."
         )
-    if all(map(_is_fixed, result.main)):
+    if all(map(is_fixed, result.main)):
         yield f"{_reported(result.main[:1])} No other table is consistent with them."
     else:
         yield (
@@ -291,19 +297,9 @@ def paragraphs(result: Result) -> Iterator[str]:
     yield f"Misclassification is not modelled here. {NOT_IDENTIFIED}"
 
 
-def _is_fixed(analysis: TableAnalysis) -> bool:
-    """Whether the reported counts fix every row that has patients."""
-    return bool((_with_patients(analysis)["label"] == DETERMINED).all())
-
-
-def _with_patients(analysis: TableAnalysis) -> pd.DataFrame:
-    """Labels of the rows that have patients: a class that no primary has sends none."""
-    return analysis.labels.dropna(subset="cohort_median")
-
-
 def _reported(analyses: Sequence[TableAnalysis]) -> str:
     """Whether the reported counts leave anything of the tables open."""
-    if analyses and all(map(_is_fixed, analyses)):
+    if analyses and all(map(is_fixed, analyses)):
         return "The reported counts fix the whole table of primary by recurrence."
     return (
         "The paper reports no complete table of primary by recurrence, only some of its cells and "
@@ -315,7 +311,7 @@ def _of_subgroups(result: Result) -> str:
     """What is reported of the tables of subgroups."""
     analyses = [a for a in result.main if a.factors]
     cells = set(result.facts.loc[result.facts["factor"] != "", "cells"])
-    if all(map(_is_fixed, analyses)):
+    if all(map(is_fixed, analyses)):
         return "The reported counts fix the tables of subgroups too."
     if all(cell.startswith("*->") or cell == "off_diagonal" for cell in cells):
         return (
@@ -338,7 +334,7 @@ def _facts(result: Result, ids: Iterable[str]) -> str:
 
 
 def _table_count(analysis: TableAnalysis) -> str:
-    known = _with_patients(analysis)
+    known = with_patients(analysis)
     labels = known.apply(identified, axis="columns").value_counts()
     named = ", ".join(f"{labels[key]} {key}" for key in IDENTIFIED if key in labels)
     return (
@@ -408,7 +404,7 @@ def _by_row_prior(result: Result, analysis: TableAnalysis, matrix: Matrix) -> di
 
 
 def _tables(result: Result, analysis: TableAnalysis) -> list[Table]:
-    labels = _with_patients(analysis)
+    labels = with_patients(analysis)
     rows = [
         {
             **({"Stratum": row["stratum"]} if analysis.factors else {}),
