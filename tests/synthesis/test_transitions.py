@@ -210,6 +210,22 @@ def test_patients_read_as_sets_keep_every_single_cell(transitions: StudyTransiti
     assert counted == known
 
 
+def test_rows_with_sets_have_no_share_as_printed(transitions: StudyTransitionsFit) -> None:
+    """Of ten read zero four are low or positive: none of its single cells is a share of the ten."""
+    frame = pd.DataFrame({
+        "first": ["zero"] * 10 + ["low"] * 8 + ["positive"] * 6,
+        "second": ["zero"] * 6 + ["low/positive"] * 4 + ["zero"] * 2 + ["low"] * 6
+        + ["positive"] * 5 + ["low"],
+    })  # fmt: skip
+    ends = {"primary": "first", "recurrence": "second"}
+    two = {"mine": hb.read_patients(frame, her2=ends), "shi2023": "shi2023"}
+    found = replace(transitions, data=study_pairs(sources(two)).data)
+    np.testing.assert_array_equal(found._open("mine"), [True, False, False])
+    mine = found._counted[found._counted["stratum"] == "mine"].set_index(["start", "end"])
+    assert set(mine.index.get_level_values("start")) == {"low", "positive"}
+    assert mine.loc[("low", "zero"), ["count", "patients"]].tolist() == [2, 8]
+
+
 def test_decisions_are_the_arithmetic_of_a_row(transitions: StudyTransitionsFit) -> None:
     table = transitions.decisions(tilts=(1.0, 2.0), thresholds=(0.2,))
     row = table[(table["primary"] == "zero") & (table["tilt"] == 1)].iloc[0]

@@ -245,13 +245,26 @@ class StudyTransitionsFit(Synthesis):
             known[rest.tobytes()] = left
         return [(np.frombuffer(cell, dtype=bool).reshape(k, k), n) for cell, n in known.items()]
 
+    def _open(self, stratum: str) -> np.ndarray:
+        """Rows (primary) some of whose pairs are known as sets of classes only."""
+        known = {cell.tobytes() for cell, _ in self._cells(stratum)}
+        found = np.zeros(len(self.classes), dtype=bool)
+        if known:
+            place = list(map(str, self.strata["stratum"].values)).index(stratum)
+            inside = self.data["pairs"]["inside"].values[self.data["pairs"]["at"].values == place]
+            for cell in inside.astype(bool):
+                if cell.tobytes() not in known:
+                    found |= cell.reshape(len(found), -1).any(1)
+        return found
+
     @cached_property
     def _counted(self) -> pd.DataFrame:
         """Pairs of each transition that a study prints, and those of its row, printed too."""
         found, k = list[dict[str, Any]](), len(self.classes)
         for name in map(str, self.strata["stratum"].values):
             known = {cell.tobytes(): n for cell, n in self._cells(name)}
-            for i, a in enumerate(self.classes):
+            for i in np.flatnonzero(~self._open(name)):
+                a = self.classes[i]
                 cell = np.eye(k * k, dtype=bool)[i * k : (i + 1) * k]
                 counts = [known.get(one.tobytes()) for one in cell]
                 if all(one is not None for one in counts) and sum(counts):  # type: ignore[arg-type]
@@ -319,7 +332,10 @@ class StudyTransitionsFit(Synthesis):
         rows = rows.reshape(-1, *rows.shape[2:])
         share = drawn["primary_share"].transpose("chain", "draw", "her2_primary").values
         flow = share.reshape(-1, share.shape[-1], 1) * rows
+        unsure = self._open(stratum)
         for cell, row, count, patients in _changed(self._cells(stratum)):
+            if (row.any(1) & unsure).any():
+                continue
             inside = flow[:, cell].sum(1) / flow[:, row].sum(1)
             seen = rng.binomial(patients, np.clip(inside, 0, 1))
             yield self._predicted(cell, seen, (count, count), patients, less)
