@@ -24,15 +24,23 @@ def main(
         Path | None,
         typer.Option("--from", help="CSV file of a Table 1: factor, level, a column a HER2 class."),
     ] = None,
-    locator: Annotated[str, typer.Option(help="Where the table of --from is printed.")] = "Table 1",
+    locator: Annotated[
+        str,
+        typer.Option(help="Where rows of --from are printed that do not say it (column locator)."),
+    ] = "Table 1",
 ) -> None:
     """Write the study and say what to do next."""
-    texts, remains = None, "replace the invented rows"
+    table, texts, remains = None, None, "replace the invented rows"
     if from_:
         from her2bayes.evidence.printed.count_tables import TableOne
 
-        texts, remains = TableOne.read(from_, locator).files(name), "complete study.toml"
+        table = TableOne.read(from_, locator)
+        texts, remains = table.files(name), "complete study.toml"
     written = write_skeleton(name, out_folder or published_folder(), texts)
+    if table and table.summed:
+        out.print(
+            plain(f"No row for all patients: {table.patients} is the sum over {table.summed}.")
+        )
     files = ", ".join(sorted(file.name for file in written.iterdir()))
     out.print(plain(f"Wrote {written}: {files}"), soft_wrap=True)
     out.print(

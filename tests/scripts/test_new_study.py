@@ -43,6 +43,7 @@ def test_it_begins_with_a_table_1(call, tmp_path):
     done = call("smith2024", "--from", str(table), "--locator", "Table S2")
     assert done.exit_code == 0
     assert "complete study.toml" in done.stdout
+    assert "sum over" not in done.stdout
     study = load_study(tmp_path / "smith2024")
     assert study.status_counts()["hr_status"].values.tolist() == [[20, 70], [30, 20]]
     assert set(study.ledger["locator"]) == {"Table S2"}
@@ -51,3 +52,10 @@ def test_it_begins_with_a_table_1(call, tmp_path):
     assert again.exit_code == 2
     assert "not a count" in again.stderr
     assert not (tmp_path / "jones2024").exists()
+
+
+def test_it_says_where_the_total_is_a_sum(call, tmp_path):
+    table = tmp_path / "table1.csv"
+    table.write_text("factor,level,zero,low\nhr_status,positive,20,70\n,negative,30,20\n")
+    done = call("smith2024", "--from", str(table))
+    assert "No row for all patients: 140 is the sum over hr_status" in done.stdout

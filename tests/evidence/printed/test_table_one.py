@@ -69,11 +69,36 @@ def test_levels_outside_the_table(tmp_path):
     assert found.factors["f_2nd_site"].levels == ("≥1",)
 
 
+def test_pairs_that_changed_and_where_each_row_is_printed(tmp_path):
+    found = study_of(
+        "factor,level,zero,low,all,locator\n,,,,127,Abstract\n"
+        "her2_primary,zero,,34 (61.8),55,\n,low,,,72,\n,off_diagonal,,,63 (49.6),Results\n"
+        ",diagonal,,,64,Results\n",
+        tmp_path,
+    )
+    facts = found.tables["transition_facts.csv"].set_index("cells")
+    assert facts.loc[["off_diagonal", "diagonal"], "value"].tolist() == [63, 64]
+    assert facts.loc["off_diagonal", "locator"] == "Results"
+    assert facts.loc["zero->low", "locator"] == "Table 1"
+    row = found.ledger.set_index("estimand").loc["discordance[]"]
+    assert (row["value"], row["numerator"], row["denominator"]) == ("49.6", 63, 127)
+    assert found.factors["her2_primary"].levels == ("zero", "low")
+    assert found.meta["patients"] == 127
+
+
+def test_a_total_that_is_not_printed_and_a_missing_citation_are_said(tmp_path):
+    found = study_of("factor,level,zero,low\nAge,old,20,40\n,young,20,40\n", tmp_path)
+    design = (found.folder / "study.toml").read_text(encoding="utf-8")
+    assert "patients = 120  # the sum over Age: not printed" in design
+    assert "no citation" in str(found)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("factor,level,zero\n,,50\n", "no table of HER2 classes"),
         ("factor,zero,low\n,5,6\n", "column is missing"),
+        ("factor,level,zero,low\nher2_primary,diagonal,5,\n", "have no one class"),
         ("factor,level,zero,low\n,,41 7042,<11\n", "not a count"),
         ('factor,level,zero,low\n,,5,6\nA,"a,b",5,6\n', "a level cannot be named so"),
     ],

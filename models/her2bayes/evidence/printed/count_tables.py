@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from her2bayes.errors import BadInput, Fault, raise_if
+from her2bayes.estimand import TABLE_PARTS
 from her2bayes.evidence.printed.csv_rows import Row, Rows, check_cells, header_faults, read_rows
 from her2bayes.evidence.printed.design import DESIGN
 from her2bayes.evidence.printed.ledger import repeated
@@ -293,7 +294,8 @@ def _dataset(factor: str, rows: Sequence[Row]) -> xr.Dataset:
     )
 
 
-_FIXED = ("factor", "level", "all", "p")
+DISCORDANT = TABLE_PARTS[1]
+_FIXED = ("factor", "level", "all", "p", "locator")
 _NOT_KNOWN = re.compile(r"missing|unknown|not (known|available|reported)|n\.?/?a\.?", re.IGNORECASE)
 NOT_GIVEN = "not given"
 """Level of patients whom the levels of a factor leave out."""
@@ -311,6 +313,12 @@ class _Group:
     level: str
     cells: dict[str, str]
     p: str
+    locator: str
+
+    @property
+    def changes(self) -> bool:
+        """Whether it counts pairs that changed, or did not, instead of a class of the primary."""
+        return self.factor == PRIMARY and self.level in TABLE_PARTS
 
     def count(self, name: str) -> int | None:
         """Count of a class, where one is printed."""
@@ -333,15 +341,16 @@ class TableOne:
     classes: tuple[str, ...]
     labels: dict[str, str]
     groups: tuple[_Group, ...]
-    locator: str
 
     @classmethod
     def read(cls, file: Path, locator: str) -> TableOne:
         """Read columns ``factor`` and ``level`` and one for each class; ``BadInput``.
 
-        Optional columns: ``all`` (all classes) and ``p``. Rows without factor and level are all
-        patients; an empty factor beside a level is that of the row above. The factor
-        ``her2_primary`` makes a table of pairs: the class of the primary by that of the recurrence.
+        Optional columns: ``all`` (all classes), ``p`` and ``locator`` (where the row is printed,
+        else ``locator``). Rows without factor and level are all patients; an empty factor beside a
+        level is that of the row above. The factor ``her2_primary`` makes a table of pairs: the
+        class of the primary by that of the recurrence, and as levels ``off_diagonal`` and
+        ``diagonal`` how many changed or did not, under ``all``.
         """
         read = read_rows(file, ("factor", "level"))
         unknown = [f for f in read.faults if f.problem != "no such column"]
@@ -353,6 +362,11 @@ class TableOne:
             raise BadInput(Fault("no table of HER2 classes", file, remedy=remedy))
         faults = []
         for row in read.rows:
+            if row["level"] in TABLE_PARTS and any(row[name] for name in classes):
+                remedy = "write how many pairs changed, or did not, under all"
+                problem = "pairs that changed have no one class"
+                faults.append(Fault(problem, file, row.number, "level", row["level"],
+                                    remedy=remedy))  # fmt: skip
             for name in (*classes, "all"):
                 found = count(row[name])
                 if row[name] and (found is None or found.exact is None):
@@ -366,8 +380,9 @@ class TableOne:
             name, label = _named(above)
             labels.update({name: label} if name and name not in labels else {})
             cells = {key: row[key] for key in (*classes, "all") if row[key]}
-            groups.append(_Group(row.number, name, _level(row["level"]), cells, row["p"]))
-        return cls(classes, labels, tuple(groups), locator)
+            level, place = _level(row["level"]), row["locator"] or locator
+            groups.append(_Group(row.number, name, level, cells, row["p"], place))
+        return cls(classes, labels, tuple(groups))
 
     def files(self, name: str) -> dict[str, str]:
         """Texts of the files of a study: ``study.toml``, ``estimates.csv``, tables with rows."""
@@ -380,17 +395,24 @@ class TableOne:
         return {DESIGN: self._design(name), **written}
 
     def _of(self, factor: str) -> list[_Group]:
-        return [group for group in self.groups if group.factor == factor]
+        return [group for group in self.groups if group.factor == factor and not group.changes]
 
-    def _patients(self) -> int:
+    @property
+    def summed(self) -> str:
+        """Label of the factor whose levels are added up for want of a row of all patients."""
+        return "" if self._of("") else next(iter(self.labels.values()), "")
+
+    @property
+    def patients(self) -> int:
         """All patients: their own row, else the sum over the first factor."""
         first = self._of("") or self._of(next(iter(self.labels), ""))
         return sum(g.count("all") or g.known(self.classes) or 0 for g in first)
 
     def _design(self, name: str) -> str:
+        told = f"  # the sum over {self.summed}: not printed, to be checked" if self.summed else ""
         lines = [
             "schema = 1", f"id = {_quoted(name)}", f"title = {_quoted(name)}", 'citation = ""',
-            'doi = ""', 'licence = ""', 'design = ""', f"patients = {self._patients()}",
+            'doi = ""', 'licence = ""', 'design = ""', f"patients = {self.patients}{told}",
             "# setting, pairs, years, centres, assay, [methods], [headline]: data/README.md", "",
             "[factors.her2]", 'label = "HER2 status"', f"levels = {_listed(self.classes)}",
         ]  # fmt: skip
@@ -420,19 +442,27 @@ class TableOne:
             for name in self.classes:
                 yield {
                     "factor": group.factor, "level": group.level, "her2": name,
-                    "count": group.count(name), "locator": self.locator,
+                    "count": group.count(name), "locator": group.locator,
                 }  # fmt: skip
 
     def _facts(self) -> Iterator[dict[str, object]]:
         """Pairs of classes, as far as they are printed: cells by the class of the primary."""
-        for group in self._of(PRIMARY):
-            for name in group.cells if not _NOT_KNOWN.fullmatch(group.level) else ():
+        for group in self.groups:
+            known = group.factor == PRIMARY and not _NOT_KNOWN.fullmatch(group.level)
+            for name in group.cells if known else ():
                 claim = f"table1.{PRIMARY}.{_slug(group.level)}.{_slug(name)}"
+                cells = f"{group.level}->{'*' if name == 'all' else name}"
                 yield {
-                    "fact_id": claim, "cells": f"{group.level}->{'*' if name == 'all' else name}",
-                    "relation": "=", "value": group.count(name), "locator": self.locator,
-                    "claim_id": claim,
+                    "fact_id": claim, "cells": group.level if group.changes else cells,
+                    "relation": "=", "value": group.count(name), "locator": group.locator,
+                    "claim_id": claim if self._is_stated(group, name) else "",
                 }  # fmt: skip
+
+    @staticmethod
+    def _is_stated(group: _Group, name: str) -> bool:
+        """Whether the ledger has words for a cell: of pairs that changed, for their share alone."""
+        found = count(group.cells[name])
+        return not group.changes or bool(group.level == DISCORDANT and found and found.percent)
 
     def _ledger(self) -> Iterator[dict[str, object]]:
         """One row for each printed cell and P value."""
@@ -441,15 +471,17 @@ class TableOne:
         for group in self.groups:
             place = ".".join(filter(None, ("table1", group.factor, _slug(group.level))))
             for name, cell in group.cells.items():
+                if not self._is_stated(group, name):
+                    continue
                 claim = f"{place}.{_slug(name)}"
                 while claim in used:
                     claim += "_"
                 used.add(claim)
-                given = {"claim_id": claim, "locator": self.locator, "text": cell}
+                given = {"claim_id": claim, "locator": group.locator, "text": cell}
                 yield {**given, **self._cell(group, name, across)}
             if group.p and group.factor:
                 yield {
-                    "claim_id": f"{place}.p", "locator": self.locator, "text": group.p,
+                    "claim_id": f"{place}.p", "locator": group.locator, "text": group.p,
                     "estimand": f"association[her2 ; {group.factor}]", "statistic": "p_value",
                     "p_value": group.p,
                 }  # fmt: skip
@@ -463,17 +495,19 @@ class TableOne:
             given = f" | {level}" if level else ""
             plain = {"statistic": "count", "value": found.exact, "unit": "patients"}
             return {**plain, "estimand": f"count[{status}{given}]".replace("[ |", "[|")}
+        share = {
+            "statistic": "percentage", "value": found.percent, "unit": "%",
+            "decimals": decimals(found.percent), "numerator": found.exact,
+        }  # fmt: skip
+        if group.changes:
+            pairs = _sum("all", self._of(PRIMARY)) or _sum("all", self._of(""))
+            return {**share, "estimand": "discordance[]", "denominator": pairs or ""}
         along = (across and bool(status)) or not level
         outcome, given = (status, level) if along else (level, status)
         asked = f"share[{outcome} | {given}]" if given else f"share[{outcome}]"
         if along and group.factor == PRIMARY:
             asked = f"transition[{group.level} -> {name}]"
-        return {
-            "estimand": asked,
-            "statistic": "percentage", "value": found.percent, "unit": "%",
-            "decimals": decimals(found.percent), "numerator": found.exact,
-            "denominator": self._denominator(group, name, along),
-        }  # fmt: skip
+        return {**share, "estimand": asked, "denominator": self._denominator(group, name, along)}
 
     def _across(self) -> bool:
         """Whether percentages are of the row (of a group), not of the column (of a class)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -399,10 +399,20 @@ def _study(path: Path, design: Design, files: dict[str, Rows]) -> Study:
         meta=design.meta,
         factors=design.factors,
         tables=tables,
-        remarks=(*remarks(files[LEDGER].file, files[LEDGER].rows), *map(_bound_remark, bounded)),
+        remarks=(
+            *_uncited(path, design),
+            *remarks(files[LEDGER].file, files[LEDGER].rows),
+            *map(_bound_remark, bounded),
+        ),
         digest=_digest(path, files),
         bounded=bounded,
     )
+
+
+def _uncited(path: Path, design: Design) -> Iterator[Fault]:
+    if not design.meta["citation"].strip():
+        remedy = "name the paper, so that others find the printed numbers"
+        yield Fault("no citation", path / DESIGN, column="citation", remedy=remedy)
 
 
 def _bound_remark(bound: Bounded) -> Fault:
