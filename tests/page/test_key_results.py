@@ -146,6 +146,8 @@ def test_what_a_sensitivity_analysis_found_stands_in_a_column_of_its_own(
 def test_the_key_results_of_a_cohort_are_its_first_answers(estimates: pd.DataFrame) -> None:
     found = key_results("cohort", join_unprinted("cohort", estimates)).frame
     assert list(found["quantity"]) == ["share, her2 low", "share, her2 zero"]
+    short = key_results("cohort", join_unprinted("cohort", estimates)).short
+    assert list(short) == ["Quantity", "Posterior"]  # no paper: nothing published or judged
 
 
 @pytest.mark.parametrize("name", ["shi2023", "ni2025"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,6 +197,12 @@ def test_pairs_of_other_readings_are_named_and_a_whole_table_implies_nothing(
     section = report.section(found.result)
     assert section.title == "HER2 status: before to after neoadjuvant"
     assert section.paragraphs[0].startswith("The pairs are before to after")
+    flow, matrix = section.figures[:2]
+    assert flow.title == "From before to after neoadjuvant"
+    assert "after neoadjuvant" in flow.svg
+    assert "recurrence" not in flow.svg
+    assert "primary" not in matrix.svg
+    assert "at the first reading (before)" in html.unescape(flow.svg)
     assert "The likelihood sums over" not in " ".join(section.paragraphs)
     table = found.result.estimates
     of_all = table[table["estimand"].str.match(r"(gain|loss|flow|discordance)\[")]

@@ -38,6 +38,7 @@ COLUMNS = (
     *("verdict", "sensitivity", "model", "fit_id", "convergence"),
 )
 HEAD = ("Quantity", "Published", "Reproduced", "Posterior", "Verdict", "Sensitivity")
+_OPTIONAL = ("Published", "Reproduced", "Verdict", "Sensitivity")
 MOST_CHOSEN = 8
 """Rows of a cohort, which has no paper to say what its headline is."""
 
@@ -68,7 +69,7 @@ class KeyResults:
 
     @property
     def short(self) -> pd.DataFrame:
-        """All rows in the columns that are read first, as text."""
+        """All rows in the columns that are read first, as text, without empty columns."""
         rows = [
             (
                 row["quantity"],
@@ -81,7 +82,7 @@ class KeyResults:
             for row in self.frame.to_dict("records")
         ]
         table = pd.DataFrame(rows, columns=list(HEAD))
-        return table if table["Sensitivity"].any() else table.drop(columns="Sensitivity")
+        return table.drop(columns=[name for name in _OPTIONAL if not table[name].any()])
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Drawings take percentages, or matrices of draws; each returns a matplotlib Figur
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Three = tuple[float, float, float]
 
 PERCENT = "transition probability, %"
+READINGS = ("primary tumour", "recurrence")
 
 _HEIGHT, _GAP, _BAR = 330, 14, 16  # px: stack of patients, space between classes, width of a bar
 _LEFT, _RIGHT = 92, 92  # px beside the bars, for the names of the classes
@@ -35,7 +36,7 @@ _MIN_LABEL = 15  # px of a band that is thick enough to carry its number
 class Square:
     """One matrix to print: percentages (k, k) as median, lower, upper; rows are the primary.
 
-    ``remarks`` (k, k) puts a line of text into each cell.
+    ``remarks`` (k, k) puts a line of text into each cell; ``readings`` names the two readings.
     """
 
     title: str
@@ -44,6 +45,13 @@ class Square:
     lower: np.ndarray
     upper: np.ndarray
     remarks: np.ndarray | None = None
+    readings: tuple[str, str] = READINGS
+
+
+def readings_of(pairs: str) -> tuple[str, str]:
+    """Names of the two readings of pairs, ``before to after neoadjuvant``; none: ``READINGS``."""
+    first, _, second = pairs.partition(" to ")
+    return (first, second) if second else READINGS
 
 
 def alluvial(flow: Square, patients: int = 0, width: int = style.PANEL_WIDTH) -> Canvas:
@@ -78,8 +86,8 @@ def alluvial(flow: Square, patients: int = 0, width: int = style.PANEL_WIDTH) ->
                 axes.text(edge, middle - 8, f"{number(total[place], 0)} %", ha=side, va="center",
                           size=10.5, color=style.MUTED)  # fmt: skip
         for x, text, side in (
-            (_LEFT, "primary tumour", "left"),
-            (inner[1] + _BAR, "recurrence", "right"),
+            (_LEFT, flow.readings[0], "left"),
+            (inner[1] + _BAR, flow.readings[1], "right"),
         ):
             axes.text(x, height + 20, text, ha=side, va="center", size=11, color=style.MUTED)
         return figure
@@ -125,7 +133,10 @@ def _flow_words(flow: Square, at: tuple[int, ...], patients: int) -> str:
     start, end = (flow.classes[place] for place in at)
     share = float(flow.median[at])
     whole = float(flow.median[at[0]].sum())
-    of_class = f"; {number(100 * share / whole, 0)} % of {start} at the primary" if whole else ""
+    first = (
+        "the primary" if flow.readings == READINGS else f"the first reading ({flow.readings[0]})"
+    )
+    of_class = f"; {number(100 * share / whole, 0)} % of {start} at {first}" if whole else ""
     counted = f", about {number(share / 100 * patients, 0)} of {patients}" if patients else ""
     return (
         f"{start} to {end}: {number(share, 1)} % of all patients (95 % CrI "
@@ -189,7 +200,8 @@ def _heat(square: Square) -> Canvas:
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     axes.text(8, 12, square.title, weight="bold", size=12, va="center")
-    axes.text(_NAMES - 8, 37, "primary", ha="right", va="center", size=10.5, color=style.MUTED)
+    first = square.readings[0].removesuffix(" tumour")
+    axes.text(_NAMES - 8, 37, first, ha="right", va="center", size=10.5, color=style.MUTED)
     for j, name in enumerate(square.classes):
         axes.text(
             _NAMES + (j + 0.5) * _CELL_WIDTH, 37, f"→ {name}", ha="center", va="center", size=11
@@ -354,9 +366,9 @@ def square(draws: xr.DataArray, title: str, remarks: np.ndarray | None = None) -
     return Square(title, classes, median, lower, upper, remarks)
 
 
-def flow_square(matrix: Matrix) -> Square:
-    """Flows of one matrix in this cohort."""
-    return square(matrix.posterior.flow(), "")
+def flow_square(matrix: Matrix, pairs: str = "") -> Square:
+    """Flows of one matrix in this cohort; ``pairs`` says which readings they are of."""
+    return replace(square(matrix.posterior.flow(), ""), readings=readings_of(pairs))
 
 
 def largest_change(flow: Square) -> tuple[str, str]:
@@ -372,10 +384,11 @@ def at(flow: Square, start: str, end: str) -> Three:
     return float(flow.median[place]), float(flow.lower[place]), float(flow.upper[place])
 
 
-def matrix_square(matrix: Matrix, remarks: np.ndarray | None = None) -> Square:
+def matrix_square(matrix: Matrix, remarks: np.ndarray | None = None, pairs: str = "") -> Square:
     """Transition probabilities of one matrix, titled with its patients where they are known."""
     title = f"{matrix.label}, n = {matrix.pairs}" if matrix.pairs else matrix.label
-    return square(matrix.posterior.transition, title, remarks)
+    found = square(matrix.posterior.transition, title, remarks)
+    return replace(found, readings=readings_of(pairs))
 
 
 def contraction_lines(matrix: Matrix, estimates: pd.DataFrame) -> list[Line]:

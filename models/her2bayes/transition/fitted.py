@@ -97,6 +97,11 @@ class FittedTransitions(Fitted):
     def _table(self) -> pd.DataFrame:
         """Every row of estimates."""
 
+    @property
+    def _readings(self) -> str:
+        """Which two readings the pairs are, where not primary and recurrence."""
+        return ""
+
     def drawn(
         self, asked: list[Estimand], group: str = "posterior"
     ) -> Mapping[Estimand, xr.DataArray]:
@@ -207,9 +212,11 @@ class FittedTransitions(Fitted):
         """
         drawings: dict[str, Callable[..., Figure]] = {
             "flow": lambda **of: figures.alluvial(
-                figures.flow_square(self._of(of)), self._of(of).pairs
+                figures.flow_square(self._of(of), self._readings), self._of(of).pairs
             ),
-            "matrix": lambda **of: figures.heat(figures.matrix_square(self._of(of))),
+            "matrix": lambda **of: figures.heat(
+                figures.matrix_square(self._of(of), pairs=self._readings)
+            ),
             "contraction": self._contraction,
             "scenarios": self._scenarios,
         }
@@ -372,6 +379,10 @@ class FittedFacts(FittedTransitions):
     def matrices(self) -> Sequence[Matrix]:
         """Matrices of every stratum under every reading of the facts and row prior."""
         return self.result.matrices
+
+    @property
+    def _readings(self) -> str:
+        return self.result.pairs
 
     @property
     def true_matrices(self) -> Sequence[Matrix]:

@@ -41,16 +41,17 @@ def svg(*drawn: Canvas, key: Canvas | None = None) -> str:
         return style.svg(*drawn, key=key)
 
 
-def alluvial_figure(matrix: Matrix, who: str, key: str) -> Figure:
-    """Flows of one matrix in this cohort."""
-    flow = figures.flow_square(matrix)
+def alluvial_figure(matrix: Matrix, who: str, key: str, pairs: str = "") -> Figure:
+    """Flows of one matrix in this cohort; ``pairs`` says which readings they are of."""
+    flow = figures.flow_square(matrix, pairs)
+    observed = "primary" if flow.readings == figures.READINGS else "first"
     start, end = figures.largest_change(flow)
     return Figure(
         id=f"transition-alluvial-{key}",
-        title="From primary tumour to recurrence",
+        title=f"From {' to '.join(flow.readings)}",
         svg=svg(figures.alluvial(flow, matrix.pairs)),
         caption=f"{who}. Heights are posterior medians in percent of all patients"
-        f"{', with the primary classes as observed' if matrix.pairs else ''}. {CORE} it ends.",
+        f"{f', with the {observed} classes as observed' if matrix.pairs else ''}. {CORE} it ends.",
         alt=f"Flows between HER2 classes. Largest change: {start} to {end}, "
         f"{interval(*figures.at(flow, start, end), unit='%')} % of patients. Each band tells its "
         "numbers.",
@@ -264,8 +265,8 @@ def paragraphs(result: Result) -> Iterator[str]:
     """Say what the facts are, which readings are impossible, and what stays open."""
     if result.pairs:
         yield (
-            f"The pairs are {result.pairs}: primary and recurrence stand here for the first and "
-            "the second reading."
+            f"The pairs are {result.pairs}: primary and recurrence stand in the tables for the "
+            "first and the second reading."
         )
     if all(map(is_fixed, result.main)):
         yield f"{_reported(result.main[:1])} No other table is consistent with them."
@@ -349,8 +350,8 @@ def _figures(result: Result, analysis: TableAnalysis) -> list[Figure]:
     key = _key(analysis)
     found = []
     if not analysis.factors:
-        found.append(alluvial_figure(matrices[0], who, key))
-    found.append(_labelled_matrices(analysis, matrices, who, key, _where(result, analysis)))
+        found.append(alluvial_figure(matrices[0], who, key, result.pairs))
+    found.append(_labelled_matrices(result, analysis, matrices, who))
     if not analysis.factors:
         found.append(contraction_figure(matrices[0], result.estimates, who, key))
     for place, matrix in enumerate(matrices):
@@ -368,7 +369,7 @@ def _figures(result: Result, analysis: TableAnalysis) -> list[Figure]:
 
 
 def _labelled_matrices(
-    analysis: TableAnalysis, matrices: list[Matrix], who: str, key: str, where: str
+    result: Result, analysis: TableAnalysis, matrices: list[Matrix], who: str
 ) -> Figure:
     labels = analysis.labels.set_index(["stratum", "her2_primary", "her2"]).apply(
         identified, axis="columns"
@@ -376,10 +377,10 @@ def _labelled_matrices(
     squares = []
     for name, matrix in zip(analysis.tables.names, matrices, strict=True):
         words = [[labels[name, a, b] for b in matrix.classes] for a in matrix.classes]
-        squares.append(figures.matrix_square(matrix, np.array(words)))
+        squares.append(figures.matrix_square(matrix, np.array(words), result.pairs))
     return Figure(
-        id=f"transition-matrix-{key}",
-        title=f"Transition matrix, {where}",
+        id=f"transition-matrix-{_key(analysis)}",
+        title=f"Transition matrix, {_where(result, analysis)}",
         svg=svg(*[figures.heat(square) for square in squares]),
         caption=f"{who}. Posterior median and 95 % CrI of the population probability, in percent, "
         "and whether the reported counts identify the in-sample proportion. Blue: the class "
