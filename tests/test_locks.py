@@ -21,7 +21,7 @@ WANTED = {
     **PROJECT["dependency-groups"],
 }
 
-OWN = {"her2bayes", "agreement", "benchmarks", "documents"}
+OWN = {"her2bayes", "agreement", "benchmarks", "documents", "reference"}
 """The package, what tests share, what stands beside the scripts."""
 
 OPTIONAL = {"pyspark"}

@@ -20,6 +20,7 @@ from her2bayes.evidence import simulate as example
 from her2bayes.evidence.printed.study import load_study, study_folder
 from her2bayes.inference import sampling
 from her2bayes.page.shared import _DIGITS
+from reference import coverage_of_studies
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,6 +63,20 @@ def test_coverage_of_reconstructed_cohorts_is_the_record() -> None:
         assert re.search(row, README), row
     within = [part[name]["covered"] for part in (prior, real) for name in WITHIN]
     assert f"held in {percent(min(within))} to {percent(max(within))} % of exercises" in README
+
+
+def test_coverage_of_studies_left_out_is_the_record() -> None:
+    """Made by ``python tests/reference/coverage_of_studies.py``, of these studies and models."""
+    record = json.loads(coverage_of_studies.FILE.read_text("utf-8"))
+    said = {"share": "in the four studies that print it, {} and {} of {}",
+            "transition": "of their tables of primary and recurrence, {} and {} of {}"}  # fmt: skip
+    for estimand, text in said.items():
+        made = record[estimand]
+        made_of = coverage_of_studies.of(estimand, made["studies"])
+        assert made_of == {name: made[name] for name in made_of}
+        half, most = made["coverage"]
+        shown = text.format(half["covered"], most["covered"], most["predictions"])
+        assert shown + "." in README or shown + ";" in README, shown
 
 
 def test_what_falls_short_is_said() -> None:
