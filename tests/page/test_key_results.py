@@ -119,6 +119,16 @@ def test_marks_stand_in_the_order_of_their_numbers_on_one_axis() -> None:
     assert Axis(0.0, 100.0, False).at(50.0) == pytest.approx(120.0)
 
 
+def test_numbers_to_rebiopsy_begin_at_one_and_patients_are_whole() -> None:
+    one = row(posterior_median=1.6, posterior_lower=1.3, posterior_upper=14.0)
+    one |= {"estimand": "number_to_rebiopsy[zero]", "published": np.nan}
+    one |= {"published_lower": np.nan, "published_upper": np.nan}
+    assert (axis([one], "").low, axis([one], "").ticks[0]) == (1.0, 1.0)
+    counted = row(published=97.0, posterior_median=np.nan)
+    counted |= {"unit": "patients", "published_lower": np.nan, "quantity": "number of tumours"}
+    assert sentence([counted]).startswith("The number of tumours is published as 97\u00a0patients")
+
+
 def test_key_results_stand_before_findings_with_links_to_section_and_row(
     headed: StudyPage,
 ) -> None:

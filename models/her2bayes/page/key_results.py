@@ -282,6 +282,8 @@ def _plain(row: Mapping[Any, Any], value: str, limits: str, name: str, more: str
 
 def _number(value: object, unit: str) -> str:
     places = {"%": 0, "months": 1, "years": 1}.get(unit)
+    if unit and isinstance(value, float) and value.is_integer():
+        places = 0 if places is None else places  # patients, events
     if places is None and isinstance(value, float) and 0.1 <= abs(value) < 100:
         places = 2 if abs(value) < 10 else 1
     return number(value, places)
@@ -312,10 +314,11 @@ class Axis:
         """Numbers below the axis."""
         if not self.log:
             return [self.low, (self.low + self.high) / 2, self.high]
-        return [self.low, 1.0, self.high]
+        middle = 1.0 if self.low < 1 else float(f"{math.sqrt(self.low * self.high):.1g}")
+        return [self.low, middle, self.high]
 
 
-def axis(rows: Iterable[Mapping[Any, Any]], unit: str) -> Axis:
+def axis(rows: Sequence[Mapping[Any, Any]], unit: str) -> Axis:
     """Axis for the published, reproduced and posterior numbers of rows of one unit."""
     cells = [row[name] for row in rows for name in NUMBERS if not name.startswith("prior")]
     values = [float(x) for x in cells if not pd.isna(x) and math.isfinite(x)] or [1.0]
@@ -325,7 +328,8 @@ def axis(rows: Iterable[Mapping[Any, Any]], unit: str) -> Axis:
         return Axis(0.0, _round_up(max(values)), False)
     most = max(max(values), 1 / max(min(values), 1e-6), 2.0)
     top = _round_up(min(most, 100.0))
-    return Axis(1 / top, top, True)
+    kinds = {parse(row["estimand"]).kind for row in rows}
+    return Axis(1.0 if kinds == {"number_to_rebiopsy"} else 1 / top, top, True)
 
 
 def _round_up(value: float) -> float:
