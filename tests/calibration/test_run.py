@@ -16,11 +16,12 @@ from her2bayes.calibration import run
 from her2bayes.calibration.designs import Design, chosen, kinds
 from her2bayes.errors import BadInput
 from her2bayes.inference import densities, engine
-from her2bayes.joint.calibration import believed
+from her2bayes.joint import calibration as joint
 from her2bayes.page import fit_card as report
 from her2bayes.rates.calibration import EXCHANGEABLE
+from her2bayes.survival import calibration as survival
 from her2bayes.survival.calibration import EDGES, cells_of
-from her2bayes.synthesis.calibration import printed_pairs
+from her2bayes.synthesis.calibration import counted_shares, printed_pairs
 from her2bayes.transition.calibration import draw_transition_dirichlet, transitions_of
 
 PAIRS = Design("her2_transition_dirichlet", "pairs", {"a": 60, "b": 25}, factor="group")
@@ -130,23 +131,23 @@ def test_simulator_draws_from_the_stated_prior(model: str) -> None:
     """Distribution of every answer over NumPy draws against the graph's own prior draws."""
     design = chosen(model)
     kind = kinds()[model]
-    # patients are aggregated, tables in part listed
-    number = {"survival": 150, "her2_joint": 1, "study_transitions": 1}.get(model, 1500)
-    drawn = [kind.draw(np.random.default_rng([3, n]), design) for n in range(number)]
-    truths = [study.truth for study in drawn]
-    if model == "her2_joint":  # truths that need no patients
-        truths = [believed(np.random.default_rng([3, n]), design.levels)[1] for n in range(1500)]
-    if model == "study_transitions":
-        truths = [printed_pairs(np.random.default_rng([3, n]), design)[2] for n in range(1500)]
+    first = kind.draw(np.random.default_rng([3, 0]), design).data
+    drawn = {  # answers that need no patients, no counts, no lists of tables
+        "her2_joint": lambda rng: joint.believed(rng, design.levels)[1],
+        "study_shares": lambda rng: counted_shares(rng, design)[1],
+        "study_transitions": lambda rng: printed_pairs(rng, design)[2],
+        "survival": lambda rng: survival.believed(rng, design)[1],
+    }.get(model, lambda rng: kind.draw(rng, design).truth)
+    truths = [drawn(np.random.default_rng([3, n])) for n in range(1500)]
     with engine.compiler_flags():
-        prior, _ = densities.prior_draws(design.build(drawn[0].data), 1)
+        prior, _ = densities.prior_draws(design.build(first), 1)
     if model == "response":  # the share of exchangeable draws has seen data, the prior has not
         prior["together"] = xr.full_like(prior["together"], EXCHANGEABLE)
     if model == "adverse_events_two_arms":
         system = xr.DataArray(list(design.parent), dims="event", coords={"event": design.levels})
         same = prior["same_prior"].sel(system=system).drop_vars("system")
         prior = prior.sel(event=design.levels).assign(same=same)
-    answers = kind.answers(design, drawn[0].data, prior)
+    answers = kind.answers(design, first, prior)
     for name in truths[0]:
         if name == "log_likelihood":
             continue  # of other data in every draw

@@ -44,14 +44,22 @@ TRIAL_INTERVALS = 20
 
 
 def draw_survival(rng: np.random.Generator, design: Design) -> Simulated:
-    """``survival``: walk of log hazards, zero-sum effects of three or more levels."""
+    """Patients of hazards drawn from the prior of ``survival``."""
+    log_hazard, truth = believed(rng, design)
+    cells = cells_of(rng, design, np.exp(log_hazard))
+    months, events = cells["person_months"].values, cells["events"].values
+    fit = float((events * log_hazard - months * np.exp(log_hazard)).sum())
+    return Simulated(cells, {**truth, "log_likelihood": fit})
+
+
+def believed(rng: np.random.Generator, design: Design) -> tuple[np.ndarray, Truth]:
+    """Log hazards (level, interval) and answers: a walk, zero-sum effects of the levels."""
     smoothing, spread = abs(rng.normal(0.0, 1.0)), abs(rng.normal(0.0, 0.5))
     reference = rng.normal(-4.0, 1.0)
     steps = smoothing * np.sqrt(np.diff((EDGES[:-1] + EDGES[1:]) / 2) / EDGES[-1])
     walk = np.concatenate([[0.0], np.cumsum(rng.normal(0.0, steps))])
     effect = centred(rng.normal(0.0, spread, len(design.levels)), 0)
     log_hazard = reference + centred(walk, 0) + effect[:, None]
-    cells = cells_of(rng, design, np.exp(log_hazard))
     truth: Truth = {"smoothing": smoothing, "spread": spread, "reference": float(reference)}
     for level, hazard in zip(design.levels, np.exp(log_hazard), strict=True):
         alive = true_survival(list(EDGES), list(hazard), list(TIMES))
@@ -59,9 +67,7 @@ def draw_survival(rng: np.random.Generator, design: Design) -> Simulated:
         truth[f"rmst[60 | {level}]"] = _mean_to_60(hazard)
         truth[f"log_hazard_ratio[{level}]"] = float(effect[design.levels.index(level)] - effect[0])
     truth.pop(f"log_hazard_ratio[{design.levels[0]}]")
-    months, events = cells["person_months"].values, cells["events"].values
-    truth["log_likelihood"] = float((events * log_hazard - months * np.exp(log_hazard)).sum())
-    return Simulated(cells, truth)
+    return log_hazard, truth
 
 
 def cells_of(rng: np.random.Generator, design: Design, hazard: np.ndarray) -> xr.Dataset:

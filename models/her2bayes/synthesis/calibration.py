@@ -41,7 +41,13 @@ def library(model: str, _study: str, by: str) -> Design:
 
 
 def draw_shares(rng: np.random.Generator, design: Design) -> Simulated:
-    """``study_shares``: coordinates of the logits along Helmert's contrasts of the classes.
+    """Counts of shares drawn from the prior of ``study_shares``."""
+    frame, truth = counted_shares(rng, design)
+    return Simulated(design_of(of_table(frame)), truth)
+
+
+def counted_shares(rng: np.random.Generator, design: Design) -> tuple[pd.DataFrame, Truth]:
+    """Counts, and answers: coordinates of the logits along Helmert's contrasts of the classes.
 
     mu N(1.5), between studies |N(0.5)| with regressions N(0.5) of one coordinate on those before,
     the moderator N(0.75) on average and |N(0.25)| between studies.
@@ -77,8 +83,7 @@ def draw_shares(rng: np.random.Generator, design: Design) -> Simulated:
         share = softmax(axes @ (mu + off + x * slope_new))
         truth |= {f"share[{h} | new {level}]": float(p) for h, p in zip(HER2, share, strict=True)}
     truth["log_likelihood"] = log_likelihood
-    frame = pd.DataFrame(table, columns=["study", "level", "her2", "n"])
-    return Simulated(design_of(of_table(frame)), truth)
+    return pd.DataFrame(table, columns=["study", "level", "her2", "n"]), truth
 
 
 def shares_of(design: Design, data: Any, posterior: xr.Dataset) -> Draws:
