@@ -229,21 +229,42 @@ def _names(variables: Sequence[Any]) -> list[str]:
 def _prior(known: Shared) -> Batch | None:
     """All variables of a model, drawn in a batch: each distribution's first parameter plus zeros.
 
-    None where a distribution knows no batch (one made of a graph): it would give all draws the
+    None where a distribution is drawn by a loop, which knows no batch: it would give all draws the
     same value.
     """
     import pytensor.tensor as pt
-    from pymc.distributions.distribution import SymbolicRandomVariable
     from pytensor.graph.traversal import ancestors
+    from pytensor.scan.op import Scan
 
     zero = pt.dscalar("zero")
     drawn = list(known.model.basic_RVs)
     outputs = [*drawn, *known.model.deterministics]
-    if any(v.owner and isinstance(v.owner.op, SymbolicRandomVariable) for v in ancestors(outputs)):
+    graph = _apart(_inlined(outputs))
+    if any(v.owner and isinstance(v.owner.op, Scan) for v in ancestors(graph)):
         return None
-    graph = _with_batch(_plain(outputs, [zero]), zero)
-    batch = _batch(_names(outputs), graph, {zero: "zero"})
+    batch = _batch(_names(outputs), _with_batch(_plain(graph, [zero]), zero), {zero: "zero"})
     return batch if all(batch.batched[: len(drawn)]) else None
+
+
+def _apart(outputs: list[Any]) -> list[Any]:
+    """Outputs in whose graph every random variable has a generator of its own.
+
+    The graph of a truncated distribution draws a second time for the shape alone, with the same.
+    """
+    import pytensor.tensor as pt
+    from pytensor.graph.fg import FunctionGraph
+    from pytensor.tensor.random.op import RandomVariable
+
+    graph, used = FunctionGraph(outputs=outputs, clone=True, copy_inputs=False), set[Any]()
+    for node in graph.toposort():
+        if isinstance(node.op, RandomVariable):
+            rng = node.op.rng_param(node)
+            if rng in used:
+                place = node.inputs.index(rng)
+                fresh = pt.random.shared_rng(seed=None)
+                graph.change_node_input(node, place, fresh, import_missing=True)
+            used.add(rng)
+    return list(graph.outputs)
 
 
 def _prior_one_by_one(model: Any, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
