@@ -1,8 +1,9 @@
 """Ask whether conclusions survive other priors, models, counts and readings of a study or cohort.
 
 A paper: --study names a shipped study or a study folder, whose conclusions.csv is tested unless
---conclusions names another file. Patients: --conclusions, and --cohort with --time, --event and
---by (survival, as fit_survival), or with --map (change of HER2 status, as fit_transitions).
+--conclusions names another file or each --statement is one. Patients: one of the two, and --cohort
+with --time, --event and --by (survival, as fit_survival) or --map (change of HER2 status, as
+fit_transitions).
 With --external the weight of other studies' patients is a choice; with --map definitions of classes
 and of receptor status are; sensitivity_not_asked.csv says what these data cannot be asked, and why.
 The analysis as reported is that of the report, read from its fits in OUT/STUDY/fits or added there.
@@ -15,15 +16,12 @@ converge and says so.
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from her2bayes.cli import log, out, plain, run, watching
 from her2bayes.errors import EXIT_NOT_CONVERGED, BadInput, Fault
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(
@@ -33,6 +31,9 @@ def main(
     ] = None,
     conclusions: Annotated[
         Path | None, typer.Option(help="CSV of conclusions (data/README.md).")
+    ] = None,
+    statement: Annotated[
+        list[str] | None, typer.Option(help='Instead: a conclusion, "share[her2=low] > 0.45".')
     ] = None,
     grid: Annotated[Path | None, typer.Option(help="TOML file of choices and values.")] = None,
     scheduler: Annotated[
@@ -111,8 +112,11 @@ def main(
     Limits(holds)
     if bool(study) == bool(cohort):
         raise BadInput(Fault("give either --study or --cohort", allowed="one of them"))
+    if statement and conclusions:
+        raise BadInput(Fault("give either --conclusions or --statement", allowed="one of them"))
+    stated = statement or conclusions
     if study:
-        asked = about_study(load_study(study_folder(study)), conclusions, out_folder)
+        asked = about_study(load_study(study_folder(study)), stated, out_folder)
     else:
         how = Reading(
             time=time, event=event, by=cli.factors(by or []), entry=entry, patient=patient,
@@ -129,7 +133,7 @@ def main(
             priors=elicited(cli.numbers(prior_median, "--prior-median")),
         )  # fmt: skip
         asked = about_patients(
-            cohort, conclusions, how, fitted, external or [], lambda line: log.print(plain(line))
+            cohort, stated, how, fitted, external or [], lambda line: log.print(plain(line))
         )
     folder = out_folder / asked.about["id"]
     start = monotonic()

@@ -62,6 +62,11 @@ def test_unknown_names_are_told_before_any_sampling(row, parts, conclusions, tmp
         ((), "either --study or --cohort"),
         (("--study", "shi2023", "--cohort", "x.csv"), "either --study or --cohort"),
         (("--cohort", "x.csv"), "give --conclusions FILE"),
+        (
+            ("--study", "ni2025", "--conclusions", "x.csv", "--statement", "a > 1"),
+            "either --conclusions or --statement",
+        ),
+        (("--study", "ni2025", "--statement", "sharing[x] > 1"), "unknown kind 'sharing'"),
         (("--study", "ni2025", "--holds", "0.4"), "above 0.5 and below 1"),
         (("--study", "nowhere"), "no such study folder"),
     ],
