@@ -64,7 +64,8 @@ def summary(
         list[str] | None, typer.Option(help="Printed total of events: her2=low=NUMBER; repeat.")
     ] = None,
     baseline: Annotated[
-        str, typer.Option(help="Baseline hazard: equal_intervals, equal_deaths or log_time.")
+        str,
+        typer.Option(help="Baseline hazard: equal_intervals, equal_deaths, log_time or mixture."),
     ] = "",
     ensemble: Annotated[int, typer.Option(min=1, help="Number of cohorts.")] = 50,
     reading: Annotated[

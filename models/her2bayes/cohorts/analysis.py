@@ -4,6 +4,15 @@ Cohorts D and parameters theta of the reference model come from one chain, so it
 already mix over cohorts: p(theta | printed) = sum over D of p(theta | D) p(D | printed). That is
 exact for this model and these priors. Any other model fitted to the cohorts afterwards is multiple
 imputation by an uncongenial imputer, and must be called so.
+
+The baseline hazard is one of several (``chain.problem.BASELINES``). A ``Mixture`` holds an endpoint
+under each, weighted by how well the baseline predicts what is printed:
+
+    weight of b  ~  prior weight of b  *  p_b(printed),    p_b(printed) = sum over D of p_b(D)
+
+over all cohorts D that meet the print; no number is used twice. Chains draw D in proportion to
+p_b(D), parameters summed out, so ratios of p_b(printed) follow from the densities of all draws
+under every baseline (Meng & Wong 1996; of several at once Shirts & Chodera 2008).
 """
 
 from __future__ import annotations
@@ -13,13 +22,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
 from her2bayes.cohorts import kept
 from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.chain.tempering import Chain
 from her2bayes.cohorts.constraints import read_summary
-from her2bayes.cohorts.draws import Draws, check
+from her2bayes.cohorts.draws import Draws, Marginal, MixedDraws, check, spread_over
 from her2bayes.cohorts.ensemble import SummaryEnsemble, ensemble_of
 from her2bayes.cohorts.estimates import (
     asked_of,
@@ -33,7 +44,9 @@ from her2bayes.cohorts.kept import Specification
 from her2bayes.errors import BadInput
 from her2bayes.estimand import Contrast, Estimand
 from her2bayes.evidence.printed.vocabulary import canonical
+from her2bayes.inference.convergence import CHAINS_DISAGREE
 from her2bayes.inference.estimates import estimates_table
+from her2bayes.inference.store import fit_key
 
 if TYPE_CHECKING:
     from her2bayes.evidence.printed.study import Study
@@ -41,6 +54,9 @@ if TYPE_CHECKING:
     from her2bayes.inference.store import Store
 
 Interval = tuple[float, float, float]
+WEIGHED = 100  # draws of each chain whose density is taken under every baseline
+LARGEST_ERROR = 1.0  # of a log evidence: weights known to less than a factor of e are not known
+RULED_OUT, LEAST_WEIGHT = 0.01, 0.001
 MEMBERS = 50  # cohorts drawn and matched in a report
 
 
@@ -66,7 +82,7 @@ class Endpoint:
         return self.spec.fit_id
 
     @cached_property
-    def draws(self) -> Draws:
+    def draws(self) -> Draws | MixedDraws:
         """Rates and patients of the chains, of the prior, of each member's patients."""
         return Draws(self.spec.posed, self.ensemble.chains, self.spec.settings.seed)
 
@@ -140,6 +156,143 @@ class Result:
     def classical(self) -> pd.DataFrame:
         """Classical numbers over the cohorts of all endpoints."""
         return pd.concat([pd.DataFrame(), *(e.cohorts for e in self.endpoints)])
+
+
+@dataclass(frozen=True)
+class MixedEnsemble(SummaryEnsemble):
+    """Cohorts under several baselines; ``error`` of the log evidence where weights hang on it."""
+
+    error: float = 0.0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the chains of every baseline agree, and the weights are known."""
+        return super().agrees and self.error <= LARGEST_ERROR
+
+    @property
+    def verdict(self) -> str:
+        """The same in words."""
+        if super().agrees and not self.agrees:
+            return f"{CHAINS_DISAGREE}: error of a baseline's log evidence {self.error:.1f}"
+        return super().verdict
+
+
+@dataclass(frozen=True)
+class Mixture(Endpoint):
+    """One endpoint under every baseline hazard, in ``parts``, weighted by evidence.
+
+    ``weighed`` has one row a baseline: ``prior_weight``, ``log_evidence`` against the first with
+    its ``std_error`` (jackknife over chains), ``weight``.
+    """
+
+    parts: tuple[Endpoint, ...] = ()
+    weighed: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def fit_id(self) -> str:
+        """Key of all chains."""
+        return fit_key({"mixture": [part.fit_id for part in self.parts]})
+
+    @cached_property
+    def draws(self) -> Draws | MixedDraws:
+        """Rates and patients, of each baseline as many as its weight."""
+        found = [
+            Draws(part.spec.posed, part.ensemble.chains, part.spec.settings.seed)
+            for part in self.parts
+        ]
+        return MixedDraws(found, self.weighed["weight"].to_numpy(float))
+
+
+def mixture(parts: Sequence[Endpoint], number: int, weighed: pd.DataFrame | None = None) -> Mixture:
+    """One endpoint from its chains under several baselines, ``number`` cohorts drawn from all."""
+    weighed = weigh(parts) if weighed is None else weighed
+    weights = weighed["weight"].to_numpy(float)
+    used = [part for part, weight in zip(parts, weights, strict=True) if weight > 0]
+    chains = [
+        _mixed(runs, weights[weights > 0])
+        for runs in zip(*(part.ensemble.chains for part in used), strict=False)
+    ]
+    made = ensemble_of(parts[0].spec.summary, chains, number)
+    tables = [made.diagnostics]
+    for part in used:
+        table = part.ensemble.diagnostics
+        tables.append(table.assign(quantity=table["quantity"] + f" [{part.spec.baseline}]"))
+    unsure = weighed["std_error"][(weights > RULED_OUT) & (weights < 1 - RULED_OUT)]
+    ensemble = MixedEnsemble(
+        made.summary, made.chains, made.cohorts, pd.concat(tables, ignore_index=True),
+        float(unsure.max()) if len(unsure) else 0.0,
+    )  # fmt: skip
+    shipped = all(part.shipped for part in parts)
+    return Mixture(parts[0].spec, ensemble, shipped, tuple(parts), weighed)
+
+
+def weigh(parts: Sequence[Endpoint]) -> pd.DataFrame:
+    """Evidence and weight of each baseline (``Mixture.weighed``); prior weights are equal."""
+    runs = [
+        (place, number, chain, pick)
+        for place, part in enumerate(parts)
+        for number, chain in enumerate(part.ensemble.chains)
+        for pick in np.linspace(
+            0, len(chain.months) - 1, min(WEIGHED, len(chain.months))
+        ).round().astype(int)
+    ]  # fmt: skip
+    density = np.empty((len(parts), len(runs)))
+    for k, part in enumerate(parts):
+        marginal = Marginal(part.spec.posed, part.spec.settings.seed)
+        for n, (_, _, chain, pick) in enumerate(runs):
+            density[k, n] = marginal.of(chain.months[pick], chain.event[pick], chain.cell[pick])
+    of, number = (np.array([run[axis] for run in runs]) for axis in (0, 1))
+
+    def evidence(kept: np.ndarray) -> np.ndarray:
+        return bridged(density[:, kept], np.bincount(of[kept], minlength=len(parts)))
+
+    found = evidence(np.ones(len(runs), bool))
+    chains = np.unique(number)
+    left = np.array([evidence(number != one) for one in chains])
+    error = np.full(len(parts), np.inf)
+    if len(chains) > 1:
+        spread = np.square(left - left.mean(axis=0)).sum(axis=0)
+        error = np.sqrt((len(chains) - 1) / len(chains) * spread)
+    weight = np.exp(found - logsumexp(found))
+    weight[weight < LEAST_WEIGHT] = 0.0
+    return pd.DataFrame({
+        "baseline": [part.spec.baseline for part in parts], "prior_weight": 1 / len(parts),
+        "log_evidence": found, "std_error": error, "weight": weight / weight.sum(),
+    })  # fmt: skip
+
+
+def bridged(log_density: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Logs of normalising constants, of the first 0, from draws of several densities.
+
+    ``log_density`` (density, draw) of all draws under all densities, of which ``number`` (density)
+    come from each.
+    """
+    found = np.zeros(len(log_density))
+    for _ in range(10_000):
+        mixed = logsumexp(log_density - found[:, None], axis=0, b=number[:, None])
+        new = logsumexp(log_density - mixed, axis=1)
+        new -= new[0]
+        change, found = np.abs(new - found).max(), new
+        if change < 1e-9:
+            break
+    return found
+
+
+def _mixed(runs: Sequence[Chain], weights: np.ndarray) -> Chain:
+    """One chain from one under each baseline, of each as many draws as its weight, by their time.
+
+    Parameters mean something else under each baseline and are left out.
+    """
+    picks, order = spread_over([len(run.months) for run in runs], weights)
+    months, event, cell, found = (
+        np.concatenate([getattr(r, name)[p] for r, p in zip(runs, picks, strict=True)])[order]
+        for name in ("months", "event", "cell", "found")
+    )
+    return Chain(
+        months, event, cell, np.empty((len(months), 0)), found,
+        np.sum([run.tally for run in runs], axis=0), sum(run.trips for run in runs),
+        np.concatenate([run.refusals for run in runs]), sum(run.seconds for run in runs),
+    )  # fmt: skip
 
 
 def applies(study: Study) -> bool:

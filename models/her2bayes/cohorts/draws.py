@@ -20,9 +20,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import logsumexp
+from scipy.special import gammaln, logsumexp, ndtr, ndtri
 
-from her2bayes.cohorts.chain import kernel
+from her2bayes.cohorts.chain import kernel, reference_model
 from her2bayes.cohorts.chain.problem import TENTHS, Problem
 from her2bayes.cohorts.chain.replica import cohort, log_rates, prior_theta
 from her2bayes.cohorts.chain.tempering import Chain, members
@@ -39,6 +39,7 @@ DRAWS = 400  # of each chain
 GIVEN_MEMBERS, GIVEN_DRAWS = 100, 40  # parameters drawn for each member's patients
 LEAPS, WARM, APART = 12, 60, 3
 SPREADS = (1e-3, 10.0, 600)  # of a grid of spreads, in units of their prior sd: least, most, number
+IMPORTANCE, FREEDOM, STEP = 128, 8, 1e-4  # draws and tails of the proposal, step of derivatives
 RATIOS = ("hazard_ratio", "hazard_ratio_ratio")
 TIMED = ("survival", "survival_difference", "rmst", "rmst_difference")
 KINDS = (*RATIOS, *TIMED)
@@ -225,6 +226,212 @@ def parameters_given(
     state = cohort(posed.printed._replace(ranked=posed.printed.ranked[:0]), *patients)
     kernel.parameters(posed.printed, state, posed.model, theta, seed, WARM, APART, LEAPS, found)
     return found
+
+
+class Marginal:
+    """Log density of a cohort's times and events, its parameters summed out (``of``).
+
+    Parameters are brought to independent standard normals, spreads by their quantiles. The integral
+    is by importance sampling around the mode of each cohort, from a multivariate t whose shape is
+    the curvature where it was last computed: other cohorts of the same print nearly share it. The
+    density of the cells is left out: it is that of every baseline.
+    """
+
+    def __init__(self, posed: Problem, seed: int) -> None:
+        model = posed.model
+        place, columns, scales, second = reference_model.sizes(model)
+        last = second + model.leaving.shape[1] + 1
+        self.posed, self.rng = posed, np.random.default_rng(seed)
+        self.at = np.array([place, *range(place + 1 + columns, place + 1 + columns + scales), last])
+        self.sd = np.array([model.smoothing_sd, *model.scale_sd, model.smoothing_sd])
+        self.counts, self.work = reference_model.counts_of_exits(model)
+        self.mode = np.zeros(posed.theta_size)
+        self.shape: np.ndarray | None = None
+        self.log_volume = 0.0
+
+    def of(self, months: np.ndarray, event: np.ndarray, cell: np.ndarray) -> float:
+        """Log density of one cohort: times in months, events, cells."""
+        self._count(np.maximum(months * TENTHS - 0.5, 0.0), event, cell)  # recorded rounded up
+        for _ in range(2):
+            if self.shape is None:
+                self._curve()
+            self._climb()
+            found, effective = self._sampled()
+            if effective > IMPORTANCE / 10:
+                break
+            self.shape = None
+        return found
+
+    def _count(self, s: np.ndarray, event: np.ndarray, cell: np.ndarray) -> None:
+        """Deaths, censorings and time by cell of the model and interval."""
+        deaths, months, leaves, follow = self.counts
+        start = self.posed.model.start
+        m = self.posed.printed.model_cell[cell]
+        spent = np.clip(np.minimum(s[:, None], np.append(start[1:], np.inf)) - start, 0.0, None)
+        last = np.searchsorted(start, s, side="right") - 1
+        for array in self.counts:
+            array[:] = 0.0
+        np.add.at(months, m, spent)
+        np.add.at(deaths, (m[event == 1], last[event == 1]), 1.0)
+        np.add.at(leaves, last[event == 0], 1.0)
+        follow += spent.sum(axis=0)
+
+    def _density(self, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log density of patients and normal parameters, and its gradient."""
+        v = y[self.at]
+        x = np.clip(ndtri((1 + ndtr(v)) / 2), 1e-12, 9.0)  # farther out only rounding is left
+        theta, gradient = y.copy(), np.zeros(y.size)
+        theta[self.at] = np.log(self.sd * x)
+        value = reference_model.log_posterior(
+            self.posed.model, theta, self.counts, *self.work, gradient
+        )
+        value -= np.sum(theta[self.at] - x**2 / 2) + v @ v / 2 + y.size / 2 * np.log(2 * np.pi)
+        slope = np.exp((x**2 - np.square(np.clip(v, -9.0, 9.0))) / 2) / (2 * x)
+        gradient[self.at] = (gradient[self.at] - 1 + x**2) * slope - v
+        return (float(value) if np.isfinite(value) else -np.inf), gradient
+
+    def _curve(self) -> None:
+        """Shape of the density at the mode, after a few steps towards it."""
+        size = self.mode.size
+        for _ in range(4):
+            rows = [self._density(self.mode + side * STEP * one)[1]
+                    for one in np.eye(size) for side in (1, -1)]  # fmt: skip
+            hessian = (np.array(rows[1::2]) - np.array(rows[::2])) / (2 * STEP)
+            values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+            values = np.maximum(values, 0.1)
+            self.shape = vectors / np.sqrt(values)
+            self.log_volume = float(-0.5 * np.log(values).sum())
+            self._climb()
+
+    def _climb(self) -> None:
+        """Steps to the mode that the shape suggests, each shortened until it gains."""
+        assert self.shape is not None  # set before
+        value, gradient = self._density(self.mode)
+        for _ in range(40):
+            step = self.shape @ (self.shape.T @ gradient)
+            length = 1.0
+            while length > 1e-4:
+                there, slope = self._density(self.mode + length * step)
+                if there > value:
+                    break
+                length /= 2
+            else:
+                return
+            gain, value, gradient = there - value, there, slope
+            self.mode = self.mode + length * step
+            if gain < 1e-3:
+                return
+
+    def _sampled(self) -> tuple[float, float]:
+        """Log of the integral, and how many draws it effectively rests on."""
+        assert self.shape is not None  # set before
+        size = self.mode.size
+        z = self.rng.standard_normal((IMPORTANCE, size))
+        z /= np.sqrt(self.rng.chisquare(FREEDOM, IMPORTANCE) / FREEDOM)[:, None]
+        log_proposal = (
+            gammaln((FREEDOM + size) / 2) - gammaln(FREEDOM / 2) - self.log_volume
+            - size / 2 * np.log(FREEDOM * np.pi)
+            - (FREEDOM + size) / 2 * np.log1p((z**2).sum(axis=1) / FREEDOM)
+        )  # fmt: skip
+        drawn = self.mode + z @ self.shape.T
+        log = np.array([self._density(y)[0] for y in drawn]) - log_proposal
+        most = log.max()
+        weight = np.exp(log - most)
+        return float(most + np.log(weight.mean())), float(weight.sum() ** 2 / (weight @ weight))
+
+
+class MixedDraws:
+    """``Draws`` under several baselines, of each as many as its weight; ``weights`` sum to 1.
+
+    Hazards stand on the cut points of all baselines together.
+    """
+
+    def __init__(self, parts: Sequence[Draws], weights: np.ndarray) -> None:
+        self.parts, self.weights = tuple(parts), weights
+        self.levels = parts[0].levels
+        self.chains = min((one.chains for one in self._used), key=len)
+
+    @cached_property
+    def posterior(self) -> Part:
+        """Parameters and patients, ``weights`` of them under each baseline."""
+        return self._joined([one.posterior for one in self._used], self.weights, "draw")
+
+    @cached_property
+    def prior(self) -> Part:
+        """Parameters from the prior, as many of each baseline."""
+        equal = np.full(len(self.parts), 1 / len(self.parts))
+        return _joined([one.prior for one in self.parts], equal, "draw")
+
+    @cached_property
+    def given(self) -> Part:
+        """Parameters given each member's patients alone; members by the weights."""
+        return self._joined([one.given for one in self._used], self.weights, "chain")
+
+    def prior_with(self, factor: str, times: float) -> Part:
+        """The prior with one of a factor's effects ``times`` as wide."""
+        equal = np.full(len(self.parts), 1 / len(self.parts))
+        return _joined([one.prior_with(factor, times) for one in self.parts], equal, "draw")
+
+    def log_prior_ratio(self, factor: str, times: float) -> xr.DataArray:
+        """Log ratio (chain, draw) of such a prior to their own."""
+        parts = [one.log_prior_ratio(factor, times) for one in self._used]
+        return _chosen(parts, self.weights[self.weights > 0], "draw")
+
+    @property
+    def _used(self) -> list[Draws]:
+        return [one for one, weight in zip(self.parts, self.weights, strict=True) if weight > 0]
+
+    @staticmethod
+    def _joined(parts: Sequence[Part], weights: np.ndarray, along: str) -> Part:
+        return _joined(parts, weights[weights > 0], along)
+
+
+def shares_of(size: int, weights: np.ndarray) -> np.ndarray:
+    """Whole numbers in proportion to weights that add up to ``size``: the largest remainders."""
+    exact = size * weights
+    number = np.floor(exact).astype(int)
+    rest = np.argsort(number - exact, kind="stable")[: size - number.sum()]
+    number[rest] += 1
+    return number
+
+
+def spread_over(sizes: Sequence[int], weights: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Evenly spaced places in each of several runs by weight, and the order of their times."""
+    numbers = shares_of(min(sizes), weights)
+    picks = [((np.arange(n) + 0.5) * size / max(n, 1)).astype(int)
+             for n, size in zip(numbers, sizes, strict=True)]  # fmt: skip
+    when = np.concatenate([pick / size for pick, size in zip(picks, sizes, strict=True)])
+    return picks, np.argsort(when, kind="stable")
+
+
+def _chosen(parts: Sequence[xr.DataArray], weights: np.ndarray, along: str) -> xr.DataArray:
+    """Draws of several runs by weight, in the order of their times; of as many chains of each."""
+    if along == "draw":
+        least = min(one.sizes["chain"] for one in parts)
+        parts = [one.isel(chain=slice(least)) for one in parts]
+    picks, order = spread_over([one.sizes[along] for one in parts], weights)
+    found = [one.isel({along: pick}) for one, pick in zip(parts, picks, strict=True)]
+    return xr.concat(found, along, coords="minimal", compat="override").isel({along: order})
+
+
+def _joined(parts: Sequence[Part], weights: np.ndarray, along: str) -> Part:
+    """Draws of several baselines by weight, on the cut points of all."""
+    start = np.unique(np.concatenate([one.log_hazard["interval_start"] for one in parts]))
+    axes = {
+        "interval": np.arange(start.size),
+        "interval_start": ("interval", start),
+        "interval_end": ("interval", np.append(start[1:], parts[0].log_hazard["interval_end"][-1])),
+    }
+
+    def finer(rates: xr.DataArray) -> xr.DataArray:
+        own = np.searchsorted(rates["interval_start"], start, side="right") - 1
+        return rates.isel(interval=own).assign_coords(axes)
+
+    return Part(
+        _chosen([finer(one.log_hazard) for one in parts], weights, along),
+        _chosen([finer(one.log_leave) for one in parts], weights, along),
+        _chosen([one.patients for one in parts], weights, along),
+    )
 
 
 def _part(posed: Problem, theta: np.ndarray, patients: xr.DataArray) -> Part:

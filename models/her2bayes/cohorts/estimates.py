@@ -26,7 +26,7 @@ from her2bayes.cohorts.chain import statistics
 from her2bayes.cohorts.chain.summary import PAIRED, Statistic, Summary
 from her2bayes.cohorts.chain.tempering import Chain, members
 from her2bayes.cohorts.diagnostics import log_hazards, survival_at
-from her2bayes.cohorts.draws import GIVEN_DRAWS, RATIOS, Draws, draws
+from her2bayes.cohorts.draws import GIVEN_DRAWS, RATIOS, Draws, MixedDraws, draws
 from her2bayes.cohorts.ensemble import SummaryEnsemble, verdict_of
 from her2bayes.cohorts.kept import MODEL
 from her2bayes.estimand import Contrast, Estimand, parse
@@ -55,7 +55,7 @@ class _Source:
 
 
 def rows(
-    asked: Sequence[Estimand], drawn: Draws, ensemble: SummaryEnsemble, fit_id: str
+    asked: Sequence[Estimand], drawn: Draws | MixedDraws, ensemble: SummaryEnsemble, fit_id: str
 ) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Rows of estimates, and for each the share of its variance due to reconstruction."""
     source = _Source(MODEL, fit_id, Diagnostics(len(drawn.chains), 0, 0, np.inf))
@@ -79,7 +79,7 @@ def rows(
 
 
 def prior_sensitivity(
-    asked: Sequence[Estimand], drawn: Draws, ensemble: SummaryEnsemble
+    asked: Sequence[Estimand], drawn: Draws | MixedDraws, ensemble: SummaryEnsemble
 ) -> pd.DataFrame:
     """Hazard ratios of all patients under priors of their factor's effects of other widths.
 
@@ -110,7 +110,9 @@ def prior_sensitivity(
     return pd.DataFrame(found, columns=columns)
 
 
-def weights_for(ratio: Estimand, values: xr.DataArray, drawn: Draws, times: float) -> Weights:
+def weights_for(
+    ratio: Estimand, values: xr.DataArray, drawn: Draws | MixedDraws, times: float
+) -> Weights:
     """Weights of a ratio's draws under a prior of its factor's effects ``times`` as wide."""
     assert ratio.contrast is not None  # of the grammar
     return smoothed(drawn.log_prior_ratio(ratio.contrast.factor, times), relative_ess([values]))

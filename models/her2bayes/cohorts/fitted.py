@@ -14,7 +14,7 @@ import xarray as xr
 
 from her2bayes.bayes.prior import Prior
 from her2bayes.cohorts import kept
-from her2bayes.cohorts.analysis import Endpoint, Result, quicker, result_of
+from her2bayes.cohorts.analysis import Endpoint, Mixture, Result, mixture, quicker, result_of
 from her2bayes.cohorts.chain.problem import BASELINES, EQUAL
 from her2bayes.cohorts.constraints import read_summary
 from her2bayes.cohorts.curve_fitted import ReconstructedCurves, arms_of, reconstructed_curves
@@ -70,8 +70,10 @@ class ReconstructedStudy(Fitted):
     @cached_property
     def fits(self) -> Mapping[str, Fit]:
         """Draws of the reference model over the cohorts, by endpoint."""
-        return {e.name: Fit(_tree(e), {**e.spec.identity, "fit_id": e.fit_id})
-                for e in self.endpoints}  # fmt: skip
+        return {
+            e.name: Fit(_tree(e), {**e.spec.identity, **_mixed(e), "fit_id": e.fit_id})
+            for e in self.endpoints
+        }
 
     @property
     def fit_id(self) -> str:
@@ -178,6 +180,29 @@ class ReconstructedStudy(Fitted):
         """
         return pd.concat([e.variance for e in self.endpoints], ignore_index=True)
 
+    def baselines(self) -> pd.DataFrame:
+        """What the printed numbers say of each baseline hazard of a mixture; else no rows.
+
+        ``log_evidence`` of all printed numbers together is against the first baseline, with the
+        ``std_error`` of the chains; ``weight`` is that of its draws, from equal prior weights.
+        """
+        tables = [
+            e.weighed.assign(endpoint=e.name) for e in self.endpoints if isinstance(e, Mixture)
+        ]
+        columns = ["endpoint", "baseline", "prior_weight", "log_evidence", "std_error", "weight"]
+        return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+    def over_baselines(self, estimands: Iterable[Asked]) -> pd.DataFrame:
+        """Estimates (median, 95 % CrI) under each baseline hazard, and of their mixture."""
+        asked = [parse(one) if isinstance(one, str) else one for one in estimands]
+        tables = []
+        for endpoint, mine in self._by_endpoint(asked):
+            runs = {part.spec.baseline: part for part in _parts(endpoint)}
+            runs |= {kept.MIXTURE: endpoint} if isinstance(endpoint, Mixture) else {}
+            tables += [one.rows_of(mine).assign(baseline=name) for name, one in runs.items()]
+        ends = ["posterior_median", "posterior_lower", "posterior_upper", "convergence"]
+        return pd.concat(tables, ignore_index=True)[["estimand", "baseline", *ends]]
+
     @property
     def prior_sensitivity(self) -> pd.DataFrame:
         """Hazard ratios under priors of their factor's effects half, twice, four times as wide.
@@ -236,7 +261,8 @@ class ReconstructedStudy(Fitted):
 
     def keep(self, folder: str | Path) -> list[Path]:
         """Keep the chains as ``data/reconstructed`` holds them."""
-        return [kept.keep(e.spec, e.ensemble.chains, Path(folder)) for e in self.endpoints]
+        parts = [part for e in self.endpoints for part in _parts(e)]
+        return [kept.keep(one.spec, one.ensemble.chains, Path(folder)) for one in parts]
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write patients, match, diagnostics and chains of each endpoint, estimates, a page."""
@@ -252,12 +278,15 @@ class ReconstructedStudy(Fitted):
         groups: dict[str, xr.DataTree | xr.Dataset] = {}
         about: list[dict[str, Any]] = []
         for e in self.endpoints:
-            tree = kept.tree_of(e.spec, e.ensemble.chains)
-            groups |= {f"{e.name}/{name}": tree[name].to_dataset() for name in tree.children}
-            about.append({
-                "specification": kept.to_json(e.spec), "shipped": e.shipped,
-                "members": len(e.ensemble.cohorts), "fit_id": e.fit_id,
-            })  # fmt: skip
+            said: list[dict[str, Any]] = []
+            for part in _parts(e):
+                place = f"{e.name}/{part.spec.baseline}"
+                tree = kept.tree_of(part.spec, part.ensemble.chains)
+                groups |= {f"{place}/{name}": tree[name].to_dataset() for name in tree.children}
+                said.append({"specification": kept.to_json(part.spec), "shipped": part.shipped,
+                             "place": place})  # fmt: skip
+            weighed = e.weighed.to_dict("list") if isinstance(e, Mixture) else None
+            about.append({"parts": said, "members": len(e.ensemble.cohorts), "weighed": weighed})
         tree = xr.DataTree.from_dict(groups)
         result = self.result
         tree.attrs["reconstruction"] = json.dumps({
@@ -270,12 +299,17 @@ class ReconstructedStudy(Fitted):
     def unpacked(cls, tree: xr.DataTree) -> ReconstructedStudy:
         """Make the object of a ``packed`` tree; cohorts are matched anew."""
         said = json.loads(tree.attrs["reconstruction"])
-        found = []
+        found: list[Endpoint] = []
         for one in said["endpoints"]:
-            spec = kept.from_json(one["specification"])
-            chains = kept.read(tree[spec.summary.endpoint])  # type: ignore[arg-type]
-            made = ensemble_of(spec.summary, chains, one["members"])
-            found.append(Endpoint(spec, made, one["shipped"]))
+            parts = []
+            for part in one["parts"]:
+                spec = kept.from_json(part["specification"])
+                chains = kept.read(tree[part["place"]])  # type: ignore[arg-type]
+                made = ensemble_of(spec.summary, chains, one["members"])
+                parts.append(Endpoint(spec, made, part["shipped"]))
+            weighed = pd.DataFrame(one["weighed"]) if one["weighed"] else None
+            one_of = mixture(parts, one["members"], weighed) if weighed is not None else parts[0]
+            found.append(one_of)
         result = Result(
             said["study"], said["labels"], tuple(found), found[0].spec.settings,
             tuple((name, why) for name, why in said["failed"]),
@@ -301,6 +335,14 @@ class ReconstructedStudy(Fitted):
         baseline = self.endpoints[0].spec.baseline
         if baseline != EQUAL:
             lines.append(f"Baseline hazard: {BASELINES[baseline]}, not the reported one.")
+        for name, rows in self.baselines().groupby("endpoint", sort=False):
+            weights = ", ".join(
+                f"{BASELINES[row['baseline']]} {row['weight']:.0%}"
+                + (f" (log evidence {row['log_evidence']:+.1f}, SE {row['std_error']:.1f})"
+                   if row["baseline"] != EQUAL else "")
+                for row in rows.to_dict("records")
+            )  # fmt: skip
+            lines.append(f"Baseline hazards of {name}, by what is printed: {weights}.")
         return "\n".join(lines)
 
 
@@ -324,6 +366,15 @@ def _lines(endpoint: Endpoint) -> list[str]:
         f"  Interpretations: {', '.join(said) or 'the default ones'}; printed numbers left out: "
         f"{len(item.left_out)}.",
     ]
+
+
+def _parts(endpoint: Endpoint) -> tuple[Endpoint, ...]:
+    """The endpoint under each of its baselines."""
+    return endpoint.parts if isinstance(endpoint, Mixture) else (endpoint,)
+
+
+def _mixed(endpoint: Endpoint) -> dict[str, str]:
+    return {"baseline": kept.MIXTURE} if isinstance(endpoint, Mixture) else {}
 
 
 def _tree(endpoint: Endpoint) -> xr.DataTree:
@@ -405,12 +456,14 @@ def reconstruct(
       leaves one open, ``{"follow_up": "reverse"}``; claims that are ``held_out`` are not used but
       predicted (``fit.predicted()``); ``priors`` are of the reference model that fills in the rest,
       its ``baseline`` hazard a walk over "equal_intervals" (the reported one), over intervals of
-      "equal_deaths", or a parabola in "log_time"; ``sweeps`` and ``seed`` make the chains longer or
-      others, ``quick`` makes two short ones for a first look. Chains kept with the package are used
-      where they are of the same numbers, code, priors and settings, then those of ``store`` (a
-      folder); ``anew`` makes them whatever is kept, with every cohort found (minutes), and ``keep``
-      names a folder to keep them in, written before anything else. Chains that were stopped go on
-      where they were, if there is a ``store``. ``tell(done, total)`` hears of sweeps.
+      "equal_deaths", a parabola in "log_time", or the "mixture" of all, each weighted by how well
+      it predicts what is printed (``fit.baselines()``; chains under each); ``sweeps`` and ``seed``
+      make the chains longer or others, ``quick`` makes two short ones for a first look. Chains kept
+      with the package are used where they are of the same numbers, code, priors and settings, then
+      those of ``store`` (a folder); ``anew`` makes them whatever is kept, with every cohort found
+      (minutes), and ``keep`` names a folder to keep them in, written before anything else. Chains
+      that were stopped go on where they were, if there is a ``store``. ``tell(done, total)`` hears
+      of sweeps.
       Digitised ``curves`` of the same paper join the printed numbers, by the patients they are of
       (``{"her2=low": "low.csv", "all": points}``), with the numbers ``at_risk`` (arm, time,
       n_at_risk, and n_censored so far where printed; alone they will do) and totals of ``events``.
@@ -481,20 +534,28 @@ def _refuse(given: Mapping[str, object], of: str) -> None:
 def _of_study(
     study: Study, how: _Printed, store: Store | None, keep: Path | None, tell: Tell
 ) -> ReconstructedStudy:
-    found = []
+    found: list[Endpoint] = []
     for spec in _specifications(study, how):
-        before = None if how.anew else kept.shipped(spec)
-        if before is None and how.quick:
-            spec = replace(spec, settings=quicker(spec.settings))
-        if how.anew:
-            chains = kept.sampled(spec, tell, store)
-        else:
-            chains = before or kept.stored(spec, store, tell)
-        if keep is not None:  # before anything else can go wrong: they took minutes
-            kept.keep(spec, chains, keep)
-        made = ensemble_of(spec.summary, chains, how.ensemble)
-        found.append(Endpoint(spec, made, before is not None))
+        names = list(BASELINES) if how.baseline == kept.MIXTURE else [how.baseline]
+        parts = [_endpoint(replace(spec, baseline=name), how, store, keep, tell) for name in names]
+        found.append(mixture(parts, how.ensemble) if len(parts) > 1 else parts[0])
     return ReconstructedStudy(result_of(study, found, found[0].spec.settings))
+
+
+def _endpoint(
+    spec: Specification, how: _Printed, store: Store | None, keep: Path | None, tell: Tell
+) -> Endpoint:
+    """One endpoint under one baseline: chains of the package, of the store, or made."""
+    before = None if how.anew else kept.shipped(spec)
+    if before is None and how.quick:
+        spec = replace(spec, settings=quicker(spec.settings))
+    if how.anew:
+        chains = kept.sampled(spec, tell, store)
+    else:
+        chains = before or kept.stored(spec, store, tell)
+    if keep is not None:  # before anything else can go wrong: they took minutes
+        kept.keep(spec, chains, keep)
+    return Endpoint(spec, ensemble_of(spec.summary, chains, how.ensemble), before is not None)
 
 
 def _of(study: Study, how: _Printed, endpoint: str) -> tuple[str, ...]:
@@ -519,4 +580,4 @@ def _specifications(study: Study, how: _Printed) -> list[Specification]:
     ]
     if not items:
         raise BadInput(Fault("no printed survival to reconstruct patients from", value=study.id))
-    return [Specification(item, settings, priors, how.baseline) for item in items]
+    return [Specification(item, settings, priors) for item in items]

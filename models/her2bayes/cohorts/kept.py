@@ -34,6 +34,9 @@ MODEL = "reconstructed_survival"
 SAMPLED_BY = (tempering.chains, problem)  # what they mean is part of the key of chains
 SHIPPED = "reconstructed"  # folder beside the published studies
 
+MIXTURE = "mixture"
+"""In place of one baseline: all, each weighted by how well it predicts what is printed."""
+
 Tell = Callable[[int, int], None]
 
 DEFAULT_PRIORS = {
@@ -126,8 +129,9 @@ def priors_of(given: Mapping[str, Prior] | None) -> dict[str, Prior]:
 
 def baseline_of(given: str | None) -> str:
     """Baseline hazard by name, the reported one where none is given; raises ``BadInput``."""
-    if given is not None and given not in reference.BASELINES:
-        allowed = "; ".join(f"{name}: {what}" for name, what in reference.BASELINES.items())
+    if given not in (None, MIXTURE, *reference.BASELINES):
+        known = {**reference.BASELINES, MIXTURE: "all of them, weighted by what is printed"}
+        allowed = "; ".join(f"{name}: {what}" for name, what in known.items())
         raise BadInput(Fault("no such baseline hazard", value=given, allowed=allowed))
     return given or reference.EQUAL
 
