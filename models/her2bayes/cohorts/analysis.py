@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from her2bayes.inference.store import Store
 
 Interval = tuple[float, float, float]
-WEIGHED = 100  # draws of each chain whose density is taken under every baseline
+WEIGHED = 50  # draws of each chain whose density is taken under every baseline
 LARGEST_ERROR = 1.0  # of a log evidence: weights known to less than a factor of e are not known
 RULED_OUT, LEAST_WEIGHT = 0.01, 0.001
 MEMBERS = 50  # cohorts drawn and matched in a report
@@ -238,7 +238,8 @@ def weigh(parts: Sequence[Endpoint]) -> pd.DataFrame:
     ]  # fmt: skip
     density = np.empty((len(parts), len(runs)))
     for k, part in enumerate(parts):
-        marginal = Marginal(part.spec.posed, part.spec.settings.seed)
+        theta = np.concatenate([chain.theta for chain in part.ensemble.chains])
+        marginal = Marginal(part.spec.posed, theta, part.spec.settings.seed)
         for n, (_, _, chain, pick) in enumerate(runs):
             density[k, n] = marginal.of(chain.months[pick], chain.event[pick], chain.cell[pick])
     of, number = (np.array([run[axis] for run in runs]) for axis in (0, 1))

@@ -39,7 +39,7 @@ DRAWS = 400  # of each chain
 GIVEN_MEMBERS, GIVEN_DRAWS = 100, 40  # parameters drawn for each member's patients
 LEAPS, WARM, APART = 12, 60, 3
 SPREADS = (1e-3, 10.0, 600)  # of a grid of spreads, in units of their prior sd: least, most, number
-IMPORTANCE, FREEDOM, STEP = 128, 8, 1e-4  # draws and tails of the proposal, step of derivatives
+IMPORTANCE, FREEDOM, WIDER = 128, 5, 1.2  # points over spreads; tails and width of their t
 RATIOS = ("hazard_ratio", "hazard_ratio_ratio")
 TIMED = ("survival", "survival_difference", "rmst", "rmst_difference")
 KINDS = (*RATIOS, *TIMED)
@@ -231,113 +231,93 @@ def parameters_given(
 class Marginal:
     """Log density of a cohort's times and events, its parameters summed out (``of``).
 
-    Parameters are brought to independent standard normals, spreads by their quantiles. The integral
-    is by importance sampling around the mode of each cohort, from a multivariate t whose shape is
-    the curvature where it was last computed: other cohorts of the same print nearly share it. The
-    density of the cells is left out: it is that of every baseline.
+    Given the spreads, log rates are linear in normal parameters and events are Poisson in their
+    exposure: Laplace's approximation is close there, and the normals need no sampling. The spreads,
+    few, are integrated by importance sampling from a multivariate t as wide as their draws
+    ``theta`` in chains under this baseline, the same for every cohort. The density of the cells is
+    left out: it is that of every baseline.
     """
 
-    def __init__(self, posed: Problem, seed: int) -> None:
+    def __init__(self, posed: Problem, theta: np.ndarray, seed: int) -> None:
         model = posed.model
         place, columns, scales, second = reference_model.sizes(model)
         last = second + model.leaving.shape[1] + 1
-        self.posed, self.rng = posed, np.random.default_rng(seed)
-        self.at = np.array([place, *range(place + 1 + columns, place + 1 + columns + scales), last])
-        self.sd = np.array([model.smoothing_sd, *model.scale_sd, model.smoothing_sd])
-        self.counts, self.work = reference_model.counts_of_exits(model)
-        self.mode = np.zeros(posed.theta_size)
-        self.shape: np.ndarray | None = None
-        self.log_volume = 0.0
+        at = [place, *range(place + 1 + columns, place + 1 + columns + scales), last]
+        sd = np.array([model.smoothing_sd, *model.scale_sd, model.smoothing_sd])
+        # spreads as standard normals v: |N(0, 1)| has the quantile of v
+        drawn = ndtri(np.clip(2 * ndtr(np.exp(theta[:, at]) / sd) - 1, 1e-9, 1 - 1e-9))
+        v, self.log_weight = _proposed(drawn, np.random.default_rng(seed))
+        spread = sd * np.clip(ndtri((1 + ndtr(v)) / 2), 1e-9, 9.0)
+        effect = np.broadcast_to(model.fixed, (len(v), columns)).copy()
+        learned = model.block >= 0
+        effect[:, learned] = spread[:, 1 + model.block[learned]]
+        cells, intervals = len(model.columns), model.start.size
+        shape = (len(v), cells, intervals)
+        death = [np.full((*shape, 1), model.location[1]), np.broadcast_to(
+            (spread[:, :1, None] * model.baseline)[:, None], (*shape, model.baseline.shape[1])
+        ), np.broadcast_to(
+            (effect[:, None] * model.columns)[:, :, None], (*shape, columns)
+        )]  # fmt: skip
+        self.death = np.concatenate(death, axis=-1).reshape(len(v), cells * intervals, -1)
+        leave = [np.full((len(v), intervals, 1), model.location[3]),
+                 spread[:, -1:, None] * model.leaving]  # fmt: skip
+        self.leave = np.concatenate(leave, axis=-1)
+        self.posed = posed
 
     def of(self, months: np.ndarray, event: np.ndarray, cell: np.ndarray) -> float:
         """Log density of one cohort: times in months, events, cells."""
-        self._count(np.maximum(months * TENTHS - 0.5, 0.0), event, cell)  # recorded rounded up
-        for _ in range(2):
-            if self.shape is None:
-                self._curve()
-            self._climb()
-            found, effective = self._sampled()
-            if effective > IMPORTANCE / 10:
-                break
-            self.shape = None
-        return found
-
-    def _count(self, s: np.ndarray, event: np.ndarray, cell: np.ndarray) -> None:
-        """Deaths, censorings and time by cell of the model and interval."""
-        deaths, months, leaves, follow = self.counts
-        start = self.posed.model.start
-        m = self.posed.printed.model_cell[cell]
+        model = self.posed.model
+        start, m = model.start, self.posed.printed.model_cell[cell]
+        s = np.maximum(months * TENTHS - 0.5, 0.0)  # recorded times are rounded up
         spent = np.clip(np.minimum(s[:, None], np.append(start[1:], np.inf)) - start, 0.0, None)
-        last = np.searchsorted(start, s, side="right") - 1
-        for array in self.counts:
-            array[:] = 0.0
-        np.add.at(months, m, spent)
-        np.add.at(deaths, (m[event == 1], last[event == 1]), 1.0)
-        np.add.at(leaves, last[event == 0], 1.0)
-        follow += spent.sum(axis=0)
-
-    def _density(self, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log density of patients and normal parameters, and its gradient."""
-        v = y[self.at]
-        x = np.clip(ndtri((1 + ndtr(v)) / 2), 1e-12, 9.0)  # farther out only rounding is left
-        theta, gradient = y.copy(), np.zeros(y.size)
-        theta[self.at] = np.log(self.sd * x)
-        value = reference_model.log_posterior(
-            self.posed.model, theta, self.counts, *self.work, gradient
+        last, died = np.searchsorted(start, s, side="right") - 1, event == 1
+        deaths, exposed = np.zeros((2, len(model.columns), start.size))
+        np.add.at(deaths, (m[died], last[died]), 1.0)
+        np.add.at(exposed, m, spent)
+        leaves = np.bincount(last[~died], minlength=start.size).astype(float)
+        log = self.log_weight + _poisson(
+            self.death, model.location[0], deaths.ravel(), exposed.ravel()
         )
-        value -= np.sum(theta[self.at] - x**2 / 2) + v @ v / 2 + y.size / 2 * np.log(2 * np.pi)
-        slope = np.exp((x**2 - np.square(np.clip(v, -9.0, 9.0))) / 2) / (2 * x)
-        gradient[self.at] = (gradient[self.at] - 1 + x**2) * slope - v
-        return (float(value) if np.isfinite(value) else -np.inf), gradient
+        log = log + _poisson(self.leave, model.location[2], leaves, spent.sum(axis=0))
+        return float(logsumexp(log))
 
-    def _curve(self) -> None:
-        """Shape of the density at the mode, after a few steps towards it."""
-        size = self.mode.size
-        for _ in range(4):
-            rows = [self._density(self.mode + side * STEP * one)[1]
-                    for one in np.eye(size) for side in (1, -1)]  # fmt: skip
-            hessian = (np.array(rows[1::2]) - np.array(rows[::2])) / (2 * STEP)
-            values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-            values = np.maximum(values, 0.1)
-            self.shape = vectors / np.sqrt(values)
-            self.log_volume = float(-0.5 * np.log(values).sum())
-            self._climb()
 
-    def _climb(self) -> None:
-        """Steps to the mode that the shape suggests, each shortened until it gains."""
-        assert self.shape is not None  # set before
-        value, gradient = self._density(self.mode)
-        for _ in range(40):
-            step = self.shape @ (self.shape.T @ gradient)
-            length = 1.0
-            while length > 1e-4:
-                there, slope = self._density(self.mode + length * step)
-                if there > value:
-                    break
-                length /= 2
-            else:
-                return
-            gain, value, gradient = there - value, there, slope
-            self.mode = self.mode + length * step
-            if gain < 1e-3:
-                return
+def _proposed(drawn: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points from a t as wide as these draws, and their log weights to a standard normal prior."""
+    size = drawn.shape[1]
+    root = WIDER * np.linalg.cholesky(np.cov(drawn.T).reshape(size, size) + 0.02 * np.eye(size))
+    z = rng.standard_normal((IMPORTANCE, size))
+    z /= np.sqrt(rng.chisquare(FREEDOM, IMPORTANCE) / FREEDOM)[:, None]
+    v = drawn.mean(axis=0) + z @ root.T
+    log_t = (
+        gammaln((FREEDOM + size) / 2) - gammaln(FREEDOM / 2) - np.log(np.diag(root)).sum()
+        - size / 2 * np.log(FREEDOM * np.pi)
+        - (FREEDOM + size) / 2 * np.log1p(np.square(z).sum(axis=1) / FREEDOM)
+    )  # fmt: skip
+    log_prior = -np.square(v).sum(axis=1) / 2 - size / 2 * np.log(2 * np.pi)
+    return v, log_prior - log_t - np.log(IMPORTANCE)
 
-    def _sampled(self) -> tuple[float, float]:
-        """Log of the integral, and how many draws it effectively rests on."""
-        assert self.shape is not None  # set before
-        size = self.mode.size
-        z = self.rng.standard_normal((IMPORTANCE, size))
-        z /= np.sqrt(self.rng.chisquare(FREEDOM, IMPORTANCE) / FREEDOM)[:, None]
-        log_proposal = (
-            gammaln((FREEDOM + size) / 2) - gammaln(FREEDOM / 2) - self.log_volume
-            - size / 2 * np.log(FREEDOM * np.pi)
-            - (FREEDOM + size) / 2 * np.log1p((z**2).sum(axis=1) / FREEDOM)
-        )  # fmt: skip
-        drawn = self.mode + z @ self.shape.T
-        log = np.array([self._density(y)[0] for y in drawn]) - log_proposal
-        most = log.max()
-        weight = np.exp(log - most)
-        return float(most + np.log(weight.mean())), float(weight.sum() ** 2 / (weight @ weight))
+
+def _poisson(
+    design: np.ndarray, offset: float, number: np.ndarray, exposed: np.ndarray
+) -> np.ndarray:
+    """Log density of events, normal parameters summed out by Laplace, under several designs.
+
+    ``design`` (case, row, parameter); ``number`` of events and time ``exposed`` by row.
+    """
+    theta = np.zeros((design.shape[0], design.shape[2]))
+    eye = np.eye(design.shape[2])
+    for _ in range(NEWTON):
+        rate = offset + (design @ theta[..., None])[..., 0]
+        expected = exposed * np.exp(rate)
+        slope = ((number - expected)[:, None] @ design)[:, 0] - theta
+        curvature = eye + design.mT @ (expected[..., None] * design)
+        step = np.clip(np.linalg.solve(curvature, slope[..., None])[..., 0], -2.0, 2.0)
+        theta = theta + step
+        if np.abs(step).max() < 1e-6:
+            break
+    fit = (number * rate - expected).sum(axis=1) - np.square(theta).sum(axis=1) / 2
+    return np.asarray(fit - np.linalg.slogdet(curvature)[1] / 2)
 
 
 class MixedDraws:
