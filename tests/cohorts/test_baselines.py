@@ -148,6 +148,9 @@ def test_a_mixture_is_saved_and_says_its_weights(shipped: Endpoint, tmp_path: Pa
     mixed = mixture([shipped, twice], 10, weights(0.75, 0.25))
     fit = replace(fit, result=replace(fit.result, endpoints=(mixed,)))
     assert "a walk over equal intervals 75%" in str(fit)
+    assert any("a walk over equal intervals 75%" in said for said in fit.section().paragraphs)
+    other = replace(fit, result=replace(fit.result, endpoints=(twice,)))
+    assert any("not the reported one" in said for said in other.section().paragraphs)
     again = hb.load_fit(fit.save(tmp_path / "mixture.nc"))
     assert again.baselines()["weight"].tolist() == [0.75, 0.25]
     name = "survival[os @ 12 months]"

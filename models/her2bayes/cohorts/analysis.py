@@ -27,6 +27,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from her2bayes.cohorts import kept
+from her2bayes.cohorts.chain.problem import BASELINES, EQUAL
 from her2bayes.cohorts.chain.replica import Settings
 from her2bayes.cohorts.chain.tempering import Chain
 from her2bayes.cohorts.constraints import read_summary
@@ -116,6 +117,12 @@ class Endpoint:
         """Classical numbers over the cohorts."""
         return over_cohorts(self.ensemble)
 
+    @property
+    def baseline_said(self) -> str:
+        """Baseline hazard in words, where it is not the reported one."""
+        name = self.spec.baseline
+        return "" if name == EQUAL else f"baseline hazard: {BASELINES[name]}, not the reported one."
+
     def rows_of(self, asked: Sequence[Estimand]) -> pd.DataFrame:
         """Rows as of ``estimates`` for any estimands that the cohorts answer."""
         self.check(asked)
@@ -192,6 +199,17 @@ class Mixture(Endpoint):
     def fit_id(self) -> str:
         """Key of all chains."""
         return fit_key({"mixture": [part.fit_id for part in self.parts]})
+
+    @property
+    def baseline_said(self) -> str:
+        """Weights of the baseline hazards in words, with the evidence behind them."""
+        weights = ", ".join(
+            f"{BASELINES[row['baseline']]} {row['weight']:.0%}"
+            + (f" (log evidence {row['log_evidence']:+.1f}, SE {row['std_error']:.1f})"
+               if row["baseline"] != EQUAL else "")
+            for row in self.weighed.to_dict("records")
+        )  # fmt: skip
+        return f"baseline hazards, weighted by how well they predict what is printed: {weights}."
 
     @cached_property
     def draws(self) -> Draws | MixedDraws:

@@ -332,17 +332,7 @@ class ReconstructedStudy(Fitted):
         lines.append(
             f"Priors changed: {told}" if told else "Priors: the reference model's (.priors())"
         )
-        baseline = self.endpoints[0].spec.baseline
-        if baseline != EQUAL:
-            lines.append(f"Baseline hazard: {BASELINES[baseline]}, not the reported one.")
-        for name, rows in self.baselines().groupby("endpoint", sort=False):
-            weights = ", ".join(
-                f"{BASELINES[row['baseline']]} {row['weight']:.0%}"
-                + (f" (log evidence {row['log_evidence']:+.1f}, SE {row['std_error']:.1f})"
-                   if row["baseline"] != EQUAL else "")
-                for row in rows.to_dict("records")
-            )  # fmt: skip
-            lines.append(f"Baseline hazards of {name}, by what is printed: {weights}.")
+        lines += [f"{e.name}: {e.baseline_said}" for e in self.endpoints if e.baseline_said]
         return "\n".join(lines)
 
 

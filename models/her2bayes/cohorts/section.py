@@ -123,6 +123,8 @@ def _paragraphs(result: Result) -> Iterator[str]:
     )
     for endpoint in result.endpoints:
         yield _endpoint_text(endpoint)
+        if said := endpoint.baseline_said:
+            yield f"{said[0].upper()}{said[1:]}"
         if endpoint.name in _CAUSE_SPECIFIC:
             yield (
                 f"Deaths from other causes are censored in {_name(endpoint)}: hazard ratios are "
