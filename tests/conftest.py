@@ -33,14 +33,26 @@ LONGEST_FIRST = (
     "test_readme.py",
     "scripts",
     "sensitivity",
+    "joint",
     "test_examples.py",
     "calibration",
+    "synthesis",
     "survival",
     "distribution",
     "inference",
+    "rates",
     "page",
 )
-APART = ("scripts", "sensitivity", "survival", "distribution", "inference", "page")
+APART = (
+    "scripts",
+    "sensitivity",
+    "joint",
+    "survival",
+    "distribution",
+    "inference",
+    "rates",
+    "page",
+)
 """Rooms whose files share no fit: each goes to the worker that is free."""
 
 
