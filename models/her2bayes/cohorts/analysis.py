@@ -214,11 +214,8 @@ class Mixture(Endpoint):
     @cached_property
     def draws(self) -> Draws | MixedDraws:
         """Rates and patients, of each baseline as many as its weight."""
-        found = [
-            Draws(part.spec.posed, part.ensemble.chains, part.spec.settings.seed)
-            for part in self.parts
-        ]
-        return MixedDraws(found, self.weighed["weight"].to_numpy(float))
+        weights = self.weighed["weight"].to_numpy(float)
+        return MixedDraws([part.draws for part in self.parts], weights)
 
 
 def mixture(parts: Sequence[Endpoint], number: int, weighed: pd.DataFrame | None = None) -> Mixture:

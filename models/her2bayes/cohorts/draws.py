@@ -326,44 +326,37 @@ class MixedDraws:
     Hazards stand on the cut points of all baselines together.
     """
 
-    def __init__(self, parts: Sequence[Draws], weights: np.ndarray) -> None:
-        self.parts, self.weights = tuple(parts), weights
-        self.levels = parts[0].levels
-        self.chains = min((one.chains for one in self._used), key=len)
+    def __init__(self, parts: Sequence[Draws | MixedDraws], weights: np.ndarray) -> None:
+        self.parts, self.equal = parts, np.full(len(parts), 1 / len(parts))
+        self.used = [part for part, weight in zip(parts, weights, strict=True) if weight > 0]
+        self.weights = weights[weights > 0]
+        self.levels: pd.DataFrame = parts[0].levels
+        self.chains: Sequence[Chain] = min((part.chains for part in self.used), key=len)
 
     @cached_property
     def posterior(self) -> Part:
         """Parameters and patients, ``weights`` of them under each baseline."""
-        return self._joined([one.posterior for one in self._used], self.weights, "draw")
+        return _joined([part.posterior for part in self.used], self.weights, "draw")
 
     @cached_property
     def prior(self) -> Part:
         """Parameters from the prior, as many of each baseline."""
-        equal = np.full(len(self.parts), 1 / len(self.parts))
-        return _joined([one.prior for one in self.parts], equal, "draw")
+        return _joined([part.prior for part in self.parts], self.equal, "draw")
 
     @cached_property
     def given(self) -> Part:
         """Parameters given each member's patients alone; members by the weights."""
-        return self._joined([one.given for one in self._used], self.weights, "chain")
+        return _joined([part.given for part in self.used], self.weights, "chain")
 
     def prior_with(self, factor: str, times: float) -> Part:
         """The prior with one of a factor's effects ``times`` as wide."""
-        equal = np.full(len(self.parts), 1 / len(self.parts))
-        return _joined([one.prior_with(factor, times) for one in self.parts], equal, "draw")
+        parts = [part.prior_with(factor, times) for part in self.parts]
+        return _joined(parts, self.equal, "draw")
 
     def log_prior_ratio(self, factor: str, times: float) -> xr.DataArray:
         """Log ratio (chain, draw) of such a prior to their own."""
-        parts = [one.log_prior_ratio(factor, times) for one in self._used]
-        return _chosen(parts, self.weights[self.weights > 0], "draw")
-
-    @property
-    def _used(self) -> list[Draws]:
-        return [one for one, weight in zip(self.parts, self.weights, strict=True) if weight > 0]
-
-    @staticmethod
-    def _joined(parts: Sequence[Part], weights: np.ndarray, along: str) -> Part:
-        return _joined(parts, weights[weights > 0], along)
+        parts = [part.log_prior_ratio(factor, times) for part in self.used]
+        return _chosen(parts, self.weights, "draw")
 
 
 def shares_of(size: int, weights: np.ndarray) -> np.ndarray:
