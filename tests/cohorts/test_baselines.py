@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import her2bayes as hb
 from her2bayes.cohorts.analysis import Endpoint, bridged, mixture, weigh
@@ -158,3 +160,20 @@ def test_a_mixture_is_saved_and_says_its_weights(shipped: Endpoint, tmp_path: Pa
     rows = again.over_baselines([name])
     assert rows["baseline"].tolist() == ["equal_intervals", "equal_deaths", "mixture"]
     assert hb.reconstruct(paper, endpoint="os").baselines().empty
+
+
+def test_a_fit_saved_before_there_were_mixtures_is_read(shipped: Endpoint) -> None:
+    fit = hb.reconstruct(load_study(study_folder("ni2025")), endpoint="os")
+    tree = fit.packed()
+    said = json.loads(tree.attrs["reconstruction"])
+    (one,) = said["endpoints"]
+    (part,) = one.pop("parts")
+    del one["weighed"]
+    said["endpoints"] = [{**one, "shipped": True, "specification": part["specification"]}]
+    chains = tree["os/equal_intervals"].children
+    older = xr.DataTree.from_dict({f"os/{name}": one.to_dataset() for name, one in chains.items()})
+    older.attrs["reconstruction"] = json.dumps(said)
+    again = type(fit).unpacked(older)
+    name = "survival[os @ 12 months]"
+    assert again.draws(name).to_numpy() == pytest.approx(fit.draws(name).to_numpy())
+    assert again.fit_id == shipped.fit_id

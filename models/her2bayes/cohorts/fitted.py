@@ -302,14 +302,16 @@ class ReconstructedStudy(Fitted):
         found: list[Endpoint] = []
         for one in said["endpoints"]:
             parts = []
-            for part in one["parts"]:
+            for part in one.get("parts", [one]):  # before there were mixtures, an endpoint was one
                 spec = kept.from_json(part["specification"])
-                chains = kept.read(tree[part["place"]])  # type: ignore[arg-type]
+                place = part.get("place", spec.summary.endpoint)
+                chains = kept.read(tree[place])  # type: ignore[arg-type]
                 made = ensemble_of(spec.summary, chains, one["members"])
                 parts.append(Endpoint(spec, made, part["shipped"]))
-            weighed = pd.DataFrame(one["weighed"]) if one["weighed"] else None
-            one_of = mixture(parts, one["members"], weighed) if weighed is not None else parts[0]
-            found.append(one_of)
+            weighed = one.get("weighed")
+            found.append(
+                mixture(parts, one["members"], pd.DataFrame(weighed)) if weighed else parts[0]
+            )
         result = Result(
             said["study"], said["labels"], tuple(found), found[0].spec.settings,
             tuple((name, why) for name, why in said["failed"]),
